@@ -1,0 +1,284 @@
+"""The exceptions, and what each says about the message.
+
+Every class that `smtplib` has by the same name is a subclass of that one, so that
+``except smtplib.SMTPException`` goes on catching it::
+
+    SMTPException
+    ├── SMTPNotSupportedError         the server lacks what the message needs
+    ├── SMTPServerDisconnected        the connection is gone
+    │   ├── SMTPTimeoutError          ... because the server did not answer in time
+    │   └── SMTPDeliveryUnknown       ... between the end of the content and its reply
+    ├── SMTPResponseException         a reply that refuses
+    │   ├── SMTPConnectError              in place of the greeting
+    │   ├── SMTPHeloError                 to EHLO and HELO
+    │   ├── SMTPAuthenticationError       to AUTH
+    │   ├── SMTPSenderRefused             to MAIL
+    │   ├── SMTPDataError                 to DATA, BDAT or the content
+    │   └── SMTPProtocolError             no reply at all by RFC 5321; the connection is closed
+    ├── SMTPRecipientsRefused         all recipients were refused
+    ├── SMTPTLSError                  no TLS could be agreed on
+    │   └── SMTPCertificateError      the server's certificate could not be verified
+    └── PoolTimeout                   no connection became free in time
+    ConfigurationError                an option is unknown, unusable or contradicts another
+    InvalidAddressError               an address that cannot go on the wire
+    InvalidMessageError               a message that cannot go on the wire
+
+The last three are ``ValueError``: the caller's to mend, found before a byte is sent.
+The others come from the world outside.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Mapping
+from enum import StrEnum
+
+from mailbackends.reply import Reply
+
+__all__ = [
+    "ConfigurationError",
+    "InvalidAddressError",
+    "InvalidMessageError",
+    "Outcome",
+    "PoolTimeout",
+    "SMTPAuthenticationError",
+    "SMTPCertificateError",
+    "SMTPConnectError",
+    "SMTPDataError",
+    "SMTPDeliveryUnknown",
+    "SMTPException",
+    "SMTPHeloError",
+    "SMTPNotSupportedError",
+    "SMTPProtocolError",
+    "SMTPRecipientsRefused",
+    "SMTPResponseException",
+    "SMTPSenderRefused",
+    "SMTPServerDisconnected",
+    "SMTPTLSError",
+    "SMTPTimeoutError",
+]
+
+
+class Outcome(StrEnum):
+    """What became of a message, or of one of its recipients."""
+
+    ACCEPTED = "accepted"
+    """The server took responsibility. Never send it again."""
+    REFUSED = "refused"
+    """The server said no. 4yz: send it again later; 5yz: do not."""
+    NOT_SENT = "not sent"
+    """The end of the content was never sent. It may be sent again at once."""
+    UNKNOWN = "unknown"
+    """The end of the content was sent and no reply came. It may be there already."""
+
+
+_CONSEQUENCE = {
+    Outcome.ACCEPTED: "the message was accepted",
+    Outcome.REFUSED: "the message was refused",
+    Outcome.NOT_SENT: "the message was not sent",
+    Outcome.UNKNOWN: "the message may or may not have been delivered: do not send it again blindly",
+}
+
+
+class SMTPException(smtplib.SMTPException):
+    """Base of all that a server or a connection can cause.
+
+    ``outcome`` says what became of the message; it is None where no message was
+    concerned, as in most calls on `SMTP`. ``server`` is ``"host:port"`` where known.
+    ``str()`` is the standard library's text until an outcome is known, and from then
+    on one line that tells what happened, where, and what became of the message.
+    """
+
+    outcome: Outcome | None = None
+    server: str | None = None
+    recipient: str | None = None
+    _reply: Reply | None = None
+
+    @property
+    def reply(self) -> Reply | None:
+        """The server's reply that caused this, or None."""
+        return self._reply
+
+    @property
+    def is_transient(self) -> bool:
+        """True where the same message may succeed if it is sent again later.
+
+        False for `Outcome.UNKNOWN`, where sending again could deliver twice.
+        """
+        if self.outcome is Outcome.UNKNOWN:
+            return False
+        reply = self.reply
+        return reply.is_transient if reply is not None else self.outcome is Outcome.NOT_SENT
+
+    def _what(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def __str__(self) -> str:
+        if self.outcome is None:
+            return super().__str__()
+        where = f" [{self.server}]" if self.server else ""
+        return f"{self._what()}{where}: {_CONSEQUENCE[self.outcome]}"
+
+
+class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
+    """The server does not support a command or an option that is needed."""
+
+
+class SMTPServerDisconnected(SMTPException, smtplib.SMTPServerDisconnected):
+    """The connection broke, or there is none."""
+
+
+class SMTPTimeoutError(SMTPServerDisconnected, TimeoutError):
+    """The server did not answer in time. The connection has been closed."""
+
+
+class SMTPDeliveryUnknown(SMTPServerDisconnected):
+    """The end of the content was sent, and the connection broke before its reply.
+
+    The message may have been delivered. Sending it again may deliver it twice
+    (RFC 5321 section 4.5.3.2.6; RFC 1047).
+    """
+
+    outcome: Outcome | None = Outcome.UNKNOWN
+
+
+class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
+    """A reply that refuses. ``smtp_code`` is an int, ``smtp_error`` the text as bytes."""
+
+    _refused = "the server refused"
+
+    def __init__(self, code: int, msg: bytes | str) -> None:
+        self.smtp_code = code
+        self.smtp_error = msg
+        self.args = (code, msg)
+
+    @property
+    def reply(self) -> Reply:
+        """The refusing reply."""
+        text = self.smtp_error
+        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        return Reply(self.smtp_code, tuple(data.split(b"\n")))
+
+    def _what(self) -> str:
+        return f"{self._refused}: {self.reply}"
+
+
+class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
+    """The server refused the sender. ``sender`` is the address given."""
+
+    def __init__(self, code: int, msg: bytes | str, sender: str) -> None:
+        self.smtp_code = code
+        self.smtp_error = msg
+        self.sender = sender
+        self.args = (code, msg, sender)
+
+    def _what(self) -> str:
+        return f"sender <{self.sender}> refused: {self.reply}"
+
+
+class SMTPDataError(SMTPResponseException, smtplib.SMTPDataError):
+    """The server refused the content."""
+
+    _refused = "content refused"
+
+
+class SMTPConnectError(SMTPResponseException, smtplib.SMTPConnectError):
+    """The server answered the connection with a refusal in place of a greeting."""
+
+    _refused = "connection refused by the server's greeting"
+
+
+class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
+    """The server refused EHLO and HELO."""
+
+    _refused = "EHLO and HELO refused"
+
+
+class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
+    """The server refused the credentials. They stand nowhere in this exception."""
+
+    _refused = "login refused"
+
+
+class SMTPProtocolError(SMTPResponseException):
+    """The server sent something that RFC 5321 does not allow at this point.
+
+    What it will say next cannot be trusted: the connection has been closed.
+    ``smtp_code`` is 500, as in the standard library for a line that is too long.
+    """
+
+    _refused = "the server broke the protocol"
+
+    @property
+    def is_transient(self) -> bool:
+        """As for any other broken connection: True where the message was not sent."""
+        return self.outcome is Outcome.NOT_SENT
+
+    def _what(self) -> str:
+        return f"{self._refused}: {self.reply.text}"
+
+
+class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
+    """All recipients were refused.
+
+    ``recipients`` maps each to ``(code, text as bytes)``, as `SMTP.sendmail` returns it.
+    """
+
+    def __init__(self, recipients: Mapping[str, tuple[int, bytes]]) -> None:
+        self.recipients = dict(recipients)
+        self.args = (self.recipients,)
+
+    @property
+    def replies(self) -> dict[str, Reply]:
+        """The reply for each recipient."""
+        return {
+            address: Reply(code, tuple(text.split(b"\n")))
+            for address, (code, text) in self.recipients.items()
+        }
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply for the last recipient."""
+        return next(reversed(self.replies.values()), None)
+
+    @property
+    def is_transient(self) -> bool:
+        """True where each recipient was refused with a temporary code."""
+        return bool(self.recipients) and all(r.is_transient for r in self.replies.values())
+
+    def _what(self) -> str:
+        shown = [f"<{address}> {reply}" for address, reply in list(self.replies.items())[:3]]
+        more = len(self.recipients) - len(shown)
+        tail = f"; and {more} more" if more else ""
+        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
+
+
+class SMTPTLSError(SMTPException, ssl.SSLError):
+    """No TLS connection could be agreed on. The text says why, and the mend."""
+
+
+class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
+    """The server's certificate could not be verified. The text says why, and the mend."""
+
+
+class PoolTimeout(SMTPException, TimeoutError):
+    """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
+
+    outcome: Outcome | None = Outcome.NOT_SENT
+
+
+class ConfigurationError(ValueError):
+    """An option is unknown, unusable, or contradicts another. The text names the mend."""
+
+
+class InvalidAddressError(ValueError):
+    """An address cannot go on the wire. ``outcome`` is always `Outcome.NOT_SENT`."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class InvalidMessageError(ValueError):
+    """A message cannot go on the wire. ``outcome`` is always `Outcome.NOT_SENT`."""
+
+    outcome = Outcome.NOT_SENT
