@@ -146,6 +146,7 @@ class SMTPDeliveryUnknown(SMTPServerDisconnected):
 class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
     """A reply that refuses. ``smtp_code`` is an int, ``smtp_error`` the text as bytes."""
 
+    smtp_error: bytes | str
     _refused = "the server refused"
 
     def __init__(self, code: int, msg: bytes | str) -> None:
@@ -166,6 +167,8 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
 
 class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
     """The server refused the sender. ``sender`` is the address given."""
+
+    args: tuple[int, bytes | str, str]
 
     def __init__(self, code: int, msg: bytes | str, sender: str) -> None:
         self.smtp_code = code

@@ -1,0 +1,73 @@
+"""Commands to lines; the one place that decides what may stand on a command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Command", "bdat", "mail", "rcpt"]
+
+# RFC 5321 section 2.3.8 ends a line with CRLF only, but servers differ in what they take
+# for an end; other control characters have no place in a command at all.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# Behind these the server may answer with a new state in which what follows would be
+# read as something else (RFC 2920 section 3.1).
+_ENDS_GROUP = frozenset({"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "QUIT", "NOOP", "VRFY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line: a verb, and the argument behind it.
+
+    ``is_secret`` keeps the argument out of ``repr()``, logs and debug output. The verb is
+    empty for a line that is all answer, as within an AUTH exchange (RFC 4954 section 4).
+
+    Raises:
+        ValueError: a control character in verb or argument.
+    """
+
+    verb: str
+    argument: str = ""
+    is_secret: bool = False
+
+    def __post_init__(self) -> None:
+        if _CONTROL.search(self.verb) or _CONTROL.search(self.argument):
+            shown = "(hidden)" if self.is_secret else f"{self.verb} {self.argument}"
+            raise ValueError(f"a command cannot contain control characters: {shown!r}")
+
+    @property
+    def line(self) -> bytes:
+        """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
+        return f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
+
+    @property
+    def ends_group(self) -> bool:
+        """True where nothing may follow before the reply (RFC 2920 section 3.1)."""
+        return not self.verb or self.verb in _ENDS_GROUP
+
+    def __str__(self) -> str:
+        argument = self.argument
+        if self.is_secret:
+            # The mechanism's name is no secret and the first thing to look for in a log.
+            mechanism, _, rest = argument.partition(" ") if self.verb == "AUTH" else ("", "", "x")
+            argument = f"{mechanism} ***".strip() if rest else mechanism
+        return f"{self.verb} {argument}".strip(" ")
+
+    def __repr__(self) -> str:
+        return f"<Command {self!s}>"
+
+
+def mail(reverse_path: str, parameters: tuple[str, ...] = ()) -> Command:
+    """MAIL with its parameters (RFC 5321 section 4.1.1.2). An empty path is the null one."""
+    return Command("MAIL", " ".join((f"FROM:<{reverse_path}>", *parameters)))
+
+
+def rcpt(forward_path: str, parameters: tuple[str, ...] = ()) -> Command:
+    """RCPT with its parameters (RFC 5321 section 4.1.1.3)."""
+    return Command("RCPT", " ".join((f"TO:<{forward_path}>", *parameters)))
+
+
+def bdat(size: int, *, last: bool) -> Command:
+    """BDAT for a chunk of ``size`` bytes (RFC 3030 section 2)."""
+    return Command("BDAT", f"{size} LAST" if last else str(size))
