@@ -33,6 +33,8 @@ import smtplib
 import ssl
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import islice
+from types import MappingProxyType
 
 from mailbackends.reply import Reply
 
@@ -81,6 +83,11 @@ _CONSEQUENCE = {
 }
 
 
+def _reply(code: int, text: bytes | str) -> Reply:
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return Reply(code, tuple(data.split(b"\n")))
+
+
 class SMTPException(smtplib.SMTPException):
     """Base of all that a server or a connection can cause.
 
@@ -93,12 +100,12 @@ class SMTPException(smtplib.SMTPException):
     outcome: Outcome | None = None
     server: str | None = None
     recipient: str | None = None
-    _reply: Reply | None = None
-
-    @property
-    def reply(self) -> Reply | None:
-        """The server's reply that caused this, or None."""
-        return self._reply
+    reply: Reply | None = None
+    """The server's reply that caused this, or None."""
+    accepted: tuple[str, ...] = ()
+    """The recipients that are served all the same (LMTP answers for each of them)."""
+    refused: Mapping[str, Reply] = MappingProxyType({})
+    """The recipients that were refused one by one, with the reply for each."""
 
     @property
     def is_transient(self) -> bool:
@@ -108,8 +115,9 @@ class SMTPException(smtplib.SMTPException):
         """
         if self.outcome is Outcome.UNKNOWN:
             return False
-        reply = self.reply
-        return reply.is_transient if reply is not None else self.outcome is Outcome.NOT_SENT
+        if self.outcome is Outcome.NOT_SENT or self.reply is None:
+            return self.outcome is Outcome.NOT_SENT
+        return self.reply.is_transient
 
     def _what(self) -> str:
         return str(self.args[0]) if self.args else type(self).__name__
@@ -137,8 +145,10 @@ class SMTPDeliveryUnknown(SMTPServerDisconnected):
     """The end of the content was sent, and the connection broke before its reply.
 
     The message may have been delivered. Sending it again may deliver it twice
-    (RFC 5321 section 4.5.3.2.6; RFC 1047).
+    (RFC 5321 section 4.5.3.2.6; RFC 1047). ``unknown`` names the recipients concerned.
     """
+
+    unknown: tuple[str, ...] = ()
 
     outcome: Outcome | None = Outcome.UNKNOWN
 
@@ -153,13 +163,7 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
         self.smtp_code = code
         self.smtp_error = msg
         self.args = (code, msg)
-
-    @property
-    def reply(self) -> Reply:
-        """The refusing reply."""
-        text = self.smtp_error
-        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        return Reply(self.smtp_code, tuple(data.split(b"\n")))
+        self.reply = _reply(code, msg)
 
     def _what(self) -> str:
         return f"{self._refused}: {self.reply}"
@@ -168,13 +172,14 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
 class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
     """The server refused the sender. ``sender`` is the address given."""
 
-    args: tuple[int, bytes | str, str]
+    smtp_error: bytes
 
-    def __init__(self, code: int, msg: bytes | str, sender: str) -> None:
+    def __init__(self, code: int, msg: bytes, sender: str) -> None:
         self.smtp_code = code
         self.smtp_error = msg
         self.sender = sender
         self.args = (code, msg, sender)
+        self.reply = _reply(code, msg)
 
     def _what(self) -> str:
         return f"sender <{self.sender}> refused: {self.reply}"
@@ -213,13 +218,8 @@ class SMTPProtocolError(SMTPResponseException):
 
     _refused = "the server broke the protocol"
 
-    @property
-    def is_transient(self) -> bool:
-        """As for any other broken connection: True where the message was not sent."""
-        return self.outcome is Outcome.NOT_SENT
-
     def _what(self) -> str:
-        return f"{self._refused}: {self.reply.text}"
+        return f"{self._refused}: {self.reply.text if self.reply else ''}"
 
 
 class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
@@ -231,27 +231,16 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
     def __init__(self, recipients: Mapping[str, tuple[int, bytes]]) -> None:
         self.recipients = dict(recipients)
         self.args = (self.recipients,)
-
-    @property
-    def replies(self) -> dict[str, Reply]:
-        """The reply for each recipient."""
-        return {
-            address: Reply(code, tuple(text.split(b"\n")))
-            for address, (code, text) in self.recipients.items()
-        }
-
-    @property
-    def reply(self) -> Reply | None:
-        """The reply for the last recipient."""
-        return next(reversed(self.replies.values()), None)
+        self.refused = {path: _reply(*answer) for path, answer in self.recipients.items()}
+        self.reply = next(reversed(self.refused.values()), None)
 
     @property
     def is_transient(self) -> bool:
         """True where each recipient was refused with a temporary code."""
-        return bool(self.recipients) and all(r.is_transient for r in self.replies.values())
+        return bool(self.recipients) and all(r.is_transient for r in self.refused.values())
 
     def _what(self) -> str:
-        shown = [f"<{address}> {reply}" for address, reply in list(self.replies.items())[:3]]
+        shown = [f"<{address}> {reply}" for address, reply in islice(self.refused.items(), 3)]
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
         return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"

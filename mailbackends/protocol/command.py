@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # Behind these the server may answer with a new state in which what follows would be
 # read as something else (RFC 2920 section 3.1).
-_ENDS_GROUP = frozenset({"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "QUIT", "NOOP", "VRFY"})
+_ENDS_GROUP = frozenset({"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "QUIT", "NOOP"})
 
 
 @dataclass(frozen=True, slots=True)

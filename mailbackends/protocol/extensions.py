@@ -56,9 +56,11 @@ class Extensions:
 
 
 def _positive(text: str) -> int | None:
-    """The number, or None: a limit of 0 is none, and one of 19 digits or more is a mistake."""
+    """The number, or None: a limit of 0 is none, and one beyond 18 digits is a mistake."""
     digits = text.strip()
-    return (int(digits) or None) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        return None
+    return int(digits) or None
 
 
 def parse(reply: Reply) -> Extensions:

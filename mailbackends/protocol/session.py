@@ -1,0 +1,246 @@
+"""One SMTP session: its bytes, its state, and the commands that wait for their replies.
+
+No socket, no clock. A dialogue (see `dialogue` and `transaction`) queues commands here
+and yields a `Want`; a driver moves the bytes and comes back with the reply.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from enum import Enum
+from typing import TypeAlias, TypeVar
+
+from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
+from mailbackends.protocol.command import Command
+from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.reply_parser import ReplyParser
+from mailbackends.reply import Reply
+
+__all__ = ["Buffer", "Dialogue", "Session", "State", "Want"]
+
+T = TypeVar("T")
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Want(Enum):
+    """What a dialogue needs before it can go on."""
+
+    REPLY = "the reply to the oldest command in flight"
+    CONTENT_REPLY = "the reply to the content, for which a server may take minutes"
+    TLS = "the TLS handshake, now; what comes back is None"
+
+
+Dialogue: TypeAlias = Generator[Want, Reply | None, T]
+
+
+class State(Enum):
+    """What the server thinks, as far as its replies tell (RFC 5321 section 4.1.4)."""
+
+    CONNECTED = "no greeting yet"
+    GREETED = "no EHLO yet"
+    READY = "no transaction is open"
+    MAIL = "a transaction is open"
+    CONTENT = "the server waits for the content"
+    FAILED = "a transaction failed and may still be open: RSET goes before the next MAIL"
+    CLOSED = "nothing more can be said"
+
+
+_GREETING = "greeting"
+_CONTENT = "content"
+
+# (what was answered, was the reply positive) -> the next state; what is not here changes
+# nothing. A refused RSET closes: nobody knows the server's state then. After a refused
+# content servers differ on whether the transaction is over.
+_TRANSITIONS = {
+    (_GREETING, True): State.GREETED,
+    (_GREETING, False): State.CLOSED,
+    ("EHLO", True): State.READY,
+    ("LHLO", True): State.READY,
+    ("HELO", True): State.READY,
+    ("MAIL", True): State.MAIL,
+    ("MAIL", False): State.FAILED,
+    ("DATA", True): State.CONTENT,
+    ("DATA", False): State.FAILED,
+    (_CONTENT, True): State.READY,
+    (_CONTENT, False): State.FAILED,
+    ("RSET", True): State.READY,
+    ("RSET", False): State.CLOSED,
+    ("QUIT", True): State.CLOSED,
+    ("QUIT", False): State.CLOSED,
+}
+
+
+class Session:
+    """The client's side of one connection.
+
+    ``trace`` is called with each line as it is queued or read, marked ``>`` or ``<``,
+    secrets already masked.
+    """
+
+    def __init__(
+        self, *, is_lmtp: bool = False, trace: Callable[[str], None] | None = None
+    ) -> None:
+        self.is_lmtp = is_lmtp
+        self.is_tls = False
+        self.state = State.CONNECTED
+        self.extensions = Extensions()
+        self._trace = trace
+        self._parser = ReplyParser()
+        # The greeting is a reply to nothing: it is in flight from the start.
+        self._in_flight = deque([_GREETING])
+        self._group_ended = True
+        self._outgoing: deque[Iterator[Buffer]] = deque()
+        self._content: Iterator[Buffer] | None = None
+        self._content_end: int | None = None
+        self._taken = 0
+        self._sent = 0
+
+    # What a dialogue does
+
+    def send(self, command: Command) -> None:
+        """Queue a command, behind others where they form a group (RFC 2920 section 3.1).
+
+        Raises:
+            RuntimeError: a reply must be seen first. A mistake of the dialogue.
+            SMTPServerDisconnected: the session is closed.
+        """
+        if self.state is State.CLOSED:
+            raise SMTPServerDisconnected("the session is closed")
+        if self._in_flight and self._group_ended:
+            raise RuntimeError(f"{command!r} must wait for the reply to {self._in_flight[-1]}")
+        self._group_ended = command.ends_group
+        self._in_flight.append(command.verb or "AUTH")
+        # A memoryview shows no bytes where an error report prints the variables of a frame.
+        self._outgoing.append(iter((memoryview(command.line),)))
+        if self._trace:
+            self._trace(f"> {command}")
+
+    def begin_transaction(self) -> None:
+        """Nothing of this transaction's content was sent yet."""
+        self._content = self._content_end = None
+
+    def abandon_transaction(self) -> None:
+        """The content will not follow: what was begun stays open until RSET."""
+        if self.state is State.MAIL:
+            self.state = State.FAILED
+
+    def send_content(self, buffers: Iterable[Buffer]) -> None:
+        """Queue the content behind a 354, its final dot included (RFC 5321 section 4.1.1.4)."""
+        self._in_flight.append(_CONTENT)
+        self._queue_content(buffers)
+
+    def send_last_chunk(self, command: Command, buffers: Iterable[Buffer]) -> None:
+        """Queue ``BDAT n LAST`` and its ``n`` bytes (RFC 3030 section 2)."""
+        self.send(command)
+        self._in_flight[-1] = _CONTENT
+        self._queue_content(buffers)
+
+    def expect_content_replies(self, more: int) -> None:
+        """LMTP answers the content once for each accepted recipient (RFC 2033 section 4.2)."""
+        self._in_flight.extend([_CONTENT] * more)
+
+    def check_nothing_buffered(self) -> None:
+        """Bytes behind the reply to STARTTLS came in clear, from anybody (CVE-2011-0411).
+
+        Raises:
+            SMTPProtocolError: there are some. The session is closed.
+        """
+        if not self._parser.is_empty:
+            self.close()
+            raise SMTPProtocolError(500, b"bytes in clear behind the reply to STARTTLS")
+
+    def start_tls(self) -> None:
+        """Forget all that was said in clear (RFC 3207 section 4.2)."""
+        self.is_tls = True
+        self.state = State.GREETED
+        self.extensions = Extensions()
+
+    def close(self) -> None:
+        """Say nothing more: the server is gone, or cannot be trusted any longer."""
+        self.state = State.CLOSED
+
+    # What a driver does
+
+    def data_to_send(self, limit: int) -> list[Buffer]:
+        """The next buffers, ``limit`` bytes or a little more; empty when all has been taken.
+
+        Content is pulled from its iterator only here, so that it never lies in memory
+        whole. A driver comes back until the list is empty: only then is the end known.
+        """
+        taken: list[Buffer] = []
+        size = 0
+        while self._outgoing and size < limit:
+            buffer = next(self._outgoing[0], None)
+            if buffer is not None:
+                taken.append(buffer)
+                size += len(buffer)
+            elif self._outgoing.popleft() is self._content:
+                self._content_end = self._taken + size
+        self._taken += size
+        return taken
+
+    def bytes_sent(self, count: int) -> None:
+        """``count`` bytes more are in the operating system's hands."""
+        self._sent += count
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that came from the server."""
+        self._parser.receive_data(data)
+
+    def next_reply(self) -> Reply | None:
+        """The reply to the oldest command in flight, or None where more bytes are needed.
+
+        Raises:
+            SMTPProtocolError: it is no reply, or nobody asked for it. The session is closed.
+        """
+        try:
+            reply = self._parser.next_reply()
+            if reply is None:
+                return None
+            if self._trace:
+                self._trace(f"< {reply}")
+            if not 200 <= reply.code <= 599:
+                raise SMTPProtocolError(500, b"no reply: " + reply.message[:200])
+            if not self._in_flight and reply.code != 421:
+                raise SMTPProtocolError(500, b"a reply to nothing: " + reply.message[:200])
+        except SMTPProtocolError:
+            self.close()
+            raise
+        self._move_on(reply)
+        return reply
+
+    def _move_on(self, reply: Reply) -> None:
+        answered = self._in_flight.popleft() if self._in_flight else ""
+        if answered == _CONTENT and _CONTENT in self._in_flight:
+            return  # LMTP: the last of the replies to the content ends the transaction.
+        is_positive = reply.code < 400
+        self.state = _TRANSITIONS.get((answered, is_positive), self.state)
+        if reply.code == 421:
+            # RFC 5321 section 3.8: the server closes, at any step and even unasked.
+            self.close()
+
+    # What both ask
+
+    @property
+    def content_was_sent(self) -> bool:
+        """True once the last byte of the content was handed to the operating system.
+
+        From then on the server may have the message, whatever happens (RFC 1047).
+        """
+        return self._content_end is not None and self._sent >= self._content_end
+
+    @property
+    def is_reusable(self) -> bool:
+        """True where another transaction may begin: nothing in flight, nothing unread."""
+        return (
+            self.state in (State.READY, State.FAILED)
+            and not self._in_flight
+            and not self._outgoing
+            and self._parser.is_empty
+        )
+
+    def _queue_content(self, buffers: Iterable[Buffer]) -> None:
+        self._group_ended = True
+        self._content = iter(buffers)
+        self._outgoing.append(self._content)

@@ -1,0 +1,254 @@
+"""One message: MAIL, RCPT, content, and what became of it for each recipient.
+
+Three ways, by what the server announces and how its session stands:
+
+- one flight: ``MAIL RCPT... BDAT n LAST content``, one round trip (RFC 2920, RFC 3030);
+- a group: ``[RSET] MAIL RCPT... DATA``, then the content: two round trips (RFC 2920);
+- lock-step: each command waits for the reply to the last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailbackends.errors import (
+    Outcome,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPProtocolError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+from mailbackends.protocol.command import Command, bdat, mail, rcpt
+from mailbackends.protocol.content import Content
+from mailbackends.protocol.dialogue import wait
+from mailbackends.protocol.envelope import Envelope
+from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.reply import Reply
+
+__all__ = ["Delivery", "deliver"]
+
+# A refused recipient costs the whole content in one flight: small contents only.
+_MAX_ONE_FLIGHT = 64 * 1024
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The replies to one message: for each recipient, and for the content."""
+
+    accepted: list[str] = field(default_factory=list)
+    refused: dict[str, Reply] = field(default_factory=dict)
+    reply: Reply | None = None
+
+
+def deliver(
+    session: Session,
+    envelope: Envelope,
+    content: Content,
+    *,
+    pipelining: bool = True,
+    chunking: bool = True,
+) -> Dialogue[Delivery]:
+    """Send one message, and return for whom it was accepted: at least one recipient.
+
+    ``pipelining`` and ``chunking`` allow what the server announces. The session stays
+    usable after a refusal; `Session.is_reusable` tells.
+
+    Raises:
+        SMTPSenderRefused, SMTPRecipientsRefused, SMTPDataError: with `Outcome.REFUSED`.
+        SMTPDeliveryUnknown: the end of the content was sent, no reply came.
+        SMTPServerDisconnected, SMTPProtocolError: with `Outcome.NOT_SENT`.
+    """
+    transaction = _Transaction(
+        session,
+        envelope,
+        content,
+        pipelining=pipelining and "PIPELINING" in session.extensions,
+        chunking=chunking and "CHUNKING" in session.extensions,
+    )
+    return (yield from transaction.run())
+
+
+class _Transaction:
+    def __init__(
+        self,
+        session: Session,
+        envelope: Envelope,
+        content: Content,
+        *,
+        pipelining: bool,
+        chunking: bool,
+    ) -> None:
+        self.session = session
+        self.content = content
+        self.reverse_path = envelope.reverse_path
+        self.recipients = envelope.forward_paths
+        # Behind a failed transaction MAIL may get 503, and RCPT and DATA are then taken
+        # under the old sender: RSET first, and no content before its reply.
+        self.rset = [Command("RSET")] if session.state is State.FAILED else []
+        self.mail = mail(envelope.reverse_path, envelope.mail_parameters)
+        self.rcpts = [rcpt(path, envelope.rcpt_parameters) for path in envelope.forward_paths]
+        self.pipelining = pipelining
+        self.chunking = chunking
+        self.one_flight = (
+            pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
+        )
+        self.sender_refusal: Reply | None = None
+        # Taken by the reply to RCPT; the reply to the content decides.
+        self.pending: list[str] = []
+        self.result = Delivery()
+
+    def run(self) -> Dialogue[Delivery]:
+        self.session.begin_transaction()
+        try:
+            if self.pipelining:
+                self._send_group()
+            yield from self._envelope_replies()
+            if self.sender_refusal or not self.pending:
+                yield from self._end_refused()
+            else:
+                yield from self._send_content()
+                yield from self._content_replies()
+        except SMTPException as error:
+            accounted = self._account_for(error)
+            if accounted is error:
+                raise
+            raise accounted from error
+        return self.result
+
+    def _send_group(self) -> None:
+        for command in (*self.rset, self.mail, *self.rcpts):
+            self.session.send(command)
+        if self.one_flight:
+            self._send_chunk()
+        elif not self.chunking:
+            self.session.send(Command("DATA"))
+
+    def _envelope_replies(self) -> Dialogue[None]:
+        for command in self.rset:
+            reply = yield from self._reply_to(command)
+            if self.session.state is State.CLOSED:
+                raise SMTPServerDisconnected(f"the server refused RSET: {reply}")
+        reply = yield from self._reply_to(self.mail)
+        if not reply.is_positive:
+            self.sender_refusal = reply
+            if not self.pipelining:
+                return
+        for address, command in zip(self.recipients, self.rcpts, strict=True):
+            reply = yield from self._reply_to(command)
+            if reply.is_positive:
+                self.pending.append(address)
+            else:
+                self.result.refused[address] = reply
+
+    def _reply_to(self, command: Command) -> Dialogue[Reply]:
+        """The reply to a command of the group; in lock-step it is sent only now."""
+        if not self.pipelining:
+            self.session.send(command)
+        reply = yield from wait(Want.REPLY)
+        if reply.code == 421:
+            # Said before the content was asked for: nothing of the message was taken.
+            error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
+            error.outcome, error.reply = Outcome.NOT_SENT, reply
+            raise error
+        return reply
+
+    def _end_refused(self) -> Dialogue[None]:
+        """Bring a refused transaction to its end, so that the session can serve again."""
+        if self.one_flight:
+            # The chunk is swallowed and answered 503 or 554 (RFC 3030 section 2).
+            reply = yield from wait(Want.CONTENT_REPLY)
+            if reply.is_positive:
+                self.session.close()
+                raise SMTPDeliveryUnknown("the server took the content of a refused message")
+        elif self.pipelining and not self.chunking:
+            reply = yield from wait(Want.REPLY)
+            if reply.code == 354 and self.sender_refusal:
+                # An old transaction is open after all: a dot would send it off.
+                self.session.close()
+            elif reply.code == 354:
+                # RFC 2920 section 3.1: DATA without recipients gets an empty message.
+                self.session.send_content([b".\r\n"])
+                yield from wait(Want.CONTENT_REPLY)
+        self.session.abandon_transaction()
+        raise self._refusal()
+
+    def _send_content(self) -> Dialogue[None]:
+        if self.one_flight:
+            pass
+        elif self.chunking:
+            self._send_chunk()
+        else:
+            if not self.pipelining:
+                self.session.send(Command("DATA"))
+            reply = yield from wait(Want.REPLY)
+            if reply.code != 354:
+                if reply.is_positive:
+                    self.session.close()
+                raise SMTPDataError(reply.code, reply.message)
+            self.session.send_content(self.content.dot_stuffed())
+        if self.session.is_lmtp:
+            self.session.expect_content_replies(len(self.pending) - 1)
+
+    def _send_chunk(self) -> None:
+        self.session.send_last_chunk(bdat(self.content.size, last=True), self.content.chunk())
+
+    def _content_replies(self) -> Dialogue[None]:
+        result = self.result
+        while self.pending:
+            reply = yield from wait(Want.CONTENT_REPLY)
+            if not self.session.content_was_sent:
+                # The server has heard enough. What it reads next is the rest of the
+                # content: no command can follow on this connection.
+                self.session.close()
+                if reply.is_positive:
+                    raise SMTPProtocolError(500, b"the content was answered before its end")
+            # RFC 2033 section 4.2: LMTP answers for one recipient after the other.
+            answered = self.pending[:1] if self.session.is_lmtp else self.pending
+            self.pending = self.pending[len(answered) :]
+            if reply.is_positive:
+                result.accepted.extend(answered)
+                result.reply = reply
+            elif self.session.is_lmtp:
+                result.refused.update(dict.fromkeys(answered, reply))
+            else:
+                raise SMTPDataError(reply.code, reply.message)
+        if not result.accepted:
+            raise self._refusal()
+
+    def _refusal(self) -> SMTPException:
+        if self.sender_refusal:
+            reply = self.sender_refusal
+            return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
+        refused = self.result.refused
+        return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
+
+    def _account_for(self, error: SMTPException) -> SMTPException:
+        """The error that tells what became of the message, given the one that ended it."""
+        if error.outcome is None and isinstance(
+            error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError
+        ):
+            error.outcome = Outcome.REFUSED
+        elif error.outcome is None:
+            if self._was_refused():
+                # The connection broke behind the refusal, which stands.
+                error = self._refusal()
+                error.outcome = Outcome.REFUSED
+            elif self.session.content_was_sent:
+                error = SMTPDeliveryUnknown(str(error))
+            else:
+                error.outcome = Outcome.NOT_SENT
+        if isinstance(error, SMTPDeliveryUnknown):
+            error.unknown = tuple(self.pending or self._unanswered())
+        error.accepted = tuple(self.result.accepted)
+        error.refused = dict(self.result.refused)
+        return error
+
+    def _was_refused(self) -> bool:
+        return self.sender_refusal is not None or (len(self.result.refused) == len(self.recipients))
+
+    def _unanswered(self) -> list[str]:
+        done = {*self.result.accepted, *self.result.refused}
+        return [path for path in self.recipients if path not in done]

@@ -1,0 +1,139 @@
+"""The loop that runs a dialogue over a stream: writes, reads, and waits no longer than allowed."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import TypeVar
+
+from mailbackends.errors import SMTPException, SMTPServerDisconnected, SMTPTLSError
+from mailbackends.protocol.session import Buffer, Dialogue, Session, Want
+from mailbackends.reply import Reply
+from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.stream import Stream
+
+__all__ = ["Driver"]
+
+T = TypeVar("T")
+
+# How much content is pulled at once: enough for few system calls, little to hold.
+_WRITE_AHEAD = 256 * 1024
+
+
+class Driver:
+    """Runs dialogues over one stream. Whatever breaks is told to the dialogue."""
+
+    def __init__(
+        self,
+        session: Session,
+        stream: Stream,
+        *,
+        tls_context: ssl.SSLContext | None = None,
+        tls_hostname: str = "",
+    ) -> None:
+        self.session = session
+        self.stream = stream
+        self._tls_context = tls_context
+        self._tls_hostname = tls_hostname
+        self._unsent: list[Buffer] = []
+
+    def run(self, dialogue: Dialogue[T], timeouts: Timeouts) -> T:
+        """What the dialogue returns or raises.
+
+        Raises:
+            SMTPServerDisconnected: the connection broke; the session is closed.
+            SMTPTimeoutError: a wait took too long; the session is closed.
+        """
+        try:
+            want = next(dialogue)
+            while True:
+                try:
+                    reply = self._fulfil(want, timeouts)
+                except SMTPException as error:
+                    self.session.close()
+                    want = dialogue.throw(error)
+                else:
+                    want = dialogue.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def send_at_once(self) -> None:
+        """Write what is queued as far as it goes without waiting, and forget the rest."""
+        while self._load() and self._send():
+            pass
+
+    def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
+        if want is Want.TLS:
+            if self._tls_context is None:
+                raise SMTPTLSError("the server is ready for TLS, but no context was given")
+            self.stream.start_tls(self._tls_context, self._tls_hostname, timeouts.for_handshake())
+            return None
+        if (reply := self._write(timeouts)) is not None:
+            return reply
+        waits_for_content = want is Want.CONTENT_REPLY
+        deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
+        while True:
+            self.stream.wait(deadline)
+            if (reply := self._read()) is not None:
+                return reply
+
+    def _write(self, timeouts: Timeouts) -> Reply | None:
+        """Write all that is queued, unless a reply comes first, which is returned.
+
+        Reading goes on while the server takes nothing: it may have stopped because nobody
+        takes its replies, and then neither side would ever go on.
+        """
+        if (reply := self.session.next_reply()) is not None:
+            return reply
+        while self._load():
+            try:
+                if self._send():
+                    continue
+            except OSError as error:
+                return self._last_words(error)
+            self.stream.wait(timeouts.for_writing(), for_writing=True)
+            if (reply := self._read()) is not None:
+                return reply
+        return None
+
+    def _load(self) -> bool:
+        if not self._unsent:
+            self._unsent = self.session.data_to_send(_WRITE_AHEAD)
+        return bool(self._unsent)
+
+    def _send(self) -> int:
+        sent = left = self.stream.send_some(self._unsent)
+        self.session.bytes_sent(sent)
+        done = 0
+        while left and left >= len(self._unsent[done]):
+            left -= len(self._unsent[done])
+            done += 1
+        del self._unsent[:done]
+        if left:
+            self._unsent[0] = memoryview(self._unsent[0])[left:]
+        return sent
+
+    def _read(self) -> Reply | None:
+        try:
+            data = self.stream.receive_some()
+        except OSError as error:
+            raise _disconnected(error) from error
+        if data is None:
+            return None
+        if not data:
+            raise _disconnected()
+        self.session.receive_data(data)
+        return self.session.next_reply()
+
+    def _last_words(self, error: OSError) -> Reply:
+        """The reply that the server sent before it closed, which says why."""
+        with contextlib.suppress(SMTPServerDisconnected):
+            if (reply := self._read()) is not None:
+                return reply
+        raise _disconnected(error) from error
+
+
+def _disconnected(error: OSError | None = None) -> SMTPServerDisconnected:
+    reason = f": {error}" if error else ""
+    return SMTPServerDisconnected(f"Connection unexpectedly closed{reason}")

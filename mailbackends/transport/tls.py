@@ -1,0 +1,74 @@
+"""TLS contexts, and what went wrong in a handshake, in words that help."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTLSError
+
+__all__ = ["client_context", "explained"]
+
+# OpenSSL's verify codes (X509_V_ERR_*): what to do about each.
+_MENDS = {
+    10: "it has expired: the server's administrator must renew it",
+    18: "it is self-signed: give its file as ssl_cafile if you trust it",
+    19: "its chain ends in an unknown root: give that CA's file as ssl_cafile if you trust it",
+    20: "its CA is unknown here: give the CA's file as ssl_cafile if you trust it",
+    21: "the server does not send the whole chain: have it send the intermediate certificates",
+    62: "it was issued for another name: connect by a name that stands in the certificate",
+    64: "it was issued for another address: connect by a name that stands in the certificate",
+}
+
+
+def client_context(
+    *,
+    cafile: str | None = None,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    minimum_version: str = "TLSv1.2",
+) -> ssl.SSLContext:
+    """A context that verifies the server's certificate and name.
+
+    ``cafile`` is trusted beside nothing else; without it the system's store is.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or the version is none.
+    """
+    for option, path in (("cafile", cafile), ("certfile", certfile), ("keyfile", keyfile)):
+        if path is not None and not Path(path).is_file():
+            raise ConfigurationError(f"ssl_{option}: there is no file {str(path)!r}")
+    try:
+        version = ssl.TLSVersion[minimum_version.replace(".", "_")]
+    except KeyError:
+        raise ConfigurationError(
+            f"tls_minimum_version: {minimum_version!r} is no version: use 'TLSv1.2' or 'TLSv1.3'"
+        ) from None
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+        context.minimum_version = version
+        if certfile is not None:
+            context.load_cert_chain(certfile, keyfile)
+    except (ssl.SSLError, OSError) as error:
+        files = ", ".join(str(path) for path in (cafile, certfile, keyfile) if path)
+        raise ConfigurationError(f"no certificate could be read from {files}: {error}") from error
+    return context
+
+
+def explained(error: Exception, server_hostname: str) -> SMTPTLSError:
+    """The documented exception for a failed handshake: why it failed, and the mend."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = _MENDS.get(error.verify_code, error.verify_message)
+        return SMTPCertificateError(
+            f"the certificate of {server_hostname} cannot be verified: {reason}"
+        )
+    reason = getattr(error, "reason", None) or str(error)
+    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
+        mend = "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465)"
+    elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
+        mend = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
+    elif isinstance(error, ConnectionError | ssl.SSLEOFError):
+        mend = "the server closed the connection: look into its log for the reason"
+    else:
+        mend = "no TLS connection could be agreed on"
+    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed: {mend} ({reason})")
