@@ -1,0 +1,99 @@
+"""SASLprep: one form for each user name and password, however it was typed (RFC 4013)."""
+
+from __future__ import annotations
+
+import stringprep
+import unicodedata
+from collections.abc import Callable
+
+from mailbackends.protocol.sasl.errors import SASLCredentialsError
+
+__all__ = ["prepared", "saslprep"]
+
+# RFC 4013 section 2.3, with the tables of RFC 3454. What is found is named by its kind
+# only: which character it is would tell a part of the password.
+_PROHIBITED: tuple[tuple[Callable[[str], bool], str], ...] = (
+    (stringprep.in_table_c12, "a space outside ASCII"),
+    (stringprep.in_table_c21_c22, "a control character"),
+    (stringprep.in_table_c3, "a private use character"),
+    (stringprep.in_table_c4, "a code point that is no character"),
+    (stringprep.in_table_c5, "a surrogate code point"),
+    (stringprep.in_table_c6, "a character inappropriate for plain text"),
+    (stringprep.in_table_c7, "a character inappropriate for canonical representation"),
+    (stringprep.in_table_c8, "a character that changes the display or is deprecated"),
+    (stringprep.in_table_c9, "a tagging character"),
+)
+
+
+def _normalised(text: str) -> str:
+    # Section 2.1: spaces become SPACE, and what is commonly mapped to nothing goes.
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char
+        for char in text
+        if not stringprep.in_table_b1(char)
+    )
+    # Section 2.2. RFC 3454 is bound to Unicode 3.2, and so are the tables above.
+    return unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+
+
+def _problem(text: str, is_stored: bool) -> str | None:
+    if not text:
+        return "is empty"
+    for is_in_table, kind in _PROHIBITED:
+        if any(map(is_in_table, text)):
+            return f"contains {kind}, which SASLprep prohibits (RFC 4013 section 2.3)"
+    # RFC 3454 section 6: text from right to left has nothing of the other direction in
+    # it, and begins and ends with a character of its own.
+    if any(map(stringprep.in_table_d1, text)) and (
+        any(map(stringprep.in_table_d2, text))
+        or not stringprep.in_table_d1(text[0])
+        or not stringprep.in_table_d1(text[-1])
+    ):
+        return "mixes directions of writing as SASLprep prohibits (RFC 4013 section 2.4)"
+    if is_stored and any(map(stringprep.in_table_a1, text)):
+        return (
+            "contains a character newer than Unicode 3.2, such as an emoji, "
+            "which SASLprep prohibits (RFC 4013 section 2.5)"
+        )
+    return None
+
+
+def saslprep(text: str | None, *, what: str = "the string", is_stored: bool = False) -> str:
+    """Return ``text`` in the form of RFC 4013.
+
+    ``what`` names it in errors. ``is_stored`` takes it as a "stored string" in the words
+    of RFC 3454 section 7, in which characters newer than Unicode 3.2 are prohibited;
+    without, it is a "query".
+
+    Raises:
+        SASLCredentialsError: it contains what RFC 4013 prohibits, or nothing is there,
+            or nothing is left of it.
+    """
+    result = _normalised(text or "")
+    problem = _problem(result, is_stored)
+    if problem is None:
+        return result
+    del text, result  # Or they would be found in the traceback.
+    raise SASLCredentialsError(f"{what} {problem}")
+
+
+def prepared(text: str | None, *, what: str = "the string") -> str:
+    """Return ``text`` for a mechanism that leaves the preparation to the server.
+
+    ASCII goes as it is, control characters too: many servers do not prepare, and let a
+    user in whose password SASLprep prohibits. Everything else takes the form of RFC 4013,
+    which a server that prepares leaves as it is.
+
+    Raises:
+        SASLCredentialsError: as `saslprep`; or it contains NUL (RFC 4616 section 2).
+    """
+    if not text or not text.isascii():
+        result = _normalised(text or "")
+        problem = _problem(result, is_stored=False)
+    else:
+        result = text
+        problem = "contains a NUL character (RFC 4616 section 2)" if "\0" in text else None
+    if problem is None:
+        return result
+    del text, result
+    raise SASLCredentialsError(f"{what} {problem}")
