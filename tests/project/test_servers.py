@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
+
 from support.face import Face, TLSMode
 from support.scripted import ScriptedServer
 from support.server import MailServer

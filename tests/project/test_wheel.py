@@ -1,0 +1,68 @@
+"""What the wheel contains, and what it says of itself."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from project.source import PACKAGES, ROOT, modules
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    target = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+    (path,) = target.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(wheel.read(name))
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    held = {n for n in wheel.namelist() if ".dist-info/" not in n}
+    wanted = {
+        str(path.relative_to(ROOT).as_posix())
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == wanted
+    assert {Path(n).parts[0] for n in held} == set(PACKAGES)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= held
+
+
+def test_each_module_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    held = set(wheel.namelist())
+    assert {path.relative_to(ROOT).as_posix() for path in modules().values()} <= held
+
+
+def test_the_licence_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    (name,) = [n for n in wheel.namelist() if n.endswith("/LICENSE")]
+    assert wheel.read(name).startswith(b"MIT License")
+
+
+def test_the_core_requires_nothing(metadata: email.message.Message) -> None:
+    required = metadata.get_all("Requires-Dist") or []
+    assert [r for r in required if "extra ==" not in r] == []
+    assert {"django", "flask"} <= set(metadata.get_all("Provides-Extra") or [])
+
+
+def test_the_metadata_tells_what_it_runs_on(metadata: email.message.Message) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert metadata["Name"] == "mailbackends"
+    assert metadata["Version"] == project["version"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    classifiers = metadata.get_all("Classifier") or []
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        assert f"Programming Language :: Python :: {version}" in classifiers
