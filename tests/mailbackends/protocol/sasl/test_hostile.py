@@ -82,6 +82,10 @@ def test_a_challenge_beyond_the_limit_ends_the_exchange_at_every_step(mechanism)
             exchange.initial_response()
 
 
+def test_a_challenge_of_the_limit_is_answered():
+    assert CramMD5(ALL).respond(bytes(MAX_CHALLENGE)).startswith(b"user ")
+
+
 def frames(error):
     traceback = error.__traceback__
     while traceback is not None:

@@ -59,6 +59,11 @@ def test_spaces_of_other_scripts_become_space():
     assert saslprep("pass\u3000word\u00a0!") == "pass word !"
 
 
+def test_the_forms_are_those_of_unicode_3_2():
+    later = "\U0001f100"  # DIGIT ZERO FULL STOP, of Unicode 5.2, where NFKC makes it "0."
+    assert saslprep(later) == later
+
+
 def test_text_from_right_to_left_alone_is_taken():
     assert saslprep("\u0627\u0628") == "\u0627\u0628"
 

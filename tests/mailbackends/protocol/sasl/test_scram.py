@@ -157,6 +157,11 @@ def test_a_235_without_a_proof_is_not_believed(text):
         exchange.finish(text)
 
 
+def test_a_proof_in_the_235_of_an_exchange_that_did_not_take_place_is_no_proof():
+    with pytest.raises(SASLServerError, match="without a proof"):
+        begun().finish(base64.b64encode(b"v=AAAA"))
+
+
 @pytest.mark.parametrize(
     ("challenge", "reason"),
     [
@@ -222,7 +227,7 @@ def test_after_the_servers_proof_there_is_nothing_to_say():
     exchange.respond(final)
     with pytest.raises(SASLServerError, match="SCRAM-SHA-256 beyond its end"):
         exchange.respond(final)
-    exchange.finish()
+    exchange.finish(base64.b64encode(b"v=AAAA"))
 
 
 @BOTH
