@@ -1,0 +1,99 @@
+"""Replies from a socket, each within a bounded time."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from mailbackends.errors import SMTPProtocolError
+from mailbackends.protocol.reply_parser import ReplyParser
+from mailbackends.reply import Reply
+
+__all__ = ["ReplyReader"]
+
+_RECEIVE = 65536
+
+
+class ReplyReader:
+    """Reads the replies that come on one socket.
+
+    A reply as a whole takes at most the socket's timeout. The timeout of a single
+    ``recv()`` would let a server that sends a byte now and then hold us for ever.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._parser = ReplyParser()
+        self._raw = bytearray()
+        self._farewell: Reply | None = None
+
+    def read(self) -> Reply:
+        """The next reply.
+
+        Raises:
+            EOFError: the server closed the connection.
+            OSError: the connection broke; `TimeoutError` where the reply took too long.
+            SMTPProtocolError: what came is no reply.
+        """
+        reply, self._farewell = self._farewell, None
+        return reply or self._parser.next_reply() or self._wait()
+
+    def take_lines(self, count: int) -> list[bytes]:
+        """The next ``count`` lines as they came, line ends and all, to be shown."""
+        lines = self._raw.split(b"\n", count)
+        self._raw = lines.pop() if len(lines) > count else bytearray()
+        return [bytes(line + b"\n") for line in lines]
+
+    def has_farewell(self) -> bool:
+        """True where a 421 has come that nobody asked for; never waits.
+
+        Raises:
+            SMTPProtocolError: what has come is no reply, or another one than 421, which
+                alone may come at any time (RFC 5321 section 3.8).
+        """
+        if self._farewell is None and self.has_unread():
+            reply = self._parser.next_reply()
+            if reply is None or reply.code != 421:
+                raise SMTPProtocolError(500, b"The server spoke although nobody asked.")
+            self._farewell = reply
+        return self._farewell is not None
+
+    def has_unread(self) -> bool:
+        """True where bytes have come behind the last reply that was read; never waits."""
+        # A stand-in for a socket, as programs have them in their tests, need not know
+        # what it means not to wait.
+        if isinstance(self.sock, socket.socket):
+            timeout = self.sock.gettimeout()
+            self.sock.settimeout(0)
+            # Nothing yet, or a fault: whoever reads or writes next meets it again.
+            with contextlib.suppress(OSError):
+                self._take(self.sock.recv(_RECEIVE))
+            self.sock.settimeout(timeout)
+        return self._farewell is not None or not self._parser.is_empty
+
+    def _wait(self) -> Reply:
+        timeout = self.sock.gettimeout()
+        started = time.monotonic()
+        is_changed = False
+        try:
+            while True:
+                data = self.sock.recv(_RECEIVE)
+                if not data:
+                    raise EOFError
+                self._take(data)
+                if reply := self._parser.next_reply():
+                    return reply
+                if timeout is not None:
+                    left = timeout - (time.monotonic() - started)
+                    if left <= 0:
+                        raise TimeoutError("timed out")
+                    self.sock.settimeout(left)
+                    is_changed = True
+        finally:
+            if is_changed:
+                self.sock.settimeout(timeout)
+
+    def _take(self, data: bytes) -> None:
+        self._parser.receive_data(data)
+        self._raw += data
