@@ -1,0 +1,92 @@
+"""mailbackends: send mail from a Python web application.
+
+- `Mailer` sends messages over connections that live across calls, and tells for each what
+  became of it.
+- `SMTP`, `SMTP_SSL`, `LMTP` and the exceptions are the standard library's `smtplib`,
+  written anew: ``import mailbackends as smtplib``.
+- ``django_integration`` and ``flask_integration`` map the frameworks to a `Mailer`.
+"""
+
+from mailbackends.client import (
+    CRLF,
+    LMTP,
+    LMTP_PORT,
+    OLDSTYLE_AUTH,
+    SMTP,
+    SMTP_PORT,
+    SMTP_SSL,
+    SMTP_SSL_PORT,
+    bCRLF,
+    quoteaddr,
+    quotedata,
+)
+from mailbackends.errors import (
+    ConfigurationError,
+    InvalidAddressError,
+    InvalidMessageError,
+    Outcome,
+    PoolClosed,
+    PoolTimeout,
+    SMTPAuthenticationError,
+    SMTPCertificateError,
+    SMTPConnectError,
+    SMTPConnectionError,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPHeloError,
+    SMTPNotSupportedError,
+    SMTPProtocolError,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+    SMTPTLSError,
+)
+from mailbackends.mailer import Held, Mailer, MailerStats, Options, Receipt, Submission
+from mailbackends.reply import EnhancedStatus, Reply
+
+__all__ = [
+    "CRLF",
+    "LMTP",
+    "LMTP_PORT",
+    "OLDSTYLE_AUTH",
+    "SMTP",
+    "SMTP_PORT",
+    "SMTP_SSL",
+    "SMTP_SSL_PORT",
+    "ConfigurationError",
+    "EnhancedStatus",
+    "Held",
+    "InvalidAddressError",
+    "InvalidMessageError",
+    "Mailer",
+    "MailerStats",
+    "Options",
+    "Outcome",
+    "PoolClosed",
+    "PoolTimeout",
+    "Receipt",
+    "Reply",
+    "SMTPAuthenticationError",
+    "SMTPCertificateError",
+    "SMTPConnectError",
+    "SMTPConnectionError",
+    "SMTPDataError",
+    "SMTPDeliveryUnknown",
+    "SMTPException",
+    "SMTPHeloError",
+    "SMTPNotSupportedError",
+    "SMTPProtocolError",
+    "SMTPRecipientsRefused",
+    "SMTPResponseException",
+    "SMTPSenderRefused",
+    "SMTPServerDisconnected",
+    "SMTPTLSError",
+    "SMTPTimeoutError",
+    "Submission",
+    "bCRLF",
+    "quoteaddr",
+    "quotedata",
+]

@@ -6,6 +6,7 @@ Every class that `smtplib` has by the same name is a subclass of that one, so th
     SMTPException
     ├── SMTPNotSupportedError         the server lacks what the message needs
     ├── SMTPServerDisconnected        the connection is gone
+    │   ├── SMTPConnectionError       ... or was never made: nobody answers there
     │   ├── SMTPTimeoutError          ... because the server did not answer in time
     │   └── SMTPDeliveryUnknown       ... between the end of the content and its reply
     ├── SMTPResponseException         a reply that refuses
@@ -18,7 +19,8 @@ Every class that `smtplib` has by the same name is a subclass of that one, so th
     ├── SMTPRecipientsRefused         all recipients were refused
     ├── SMTPTLSError                  no TLS could be agreed on
     │   └── SMTPCertificateError      the server's certificate could not be verified
-    └── PoolTimeout                   no connection became free in time
+    ├── PoolTimeout                   no connection became free in time
+    └── PoolClosed                    the pool was closed before the message had a connection
     ConfigurationError                an option is unknown, unusable or contradicts another
     InvalidAddressError               an address that cannot go on the wire
     InvalidMessageError               a message that cannot go on the wire
@@ -30,6 +32,7 @@ The others come from the world outside.
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Mapping
 from enum import StrEnum
@@ -43,10 +46,12 @@ __all__ = [
     "InvalidAddressError",
     "InvalidMessageError",
     "Outcome",
+    "PoolClosed",
     "PoolTimeout",
     "SMTPAuthenticationError",
     "SMTPCertificateError",
     "SMTPConnectError",
+    "SMTPConnectionError",
     "SMTPDataError",
     "SMTPDeliveryUnknown",
     "SMTPException",
@@ -132,6 +137,11 @@ class SMTPException(smtplib.SMTPException):
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
     """The server does not support a command or an option that is needed."""
 
+    @property
+    def is_transient(self) -> bool:
+        """Always False: the server will not learn it by itself."""
+        return False
+
 
 class SMTPServerDisconnected(SMTPException, smtplib.SMTPServerDisconnected):
     """The connection broke, or there is none."""
@@ -139,6 +149,27 @@ class SMTPServerDisconnected(SMTPException, smtplib.SMTPServerDisconnected):
 
 class SMTPTimeoutError(SMTPServerDisconnected, TimeoutError):
     """The server did not answer in time. The connection has been closed."""
+
+
+class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
+    """No connection could be made: no such name, nobody listens, no way there.
+
+    ``errno`` is the operating system's, or the resolver's (``EAI_*``), where there is one.
+    """
+
+    @classmethod
+    def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
+        """The exception for ``error`` while connecting to ``server``, with the mend."""
+        if isinstance(error, socket.gaierror):
+            mend = "the name does not resolve: check the host"
+        elif isinstance(error, ConnectionRefusedError | FileNotFoundError):
+            mend = "nobody listens there: check host and port, and that the server runs"
+        else:
+            mend = "check the network and the host"
+        made = cls(f"cannot connect to {server}: {error.strerror or error}: {mend}")
+        made.errno = error.errno
+        made.outcome = Outcome.NOT_SENT
+        return made
 
 
 class SMTPDeliveryUnknown(SMTPServerDisconnected):
@@ -249,6 +280,10 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
 class SMTPTLSError(SMTPException, ssl.SSLError):
     """No TLS connection could be agreed on. The text says why, and the mend."""
 
+    def __str__(self) -> str:
+        # Without an outcome, that of ssl.SSLError would show the arguments as a tuple.
+        return super().__str__() if self.outcome is not None else self._what()
+
 
 class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
     """The server's certificate could not be verified. The text says why, and the mend."""
@@ -256,6 +291,12 @@ class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
 
 class PoolTimeout(SMTPException, TimeoutError):
     """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
+
+    outcome: Outcome | None = Outcome.NOT_SENT
+
+
+class PoolClosed(SMTPException):
+    """The pool was closed, before the call or while it waited. Nothing was sent."""
 
     outcome: Outcome | None = Outcome.NOT_SENT
 

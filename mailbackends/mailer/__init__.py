@@ -1,0 +1,9 @@
+"""Messages to one server, over pooled connections, each with an outcome."""
+
+from mailbackends.mailer.held import Held
+from mailbackends.mailer.mailer import Mailer, MailerStats
+from mailbackends.mailer.options import Options
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.submission import Submission
+
+__all__ = ["Held", "Mailer", "MailerStats", "Options", "Receipt", "Submission"]

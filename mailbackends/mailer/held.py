@@ -1,0 +1,72 @@
+"""One connection kept by one caller for many messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.message import Message
+from typing import Any
+
+from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.dispatch import Dispatcher
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.submission import Submission
+from mailbackends.pool import Lease, Pool
+
+__all__ = ["Held"]
+
+
+class Held:
+    """A connection of the pool that is yours until the block ends. Not thread-safe.
+
+    One that breaks, or has carried as many messages as it may, is replaced by another.
+    """
+
+    def __init__(self, pool: Pool[Connection], dispatcher: Dispatcher) -> None:
+        self._pool = pool
+        self._dispatcher = dispatcher
+        self._lease: Lease[Connection] | None = None
+        self._messages = 0
+
+    def send_message(
+        self,
+        msg: Message[Any, Any] | bytes,
+        from_addr: str | None = None,
+        to_addrs: str | Iterable[str] | None = None,
+        mail_options: Iterable[str] = (),
+        rcpt_options: Iterable[str] = (),
+    ) -> Receipt:
+        """As `Mailer.send_message`, over the connection that is held."""
+        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        return self._dispatcher.send(submission, self)
+
+    def open(self) -> bool:
+        """Take the connection now. Returns True where a new one had to be made."""
+        lease = self.acquire()
+        self.release(lease, reusable=True, messages=0)
+        return not lease.is_reused
+
+    # What the dispatcher asks
+
+    def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[Connection]:
+        """The connection that is held, if it can still be used, or another."""
+        lease = self._lease
+        if lease is not None and not fresh and lease.connection.is_alive():
+            return lease
+        self.give_back(reason="dead")
+        self._lease = self._pool.acquire(deadline=deadline, fresh=fresh)
+        return self._lease
+
+    def release(
+        self, lease: Lease[Connection], *, reusable: bool, messages: int = 1, reason: str = ""
+    ) -> None:
+        """Keep the connection; one that cannot be used again goes back to the pool."""
+        self._messages += messages
+        if not reusable:
+            self.give_back(reason=reason or "error")
+
+    def give_back(self, *, reason: str = "") -> None:
+        """Let go of the connection: for reuse, or for the reason given to be closed."""
+        lease, self._lease = self._lease, None
+        messages, self._messages = self._messages, 0
+        if lease is not None:
+            self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)

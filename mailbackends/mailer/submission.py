@@ -1,0 +1,92 @@
+"""A message on its way: what the caller gave, checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from email.message import Message
+from typing import Any
+
+from mailbackends.errors import InvalidMessageError
+from mailbackends.protocol import content, envelope
+from mailbackends.protocol.envelope import Envelope
+from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.negotiation import Prepared, check_parameters, prepare
+
+__all__ = ["Job", "Submission"]
+
+_MESSAGE_ID = re.compile(rb"(?im)^message-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message with an envelope of its own, for `Mailer.send_messages`.
+
+    The fields are the arguments of `Mailer.send_message`.
+    """
+
+    message: Message[Any, Any] | bytes
+    from_addr: str | None = None
+    to_addrs: str | Iterable[str] | None = None
+    mail_options: Iterable[str] = ()
+    rcpt_options: Iterable[str] = ()
+
+
+class Job:
+    """A submission with its envelope, prepared for one server after the other.
+
+    Raises:
+        InvalidAddressError, InvalidMessageError: it can be sent to no server at all.
+    """
+
+    def __init__(self, submission: Submission) -> None:
+        message = submission.message
+        if isinstance(message, bytes | bytearray | memoryview):
+            message = bytes(message)
+            if submission.from_addr is None or submission.to_addrs is None:
+                raise InvalidMessageError(
+                    "a message given as bytes needs from_addr and to_addrs: its fields are not read"
+                )
+        elif isinstance(message, Message):
+            content.check_headers(message)
+        else:
+            raise InvalidMessageError(
+                f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
+            )
+        self.message = message
+        self.envelope: Envelope = replace(
+            envelope.from_message(
+                message if isinstance(message, Message) else None,
+                submission.from_addr,
+                submission.to_addrs,
+            ),
+            mail_parameters=check_parameters(submission.mail_options),
+            rcpt_parameters=check_parameters(submission.rcpt_options),
+        )
+        self._prepared: tuple[Extensions, Prepared] | None = None
+
+    @property
+    def message_id(self) -> str | None:
+        """The Message-ID field, or None."""
+        if isinstance(self.message, Message):
+            value = self.message["Message-ID"]
+            return str(value).strip() if value is not None else None
+        head, _, _ = self.message.partition(b"\r\n\r\n")
+        found = _MESSAGE_ID.search(head[:65536])
+        return found[1].decode("ascii", "backslashreplace") if found else None
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the content, once it was prepared."""
+        return self._prepared[1].content.size if self._prepared else None
+
+    def prepare(self, extensions: Extensions) -> Prepared:
+        """The message as a server with these extensions takes it; made anew only for another.
+
+        Raises:
+            SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.
+        """
+        if self._prepared is None or self._prepared[0] != extensions:
+            self._prepared = extensions, prepare(self.message, self.envelope, extensions)
+        return self._prepared[1]
