@@ -1,0 +1,126 @@
+"""What README.md and docs/ARCHITECTURE.md show is run, as it stands there."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project.source import ROOT
+
+from support.server import MailServer
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# What each sample expects around it, and what proves that it did what the text says.
+_DJANGO = """
+import django.conf
+names = {name: value for name, value in list(globals().items()) if name.isupper()}
+django.conf.settings.configure(**names)
+django.setup()
+from django.core.mail import send_mail
+assert send_mail("Your order", "It is on its way.", "shop@example.com", ["ada@example.com"]) == 1
+"""
+_FLASK = """
+import flask
+app = flask.Flask("shop")
+app.config.update(
+    MAIL_SERVER="smtp.example.com", MAIL_PORT=587, MAIL_USE_TLS=True,
+    MAIL_USERNAME="shop", MAIL_PASSWORD="secret", MAIL_DEFAULT_SENDER="shop@example.com",
+)
+app.app_context().push()
+"""
+
+
+def samples() -> dict[str, str]:
+    """The samples in Python, by the name of the file in their first line."""
+    found = {}
+    for language, code in _BLOCK.findall(README):
+        if language == "python":
+            head = re.match(r"# (\S+\.py)\n", code)
+            assert head, f"this sample does not say which file it is:\n{code}"
+            found[head[1]] = code
+    return found
+
+
+def run(code: str, folder: Path, server: MailServer) -> str:
+    code = code.replace("smtp.example.com", server.host).replace("587", str(server.port))
+    path = folder / "sample.py"
+    path.write_text(code, encoding="utf-8")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", str(path)],
+        env={**os.environ, "SSL_CERT_FILE": server.cafile},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def server() -> MailServer:
+    return MailServer(tls="starttls", login=("shop", "secret"), require_login=True)
+
+
+@pytest.mark.parametrize("name", samples())
+def test_each_sample_sends_its_mail(name: str, tmp_path: Path, server: MailServer) -> None:
+    code = samples()[name]
+    if name == "settings.py":
+        code += _DJANGO
+    elif name == "app.py":
+        code = _FLASK + code
+    with server:
+        printed = run(code, tmp_path, server)
+    received = server.message
+    assert received.rcpt_tos == ("ada@example.com",)
+    assert received.message["Subject"] == "Your order"
+    assert received.user == "shop"
+    assert received.is_tls
+    if name == "script.py":
+        assert printed.startswith("('ada@example.com',) {} 250 ")
+
+
+def test_the_first_screen_shows_both_frameworks_and_the_two_commands() -> None:
+    first_screen = "\n".join(README.splitlines()[:45])
+    assert "EMAIL_BACKEND" in first_screen
+    assert "flask_integration" in first_screen
+    commands = [code.strip() for language, code in _BLOCK.findall(README) if language == "sh"]
+    assert commands == [
+        "python -m pip install tox && python -m tox -e demo",
+        "python -m pip install tox && python -m tox",
+    ]
+    assert all(command in first_screen for command in commands)
+
+
+def test_the_two_commands_name_environments_that_exist_and_run_what_exists() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    assert "demo" in tox["tox"]["env_list"].split()
+    for section in tox.sections():
+        for command in tox[section].get("commands", "").splitlines():
+            for word in shlex.split(re.sub(r"\{posargs:?|\}", " ", command)):
+                if "/" in word:
+                    assert (ROOT / word).exists(), f"{section}: {word}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_architecture_page_tells_the_truth(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for language, code in _BLOCK.findall(page):
+        assert language == "python"
+        exec(compile(code, "ARCHITECTURE.md", "exec"), {})  # noqa: S102
+    for word in re.findall(r"`((?:[\w.]+/)+[\w.]*)`", page):
+        places = [ROOT, ROOT / "mailbackends"]
+        assert any((place / word).exists() for place in places), word
