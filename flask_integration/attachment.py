@@ -1,0 +1,138 @@
+"""`Attachment`: a file that goes with a message, beside its text or inside its HTML."""
+
+from __future__ import annotations
+
+import binascii
+import email
+import re
+import unicodedata
+from collections.abc import Mapping
+from email.message import Message as Part
+from email.mime.base import MIMEBase
+from email.mime.message import MIMEMessage
+from mimetypes import guess_type
+
+from flask_integration.addresses import encode_words, force_text
+from mailbackends import InvalidMessageError
+
+__all__ = ["Attachment"]
+
+_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?")
+
+
+class Attachment:
+    """One file. Only ``data`` is required.
+
+    Args:
+        filename: the name that the recipient sees.
+        content_type: such as ``"application/pdf"``; guessed from the name where it is None.
+        data: the content. A string is sent as UTF-8.
+        disposition: ``"attachment"`` (the default) or ``"inline"``.
+        headers: further headers of this part.
+        content_id: the name by which HTML refers to it: ``<img src="cid:logo">`` for
+            ``"logo"``. An inline attachment that has one becomes part of the HTML.
+
+    Raises:
+        ValueError: there is no data.
+    """
+
+    def __init__(
+        self,
+        filename: str | None = None,
+        content_type: str | None = None,
+        data: str | bytes | None = None,
+        disposition: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        content_id: str | None = None,
+    ) -> None:
+        if data is None:
+            raise ValueError(f"attachment {filename!r} has no data: give 'data' as str or bytes")
+        if content_type is None and filename is not None:
+            content_type = guess_type(filename)[0]
+        if content_type is None:
+            content_type = "text/plain" if isinstance(data, str) else "application/octet-stream"
+        self.filename = filename
+        self.content_type = content_type
+        self.data = data
+        self.disposition = disposition or "attachment"
+        self.headers: dict[str, str] = dict(headers or {})
+        if content_id is not None:
+            self.headers["Content-ID"] = f"<{content_id.strip('<> ')}>"
+
+    def __repr__(self) -> str:
+        return (
+            f"<Attachment {self.filename!r} {self.content_type} {self.disposition}, "
+            f"{len(self.data)} {'characters' if isinstance(self.data, str) else 'bytes'}>"
+        )
+
+    @property
+    def content_id(self) -> str | None:
+        """The Content-ID without its angle brackets, or None (RFC 2392)."""
+        for name, value in self.headers.items():
+            if name.lower() == "content-id":
+                return value.strip("<> ")
+        return None
+
+    @property
+    def is_related(self) -> bool:
+        """True for an image that HTML shows, rather than a file beside the text."""
+        return self.disposition.lower() == "inline" and self.content_id is not None
+
+
+def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:
+    """The MIME part for ``attachment``.
+
+    ``ascii_filename`` takes from the name what ASCII does not have.
+
+    Raises:
+        InvalidMessageError: its content type is none.
+    """
+    content_type = attachment.content_type
+    if not _TYPE.fullmatch(content_type):
+        raise InvalidMessageError(
+            f"attachment {attachment.filename!r} has the content type {content_type!r}: "
+            "write it as 'application/pdf'"
+        )
+    data = attachment.data
+    part: Part
+    if content_type.partition(";")[0].strip().lower() == "message/rfc822":
+        # RFC 2046 section 5.2.1: a message within a message is not encoded.
+        raw = data.encode() if isinstance(data, str) else data
+        part = MIMEMessage(email.message_from_bytes(raw))
+    else:
+        part = MIMEBase(*content_type.split("/", 1))
+        if isinstance(data, str):
+            data = data.encode()
+            if part.get_content_maintype() == "text":
+                part.set_param("charset", "utf-8")
+        part["Content-Transfer-Encoding"] = "base64"
+        part.set_payload(_base64_lines(data))
+    _describe(part, attachment, ascii_filename)
+    return part
+
+
+def _describe(part: Part, attachment: Attachment, ascii_filename: bool) -> None:
+    filename = attachment.filename
+    if filename is not None and ascii_filename:
+        decomposed = unicodedata.normalize("NFKD", filename)
+        filename = " ".join(decomposed.encode("ascii", "ignore").decode("ascii").split())
+    if filename is None:
+        part["Content-Disposition"] = attachment.disposition
+    elif filename.isascii():
+        part.add_header("Content-Disposition", attachment.disposition, filename=filename)
+    else:
+        part.add_header(
+            "Content-Disposition", attachment.disposition, filename=("utf-8", "", filename)
+        )
+    for name, value in attachment.headers.items():
+        del part[name]  # the caller's word stands for ours
+        part[name] = encode_words(force_text(value), "utf-8")
+
+
+def _base64_lines(data: bytes) -> str:
+    """Base64 in lines of 76 columns (RFC 2045 section 6.8)."""
+    # One call and slices: three times as fast as `base64.encodebytes`, which encodes each
+    # line by itself.
+    encoded = binascii.b2a_base64(data, newline=False).decode("ascii")
+    return "\n".join([encoded[i : i + 76] for i in range(0, len(encoded), 76)]) + "\n"

@@ -1,0 +1,222 @@
+"""An application's ``MAIL_`` configuration, read and checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask_integration.addresses import Address, bare_addresses
+from flask_integration.backends import Backend, find_backend
+from flask_integration.errors import ConfigurationWarning
+from flask_integration.html import require_libraries
+from flask_integration.keys import INHERITED, KEYS, OPTION_OF, PREFIX, unknown_key
+from flask_integration.rendering import Rendering
+from mailbackends import ConfigurationError, Options
+
+__all__ = ["Settings", "flag", "read"]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an application says of one mailer; ``mailers`` are the named ones beside it."""
+
+    options: Options
+    backend: type[Backend]
+    rendering: Rendering = field(default_factory=Rendering)
+    default_sender: Address | None = None
+    debug: int = 0
+    max_emails: int | None = None
+    suppress: bool | None = None
+    file_path: str | None = None
+    mail_options: tuple[str, ...] = ()
+    mailers: Mapping[str, Settings] = field(default_factory=dict)
+
+
+def read(config: Mapping[str, Any]) -> Settings:
+    """The settings in an application's configuration.
+
+    Warns:
+        ConfigurationWarning: a ``MAIL_`` key is unknown, or a login is incomplete.
+
+    Raises:
+        ConfigurationError: a value cannot be used, or contradicts another. The text names
+            the key, the value (secrets excepted) and the mend.
+    """
+    values = {
+        key.removeprefix(PREFIX): value
+        for key, value in config.items()
+        if isinstance(key, str) and key.startswith(PREFIX)
+    }
+    for name in values.keys() - KEYS:
+        # An application may have keys of its own that begin with MAIL_: no error.
+        warnings.warn(unknown_key(name), ConfigurationWarning, stacklevel=4)
+    mailers = values.pop("MAILERS", None) or {}
+    if not isinstance(mailers, Mapping):
+        raise ConfigurationError(
+            f"MAIL_MAILERS must map names to settings, as {{'bulk': {{'URL': 'smtps://...'}}}}, "
+            f"not {type(mailers).__name__}"
+        )
+    common = {name: value for name, value in values.items() if name in INHERITED}
+    named = {
+        str(name): _settings({**common, **_named(str(name), given)}, f"MAIL_MAILERS[{name!r}]: ")
+        for name, given in mailers.items()
+    }
+    return _settings(values, PREFIX, named)
+
+
+def _named(mailer: str, given: object) -> dict[str, Any]:
+    """One mailer's settings by the names that the keys have behind ``MAIL_``."""
+    if isinstance(given, str):
+        return {"URL": given}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"MAIL_MAILERS[{mailer!r}] must be a URL or a mapping, not {type(given).__name__}"
+        )
+    values = {str(key).upper().removeprefix(PREFIX): value for key, value in given.items()}
+    for name in values.keys() - (KEYS - {"MAILERS"}):
+        raise ConfigurationError(unknown_key(name, prefix=f"MAIL_MAILERS[{mailer!r}]: "))
+    return values
+
+
+def _settings(
+    values: Mapping[str, Any], label: str, named: Mapping[str, Settings] | None = None
+) -> Settings:
+    inline_css = bool(flag(f"{label}INLINE_CSS", values.get("INLINE_CSS")))
+    text_from_html = flag(f"{label}TEXT_FROM_HTML", values.get("TEXT_FROM_HTML"))
+    require_libraries(inline_css=inline_css, text_from_html=text_from_html)
+    local_time = flag(f"{label}USE_LOCALTIME", values.get("USE_LOCALTIME"))
+    max_emails = _count(f"{label}MAX_EMAILS", values.get("MAX_EMAILS"))
+    backend = values.get("BACKEND") or "smtp"
+    return Settings(
+        options=_options(values, label, max_emails),
+        backend=find_backend(backend),
+        rendering=Rendering(
+            charset=values.get("DEFAULT_CHARSET") or "utf-8",
+            ascii_filenames=bool(
+                flag(f"{label}ASCII_ATTACHMENTS", values.get("ASCII_ATTACHMENTS"))
+            ),
+            local_time=local_time is not False,
+            inline_css=inline_css,
+            text_from_html=text_from_html,
+        ),
+        default_sender=_sender(f"{label}DEFAULT_SENDER", values.get("DEFAULT_SENDER")),
+        debug=int(flag(f"{label}DEBUG", values.get("DEBUG")) or 0),
+        max_emails=max_emails,
+        suppress=flag(f"{label}SUPPRESS_SEND", values.get("SUPPRESS_SEND")),
+        file_path=values.get("FILE_PATH") or None,
+        mail_options=tuple(values.get("SEND_OPTIONS") or ()),
+        mailers=named or {},
+    )
+
+
+def _options(values: Mapping[str, Any], label: str, max_emails: int | None) -> Options:
+    # An environment variable that is not set often arrives as None or as an empty string.
+    options = {
+        OPTION_OF[name]: value
+        for name, value in values.items()
+        if name in OPTION_OF and value not in (None, "")
+    }
+    if "SERVER" in values and "HOST" in values and values["SERVER"] != values["HOST"]:
+        raise ConfigurationError(f"{label}SERVER and {label}HOST contradict each other: give one")
+    if "DEADLINE" in values:
+        options["deadline"] = values["DEADLINE"]  # None: none
+    if security := _security(values, label, options.get("security")):
+        options["security"] = security
+    if max_emails is not None:
+        options.setdefault("max_messages", max_emails)
+    if isinstance(mechanisms := options.get("auth_mechanisms"), str):
+        options["auth_mechanisms"] = tuple(mechanisms.replace(",", " ").split())
+    url = values.get("URL")
+    if not url:
+        _complete_login(options, label)
+    try:
+        return Options.from_url(url, **options) if url else Options.from_mapping(options)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error} (from the configuration of the Flask application, "
+            f"where the option 'name' is {label}NAME)"
+        ) from error
+
+
+def _security(values: Mapping[str, Any], label: str, given: object) -> str | None:
+    use_tls = flag(f"{label}USE_TLS", values.get("USE_TLS"))
+    use_ssl = flag(f"{label}USE_SSL", values.get("USE_SSL"))
+    if use_tls and use_ssl:
+        raise ConfigurationError(
+            f"{label}USE_TLS and {label}USE_SSL contradict each other: USE_TLS is STARTTLS "
+            "(port 587), USE_SSL is TLS from the first byte (port 465); set one to False"
+        )
+    wanted = "starttls" if use_tls else "tls" if use_ssl else None
+    url = str(values.get("URL") or "")
+    if wanted and url and not url.startswith("smtp+starttls:" if use_tls else "smtps:"):
+        raise ConfigurationError(
+            f"{label}USE_TLS or {label}USE_SSL contradicts the scheme of {label}URL: "
+            "leave it out, and write smtp+starttls:// or smtps://"
+        )
+    if wanted and given not in (None, wanted):
+        raise ConfigurationError(
+            f"{label}SECURITY={given!r} contradicts {label}USE_TLS or {label}USE_SSL: "
+            "leave those out"
+        )
+    return wanted
+
+
+def _complete_login(options: dict[str, Any], label: str) -> None:
+    """Flask-Mail logs in only where both name and password are given: so here, not silently."""
+    if "token_provider" in options or options.get("auth_mechanisms"):
+        return
+    if ("username" in options) != ("password" in options):
+        present, missing = ("USERNAME", "PASSWORD")
+        if "password" in options:
+            present, missing = missing, present
+        warnings.warn(
+            f"{label}{present} is set and {label}{missing} is not: there will be no login",
+            ConfigurationWarning,
+            stacklevel=6,
+        )
+        options.pop("username", None)
+        options.pop("password", None)
+
+
+def flag(key: str, value: object) -> bool | None:
+    """True, False, or None where nothing is said. Text is read, not taken for true.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if value is None or value == "":
+        return None
+    text = str(value).strip().lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    raise ConfigurationError(f"{key} is {value!r}, which is neither true nor false")
+
+
+def _count(key: str, value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f"{key} is {value!r}: give a whole number, 1 or more, or None")
+    return number
+
+
+def _sender(key: str, value: Any) -> Address | None:
+    if not value:
+        return None
+    sender: Address = tuple(value) if isinstance(value, list) else value
+    if not isinstance(sender, str) and not (isinstance(sender, tuple) and len(sender) == 2):
+        raise ConfigurationError(f"{key} is {value!r}: give an address, or ('Name', 'address')")
+    try:
+        bare_addresses([sender], key)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return sender

@@ -1,0 +1,152 @@
+"""`Mail`: the extension."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, current_app, has_app_context
+
+from flask_integration import cli, config
+from flask_integration.sending import Sender
+from flask_integration.state import MailState
+
+__all__ = ["Mail", "NamedMail"]
+
+# What Flask-Mail's Mail hands on from its state, and Flask-Mailman's.
+_STATE_ATTRIBUTES = (
+    "ascii_attachments",
+    "backend",
+    "debug",
+    "default_sender",
+    "file_path",
+    "mail_options",
+    "max_emails",
+    "options",
+    "outbox",
+    "password",
+    "port",
+    "server",
+    "suppress",
+    "timeout",
+    "use_ssl",
+    "use_tls",
+    "username",
+)
+
+
+class Mail(Sender):
+    """Mail for Flask applications::
+
+        mail = Mail(app)
+
+    or, where applications come from a factory::
+
+        mail = Mail()
+
+        def create_app():
+            app = Flask(__name__)
+            mail.init_app(app)
+            return app
+
+    The first form sends for that application everywhere. The second sends for the current
+    one, so it needs a request, a command or ``with app.app_context():``. Each application
+    has its own configuration and its own connections.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self.app = app
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> MailState:
+        """Read the application's configuration, and set up mail for it.
+
+        Connections are opened when the first message is sent.
+
+        Raises:
+            mailbackends.ConfigurationError: the configuration cannot be used. The text
+                names the key, the value and the mend.
+        """
+        state = self.init_mail(app.config, app.debug, app.testing)
+        app.extensions["mail"] = state
+        # An application may have a command of that name itself.
+        app.cli.commands.setdefault("mail", cli.mail)
+        return state
+
+    def init_mail(
+        self, config_: Mapping[str, Any], debug: bool | int = False, testing: bool = False
+    ) -> MailState:
+        """The settings in a configuration, without an application.
+
+        ``debug`` is Flask-Mail's, and has no effect: conversations are logged where
+        MAIL_DEBUG says so. With ``testing``, sending is suppressed whatever TESTING says.
+
+        Raises:
+            mailbackends.ConfigurationError: the configuration cannot be used.
+        """
+        # A TESTING that is set or taken back later is to be seen, so it is not copied.
+        fixed = testing and not config_.get("TESTING")
+        return MailState(config.read(config_), config_, testing=fixed)
+
+    @property
+    def state(self) -> MailState | None:
+        """The settings of this extension's application, or of the current one, or None."""
+        app = self.app
+        if app is None and has_app_context():
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+        found = app.extensions.get("mail") if app is not None else None
+        return found if isinstance(found, MailState) else None
+
+    def using(self, name: str) -> NamedMail:
+        """The mailer of that name in MAIL_MAILERS. It may be asked for before ``init_app``."""
+        return NamedMail(self, name)
+
+    def close(self) -> None:
+        """Close all connections. The next message opens one anew."""
+        self._target()[1].close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _STATE_ATTRIBUTES:
+            return getattr(self.state, name, None)
+        nearest = difflib.get_close_matches(name, [*_STATE_ATTRIBUTES, *dir(type(self))], n=1)
+        mend = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
+
+    def _target(self) -> tuple[Flask, MailState]:
+        app = self.app
+        if app is None:
+            if not has_app_context():
+                raise RuntimeError(
+                    "this Mail belongs to no application: send in a request or inside "
+                    "'with app.app_context():', or make it with Mail(app)"
+                )
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+        state = app.extensions.get("mail")
+        if not isinstance(state, MailState):
+            raise RuntimeError(
+                f"mail is not set up for the application {app.name!r}: call mail.init_app(app)"
+            )
+        return app, state
+
+
+class NamedMail(Sender):
+    """A mailer of MAIL_MAILERS, as `Mail.using` gives it. It sends as `Mail` does."""
+
+    def __init__(self, mail: Mail, name: str) -> None:
+        self.mail = mail
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<NamedMail {self.name!r}>"
+
+    @property
+    def state(self) -> MailState | None:
+        """This mailer's settings, or None where there is no application."""
+        state = self.mail.state
+        return state.named(self.name) if state is not None else None
+
+    def _target(self) -> tuple[Flask, MailState]:
+        app, state = self.mail._target()
+        return app, state.named(self.name)

@@ -1,0 +1,228 @@
+"""`Message`: what to send, to whom. Flask-Mail's arguments and properties, and a few more."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime
+from email.message import Message as Part
+from email.utils import make_msgid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from flask import current_app, has_app_context
+
+from flask_integration import mime, templates
+from flask_integration.addresses import Address, bare_addresses, display
+from flask_integration.attachment import Attachment
+from flask_integration.headers import bad_header
+from flask_integration.rendering import Rendering, current_rendering
+
+if TYPE_CHECKING:
+    from flask_integration.connection import Connection
+    from mailbackends import Receipt
+
+__all__ = ["Message"]
+
+
+class Message:
+    """A message. Nothing is checked before it is sent, so attributes may be set at any time.
+
+    Args:
+        subject: the Subject header.
+        recipients: a list of ``"ada@example.com"``, ``"Ada <ada@example.com>"`` or
+            ``("Ada", "ada@example.com")``; so for ``cc`` and ``bcc``.
+        body: the text.
+        html: the HTML.
+        alts: further alternatives, by subtype: ``{"calendar": "BEGIN:VCALENDAR..."}``.
+        sender: MAIL_DEFAULT_SENDER where it is None.
+        attachments: a list of `Attachment`.
+        reply_to: an address, or a list of them.
+        date: seconds since the epoch or a `datetime`; the time of sending where it is None.
+        charset: MAIL_DEFAULT_CHARSET where it is None. What does not fit goes as UTF-8.
+        extra_headers: further headers.
+        mail_options: parameters of MAIL, such as ``["RET=HDRS"]`` (RFC 3461).
+        rcpt_options: parameters of RCPT, such as ``["NOTIFY=FAILURE"]``.
+    """
+
+    def __init__(
+        self,
+        subject: str = "",
+        recipients: list[Address] | None = None,
+        body: str | None = None,
+        html: str | None = None,
+        alts: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        sender: Address | None = None,
+        cc: list[Address] | None = None,
+        bcc: list[Address] | None = None,
+        attachments: list[Attachment] | None = None,
+        reply_to: Address | list[Address] | None = None,
+        date: float | datetime | None = None,
+        charset: str | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        mail_options: list[str] | None = None,
+        rcpt_options: list[str] | None = None,
+    ) -> None:
+        # Remembered, so that a named mailer with a default sender of its own can tell it
+        # from one that was asked for.
+        self._default_sender = None if sender else _default_sender()
+        sender = sender or self._default_sender
+        self.sender: str | None = display(sender) if sender else None
+        self.recipients: list[Address] = recipients or []
+        self.subject = subject
+        self.reply_to = reply_to
+        self.cc: list[Address] = cc or []
+        self.bcc: list[Address] = bcc or []
+        self.body = body
+        self.alts: dict[str, str] = dict(alts or {})
+        self.html = html
+        self.date = date
+        self.charset = charset
+        self.extra_headers = dict(extra_headers) if extra_headers is not None else None
+        self.mail_options: list[str] = mail_options or []
+        self.rcpt_options: list[str] = rcpt_options or []
+        self.attachments: list[Attachment] = attachments or []
+        self._message_id: str | None = None
+
+    @classmethod
+    def from_template(
+        cls, name: str, /, context: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Self:
+        """A message rendered from ``name.txt`` and ``name.html``, one of which may be missing.
+
+        Keyword arguments that `Message` knows go to it; all others are what the templates
+        see, as is ``context``, for names that would clash. The subject is, in this order:
+        ``subject=``, a block ``subject`` in either template, or a first line of
+        ``name.txt`` that begins with ``Subject:``.
+
+        Raises:
+            jinja2.TemplateNotFound: neither template exists.
+            InvalidMessageError: there is no subject.
+            RuntimeError: there is no application context.
+        """
+        own, values = templates.split_arguments(cls.__init__, arguments)
+        rendered = templates.render(name, {**values, **(context or {})}, own.pop("subject", None))
+        return cls(rendered.subject, body=rendered.text, html=rendered.html, **own)
+
+    def __repr__(self) -> str:
+        return f"<Message {self.subject!r} to {len(self.send_to)} recipients>"
+
+    @property
+    def send_to(self) -> Set[Address]:
+        """All recipients, each once: To, then Cc, then Bcc, in the order given."""
+        return dict.fromkeys([*self.recipients, *self.cc, *self.bcc]).keys()
+
+    @property
+    def html(self) -> str | None:
+        """The HTML alternative."""
+        return self.alts.get("html")
+
+    @html.setter
+    def html(self, value: str | None) -> None:
+        if value is None:
+            self.alts.pop("html", None)
+        else:
+            self.alts["html"] = value
+
+    @property
+    def msgId(self) -> str:
+        """The Message-ID, with its angle brackets (RFC 5322 section 3.6.4)."""
+        if self._message_id is None:
+            # The sender's domain: a name of this host would tell of the inside, and asking
+            # for the full one can cost seconds of DNS.
+            self._message_id = make_msgid(domain=_domain(self.sender))
+        return self._message_id
+
+    @msgId.setter
+    def msgId(self, value: str) -> None:
+        self._message_id = value
+
+    def add_recipient(self, recipient: Address) -> None:
+        """Add one more recipient in To."""
+        self.recipients.append(recipient)
+
+    def attach(
+        self,
+        filename: str | None = None,
+        content_type: str | None = None,
+        data: str | bytes | None = None,
+        disposition: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add an attachment; the arguments are those of `Attachment`."""
+        self.attachments.append(Attachment(filename, content_type, data, disposition, headers))
+
+    def attach_file(self, path: str | Path, content_type: str | None = None) -> None:
+        """Add the file at ``path``, under its own name. Raises `OSError`."""
+        path = Path(path)
+        self.attach(path.name, content_type, path.read_bytes())
+
+    def attach_inline(
+        self,
+        filename: str,
+        data: bytes,
+        content_type: str | None = None,
+        *,
+        content_id: str | None = None,
+    ) -> str:
+        """Add an image that the HTML shows; returns what belongs into its ``src``.
+
+        That is ``cid:`` and ``content_id``, or one that is made where it is None.
+        """
+        content_id = content_id or make_msgid(domain=_domain(self.sender)).strip("<>")
+        self.attachments.append(
+            Attachment(filename, content_type, data, "inline", content_id=content_id)
+        )
+        return f"cid:{content_id}"
+
+    def as_email(self, rendering: Rendering | None = None) -> Part:
+        """The message as an object of the standard library's email package."""
+        return mime.build(self, rendering or current_rendering())
+
+    def as_string(self) -> str:
+        """The message as text, with CRLF."""
+        return self.as_email().as_string()
+
+    def as_bytes(self) -> bytes:
+        """The message as bytes, with CRLF."""
+        return self.as_email().as_bytes()
+
+    def __str__(self) -> str:
+        return self.as_string()
+
+    def __bytes__(self) -> bytes:
+        return self.as_bytes()
+
+    def has_bad_headers(self) -> bool:
+        """True where a line break in a header or an address could smuggle in another."""
+        return bad_header(self) is not None
+
+    def is_bad_headers(self) -> bool:
+        """The old name of `has_bad_headers`."""
+        warnings.warn(
+            "is_bad_headers() is deprecated: call has_bad_headers()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.has_bad_headers()
+
+    def send(self, connection: Connection) -> Receipt:
+        """Send this message on ``connection``, which `Mail.connect` gave."""
+        return connection.send(self)
+
+
+def _default_sender() -> str | None:
+    # A message may be made where there is no application; the one that sends it fills in.
+    state = current_app.extensions.get("mail") if has_app_context() else None
+    sender = getattr(state, "default_sender", None)
+    return display(sender) if sender else None
+
+
+def _domain(sender: str | None) -> str:
+    try:
+        address = bare_addresses([sender or ""], "sender")[0]
+    except ValueError:
+        address = ""
+    domain = address.rpartition("@")[2]
+    return domain if domain.isascii() and domain else socket.gethostname()

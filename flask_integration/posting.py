@@ -1,0 +1,194 @@
+"""Whatever an application calls a message, checked and ready to be sent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from email.message import Message as Part
+from email.utils import formatdate, make_msgid
+from typing import TYPE_CHECKING, Any
+
+from flask_integration.addresses import Address, bare_addresses, display, sanitize_address
+from flask_integration.attachment import Attachment
+from flask_integration.errors import BadHeaderError, IncompleteMessageError
+from flask_integration.headers import bad_header
+from flask_integration.message import Message
+from mailbackends import InvalidMessageError
+
+if TYPE_CHECKING:
+    from flask_integration.state import MailState
+
+__all__ = ["Posting", "prepare"]
+
+_NO_RECIPIENTS = "the message has no recipients: give recipients, cc or bcc a list of addresses"
+_NO_SENDER = "the message has no sender: give sender, or set MAIL_DEFAULT_SENDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One message with its envelope. ``original`` is what the application gave.
+
+    The addresses are bare and in the application's order, each once. The sender is the
+    empty string for the null reverse-path (RFC 5321 section 4.5.5).
+    """
+
+    original: Any
+    message: Part | bytes
+    from_addr: str
+    to_addrs: tuple[str, ...]
+    mail_options: tuple[str, ...] = ()
+    rcpt_options: tuple[str, ...] = ()
+    message_id: str | None = None
+
+
+def prepare(message: Any, state: MailState, envelope_from: Address | None = None) -> Posting:
+    """Check ``message`` and make its bytes. Nothing has been sent when this returns or raises.
+
+    A sender and a date that are missing are filled in on ``message`` itself.
+
+    Args:
+        message: a `Message`, Flask-Mail's, an `email.message.Message`, or what has
+            ``message()``, ``recipients()`` and ``from_email`` as Django's messages do.
+        state: the application's mail, for the default sender and the ways of writing.
+        envelope_from: where bounces go, if not to the sender; ``"<>"`` for nowhere.
+
+    Raises:
+        BadHeaderError: a header or an address holds a line break.
+        IncompleteMessageError: there is no recipient or no sender.
+        InvalidAddressError, InvalidMessageError: an address or a part cannot be used.
+        TypeError: ``message`` is none of these.
+    """
+    if isinstance(message, Part):
+        return _standard(message, state, envelope_from)
+    if hasattr(message, "send_to") and hasattr(message, "as_bytes"):
+        return _flask(message, state, envelope_from)
+    if callable(getattr(message, "message", None)) and callable(
+        getattr(message, "recipients", None)
+    ):
+        return _django(message, state, envelope_from)
+    raise TypeError(
+        f"cannot send {type(message).__name__!r}: give a flask_integration.Message, an "
+        "email.message.EmailMessage or a Django-like message"
+    )
+
+
+def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Posting:
+    for field in ("recipients", "cc", "bcc"):
+        if isinstance(value := getattr(message, field, None), str):
+            raise InvalidMessageError(f"{field} is the string {value!r}: give a list, [{value!r}]")
+    if problem := bad_header(message):
+        raise BadHeaderError(problem)
+    recipients = bare_addresses([*message.recipients, *message.cc, *message.bcc], "recipient")
+    if not recipients:
+        raise IncompleteMessageError(_NO_RECIPIENTS)
+    by_default = getattr(message, "_default_sender", None)
+    if not message.sender or (by_default and message.sender == by_default):
+        message.sender = _default_sender(state) or message.sender
+    if not message.sender:
+        raise IncompleteMessageError(_NO_SENDER)
+    if message.date is None:
+        message.date = time.time()
+    content, message_id = _content(message, state)
+    return Posting(
+        message,
+        content,
+        _reverse_path(envelope_from, message.sender),
+        tuple(recipients),
+        tuple(message.mail_options or state.mail_options),
+        tuple(message.rcpt_options),
+        message_id,
+    )
+
+
+def _content(message: Any, state: MailState) -> tuple[Part | bytes, str]:
+    if type(message).__module__.partition(".")[0] == "flask_mail":
+        # Not its own bytes: their recipients come in an order that changes from run to run.
+        message = _from_flask_mail(message)
+    if isinstance(message, Message) and type(message).as_bytes is Message.as_bytes:
+        return message.as_email(state.rendering), message.msgId
+    # A subclass that writes itself, to sign or to encrypt.
+    return message.as_bytes(), message.msgId
+
+
+def _from_flask_mail(given: Any) -> Message:
+    message = Message(
+        subject=given.subject,
+        recipients=given.recipients,
+        body=given.body,
+        alts=given.alts,
+        sender=given.sender,
+        cc=given.cc,
+        reply_to=given.reply_to,
+        date=given.date,
+        charset=given.charset,
+        extra_headers=given.extra_headers,
+        attachments=[
+            Attachment(x.filename, x.content_type, x.data, x.disposition, x.headers)
+            for x in given.attachments
+        ],
+    )
+    message.msgId = given.msgId
+    return message
+
+
+def _standard(message: Part, state: MailState, envelope_from: Address | None) -> Posting:
+    # RFC 5322 section 3.6.6: the fields of the one who sent it on stand for the others.
+    prefix = "Resent-" if message["Resent-Date"] is not None else ""
+    fields = [f"{prefix}{name}" for name in ("To", "Cc", "Bcc")]
+    values = [str(value) for name in fields for value in message.get_all(name) or []]
+    recipients = bare_addresses([value for value in values if value.strip()], "recipient")
+    if not recipients:
+        raise IncompleteMessageError(_NO_RECIPIENTS)
+    default = _default_sender(state)
+    if message["From"] is None and default:
+        message["From"] = sanitize_address(default)
+    sender = message[f"{prefix}Sender"] or message[f"{prefix}From"]
+    if not sender:
+        raise IncompleteMessageError(_NO_SENDER)
+    from_addr = _reverse_path(envelope_from, str(sender))
+    if message["Date"] is None:
+        message["Date"] = formatdate(localtime=state.rendering.local_time)
+    if message["Message-ID"] is None:
+        message["Message-ID"] = make_msgid(domain=from_addr.rpartition("@")[2] or "localhost")
+    return Posting(
+        message,
+        message,
+        from_addr,
+        tuple(recipients),
+        state.mail_options,
+        message_id=str(message["Message-ID"]),
+    )
+
+
+def _django(message: Any, state: MailState, envelope_from: Address | None) -> Posting:
+    recipients = bare_addresses(message.recipients(), "recipient")
+    if not recipients:
+        raise IncompleteMessageError(_NO_RECIPIENTS)
+    content: Part = message.message()
+    sender = getattr(message, "from_email", None) or content["From"] or _default_sender(state)
+    if not sender:
+        raise IncompleteMessageError(_NO_SENDER)
+    if content["From"] is None:
+        content["From"] = sanitize_address(str(sender))
+    message_id = content["Message-ID"]
+    return Posting(
+        message,
+        content,
+        _reverse_path(envelope_from, str(sender)),
+        tuple(recipients),
+        state.mail_options,
+        message_id=None if message_id is None else str(message_id),
+    )
+
+
+def _default_sender(state: MailState) -> str | None:
+    return display(state.default_sender) if state.default_sender else None
+
+
+def _reverse_path(envelope_from: Address | None, sender: str) -> str:
+    if envelope_from == "<>":
+        return ""
+    found = bare_addresses(
+        [envelope_from or sender], "envelope_from" if envelope_from else "sender"
+    )
+    return found[0]

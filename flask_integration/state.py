@@ -1,0 +1,215 @@
+"""One application's mail: its settings, its backends and their pools."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flask import Flask, current_app, has_app_context
+from flask.logging import default_handler
+
+from flask_integration.addresses import Address
+from flask_integration.backends import Backend, MemoryBackend
+from flask_integration.config import Settings, flag
+from flask_integration.keys import unknown_key
+from flask_integration.sending import Sender
+from mailbackends import ConfigurationError, Options
+
+__all__ = ["MailState"]
+
+# Not one per state: two states with the same settings are the same in all attributes.
+_lock = threading.Lock()
+
+
+class _OptionAttribute:
+    """An option of the Mailer under the name that Flask-Mail has for it."""
+
+    def __init__(self, option: str, source: str | None = None) -> None:
+        self.option = option
+        self.source = source or option
+
+    def __get__(self, state: MailState, owner: type[MailState]) -> Any:
+        if self.option in state._changes:
+            return state._changes[self.option]
+        return getattr(state.settings.options, self.source)
+
+    def __set__(self, state: MailState, value: Any) -> None:
+        state._change(self.option, value)
+
+
+class _SecurityAttribute:
+    """``use_tls`` and ``use_ssl``, of which one at most is true."""
+
+    def __init__(self, security: str) -> None:
+        self.security = security
+
+    def __get__(self, state: MailState, owner: type[MailState]) -> bool:
+        return bool(
+            state._changes.get("security", state.settings.options.security) == self.security
+        )
+
+    def __set__(self, state: MailState, value: bool) -> None:
+        if value:
+            state._change("security", self.security)
+        elif self.__get__(state, type(state)):
+            state._change("security", "none")
+
+
+class MailState(Sender):
+    """What stands in ``app.extensions["mail"]``, with Flask-Mail's attributes.
+
+    They may be set at any time and hold from the next message on. Assigning to one that
+    says where to deliver opens a new pool and closes the old one.
+    """
+
+    server = _OptionAttribute("host")
+    port = _OptionAttribute("port", "server_port")
+    username = _OptionAttribute("username")
+    password = _OptionAttribute("password")
+    use_tls = _SecurityAttribute("starttls")
+    use_ssl = _SecurityAttribute("tls")
+    timeout = _OptionAttribute("timeout")
+    ssl_certfile = _OptionAttribute("ssl_certfile")
+    ssl_keyfile = _OptionAttribute("ssl_keyfile")
+
+    default_sender: Address | None
+
+    def __init__(
+        self, settings: Settings, config: Mapping[str, Any], *, testing: bool = False
+    ) -> None:
+        self.settings = settings
+        self.rendering = settings.rendering
+        self.default_sender = settings.default_sender
+        self.debug = settings.debug
+        self.max_emails = settings.max_emails
+        self.mail_options = settings.mail_options
+        self.file_path = settings.file_path
+        self._changes: dict[str, Any] = {}
+        self._config = config
+        self._testing = testing
+        self._suppress = settings.suppress
+        self._backends: list[Backend] = []  # at most one
+        self._named: dict[str, MailState] = {}
+        # When the application is gone, or the process ends: say QUIT, leave no socket.
+        weakref.finalize(self, _close_all, self._backends)
+        if self.debug:
+            _log_conversations()
+
+    @property
+    def options(self) -> Options:
+        """Where and how to deliver.
+
+        Raises:
+            ConfigurationError: an attribute was set to what cannot be used.
+        """
+        return self.settings.options.replace(**self._changes)
+
+    @property
+    def ascii_attachments(self) -> bool:
+        """True where the names of attachments lose what ASCII does not have."""
+        return self.rendering.ascii_filenames
+
+    @ascii_attachments.setter
+    def ascii_attachments(self, value: bool) -> None:
+        self.rendering = replace(self.rendering, ascii_filenames=value)
+
+    @property
+    def suppress(self) -> bool:
+        """True where messages are not sent: MAIL_SUPPRESS_SEND, or else TESTING as it is now."""
+        if self._suppress is not None:
+            return self._suppress
+        explicit = flag("MAIL_SUPPRESS_SEND", self._config.get("MAIL_SUPPRESS_SEND"))
+        if explicit is not None:
+            return explicit
+        return self._testing or bool(self._config.get("TESTING"))
+
+    @suppress.setter
+    def suppress(self, value: bool | None) -> None:
+        self._suppress = value
+
+    @property
+    def backend(self) -> Backend:
+        """Where messages go; made with the first one."""
+        if not self._backends:
+            with _lock:
+                if not self._backends:
+                    self._backends.append(self.settings.backend(self))
+        return self._backends[0]
+
+    @property
+    def active_backend(self) -> Backend | None:
+        """The backend, or None where sending is suppressed."""
+        if self.settings.backend.delivers and self.suppress:
+            return None
+        return self.backend
+
+    @property
+    def outbox(self) -> list[Any]:
+        """What the memory backend keeps.
+
+        Raises:
+            ConfigurationError: the backend is another.
+        """
+        backend = self.backend
+        if not isinstance(backend, MemoryBackend):
+            raise ConfigurationError(
+                "there is no outbox: set MAIL_BACKEND = 'memory', or use mail.record_messages()"
+            )
+        return backend.outbox
+
+    def named(self, name: str) -> MailState:
+        """The mailer of that name in MAIL_MAILERS; ``"default"`` is this one.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if name == "default" and name not in self.settings.mailers:
+            return self
+        if name not in self.settings.mailers:
+            text = unknown_key(name, prefix="", known=["default", *self.settings.mailers])
+            raise ConfigurationError(f"MAIL_MAILERS: {text}")
+        with _lock:
+            if name not in self._named:
+                state = MailState(self.settings.mailers[name], self._config, testing=self._testing)
+                self._named[name] = state
+            return self._named[name]
+
+    def close(self) -> None:
+        """Close all connections, those of the named mailers too; a later message opens anew."""
+        for state in [*self._named.values(), self]:
+            state._drop_backend()
+
+    def _target(self) -> tuple[Flask, MailState]:
+        if not has_app_context():
+            raise RuntimeError(
+                "there is no application: send in a request, or inside 'with app.app_context():'"
+            )
+        return current_app._get_current_object(), self  # type: ignore[attr-defined]
+
+    def _change(self, option: str, value: Any) -> None:
+        # Read together when the next message goes: a name without its password, between
+        # two assignments, is no error.
+        self._changes[option] = value
+        self._drop_backend()
+
+    def _drop_backend(self) -> None:
+        with _lock:
+            old, self._backends[:] = list(self._backends), []
+        _close_all(old)
+
+
+def _close_all(backends: Iterable[Backend]) -> None:
+    for backend in backends:
+        backend.close()
+
+
+def _log_conversations() -> None:
+    """Show on Flask's own log handler what is said to servers, secrets masked."""
+    logger = logging.getLogger("mailbackends")
+    logger.setLevel(logging.DEBUG)
+    if not logger.hasHandlers():
+        logger.addHandler(default_handler)

@@ -1,0 +1,103 @@
+"""A message's subject, text and HTML out of an application's Jinja templates."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app, has_app_context
+from jinja2 import Template, TemplateNotFound
+
+from mailbackends import InvalidMessageError
+
+__all__ = ["Rendered", "render", "split_arguments"]
+
+_PREFIX = "subject:"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the templates said. At least one of ``text`` and ``html`` is there."""
+
+    subject: str
+    text: str | None
+    html: str | None
+
+
+def split_arguments(
+    constructor: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments that ``constructor`` knows by name, and all others."""
+    known = inspect.signature(constructor).parameters
+    own = {name: value for name, value in arguments.items() if name in known}
+    return own, {name: value for name, value in arguments.items() if name not in known}
+
+
+def render(name: str, context: Mapping[str, Any], subject: str | None = None) -> Rendered:
+    """Render ``name.txt`` and ``name.html`` as Flask would, with its context processors.
+
+    Raises:
+        jinja2.TemplateNotFound: neither exists.
+        InvalidMessageError: no subject was found.
+        RuntimeError: there is no application context.
+    """
+    if not has_app_context():
+        raise RuntimeError(
+            "Message.from_template() needs the templates of an application: call it in a "
+            "request, or inside 'with app.app_context():'"
+        )
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    plain, rich = _find(app, f"{name}.txt"), _find(app, f"{name}.html")
+    if plain is None and rich is None:
+        raise TemplateNotFound(name, f"neither {name}.txt nor {name}.html was found")
+    values = dict(context)
+    app.update_template_context(values)
+    text_subject, text = _render(plain, values)
+    html_subject, markup = _render(rich, values)
+    subject = subject or text_subject or html.unescape(html_subject or "")
+    if not subject and text is not None:
+        subject, text = _first_line(text)
+    if not subject:
+        raise InvalidMessageError(
+            f"the templates of {name!r} give no subject: begin {name}.txt with a line "
+            "'Subject: ...', or define {% block subject %}, or pass subject="
+        )
+    # A value that holds a line break must not begin another header.
+    return Rendered(" ".join(subject.split()), text, markup)
+
+
+def _find(app: Flask, name: str) -> Template | None:
+    try:
+        return app.jinja_env.get_template(name)
+    except TemplateNotFound as error:
+        if error.name != name:  # one that it includes or extends is missing
+            raise
+        return None
+
+
+def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The block "subject", if there is one, and the text without it."""
+    if template is None:
+        return None, None
+    context = template.new_context(values)
+    concat = template.environment.concat
+    try:
+        subject = None
+        if "subject" in template.blocks:
+            subject = concat(template.blocks["subject"](context))
+            # In its place the text has nothing.
+            context.blocks["subject"] = [lambda _: iter(())]
+        return subject, concat(template.root_render_func(context)).lstrip("\r\n")
+    except Exception:
+        template.environment.handle_exception()
+
+
+def _first_line(text: str) -> tuple[str, str]:
+    """The subject in a first line ``Subject: ...``, and the text behind it."""
+    line, _, rest = text.partition("\n")
+    if not line.lower().startswith(_PREFIX):
+        return "", text
+    return line[len(_PREFIX) :].strip(), rest.lstrip("\r\n")
