@@ -111,6 +111,8 @@ class SMTPException(smtplib.SMTPException):
     """The recipients that are served all the same (LMTP answers for each of them)."""
     refused: Mapping[str, Reply] = MappingProxyType({})
     """The recipients that were refused one by one, with the reply for each."""
+    no_connection: bool = False
+    """True where a `Mailer` had no connection to send over, as the next message would not."""
 
     @property
     def is_transient(self) -> bool:

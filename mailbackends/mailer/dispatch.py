@@ -21,8 +21,10 @@ from mailbackends.errors import (
 )
 from mailbackends.events import EventHook, MessageFailed, MessageSent
 from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.learned import Learned
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.split import Parts
 from mailbackends.mailer.submission import Job, Submission
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
@@ -30,10 +32,6 @@ from mailbackends.protocol.transaction import Delivery
 __all__ = ["Dispatcher", "Leases"]
 
 logger = logging.getLogger("mailbackends.mailer")
-
-# A server that stumbled over grouped commands gets them one by one for so long (seconds):
-# it may have been restarted for other reasons, and its administrator may mend it.
-_LOCK_STEP_SECONDS = 600.0
 
 # What servers say to commands that came before they were asked for.
 _OUT_OF_ORDER = frozenset({500, 503})
@@ -59,7 +57,7 @@ class Dispatcher:
         self._emit = emit
         self._lock = threading.Lock()
         self._outcomes: Counter[Outcome] = Counter()
-        self._lock_step_until = 0.0
+        self._learned = Learned()
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
@@ -85,23 +83,37 @@ class Dispatcher:
         return self._sent(delivery, job, started)
 
     def _deliver(self, job: Job, leases: Leases, started: float) -> Delivery:
+        """Send the message, in parts where the server takes only so many recipients."""
         latest = None if self._options.deadline is None else started + self._options.deadline
-        lock_step = started < self._lock_step_until
+        parts = Parts(job.envelope.forward_paths)
+        while parts.left:
+            part = parts.left[: self._learned.max_recipients]
+            try:
+                limit = parts.delivered(self._deliver_part(job, part, leases, latest))
+            except SMTPException as error:
+                error.server = self._options.server
+                error.outcome = error.outcome or Outcome.NOT_SENT
+                parts.failed(error)
+            else:
+                if limit is not None:
+                    self._learned.took_recipients(limit)
+        return parts.result
+
+    def _deliver_part(
+        self, job: Job, recipients: tuple[str, ...], leases: Leases, latest: float | None
+    ) -> Delivery:
+        lock_step = self._learned.needs_lock_step
         fresh = False
         while True:
+            lease = leases.acquire(deadline=latest, fresh=fresh)
             try:
-                lease = leases.acquire(deadline=latest, fresh=fresh)
-                delivery = self._over(lease, leases, job, latest, lock_step=lock_step)
+                delivery = self._over(lease, leases, job, recipients, latest, lock_step=lock_step)
             except _Retry as retry:
                 # Each way is gone once: first to a new connection, then to lock-step.
                 fresh, lock_step = True, retry.lock_step
                 continue
-            except SMTPException as error:
-                error.server = self._options.server
-                error.outcome = error.outcome or Outcome.NOT_SENT
-                raise
             if lock_step:
-                self._remember_lock_step()
+                self._learned.stumbled_over_groups()
             return delivery
 
     def _over(
@@ -109,22 +121,21 @@ class Dispatcher:
         lease: Lease[Connection],
         leases: Leases,
         job: Job,
+        recipients: tuple[str, ...],
         latest: float | None,
         *,
         lock_step: bool,
     ) -> Delivery:
         connection = lease.connection
-        reusable = False
         try:
-            delivery = connection.deliver(job, latest, lock_step=lock_step)
-            reusable = connection.is_reusable
-            return delivery
+            return connection.deliver(job, recipients, latest, lock_step=lock_step)
         except SMTPException as error:
-            reusable = connection.is_reusable
             was_grouped = connection.is_pipelined and not lock_step
             if was_grouped and isinstance(error, SMTPDeliveryUnknown):
-                self._remember_lock_step()
+                self._learned.stumbled_over_groups()
             if lease.is_reused and _is_broken(error):
+                if error.reply is not None:  # a 421
+                    self._learned.took_messages(connection.messages - 1)
                 # The server hung up while the connection lay idle: nothing was sent.
                 logger.info("%s: a pooled connection was dead, trying a new one", error)
                 raise _Retry(lock_step=lock_step) from error
@@ -132,12 +143,13 @@ class Dispatcher:
                 logger.warning("%s: trying again with one command at a time", error)
                 raise _Retry(lock_step=True) from error
             raise
-        except (InvalidAddressError, InvalidMessageError):
-            reusable = connection.is_reusable
-            raise
         finally:
-            spent = "" if reusable else "messages" if connection.is_ready else "error"
-            leases.release(lease, reusable=reusable, reason=spent)
+            # On every way out, whatever the exception: the session says what it is worth.
+            limit = self._learned.max_messages
+            is_spent = limit is not None and connection.messages >= limit
+            reusable = connection.is_reusable and not is_spent
+            reason = "messages" if connection.is_ready else "error"
+            leases.release(lease, reusable=reusable, reason=reason)
 
     def _sent(self, delivery: Delivery, job: Job, started: float) -> Receipt:
         if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
@@ -176,9 +188,6 @@ class Dispatcher:
     def _count(self, outcome: Outcome) -> None:
         with self._lock:
             self._outcomes[outcome] += 1
-
-    def _remember_lock_step(self) -> None:
-        self._lock_step_until = time.monotonic() + _LOCK_STEP_SECONDS
 
 
 class _Retry(Exception):

@@ -128,8 +128,16 @@ class Options:
 
         See `mailbackends.mailer.url`.
         """
-        types = {option.name: str(option.type) for option in fields(cls)}
-        return cls.from_mapping({**parse(url, types), **options})
+        return cls.from_mapping({**cls.parse_url(url), **options})
+
+    @classmethod
+    def parse_url(cls, url: str) -> dict[str, Any]:
+        """What a URL says, by the names of the options; it may not be enough for a Mailer.
+
+        Raises:
+            ConfigurationError: it is no URL of a server, or names what is no option.
+        """
+        return parse(url, {option.name: str(option.type) for option in fields(cls)})
 
     def replace(self, **changes: Any) -> Options:
         """These options with changes.

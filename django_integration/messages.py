@@ -1,0 +1,118 @@
+"""From Django's message to what a `Mailer` sends: the only place where the two meet."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import inspect
+from email.message import Message
+from functools import lru_cache
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.utils.encoding import force_str
+
+from django_integration.addresses import envelope_address
+from django_integration.compat import HAS_MODERN_EMAIL
+from django_integration.errors import SendCancelled
+from django_integration.related import group_inline_images
+from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
+from mailbackends import InvalidMessageError, Submission
+
+__all__ = ["as_submission"]
+
+_ADDRESS_FIELDS = {"From": "from_email", "To": "to", "Cc": "cc", "Reply-To": "reply_to"}
+
+
+def as_submission(message: EmailMessage, staging: Staging) -> Submission:
+    """The message with its envelope, ready for the `Mailer`.
+
+    Raises:
+        ValueError: a line break in a header field, or an address that is none
+            (`InvalidMessageError`, `InvalidAddressError`, or Django's own).
+        SendCancelled: nobody is left after ``allowed_recipients``.
+    """
+    if not message.from_email:
+        raise InvalidMessageError(
+            f"the message {_subject(message)} has no sender: set its from_email, "
+            "or DEFAULT_FROM_EMAIL"
+        )
+    sender = envelope_address(message.from_email)
+    recipients = [envelope_address(address) for address in message.recipients()]
+    needs_utf8 = not all(path.rpartition("@")[0].isascii() for path in (sender, *recipients))
+    held_back: list[str] = []
+    if staging.is_active:
+        recipients, held_back = staging.apply(recipients)
+        if not recipients:
+            raise SendCancelled(f"no recipient is in allowed_recipients: {', '.join(held_back)}")
+    mime = _built(message, needs_utf8)
+    if held_back:
+        mime[ORIGINAL_RECIPIENTS] = ", ".join(held_back)
+    return Submission(mime, sender, tuple(recipients))
+
+
+def _built(message: EmailMessage, needs_utf8: bool) -> Message[Any, Any]:
+    try:
+        mime: Message[Any, Any]
+        if not _takes_policy(type(message).message):
+            mime = message.message()
+        else:
+            policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP
+            mime = message.message(policy=policy)  # type: ignore[call-arg, unused-ignore]
+    except ValueError as error:
+        raise _explained(error, message) from error
+    if needs_utf8 and not HAS_MODERN_EMAIL:
+        mime = _with_utf8_addresses(mime, message)
+    # A subclass may have signed what its message() returns.
+    if type(message).message in _DJANGOS_OWN:
+        group_inline_images(mime)
+    return mime
+
+
+_DJANGOS_OWN = (EmailMessage.message,)
+
+
+@lru_cache(maxsize=64)
+def _takes_policy(method: Any) -> bool:
+    """False for a ``message()`` written for a Django before 6.0."""
+    parameters = inspect.signature(method).parameters
+    return "policy" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Message[Any, Any]:
+    """Django 5.2 writes a local part that is not ASCII as an encoded word, which is none."""
+    rewritten = email.message_from_bytes(mime.as_bytes(), policy=email.policy.SMTPUTF8)
+    for field, attribute in _ADDRESS_FIELDS.items():
+        if field in rewritten:
+            value = message.extra_headers.get(field, getattr(message, attribute))
+            text = value if isinstance(value, list | tuple) else [value]
+            rewritten.replace_header(field, ", ".join(force_str(entry) for entry in text))
+    return rewritten
+
+
+def _explained(error: ValueError, message: EmailMessage) -> ValueError:
+    """The same error, or one that says which header field has the line break, and the mend.
+
+    Django 5.2 says it itself, with its own class, which applications catch by name.
+    """
+    if type(error) is not ValueError:
+        return error
+    fields: list[tuple[str, Any]] = [("Subject", message.subject)]
+    for field, attribute in _ADDRESS_FIELDS.items():
+        value = getattr(message, attribute)
+        fields += [(field, entry) for entry in (value if isinstance(value, list) else [value])]
+    fields += list(message.extra_headers.items())
+    for name, value in fields:
+        text = f"{name}: {value}"
+        if "\n" in text or "\r" in text:
+            return InvalidMessageError(
+                f"the header field {name!r} holds a line break: {str(value)[:200]!r}. "
+                "Take it out, for it would begin another field."
+            )
+    return error
+
+
+def _subject(message: EmailMessage) -> str:
+    return repr(str(message.subject)[:60])

@@ -1,0 +1,222 @@
+"""From Django's settings to the options of a `Mailer`.
+
+Everything is brought to the names of Django's own backend (``host``, ``use_tls``, ...)
+and, beside these, the names of `mailbackends.Options`. Settings that contradict each
+other are refused; what is given for one call goes before the settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from django_integration.compat import (
+    configuration_error,
+    email_setting,
+    is_said,
+    mailers_configured,
+)
+from mailbackends import ConfigurationError, Options
+
+__all__ = [
+    "ATTRIBUTES",
+    "KNOWN",
+    "gather",
+    "hint",
+    "make_options",
+    "partial_refusal",
+    "unknown",
+]
+
+ATTRIBUTES = {
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+    "ssl_keyfile": "EMAIL_SSL_KEYFILE",
+    "ssl_certfile": "EMAIL_SSL_CERTFILE",
+}
+"""The attributes of Django's own backend, and the setting of each."""
+
+# What concerns the backend and not the Mailer.
+_BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
+
+_FIELDS = {field.name: field for field in dataclasses.fields(Options)}
+KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *_BEHAVIOUR, "url"})
+"""All names that ``OPTIONS``, ``MAILBACKENDS`` and the constructor take."""
+
+# A URL says who the server is: a user name meant for another one must not go there.
+_SAID_BY_URL = ("host", "port", "username", "password", "use_tls", "use_ssl")
+
+
+def gather(
+    given: Mapping[str, Any], *, alias: str | None, per_call: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """All that is said for one backend: settings, and over them what one call was given.
+
+    Under an ``alias`` ``given`` is its OPTIONS, save for the names in ``per_call``;
+    without, it is what the constructor was given, beside ``EMAIL_*`` and ``MAILBACKENDS``.
+
+    Raises:
+        SettingsError: without an alias. InvalidMailer: with one. Names value and mend.
+    """
+    if alias is not None:
+        fixed = {name: value for name, value in given.items() if name not in per_call}
+        call = {name: value for name, value in given.items() if name in per_call}
+        said = _merge(_sources(fixed, "OPTIONS", alias), alias)
+    else:
+        call = dict(given)
+        said = {} if mailers_configured() else _merge(_settings(), alias)
+    if call.get("url") is not None:
+        for name in _SAID_BY_URL:
+            said.pop(name, None)
+    said |= _merge(_sources(call, "the arguments", alias), alias)
+    return _completed(said, alias)
+
+
+def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
+    more = _mailbackends()
+    # Django's defaults (localhost, 25) step back where MAILBACKENDS says who the server is.
+    elsewhere = not {"url", "security", "protocol", "socket_path", "host"}.isdisjoint(more)
+    for name, setting in ATTRIBUTES.items():
+        if is_said(setting) or not elsewhere:
+            value = email_setting(setting)
+            if value is not None:
+                yield setting, {name: value}
+    yield from _sources(more, "MAILBACKENDS", None)
+
+
+def _mailbackends() -> dict[str, Any]:
+    more = getattr(settings, "MAILBACKENDS", None) or {}
+    if not isinstance(more, Mapping):
+        raise configuration_error(f"MAILBACKENDS must be a dictionary, not {more!r}.", None)
+    strange = [name for name in more if name not in KNOWN]
+    if strange:
+        raise configuration_error(f"MAILBACKENDS: {unknown(strange)}", None)
+    return dict(more)
+
+
+def _sources(
+    options: Mapping[str, Any], where: str, alias: str | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """What ``options`` says itself, and what its ``url`` and its ``security`` say."""
+    # None is Django's way of saying nothing, for the names that are Django's.
+    plain = {
+        name: value
+        for name, value in options.items()
+        if name not in ("url", "security") and not (name in ATTRIBUTES and value is None)
+    }
+    found = [(where, plain)]
+    if options.get("security") is not None:
+        found.append((f"{where}['security']", _from_security(options["security"], alias)))
+    if options.get("url") is not None:
+        found.append((f"{where}['url']", _from_url(options["url"], alias)))
+    return found
+
+
+def _from_security(security: Any, alias: str | None) -> dict[str, Any]:
+    if security not in ("none", "starttls", "tls"):
+        raise configuration_error(
+            f"'security' must be 'none', 'starttls' or 'tls', not {security!r}.", alias
+        )
+    return {"use_tls": security == "starttls", "use_ssl": security == "tls"}
+
+
+def _from_url(url: Any, alias: str | None) -> dict[str, Any]:
+    try:
+        said = Options.parse_url(url)
+    except (ConfigurationError, TypeError) as error:
+        raise configuration_error(f"'url': {error}", alias) from error
+    return said | _from_security(said.pop("security", "none"), alias)
+
+
+def _merge(sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    by: dict[str, str] = {}
+    for where, values in sources:
+        for name, value in values.items():
+            if name in said and said[name] != value:
+                shown = "" if name == "password" else f": {said[name]!r} and {value!r}"
+                raise configuration_error(
+                    f"{by[name]} and {where} contradict each other about {name!r}{shown}. "
+                    "Say it in one of them only.",
+                    alias,
+                )
+            said[name], by[name] = value, where
+    return said
+
+
+def _completed(said: dict[str, Any], alias: str | None) -> dict[str, Any]:
+    """With the defaults that depend on something else, and on Django's rules for them."""
+    if said.get("use_tls") and said.get("use_ssl"):
+        raise configuration_error(
+            "EMAIL_USE_TLS/EMAIL_USE_SSL are mutually exclusive, so only set one of those "
+            "settings to True."
+            if alias is None
+            else "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. Set at most one of "
+            "them to True.",
+            alias,
+        )
+    if not said.get("host") and not said.get("socket_path"):
+        if alias is not None or mailers_configured():
+            raise configuration_error("OPTIONS must define 'host'.", alias)
+        said["host"] = "localhost"
+    said.setdefault("use_tls", False)
+    said.setdefault("use_ssl", False)
+    if said.get("port") is None and said.get("protocol") != "lmtp":
+        said["port"] = 465 if said["use_ssl"] else 587 if said["use_tls"] else 25
+    return said
+
+
+def make_options(said: Mapping[str, Any], *, alias: str | None) -> Options:
+    """The `Options` for what `gather` found, or for the attributes of a backend.
+
+    Raises: as `gather`.
+    """
+    values = {
+        name: value
+        for name, value in said.items()
+        if name in _FIELDS and not (name in ATTRIBUTES and value in (None, ""))
+    }
+    if said.get("use_ssl"):
+        values["security"] = "tls"
+    elif said.get("use_tls"):
+        values["security"] = "starttls"
+    # Django logs in only where there is both a name and a password.
+    means = ("password", "token_provider", "auth_mechanisms")
+    if "username" not in values or not any(values.get(name) for name in means):
+        values.pop("username", None)
+        values.pop("password", None)
+    try:
+        return Options.from_mapping(values)
+    except ConfigurationError as error:
+        raise configuration_error(str(error), alias) from error
+
+
+def partial_refusal(said: Mapping[str, Any], alias: str | None) -> str:
+    """``on_partial_refusal``: ``"log"``, the default, or ``"raise"``. Raises: as `gather`."""
+    value = said.get("on_partial_refusal") or "log"
+    if value not in ("log", "raise"):
+        raise configuration_error(
+            f"'on_partial_refusal' must be 'log' or 'raise', not {value!r}.", alias
+        )
+    return str(value)
+
+
+def unknown(names: Iterable[str]) -> str:
+    """The text for names that are no options: ``Unknown options 'pool_sise'. Did you ...?``"""
+    return f"Unknown options {', '.join(map(repr, names))}.{hint(names)}"
+
+
+def hint(names: Iterable[str]) -> str:
+    """``" Did you mean ...?"`` for names that are nearly known, or an empty string."""
+    meant = [difflib.get_close_matches(str(name), sorted(KNOWN), n=1) for name in names]
+    found = [repr(match[0]) for match in meant if match]
+    return f" Did you mean {', '.join(found)}?" if found else ""
