@@ -19,6 +19,7 @@ from flask_integration.backends import (
     DummyBackend,
     FileBackend,
     MemoryBackend,
+    SmtpBackend,
     local_receipt,
 )
 from flask_integration.connection import Connection
@@ -27,7 +28,6 @@ from flask_integration.extension import Mail, NamedMail
 from flask_integration.message import Message
 from flask_integration.posting import Posting
 from flask_integration.signals import email_dispatched, email_failed, email_sent, signals
-from flask_integration.smtp import SmtpBackend
 from flask_integration.state import MailState
 
 __all__ = [

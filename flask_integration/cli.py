@@ -14,9 +14,9 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from flask_integration.addresses import display
+from flask_integration.backends import SmtpBackend
+from flask_integration.delivery import deliver
 from flask_integration.message import Message
-from flask_integration.sending import deliver
-from flask_integration.smtp import SmtpBackend
 from flask_integration.state import MailState
 
 __all__ = ["mail"]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 from flask import Flask
 
 from flask_integration.addresses import Address
+from flask_integration.delivery import deliver, suppressed
 from flask_integration.message import Message
 from flask_integration.posting import Posting
-from flask_integration.sending import deliver, suppressed
 from mailbackends import Receipt, Reply
 
 if TYPE_CHECKING:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
 from flask_integration.addresses import Address
-from flask_integration.backends import local_receipt
+from flask_integration.connection import Connection
+from flask_integration.delivery import deliver, deliver_many, suppressed
 from flask_integration.message import Message
-from flask_integration.posting import Posting, prepare
-from flask_integration.signals import email_dispatched, email_failed, email_sent
+from flask_integration.signals import email_dispatched
 from mailbackends import Receipt
 
 if TYPE_CHECKING:
-    from flask_integration.connection import Connection
     from flask_integration.state import MailState
 
-__all__ = ["Sender", "deliver", "suppressed"]
+__all__ = ["Sender"]
 
 
 class Sender(ABC):
@@ -67,12 +65,10 @@ class Sender(ABC):
         it is read as the outcomes are.
         """
         app, state = self._target()
-        return _send_many(app, state, messages)
+        return deliver_many(app, state, messages)
 
     def connect(self) -> Connection:
         """A context manager that holds one connection for the length of its block."""
-        from flask_integration.connection import Connection
-
         app, state = self._target()
         return Connection(state, app)
 
@@ -93,63 +89,3 @@ class Sender(ABC):
 
         with email_dispatched.connected_to(record):
             yield outbox
-
-
-def deliver(
-    app: Flask,
-    state: MailState,
-    message: Any,
-    envelope_from: Address | None,
-    send: Callable[[Posting], Receipt],
-) -> Receipt:
-    """Check ``message``, send it by ``send``, tell those who listen. Raises as `Sender.send`."""
-    try:
-        receipt = send(prepare(message, state, envelope_from))
-    except Exception as error:
-        email_failed.send(app, message=message, error=error)
-        raise
-    _tell(app, message, receipt)
-    return receipt
-
-
-def suppressed(posting: Posting) -> Receipt:
-    """In place of sending, where that is suppressed."""
-    return local_receipt(posting, "not sent: sending is suppressed")
-
-
-def _tell(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
-    if isinstance(outcome, Exception):
-        email_failed.send(app, message=message, error=outcome)
-    else:
-        email_dispatched.send(app, message=message)
-        email_sent.send(app, message=message, receipt=outcome)
-
-
-def _send_many(
-    app: Flask, state: MailState, messages: Iterable[Any]
-) -> Iterator[Receipt | Exception]:
-    # What was read but has no outcome yet, in order; those that failed their check have.
-    read: deque[tuple[Any, Exception | None]] = deque()
-
-    def check() -> Iterator[Posting]:
-        for message in messages:
-            try:
-                posting = prepare(message, state)
-            except Exception as error:
-                read.append((message, error))
-            else:
-                read.append((message, None))
-                yield posting
-
-    def failed() -> Iterator[Exception]:
-        while read and (error := read[0][1]) is not None:
-            _tell(app, read.popleft()[0], error)
-            yield error
-
-    backend = state.active_backend
-    outcomes = backend.send_many(check()) if backend else map(suppressed, check())
-    for outcome in outcomes:
-        yield from failed()
-        _tell(app, read.popleft()[0], outcome)
-        yield outcome
-    yield from failed()

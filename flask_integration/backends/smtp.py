@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flask_integration.backends import Backend
+from flask_integration.backends.base import Backend
 from flask_integration.posting import Posting
 from mailbackends import Mailer, Receipt, Submission
 
