@@ -6,6 +6,7 @@ import functools
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
 from mailbackends.client.hostname import own_name
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
@@ -78,8 +79,17 @@ class Connection:
         """True where the server announces PIPELINING and the options allow it."""
         return self._options.pipelining and "PIPELINING" in self._driver.session.extensions
 
-    def deliver(self, job: Job, latest: float | None, *, lock_step: bool = False) -> Delivery:
-        """Send one message, in lock-step where the server is known to need that.
+    def deliver(
+        self,
+        job: Job,
+        recipients: tuple[str, ...],
+        latest: float | None,
+        *,
+        lock_step: bool = False,
+    ) -> Delivery:
+        """Send one message to these recipients, or to as many as the server announces (RFC 9422).
+
+        ``lock_step`` is for a server that is known to need it.
 
         Raises:
             SMTPException: with its outcome. `is_reusable` tells what the connection is worth.
@@ -88,9 +98,10 @@ class Connection:
         session = self._driver.session
         prepared = job.prepare(session.extensions)
         self.messages += 1
+        part = recipients[: session.extensions.max_recipients]
         transaction = deliver(
             session,
-            prepared.envelope,
+            replace(prepared.envelope, forward_paths=part),
             prepared.content,
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,

@@ -17,6 +17,7 @@ from mailbackends.errors import (
     SMTPException,
 )
 from mailbackends.events import EventHook, at_server, guarded
+from mailbackends.mailer.batch import in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
 from mailbackends.mailer.held import Held
@@ -102,15 +103,11 @@ class Mailer:
     ) -> Iterator[Receipt | Exception]:
         """Send each message, and yield its `Receipt` or the exception, in order.
 
-        An iterable of any length is taken one message at a time; nothing is sent before
-        the result is iterated over. A refusal does not stop the rest.
+        An iterable of any length, or without end, is taken as it is sent; nothing is sent
+        before the result is iterated over. A refusal does not stop the rest. With the
+        option ``connections`` so many messages are on their way side by side.
         """
-        for item in messages:
-            submission = item if isinstance(item, Submission) else Submission(item)
-            try:
-                yield self._dispatcher.send(submission, self._pool)
-            except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
-                yield error
+        return in_order(self._outcome, messages, self.options.connections)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:
@@ -150,6 +147,13 @@ class Mailer:
 
     def __repr__(self) -> str:
         return f"<Mailer {self.options.protocol} {self.options.security} {self.options.server}>"
+
+    def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
+        submission = item if isinstance(item, Submission) else Submission(item)
+        try:
+            return self._dispatcher.send(submission, self._pool)
+        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+            return error
 
     def _connect(self, deadline: float | None) -> Connection:
         return Connection.open(self.options, self._context, deadline)

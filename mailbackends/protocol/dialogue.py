@@ -113,7 +113,7 @@ def login(
         raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
     refusal = SMTPAuthenticationError(535, b"no mechanism was tried")
     for mechanism in sasl.choose(session.extensions.auth_mechanisms, credentials, allowed):
-        for _ in range(2 if issubclass(mechanism, sasl.OAuthBearer | sasl.XOAuth2) else 1):
+        for _ in range(2 if mechanism.uses_token else 1):
             try:
                 return (yield from authenticate(session, mechanism(credentials)))
             except sasl.SASLCredentialsError as error:

@@ -40,8 +40,16 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """True where an address is not ASCII (RFC 6531 section 3.1)."""
-        return not (self.reverse_path.isascii() and all(p.isascii() for p in self.forward_paths))
+        """True where a local part is not ASCII: nothing stands for it there (RFC 6531)."""
+        paths = (self.reverse_path, *self.forward_paths)
+        return not all(path.isascii() or to_ascii(path).isascii() for path in paths)
+
+    def on_wire(self, path: str) -> str:
+        """The path as it goes into a command: international domains as A-labels.
+
+        Every server on the way understands them, with SMTPUTF8 or without.
+        """
+        return path if path.isascii() else to_ascii(path)
 
 
 def parse_path(address: str, *, of: str = "recipient") -> str:
@@ -68,9 +76,7 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
 
 
 def to_ascii(path: str) -> str:
-    """The path with its domain as A-labels, for a server without SMTPUTF8 (UTS 46).
-
-    A local part that is not ASCII stays: nothing stands for it in ASCII (RFC 6531).
+    """The path with its domain as A-labels (UTS 46). A local part that is not ASCII stays.
 
     Raises:
         InvalidAddressError: the domain has no form in ASCII.

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError, Outcome, SMTPDataError, SMTPNotSupportedError
 from mailbackends.protocol import content as contents
-from mailbackends.protocol import envelope as envelopes
 from mailbackends.protocol.content import Content
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
@@ -50,19 +49,14 @@ def check_parameters(parameters: Iterable[str]) -> tuple[str, ...]:
 def prepare(message: MessageOrBytes, envelope: Envelope, extensions: Extensions) -> Prepared:
     """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 by need.
 
-    International domains go as A-labels, which every server on the way understands.
-    SMTPUTF8 is asked for only where a local part leaves no other way.
+    SMTPUTF8 is asked for only where a local part leaves no other way: not every server
+    on the way to the recipient may know it.
 
     Raises:
         SMTPNotSupportedError: an address needs SMTPUTF8 and the server lacks it.
         SMTPDataError: the content is larger than the server takes (code 552).
         InvalidMessageError, InvalidAddressError: it cannot be sent to any server.
     """
-    envelope = replace(
-        envelope,
-        reverse_path=envelopes.to_ascii(envelope.reverse_path),
-        forward_paths=tuple(map(envelopes.to_ascii, envelope.forward_paths)),
-    )
     if envelope.needs_smtputf8 and "SMTPUTF8" not in extensions:
         raise _not_sent(
             SMTPNotSupportedError(

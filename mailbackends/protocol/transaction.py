@@ -88,8 +88,11 @@ class _Transaction:
         # Behind a failed transaction MAIL may get 503, and RCPT and DATA are then taken
         # under the old sender: RSET first, and no content before its reply.
         self.rset = [Command("RSET")] if session.state is State.FAILED else []
-        self.mail = mail(envelope.reverse_path, envelope.mail_parameters)
-        self.rcpts = [rcpt(path, envelope.rcpt_parameters) for path in envelope.forward_paths]
+        self.mail = mail(envelope.on_wire(envelope.reverse_path), envelope.mail_parameters)
+        self.rcpts = [
+            rcpt(envelope.on_wire(path), envelope.rcpt_parameters)
+            for path in envelope.forward_paths
+        ]
         self.pipelining = pipelining
         self.chunking = chunking
         self.one_flight = (

@@ -7,6 +7,7 @@ import itertools
 import os
 import select
 import socket
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -34,8 +35,7 @@ def dial(
             the error of the first one.
         SMTPTimeoutError: no address answered in time.
     """
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    addresses = _interleaved([(family, address) for family, _, _, _, address in found])
+    addresses = _interleaved(_resolved(host, port, deadline))
     attempts: dict[socket.socket, None] = {}
     first_error: OSError | None = None
     try:
@@ -80,6 +80,35 @@ def dial_unix(path: str, deadline: Deadline) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
+    """The addresses of a name, or the error that the resolver gave, within the deadline.
+
+    The system's resolver takes no time limit, and waits half a minute for a name server
+    that is silent: it is asked in a thread, which is left alone where it takes too long.
+    """
+    answer: list[list[Address] | OSError] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+            answer.append([(family, address) for family, _, _, _, address in found])
+        except OSError as error:
+            answer.append(error)
+        except UnicodeError as error:  # a label that is empty or too long
+            answer.append(socket.gaierror(socket.EAI_NONAME, str(error)))
+        finally:
+            done.set()
+
+    threading.Thread(target=ask, name="mailbackends-resolver", daemon=True).start()
+    seconds = deadline.remaining()
+    if not done.wait(None if seconds is None else max(0.0, seconds)):
+        raise SMTPTimeoutError(f"{deadline.exceeded()}: looking up {host}")
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]
 
 
 def _start(address: Address, source_address: tuple[str, int] | None) -> socket.socket:

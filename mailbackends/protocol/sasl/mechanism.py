@@ -33,6 +33,9 @@ class Mechanism(ABC):
     is_client_first: ClassVar[bool] = True
     """False where the server speaks first, and there is no initial response."""
 
+    uses_token: ClassVar[bool] = False
+    """True where it asks the token provider, whose token may have expired by then."""
+
     only_if_asked: ClassVar[bool] = False
     """True where the mechanism is chosen only when it is allowed by name."""
 

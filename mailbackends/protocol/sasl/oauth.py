@@ -20,6 +20,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 class _BearerMechanism(Mechanism):
     sends_secret_in_clear = True
+    uses_token = True
 
     def _identity(self) -> str:
         """Return the mailbox that the token is for."""

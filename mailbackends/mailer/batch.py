@@ -1,0 +1,42 @@
+"""Many messages, one outcome for each, in order; over several connections where asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["in_order"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# How many items each worker may be ahead of the slowest one before it waits for it.
+_AHEAD = 4
+
+
+def in_order(
+    send: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """``send(item)`` for each item, in the items' order, by so many threads side by side.
+
+    ``items`` may be endless: no more than a few for each worker are taken ahead, always in
+    the caller's own thread. Where the caller stops early, what was begun is finished, and
+    nothing more is begun.
+    """
+    if workers == 1:
+        for item in items:
+            yield send(item)
+        return
+    pending: deque[Future[Result]] = deque()
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="mailbackends-batch")
+    try:
+        for item in items:
+            pending.append(executor.submit(send, item))
+            while len(pending) >= workers * _AHEAD or (pending and pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
