@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import struct
@@ -32,12 +33,15 @@ class Peer:
         self.received = bytearray()
         self.sent = bytearray()
         self.is_tls = False
-        self.stopping = threading.Event()
+        self._last_words = b""
+        self._wake, self._waker = socket.socketpair()
         sock.settimeout(PATIENCE)
 
     def fill(self) -> bytes:
         """Wait for more bytes. Raises `ClientGone` at the end of them."""
         try:
+            if not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+                self._wait()
             data = self.sock.recv(262_144)
         except OSError as error:
             raise ClientGone from error
@@ -46,6 +50,14 @@ class Peer:
         self.buffer += data
         self.received += data
         return data
+
+    def _wait(self) -> None:
+        waiting = select.poll()
+        waiting.register(self.sock, select.POLLIN)
+        waiting.register(self._wake, select.POLLIN)
+        ready = {fd for fd, _ in waiting.poll(PATIENCE * 1000)}
+        if self._wake.fileno() in ready:
+            raise ClientGone
 
     def read_line(self) -> bytes:
         """The next line without its CRLF."""
@@ -105,12 +117,25 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
-    def interrupt(self) -> None:
-        """Wake the thread that reads or writes here (called from another thread)."""
-        self.stopping.set()
+    def interrupt(self, last_words: bytes = b"") -> None:
+        """End the conversation, from another thread; its own thread says the last words."""
+        # Not by a write from here: TLS wants one thread at a time. Nor by an end of the
+        # reading: OpenSSL would write no more.
+        self._last_words = last_words
         with contextlib.suppress(OSError):
-            # Not the method of SSLSocket, which forgets its TLS state under the reader.
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            self._waker.send(b"x")
+            if not last_words:  # it may be writing to a client that does not read
+                # Not the method of SSLSocket, which forgets its TLS state.
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        """Close, at the end of the conversation's thread."""
+        words, self._last_words = self._last_words, b""
+        if words:
+            with contextlib.suppress(ClientGone):
+                self.send(words)
+        for sock in (self.sock, self._wake, self._waker):
+            sock.close()
 
 
 class Listener:
@@ -198,4 +223,4 @@ class Listener:
         except BaseException as error:
             self.errors.append(error)
         finally:
-            peer.sock.close()
+            peer.finish()

@@ -6,13 +6,12 @@ it did not announce. It counts round trips, and it can break where a test says.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 
 from support import certs
 from support.conversation import SASL, Conversation
 from support.face import STALL, Face, TLSMode
-from support.peer import ClientGone, Listener, Peer
+from support.peer import Listener, Peer
 from support.wire import Cut, Wire
 
 __all__ = ["EXTENSIONS", "Sink"]
@@ -134,10 +133,7 @@ class Sink(Face):
 
     def close_connections(self, last_words: bytes = b"") -> None:
         for peer in self._threads.peers:
-            with contextlib.suppress(ClientGone):
-                if last_words and peer.sock.fileno() >= 0:
-                    peer.send(last_words)
-            peer.interrupt()
+            peer.interrupt(last_words)
         self.wait(lambda: self.open_connections == 0)
 
 
@@ -161,5 +157,5 @@ class _Threads(Listener):
             wire.is_eager = self.sink.eager
             Conversation(self.sink, wire, peer.index).run()
         finally:
-            peer.sock.close()
+            peer.finish()
             self.sink._count_open(-1)
