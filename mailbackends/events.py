@@ -1,0 +1,199 @@
+"""What a Mailer tells about its work: small values for logs, metrics and traces.
+
+An application hands over one callable, an `EventHook`; it is called with each event in
+the thread that did the work, with no lock held. Names follow OpenTelemetry's semantic
+conventions for messaging where they fit (``server.address``, ``error.type``). No event
+holds an address of a person, a word of a message, or a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from mailbackends.errors import Outcome, SMTPException
+
+__all__ = [
+    "ConnectionOpened",
+    "ConnectionRetired",
+    "ConnectionReused",
+    "Event",
+    "EventHook",
+    "MessageFailed",
+    "MessageSent",
+    "at_server",
+    "error_type",
+    "guarded",
+]
+
+logger = logging.getLogger("mailbackends.pool")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AtServer:
+    server_address: str | None = None
+    """Host name or address of the server as configured, or the path of its Unix socket."""
+    server_port: int | None = None
+    """TCP port; None for a Unix socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOpened(_AtServer):
+    """A new connection is ready for its first message."""
+
+    duration: float
+    """Seconds for all of it: name resolution, TCP, greeting, TLS and login."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionReused(_AtServer):
+    """A connection that has served before was taken from the pool again."""
+
+    messages: int
+    """Messages it has carried so far."""
+    idle: float
+    """Seconds for which it stood unused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRetired(_AtServer):
+    """A connection was closed, and will not be used again."""
+
+    reason: str
+    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"`` or ``"closed"``, or
+    what else the one who released it gave."""
+    messages: int
+    """Messages it has carried."""
+    age: float
+    """Seconds since it was opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSent(_AtServer):
+    """A server took responsibility for a message, for at least one recipient."""
+
+    accepted: int
+    """Number of recipients that were accepted."""
+    refused: int = 0
+    """Number of recipients that were refused."""
+    size: int | None = None
+    """Bytes of the content, as counted for the SIZE extension (RFC 1870)."""
+    duration: float
+    """Seconds from the call to the outcome, the wait for a connection included."""
+    is_reused: bool = False
+    """True where the connection had served before."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Always `Outcome.ACCEPTED`."""
+        return Outcome.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFailed(_AtServer):
+    """A message was not accepted, or nobody can tell."""
+
+    outcome: Outcome | None
+    """What became of it, as the exception says."""
+    error_type: str
+    """Name of the exception's class, see `error_type`. Never its text, which may hold addresses."""
+    reply_code: int | None = None
+    """Code of the reply that refused it, if one did."""
+    enhanced_status: str | None = None
+    """Its enhanced status code such as ``"5.1.1"`` (RFC 3463), if it had one."""
+    is_transient: bool = False
+    """True where the same message may succeed if it is sent again later."""
+    recipients: int = 0
+    """Number of recipients it had."""
+    size: int | None = None
+    """Bytes of the content; None where it was not made."""
+    duration: float
+    """Seconds from the call to the failure."""
+    is_reused: bool = False
+    """True where the connection had served before."""
+
+    @classmethod
+    def because_of(
+        cls,
+        error: BaseException,
+        *,
+        duration: float,
+        recipients: int = 0,
+        size: int | None = None,
+        is_reused: bool = False,
+    ) -> MessageFailed:
+        """The event for a message that failed with `error`."""
+        known = error if isinstance(error, SMTPException) else None
+        reply = known.reply if known else None
+        return cls(
+            outcome=getattr(error, "outcome", None),
+            error_type=error_type(error),
+            reply_code=reply.code if reply else None,
+            enhanced_status=str(reply.enhanced) if reply and reply.enhanced else None,
+            is_transient=known.is_transient if known else False,
+            recipients=recipients,
+            size=size,
+            duration=duration,
+            is_reused=is_reused,
+        )
+
+
+Event: TypeAlias = (
+    ConnectionOpened | ConnectionReused | ConnectionRetired | MessageSent | MessageFailed
+)
+EventHook: TypeAlias = Callable[[Event], None]
+
+
+def error_type(error: BaseException) -> str:
+    """The class of `error` as OpenTelemetry's ``error.type`` wants it.
+
+    The bare name for a builtin (``"TimeoutError"``), else with its module.
+    """
+    kind = type(error)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def at_server(hook: EventHook, address: str, port: int | None) -> EventHook:
+    """A hook that writes the server into each event and hands it on to `hook`."""
+
+    def stamp(event: Event) -> None:
+        hook(replace(event, server_address=address, server_port=port))
+
+    return stamp
+
+
+def guarded(hook: EventHook | None) -> EventHook:
+    """A hook that never raises an `Exception`, whatever `hook` does; None is no hook.
+
+    Telling about a message must not decide what becomes of it. The first failure is
+    logged with its traceback at WARNING, by the logger ``mailbackends.pool``; those
+    after it are dropped, since a hook that fails mostly fails for each message.
+    """
+    if hook is None:
+        return _ignore
+
+    has_failed = False
+
+    def call(event: Event) -> None:
+        nonlocal has_failed
+        try:
+            hook(event)
+        except Exception:
+            if not has_failed:
+                has_failed = True
+                logger.warning(
+                    "the event hook %r raised at %s; its further failures are not logged",
+                    hook,
+                    type(event).__name__,
+                    exc_info=True,
+                )
+
+    return call
+
+
+def _ignore(event: Event) -> None:
+    pass

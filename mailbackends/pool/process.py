@@ -1,0 +1,105 @@
+"""What becomes of the pools when their process forks, and when it ends.
+
+A pool is watched through a weak reference: being watched keeps no pool alive.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+__all__ = ["EXIT_SECONDS", "watch"]
+
+# Long enough to write QUIT on a few dozen connections, short enough for nobody to
+# wonder why his program does not end; gunicorn and Celery allow their workers 10 s and more.
+EXIT_SECONDS = 1.5
+
+
+class Watched(Protocol):
+    """A pool, as seen from here."""
+
+    def leave_parent(self) -> None:
+        """Drop what was inherited from the parent process."""
+
+    def close(self, timeout: float = ...) -> None:
+        """Close politely within `timeout` seconds."""
+
+
+_watched: WeakValueDictionary[int, Watched] = WeakValueDictionary()
+
+
+def watch(pool: Watched) -> None:
+    """Tell `pool` when this process turns out to be a forked child, and when it ends."""
+    _watched[id(pool)] = pool
+
+
+def _living() -> list[Watched]:
+    # `valuerefs` copies in one step, so that a pool made or freed meanwhile disturbs nothing.
+    return [pool for ref in _watched.valuerefs() if (pool := ref()) is not None]
+
+
+def _after_fork_in_child() -> None:
+    for pool in _living():
+        pool.leave_parent()
+
+
+def _at_exit() -> None:
+    """Close all pools within `EXIT_SECONDS`; then drop what is left without a word."""
+    end = time.monotonic() + EXIT_SECONDS
+    try:
+        with _alarm(EXIT_SECONDS):
+            for pool in _living():
+                pool.close(timeout=max(0.0, end - time.monotonic()))
+    except _TimeIsUp:
+        for pool in _living():
+            pool.close(timeout=0.0)
+
+
+class _TimeIsUp(SystemExit):
+    """The alarm rang.
+
+    A `SystemExit`, since gevent hands that, and no exception of ours, from the signal
+    handler to the greenlet that waits.
+    """
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Interrupt the block with `_TimeIsUp` after `seconds`, even in a call that hangs.
+
+    A thread cannot do that: since Python 3.12 none may be started while the interpreter
+    ends. Where an alarm cannot be had (outside the main thread, on Windows) or is the
+    application's already, the block runs on; then only the pools themselves look at the time.
+    """
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getitimer(signal.ITIMER_REAL)[0]
+        or (previous := signal.getsignal(signal.SIGALRM)) is None
+    ):
+        yield
+        return
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise _TimeIsUp
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,224 @@
+"""The ledger by example. What holds in every order of events: `test_ledger_laws`."""
+
+from __future__ import annotations
+
+from math import inf
+
+from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits, PoolStats
+
+
+class Desk:
+    """A ledger of names, and those who were woken in their order."""
+
+    def __init__(self, size: int = 2, **limits: float) -> None:
+        unlimited = {"max_messages": inf, "max_age": inf, "max_idle": inf}
+        self.ledger: Ledger[str] = Ledger(Limits(size, **{**unlimited, **limits}))
+        self.woken: list[Claim[str]] = []
+
+    def request(self, *, fresh: bool = False) -> Claim[str]:
+        claim: Claim[str] = Claim(fresh=fresh)
+        claim.wake = lambda: self.woken.append(claim)
+        self.ledger.request(claim)
+        return claim
+
+    def open(self, name: str, now: float = 0.0) -> Claim[str]:
+        claim = self.request()
+        self.ledger.opened(claim, Entry(name, now))
+        return claim
+
+    def release(self, claim: Claim[str], now: float = 0.0, messages: int = 1) -> bool:
+        return self.ledger.release(claim, now, messages=messages)
+
+
+def connection(claim: Claim[str]) -> str | None:
+    return claim.entry and claim.entry.connection
+
+
+def test_the_first_claim_gets_an_empty_place_at_once():
+    desk = Desk()
+    claim = desk.request()
+    assert desk.woken == [claim]
+    assert connection(claim) is None
+    assert desk.ledger.stats().opening == 1
+
+
+def test_a_connection_being_opened_takes_a_place():
+    desk = Desk(size=1)
+    desk.request()
+    second = desk.request()
+    assert not desk.ledger.holds(second)
+    assert desk.ledger.stats().waiters == 1
+
+
+def test_the_connection_used_last_is_handed_out_first():
+    desk = Desk()
+    first, second = desk.open("first"), desk.open("second")
+    desk.release(second)
+    desk.release(first)
+    assert connection(desk.request()) == "first"
+    assert connection(desk.request()) == "second"
+
+
+def test_a_released_connection_goes_to_the_one_who_has_waited_longest():
+    desk = Desk(size=1)
+    holder = desk.open("only")
+    first, second = desk.request(), desk.request()
+    desk.release(holder)
+    assert connection(first) == "only"
+    assert desk.woken == [holder, first]
+    assert not desk.ledger.holds(second)
+
+
+def test_a_newcomer_stands_behind_those_who_wait():
+    desk = Desk(size=1)
+    holder = desk.open("only")
+    waiter = desk.request()
+    desk.release(holder)
+    newcomer = desk.request()
+    desk.release(waiter)
+    assert desk.woken == [holder, waiter, newcomer]
+
+
+def test_one_who_gives_up_leaves_the_queue():
+    desk = Desk(size=1)
+    holder = desk.open("only")
+    impatient, patient = desk.request(), desk.request()
+    desk.ledger.drop(impatient)
+    desk.release(holder)
+    assert desk.woken == [holder, patient]
+
+
+def test_one_who_gives_up_when_just_served_hands_his_place_to_the_next():
+    desk = Desk(size=1)
+    holder = desk.open("only")
+    impatient, patient = desk.request(), desk.request()
+    desk.release(holder)
+    desk.ledger.drop(impatient)
+    assert desk.woken == [holder, impatient, patient]
+    assert desk.ledger.stats().retired == {"error": 1}
+
+
+def test_a_failed_opening_gives_the_place_to_the_next():
+    desk = Desk(size=1)
+    opener = desk.request()
+    waiter = desk.request()
+    desk.ledger.drop(opener)
+    assert desk.woken == [opener, waiter]
+    assert connection(waiter) is None
+
+
+def test_dropping_twice_frees_one_place_only():
+    desk = Desk(size=1)
+    opener = desk.request()
+    desk.request(), desk.request()
+    desk.ledger.drop(opener)
+    desk.ledger.drop(opener)
+    assert len(desk.woken) == 2
+
+
+def test_a_connection_is_retired_by_messages_age_and_idleness():
+    desk = Desk(size=3, max_messages=2, max_age=100, max_idle=10)
+    busy, old, quiet = desk.open("busy", 50), desk.open("old", 0), desk.open("quiet", 50)
+    assert not desk.release(busy, 60, messages=2)
+    assert not desk.release(old, 100)
+    assert desk.release(quiet, 60)
+    assert [claim.reason for claim in (busy, old)] == ["messages", "age"]
+
+    evicted: Claim[str] = Claim()
+    assert not desk.ledger.evict(evicted, 69.9)
+    assert desk.ledger.evict(evicted, 70)
+    assert (connection(evicted), evicted.reason) == ("quiet", "idle")
+
+
+def test_a_connection_being_closed_keeps_its_place_until_it_is_dropped():
+    desk = Desk(size=1, max_messages=1)
+    holder = desk.open("only")
+    waiter = desk.request()
+    assert not desk.release(holder)
+    assert desk.woken == [holder]
+    desk.ledger.drop(holder)
+    assert desk.woken == [holder, waiter]
+
+
+def test_after_a_dead_connection_comes_the_next_idle_one_and_then_an_empty_place():
+    desk = Desk()
+    first, second = desk.open("first"), desk.open("second")
+    desk.release(first)
+    desk.release(second)
+    claim = desk.request()
+    for expected in ("second", "first"):
+        assert connection(claim) == expected
+        desk.ledger.retire(claim, "dead")
+        desk.ledger.refill(claim)
+    assert connection(claim) is None
+    assert desk.ledger.stats().opening == 1
+
+
+def test_a_fresh_claim_prefers_an_empty_place_and_leaves_the_idle_one():
+    desk = Desk()
+    desk.release(desk.open("idle"))
+    assert connection(desk.request(fresh=True)) is None
+    assert desk.ledger.stats().idle == 1
+
+
+def test_a_fresh_claim_takes_the_place_of_the_one_used_longest_ago_and_no_other():
+    desk = Desk()
+    first, second = desk.open("first"), desk.open("second")
+    desk.release(first)
+    desk.release(second)
+    claim = desk.request(fresh=True)
+    assert connection(claim) == "first"
+    desk.ledger.retire(claim, "idle")
+    desk.ledger.refill(claim)
+    assert connection(claim) is None
+    assert desk.ledger.stats().idle == 1
+
+
+def test_closing_wakes_all_who_wait_and_serves_none():
+    desk = Desk(size=1)
+    holder = desk.open("only")
+    waiters = [desk.request(), desk.request()]
+    desk.ledger.close()
+    assert desk.woken == [holder, *waiters]
+    assert not any(map(desk.ledger.holds, waiters))
+    assert not desk.release(holder)
+    assert holder.reason == "closed"
+
+
+def test_closing_retires_the_idle_ones():
+    desk = Desk()
+    desk.release(desk.open("idle"))
+    desk.ledger.close()
+    evicted: Claim[str] = Claim()
+    assert desk.ledger.evict(evicted, 0)
+    assert evicted.reason == "closed"
+
+
+def test_a_lease_of_another_process_is_not_taken_back():
+    theirs, ours = Desk(), Desk()
+    claim = theirs.open("inherited")
+    assert not ours.release(claim)
+    assert claim.reason == "forked"
+    assert ours.ledger.stats().idle == 0
+
+
+def test_all_connections_are_known_wherever_they_stand():
+    desk = Desk(size=3)
+    idle, used, closing = desk.open("idle"), desk.open("used"), desk.open("closing")
+    desk.release(idle)
+    desk.ledger.retire(closing, "error")
+    assert sorted(desk.ledger.connections()) == ["closing", "idle", "used"]
+    desk.ledger.drop(used)
+    assert sorted(desk.ledger.connections()) == ["closing", "idle"]
+
+
+def test_stats_tell_where_everything_stands():
+    desk = Desk(size=3)
+    desk.release(desk.open("reused"))
+    desk.request()
+    desk.ledger.reused()
+    desk.release(desk.open("idle"))
+    desk.request(fresh=True)
+    assert desk.ledger.stats() == PoolStats(
+        open=2, idle=1, in_use=1, opening=1, waiters=0, made=2, reused=1, retired={}
+    )

@@ -1,0 +1,143 @@
+"""Events: what they say, what they never say, and hooks that fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from mailbackends import events
+from mailbackends.errors import (
+    Outcome,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+)
+from mailbackends.events import (
+    ConnectionOpened,
+    ConnectionRetired,
+    ConnectionReused,
+    Event,
+    MessageFailed,
+    MessageSent,
+    at_server,
+    error_type,
+    guarded,
+)
+
+OPENED = ConnectionOpened(duration=0.5)
+
+
+def test_an_event_is_a_value():
+    assert ConnectionOpened(duration=0.5) == OPENED
+    assert hash(OPENED) == hash(ConnectionOpened(duration=0.5))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        OPENED.duration = 1.0
+
+
+def test_a_message_that_was_sent_tells_how_many_recipients_were_taken():
+    event = MessageSent(accepted=2, refused=1, size=2048, duration=0.1, is_reused=True)
+    assert event.outcome is Outcome.ACCEPTED
+
+
+def test_a_failure_tells_the_reply_and_the_outcome():
+    error = SMTPDataError(452, b"4.3.1 Out of memory")
+    error.outcome = Outcome.REFUSED
+    assert MessageFailed.because_of(error, duration=1.0, recipients=3, size=10) == MessageFailed(
+        outcome=Outcome.REFUSED,
+        error_type="mailbackends.errors.SMTPDataError",
+        reply_code=452,
+        enhanced_status="4.3.1",
+        is_transient=True,
+        recipients=3,
+        size=10,
+        duration=1.0,
+    )
+
+
+def test_a_failure_without_a_reply_tells_the_outcome_alone():
+    event = MessageFailed.because_of(SMTPDeliveryUnknown("Connection lost"), duration=1.0)
+    assert (event.outcome, event.reply_code, event.enhanced_status, event.is_transient) == (
+        Outcome.UNKNOWN,
+        None,
+        None,
+        False,
+    )
+
+
+def test_a_failure_that_is_none_of_ours_has_no_outcome():
+    event = MessageFailed.because_of(KeyboardInterrupt(), duration=1.0)
+    assert (event.outcome, event.error_type) == (None, "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SMTPSenderRefused(550, b"5.7.1 <ann@example.com> may not", "ann@example.com"),
+        SMTPRecipientsRefused({"ann@example.com": (550, b"5.1.1 no <ann@example.com> here")}),
+        ValueError("ann@example.com"),
+    ],
+)
+def test_a_failure_never_holds_an_address(error):
+    assert "ann" not in repr(MessageFailed.because_of(error, duration=1.0))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        OPENED,
+        ConnectionReused(messages=1, idle=2.0),
+        ConnectionRetired(reason="age", messages=1, age=2.0),
+        MessageSent(accepted=1, duration=0.1),
+        MessageFailed.because_of(OSError(), duration=0.1),
+    ],
+)
+def test_the_server_is_written_into_every_event(event):
+    seen: list[Event] = []
+    at_server(seen.append, "mail.example.com", 587)(event)
+    assert (seen[0].server_address, seen[0].server_port) == ("mail.example.com", 587)
+    assert dataclasses.replace(seen[0], server_address=None, server_port=None) == event
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(TimeoutError(), "TimeoutError"), (dataclasses.FrozenInstanceError(), "dataclasses.")],
+)
+def test_the_type_of_an_error_is_its_class_with_the_module_unless_builtin(error, name):
+    assert error_type(error).startswith(name)
+
+
+def test_no_hook_is_a_hook_that_does_nothing():
+    guarded(None)(OPENED)
+
+
+def test_a_hook_that_raises_is_logged_once_with_its_traceback(caplog):
+    calls: list[Event] = []
+
+    def hook(event: Event) -> None:
+        calls.append(event)
+        raise RuntimeError("broken hook")
+
+    call = guarded(hook)
+    for _ in range(3):
+        call(OPENED)
+    assert len(calls) == 3
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("mailbackends.pool", logging.WARNING)
+    ]
+    assert "broken hook" in caplog.text
+    assert "ConnectionOpened" in caplog.text
+
+
+def test_an_interrupt_passes_through_a_hook():
+    def hook(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded(hook)(OPENED)
+
+
+def test_all_events_are_public():
+    assert {kind.__name__ for kind in Event.__args__} <= set(events.__all__)
