@@ -5,7 +5,6 @@ Coloured and framed in a terminal; plain lines of ASCII anywhere else.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from email.message import EmailMessage
 
@@ -72,11 +71,9 @@ class Report:
             )
         )
 
-    def table(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, best: int
-    ) -> None:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, best: int) -> None:
         """A table; the rows before ``best`` stand out."""
-        table = Table(title=Text(title), title_justify="left", box=self.box)
+        table = Table(box=self.box)
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right")
         for index, row in enumerate(rows):
@@ -138,9 +135,3 @@ def size(count: int) -> str:
 def milliseconds(seconds: float) -> str:
     """A time for people."""
     return f"{seconds * 1000:.1f} ms"
-
-
-def first_and_following(seconds: Sequence[float]) -> tuple[str, str]:
-    """The first of some times, and the median of the others."""
-    rest = seconds[1:]
-    return milliseconds(seconds[0]), milliseconds(statistics.median(rest)) if rest else "-"

@@ -1,0 +1,199 @@
+"""The course of the demonstration: call each application's views, show what comes of it."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from application import Application, ApplicationFailed, Response
+from mail_server import Mail, MailServer
+from report import Report, milliseconds
+
+__all__ = ["Demonstration", "DemonstrationFailed"]
+
+EXAMPLES = Path(__file__).parents[1]
+
+ORDER = "order confirmation"
+RESET = "password reset"
+
+
+class DemonstrationFailed(Exception):
+    """Something did not go as promised; the text says what."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """How to start one of the examples, and how to call its two views."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    order_path: str = "/orders/"
+    reset_path: str = "/password-reset/"
+    is_compared: bool = False
+    """True for what is only there to be compared with."""
+
+
+_DJANGO = ("manage.py", "runserver", "--noreload", "127.0.0.1:{port}")
+
+SHOPS = (
+    Shop("Django, mailbackends", _DJANGO, EXAMPLES / "django_shop"),
+    Shop(
+        "Flask, mailbackends",
+        ("-m", "flask", "--app", "flask_shop", "run", "--port", "{port}"),
+        EXAMPLES,
+    ),
+    Shop(
+        "Django, its own SMTP backend",
+        _DJANGO,
+        EXAMPLES / "django_shop",
+        {"MAIL_DEMO_BACKEND": "django.core.mail.backends.smtp.EmailBackend"},
+        is_compared=True,
+    ),
+)
+
+
+@dataclass
+class Course:
+    """What came of calling one application."""
+
+    shop: Shop
+    connections: int = 0
+    """Counted at the mail server."""
+    mails: int = 0
+    first: float = 0.0
+    """The first request, in seconds: an order."""
+    following: list[float] = field(default_factory=list)
+    """The further requests for orders, in seconds."""
+
+
+class Demonstration:
+    """Calls each application ``requests`` times; the mail server is ``delay`` seconds away."""
+
+    def __init__(self, report: Report, requests: int, delay: float) -> None:
+        self.report = report
+        self.requests = requests
+        self.delay = delay
+
+    def run(self) -> None:
+        """Show it all.
+
+        Raises:
+            DemonstrationFailed: something did not go as promised.
+        """
+        password = secrets.token_urlsafe(12)
+        with MailServer("shop", password, self.delay) as server:
+            self._introduce(server)
+            courses = [self._call(shop, server) for shop in SHOPS]
+        self._compare(courses)
+
+    def _introduce(self, server: MailServer) -> None:
+        self.report.heading("The mail server")
+        self.report.note(
+            f"aiosmtpd on {server.host}:{server.port}, with STARTTLS, a login and a certificate "
+            "made for this run. Nothing leaves this machine."
+        )
+        if self.delay:
+            self.report.note(
+                f"It holds back each reply for {milliseconds(self.delay)}, as a server that far "
+                "away would."
+            )
+
+    def _call(self, shop: Shop, server: MailServer) -> Course:
+        self.report.heading(shop.name)
+        course = Course(shop)
+        before = server.connections
+        environment = {
+            "MAIL_DEMO_HOST": server.host,
+            "MAIL_DEMO_PORT": str(server.port),
+            "MAIL_DEMO_USER": server.user,
+            "MAIL_DEMO_PASSWORD": server.password,
+            "MAIL_DEMO_CAFILE": server.cafile,
+            # Django's own backend has no setting for the authority to trust.
+            "SSL_CERT_FILE": server.cafile,
+            **shop.environment,
+        }
+        try:
+            with Application(shop.command, environment, str(shop.folder)) as application:
+                for number in range(1, self.requests + 1):
+                    self._request(course, number, application, server)
+        except (ApplicationFailed, TimeoutError) as error:
+            raise DemonstrationFailed(f"{shop.name}: {error}") from error
+        course.connections = server.connections - before
+        self._conclude(course)
+        return course
+
+    def _request(
+        self, course: Course, number: int, application: Application, server: MailServer
+    ) -> None:
+        shop = course.shop
+        view = RESET if number == 2 else ORDER
+        seen = server.received
+        if view == ORDER:
+            fields = {"name": "Ada Lovelace", "email": "ada@example.com", "assam": "2", "cup": "1"}
+            response = application.post(shop.order_path, fields)
+        else:
+            response = application.post(shop.reset_path, {"email": "ada@example.com"})
+        mail = server.next_mail(seen)
+        course.mails += 1
+        if number == 1:
+            course.first = response.seconds
+        elif view == ORDER:
+            course.following.append(response.seconds)
+        self._show(course, number, view, mail, response)
+
+    def _show(self, course: Course, number: int, view: str, mail: Mail, response: Response) -> None:
+        if number <= 2 and not course.shop.is_compared:
+            self.report.mail(
+                f"Request {number}: {view}", mail, _receipt(response.body), response.seconds
+            )
+        else:
+            self.report.mail_in_a_line(number, mail, response.seconds)
+
+    def _conclude(self, course: Course) -> None:
+        self.report.note(
+            f"{self.requests} requests, {course.mails} mails, "
+            f"{course.connections} connection{'s' if course.connections != 1 else ''} "
+            "at the mail server."
+        )
+        if not course.shop.is_compared and course.connections != 1:
+            raise DemonstrationFailed(
+                f"{course.shop.name}: one connection was promised, {course.connections} were made"
+            )
+
+    def _compare(self, courses: list[Course]) -> None:
+        self.report.heading("How long a view takes that sends an order confirmation")
+        self.report.table(
+            ("", "connections", "first request", "following requests (median)"),
+            [
+                (
+                    course.shop.name,
+                    str(course.connections),
+                    milliseconds(course.first),
+                    milliseconds(statistics.median(course.following)),
+                )
+                for course in courses
+            ],
+            best=sum(not course.shop.is_compared for course in courses),
+        )
+        version = ".".join(map(str, sys.version_info[:3]))
+        self.report.note(
+            f"Measured in this run, on Python {version}, over HTTP: rendering the mail included."
+        )
+
+
+def _receipt(body: Mapping[str, object]) -> str:
+    receipt = body.get("receipt")
+    if not isinstance(receipt, dict):
+        raise DemonstrationFailed(f"the view answered without a receipt: {body}")
+    accepted = ", ".join(receipt["accepted"])
+    refused = ", ".join(f"{to}: {reply}" for to, reply in receipt["refused"].items())
+    return (
+        f"accepted: {accepted}; refused: {refused or 'nobody'}; "
+        f"{receipt['reply']}; {milliseconds(receipt['seconds'])}"
+    )
