@@ -106,10 +106,11 @@ def bare_addresses(values: Iterable[Address], field: str) -> list[str]:
     for value in values:
         if re.search(r"[\r\n]", display(value)):
             raise InvalidAddressError(f"{field} {value!r} holds a line break: take it out")
-        pairs = _pairs(value)
-        may_be_local = len(pairs) == 1
-        for _, address in pairs or [("", "")]:
-            if not _ADDR_SPEC.fullmatch(address) or not ("@" in address or may_be_local):
+        for _, address in _pairs(value) or [("", "")]:
+            # A local user, such as "root", must stand alone: in "Doe, Jo <jo@example.com>"
+            # the first part is a name that lacks its quotes.
+            is_local = address == value
+            if not _ADDR_SPEC.fullmatch(address) or not ("@" in address or is_local):
                 raise InvalidAddressError(
                     f"{field} {value!r} is no address: write 'name@example.com', "
                     "'Name <name@example.com>' or ('Name', 'name@example.com'), "

@@ -38,8 +38,11 @@ def text_of(html: str) -> str:
         ConfigurationError: `inscriptis` is not installed.
     """
     inscriptis = _library("inscriptis", "MAIL_TEXT_FROM_HTML")
-    model = _library("inscriptis.model.config", "MAIL_TEXT_FROM_HTML")
-    text: str = inscriptis.get_text(html, model.ParserConfig(display_links=True))
+    styles = _library("inscriptis.css_profiles", "MAIL_TEXT_FROM_HTML").CSS_PROFILES["strict"]
+    config = _library("inscriptis.model.config", "MAIL_TEXT_FROM_HTML").ParserConfig(
+        css=styles.copy(), display_links=True
+    )
+    text: str = inscriptis.get_text(html, config)
     return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 

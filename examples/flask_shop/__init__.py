@@ -1,0 +1,33 @@
+"""A small tea shop on Flask that sends mail with `flask_integration`.
+
+Run it from the folder above::
+
+    python -m flask --app flask_shop run
+
+Without MAIL_DEMO_HOST it prints its mail in the terminal. See `config` for the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from . import commands, config, errors, log, views
+from .extensions import mail
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
+    """The application; ``settings`` take precedence over those from the environment."""
+    app = Flask("flask_shop", root_path=str(config.FOLDER))
+    app.config.from_mapping(config.from_environment())
+    app.config.from_mapping(settings)
+    mail.init_app(app)
+    log.listen(app)
+    app.register_blueprint(views.blueprint)
+    app.cli.add_command(commands.send_newsletter)
+    errors.register(app)
+    return app

@@ -1,0 +1,54 @@
+"""Settings from the environment.
+
+====================  ======================================================
+MAIL_DEMO_HOST        the mail server; without it, mail goes to the terminal
+MAIL_DEMO_PORT        its port, by default 587
+MAIL_DEMO_USER        the login, which is sent over STARTTLS only
+MAIL_DEMO_PASSWORD    and its password
+MAIL_DEMO_CAFILE      the authority to trust, in place of the system's
+====================  ======================================================
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FOLDER", "from_environment"]
+
+FOLDER = Path(__file__).parent
+
+
+def from_environment() -> dict[str, Any]:
+    """Flask's settings, those of the mail server among them."""
+    host = os.environ.get("MAIL_DEMO_HOST")
+    login = os.environ.get("MAIL_DEMO_USER")
+    server: dict[str, Any] = {
+        "SERVER": host,
+        "PORT": os.environ.get("MAIL_DEMO_PORT", "587"),
+        "USERNAME": login,
+        "PASSWORD": os.environ.get("MAIL_DEMO_PASSWORD"),
+        "SSL_CAFILE": os.environ.get("MAIL_DEMO_CAFILE"),
+        "USE_TLS": bool(login or os.environ.get("MAIL_DEMO_CAFILE")),
+    }
+    return {
+        "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_hex(),
+        **{f"MAIL_{name}": value for name, value in server.items()},
+        "MAIL_BACKEND": "smtp" if host else "console",
+        "MAIL_DEFAULT_SENDER": ("Leaf & Cup", "shop@leafandcup.example"),
+        # A view is never kept longer than this, whatever the server does.
+        "MAIL_DEADLINE": 30,
+        # With the extra "html" installed, styles go onto the elements.
+        "MAIL_INLINE_CSS": find_spec("css_inline") is not None,
+        # Newsletters wait for each other, not orders for newsletters.
+        "MAIL_MAILERS": {
+            "bulk": {
+                **server,
+                "DEFAULT_SENDER": "Leaf & Cup News <news@leafandcup.example>",
+                "POOL_SIZE": 1,
+            }
+        },
+    }

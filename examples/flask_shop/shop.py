@@ -1,0 +1,79 @@
+"""What the shop sells, and an order."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+__all__ = ["CATALOGUE", "BadOrder", "Line", "Order", "Product", "place_order"]
+
+_numbers = itertools.count(1001)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A tea, and its price in euros."""
+
+    code: str
+    name: str
+    price: Decimal
+
+
+@dataclass(frozen=True)
+class Line:
+    """So many of one product."""
+
+    product: Product
+    quantity: int
+
+    @property
+    def price(self) -> Decimal:
+        """The price of the whole line, in euros."""
+        return self.product.price * self.quantity
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one customer wants."""
+
+    name: str
+    email: str
+    lines: tuple[Line, ...]
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def total(self) -> Decimal:
+        """The price of all of it, in euros."""
+        return sum((line.price for line in self.lines), Decimal(0))
+
+
+class BadOrder(ValueError):
+    """An order that the shop cannot take. The text is for the customer."""
+
+
+CATALOGUE = {
+    product.code: product
+    for product in (
+        Product("tea", "Assam, second flush, 100 g", Decimal("6.90")),
+        Product("sencha", "Sencha from Uji, 100 g", Decimal("11.50")),
+        Product("cup", "Cup with saucer", Decimal("18.00")),
+    )
+}
+
+
+def place_order(name: str, email: str, product: str = "tea", quantity: str | int = 1) -> Order:
+    """An order of one product of the catalogue.
+
+    Raises:
+        BadOrder: there is no such product, or no such number of it.
+    """
+    if product not in CATALOGUE:
+        raise BadOrder(f"no such product: {product}; we have {', '.join(CATALOGUE)}")
+    try:
+        number = int(quantity)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 99:
+        raise BadOrder(f"{quantity} is no number from 1 to 99")
+    return Order(name, email, (Line(CATALOGUE[product], number),))

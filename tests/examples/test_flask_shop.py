@@ -1,0 +1,199 @@
+"""The Flask shop: its views over HTTP, its mails over TLS with a login."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from support.server import MailServer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def shop(secure_server: MailServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The shop with its settings from the environment, as in production."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    assert secure_server.login
+    for name, value in {
+        "HOST": "localhost",
+        "PORT": str(secure_server.port),
+        "USER": secure_server.login[0],
+        "PASSWORD": secure_server.login[1],
+        "CAFILE": secure_server.cafile,
+    }.items():
+        monkeypatch.setenv(f"MAIL_DEMO_{name}", value)
+    app: Flask = importlib.import_module("flask_shop").create_app()
+    yield app
+    app.extensions["mail"].close()
+
+
+@pytest.fixture
+def client(shop: Flask) -> FlaskClient:
+    """A customer's browser."""
+    return shop.test_client()
+
+
+def post(client: FlaskClient, path: str, **fields: str) -> dict[str, Any]:
+    answer = client.post(path, json=fields)
+    assert answer.status_code < 300, answer.text
+    assert isinstance(answer.json, dict)
+    return answer.json
+
+
+def test_an_order_is_confirmed_with_text_html_logo_and_invoice(
+    client: FlaskClient, secure_server: MailServer
+) -> None:
+    answer = post(
+        client, "/api/orders/", name="Lovelace, Ada", email="ada@example.com", quantity="2"
+    )
+    received = secure_server.message
+    message = received.message
+    assert answer["receipt"]["accepted"] == ["ada@example.com"]
+    assert answer["receipt"]["message_id"] == message["Message-ID"]
+    assert received.is_tls
+    assert received.user == "user"
+    assert message["To"].addresses[0].display_name == "Lovelace, Ada"
+    assert message["Subject"] == f"Your order {answer['order']} at Leaf & Cup"
+    assert [part.get_content_type() for part in message.walk()] == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+        "application/pdf",
+    ]
+    plain, html, logo, invoice = [p for p in message.walk() if not p.is_multipart()]
+    assert "13.80 EUR" in plain.get_content()
+    assert f'src="cid:{logo["Content-ID"].strip("<>")}"' in html.get_content()
+    assert logo.get_content() == (EXAMPLES / "flask_shop/static/logo.png").read_bytes()
+    assert invoice.get_filename() == f"invoice-{answer['order']}.pdf"
+    assert invoice.get_content().startswith(b"%PDF-1.4")
+
+
+def test_styles_stand_on_the_elements(client: FlaskClient, secure_server: MailServer) -> None:
+    pytest.importorskip("css_inline")
+    post(client, "/api/orders/", email="ada@example.com")
+    html = secure_server.message.message.get_body(("html",))
+    assert html is not None
+    assert '<h1 style="font-size: 20px;color: #0f766e;">' in html.get_content()
+
+
+def test_the_link_to_a_new_password_works(client: FlaskClient, secure_server: MailServer) -> None:
+    post(client, "/api/password-reset/", email="ada@example.com")
+    text = secure_server.message.message.get_body(("plain",))
+    assert text is not None
+    link = re.search(r"http://localhost(/\S+)", text.get_content())
+    assert link is not None
+    assert client.get(link[1]).json == {"email": "ada@example.com"}
+    assert client.get(link[1] + "x").status_code == 404
+
+
+def test_ten_requests_of_all_kinds_take_one_connection(
+    client: FlaskClient, secure_server: MailServer
+) -> None:
+    for number in range(10):
+        path = ("/api/orders/", "/api/password-reset/")[number % 2]
+        post(client, path, email="ada@example.com")
+    assert len(secure_server.messages) == 10
+    assert secure_server.connections == 1
+
+
+def test_an_async_view_sends_too(client: FlaskClient, secure_server: MailServer) -> None:
+    pytest.importorskip("asgiref", reason="Flask's async views need asgiref")
+    post(client, "/api/question/", email="ada@example.com", text="Is it fresh?")
+    assert secure_server.message.message["Reply-To"] == "ada@example.com"
+
+
+def test_a_newsletter_tells_what_became_of_each(
+    client: FlaskClient, secure_server: MailServer
+) -> None:
+    secure_server.refuse("gone@example.com")
+    answer = client.post(
+        "/api/newsletter/",
+        json={"recipients": "ada@example.com, gone@example.com, no address, eve@example.com"},
+    )
+    assert answer.status_code == 207
+    assert answer.json is not None
+    errors = {result["to"]: result["error"] for result in answer.json["results"]}
+    assert errors["ada@example.com"] is None
+    assert "550 5.1.1 No such user" in errors["gone@example.com"]
+    assert "is no address" in errors["no address"]
+    assert errors["eve@example.com"] is None
+    assert [m.rcpt_tos for m in secure_server.messages] == [
+        ("ada@example.com",),
+        ("eve@example.com",),
+    ]
+    assert secure_server.messages[0].mail_from == "news@leafandcup.example"
+    assert secure_server.connections == 1
+
+
+def test_the_newsletter_goes_out_from_the_command_line(
+    shop: Flask, secure_server: MailServer
+) -> None:
+    result = shop.test_cli_runner().invoke(
+        args=["send-newsletter", "a@example.com", "b@example.com"]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0].startswith("a@example.com: 250 ")
+    assert len(secure_server.messages) == 2
+
+
+def test_a_refused_recipient_is_told_to_the_customer_as_what_it_is(
+    client: FlaskClient, secure_server: MailServer
+) -> None:
+    secure_server.refuse("gone@example.com")
+    answer = client.post("/api/orders/", json={"email": "gone@example.com"})
+    assert (answer.status_code, answer.json) == (
+        502,
+        {"error": "the mail could not be sent", "outcome": "refused", "try_again": False},
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"email": "no address"},
+        {"email": "ada@example.com", "product": "coffee"},
+        {"email": "ada@example.com", "quantity": "many"},
+        {"email": "ada@example.com\r\nBcc: eve@example.com"},
+        {"email": "ada@example.com", "name": "Ada\r\nBcc: eve@example.com"},
+    ],
+)
+def test_bad_input_is_a_bad_request_and_sends_nothing(
+    client: FlaskClient, secure_server: MailServer, fields: dict[str, str]
+) -> None:
+    answer = client.post("/api/orders/", data=json.dumps(fields), content_type="application/json")
+    assert answer.status_code == 400
+    assert secure_server.connections == 0
+
+
+def test_doctor_finds_the_shops_server_well(shop: Flask) -> None:
+    result = shop.test_cli_runner().invoke(args=["mail", "doctor"])
+    assert result.exit_code == 0, result.output
+    assert "STARTTLS, logged in as user" in result.output
+
+
+def test_without_a_server_mail_goes_to_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    app = importlib.import_module("flask_shop").create_app()
+    post(app.test_client(), "/api/orders/", email="ada@example.com")
+    assert "Subject: Your order" in capsys.readouterr().out
+
+
+def test_the_page_offers_what_there_is_to_buy(client: FlaskClient) -> None:
+    page = client.get("/").text
+    assert "Sencha from Uji" in page
+    assert 'action="/api/orders/"' in page
