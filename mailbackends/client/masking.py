@@ -10,7 +10,7 @@ _HIDDEN = "***"
 _AUTH = re.compile(r"(?im)^([ \t]*auth[ \t]+\S+[ \t]+)([^\r\n]+)")
 _LINE = re.compile(r"()([^\r\n]+)")
 # A shorter one stands in other texts by chance.
-_SHORTEST_QUOTED = 4
+_SHORTEST_QUOTED = 8
 
 
 class Masking:
