@@ -244,7 +244,7 @@ class _Transaction:
             else:
                 error.outcome = Outcome.NOT_SENT
         if isinstance(error, SMTPDeliveryUnknown):
-            error.unknown = tuple(self.pending or self._unanswered())
+            error.unknown = tuple(self._unanswered())
         error.accepted = tuple(self.result.accepted)
         error.refused = dict(self.result.refused)
         return error
