@@ -13,6 +13,8 @@ from django_integration.errors import SettingsError
 __all__ = [
     "HAS_MAILERS",
     "HAS_MODERN_EMAIL",
+    "backend_for",
+    "backends_configured",
     "configuration_error",
     "email_setting",
     "is_said",
@@ -56,6 +58,37 @@ def configuration_error(message: str, alias: str | None) -> ImproperlyConfigured
     from django.core.mail import InvalidMailer
 
     return InvalidMailer(message, alias=alias)
+
+
+def backend_for(using: str | None = None) -> Any:
+    """The backend of an alias, or the default one, as Django itself would make it.
+
+    Raises:
+        ImproperlyConfigured: there is no such alias.
+    """
+    if HAS_MAILERS:
+        from django.core.mail import mailers
+
+        return mailers[using or "default"]
+    if using not in (None, "default"):
+        raise SettingsError(
+            f"There is no mailer {using!r}: MAILERS needs Django 6.1, "
+            f"and this is {django.get_version()}."
+        )
+    from django.core.mail import get_connection
+
+    return get_connection()
+
+
+def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
+    """For each alias in ``MAILERS`` its backend's path and OPTIONS; None is ``EMAIL_BACKEND``."""
+    if not mailers_configured():
+        return {None: (str(email_setting("EMAIL_BACKEND")), {})}
+    smtp = "django.core.mail.backends.smtp.EmailBackend"
+    return {
+        alias: (str(config.get("BACKEND", smtp)), dict(config.get("OPTIONS") or {}))
+        for alias, config in settings.MAILERS.items()
+    }
 
 
 def warn_of_construction(backend_class: type) -> None:

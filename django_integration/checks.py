@@ -1,0 +1,170 @@
+"""System checks: ``manage.py check``, and ``check --deploy`` for what production needs.
+
+=====================  ================================================================
+``mailbackends.E001``  an option is unknown, unusable or contradicts another
+``mailbackends.E002``  (deploy) mail is not sent: console, file, dummy or memory backend
+``mailbackends.W001``  (deploy) no TLS to a server elsewhere
+``mailbackends.W002``  (deploy) credentials go over the network in clear
+``mailbackends.W003``  (deploy) a wait without a limit
+``mailbackends.W004``  (deploy) a setting for staging is on
+``mailbackends.W005``  a user name without a password: no login
+``mailbackends.W006``  ``MAILBACKENDS`` beside ``MAILERS`` is not read
+=====================  ================================================================
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from django_integration.backend import EmailBackend
+from django_integration.compat import backend_for, backends_configured, mailers_configured
+from mailbackends import ConfigurationError, Mailer, Options
+
+__all__ = ["check_configuration", "check_deployment", "register"]
+
+_TAG = "mail"  # Django 6.1's own
+_NOT_SENDING = {
+    f"django.core.mail.backends.{name}.EmailBackend"
+    for name in ("console", "dummy", "filebased", "locmem")
+}
+
+
+def register() -> None:
+    """Have Django run the checks."""
+    checks.register(check_configuration, _TAG)
+    checks.register(check_deployment, _TAG, deploy=True)
+
+
+def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """What cannot work, or does not do what it seems to do."""
+    found: list[checks.CheckMessage] = []
+    if mailers_configured() and getattr(settings, "MAILBACKENDS", None):
+        found.append(
+            checks.Warning(
+                "MAILBACKENDS is not read where MAILERS is set.",
+                hint="Move its entries into the OPTIONS of the mailers they are meant for.",
+                id="mailbackends.W006",
+            )
+        )
+    for alias, _ in _ours():
+        try:
+            backend = _made(alias)
+            found += _check_login(backend, alias)
+            # What only the Mailer can tell: a file of certificates that is not there.
+            Mailer(backend.options).close()
+        except (ImproperlyConfigured, ConfigurationError) as error:
+            found.append(
+                checks.Error(
+                    str(error),
+                    hint="Mend it in " + ("MAILERS." if alias else "EMAIL_* or MAILBACKENDS."),
+                    id="mailbackends.E001",
+                )
+            )
+    return found
+
+
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """What production should not have."""
+    found: list[checks.CheckMessage] = []
+    for alias, (path, _) in backends_configured().items():
+        # Django 6.1 says it itself of its default mailer (mail.E001).
+        if path in _NOT_SENDING and alias != "default":
+            found.append(
+                checks.Error(
+                    f"{_where(alias)} sends no mail: its backend is {path}.",
+                    hint='Use "django_integration.EmailBackend" in production.',
+                    id="mailbackends.E002",
+                )
+            )
+    for alias, _ in _ours():
+        try:
+            backend = _made(alias)
+            options = backend.options
+        except (ImproperlyConfigured, ConfigurationError):
+            continue  # that is check_configuration's
+        found += [*_check_tls(options, alias), *_check_limits(options, alias)]
+        if backend.staging.is_active:
+            found.append(
+                checks.Warning(
+                    f"{_where(alias)} has 'redirect_all_to' or 'allowed_recipients' set: "
+                    "mail does not reach those it is meant for.",
+                    hint="These are for staging systems. Leave them out in production.",
+                    id="mailbackends.W004",
+                )
+            )
+    return found
+
+
+def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.CheckMessage]:
+    if backend.username and backend.options.username is None:
+        yield checks.Warning(
+            f"{_where(alias)} has a user name and no password: no login is made.",
+            hint="Set the password, or leave the user name out.",
+            id="mailbackends.W005",
+        )
+
+
+def _check_tls(options: Options, alias: str | None) -> Iterator[checks.CheckMessage]:
+    if options.security != "none" or _is_on_this_machine(options):
+        return
+    yield checks.Warning(
+        f"{_where(alias)} sends mail to {options.server} without TLS.",
+        hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465).",
+        id="mailbackends.W001",
+    )
+    if options.username is not None:
+        yield checks.Warning(
+            f"{_where(alias)} sends user name and password to {options.server} in clear.",
+            hint="Set use_tls or use_ssl, and remove allow_cleartext_auth.",
+            id="mailbackends.W002",
+        )
+
+
+def _check_limits(options: Options, alias: str | None) -> Iterator[checks.CheckMessage]:
+    unlimited = [
+        name
+        for name in ("timeout", "content_timeout", "deadline", "pool_timeout")
+        if getattr(options, name) is None
+    ]
+    if unlimited:
+        yield checks.Warning(
+            f"{_where(alias)} has no limit for {', '.join(unlimited)}: a server that says "
+            "nothing would hold up a request for ever.",
+            hint="Leave them at their defaults, or give them a number of seconds.",
+            id="mailbackends.W003",
+        )
+
+
+def _ours() -> Iterator[tuple[str | None, dict[str, Any]]]:
+    for alias, (path, options) in backends_configured().items():
+        try:
+            backend_class = import_string(path)
+        except ImportError:
+            continue  # Django says so when it is used
+        if isinstance(backend_class, type) and issubclass(backend_class, EmailBackend):
+            yield alias, options
+
+
+def _made(alias: str | None) -> EmailBackend:
+    backend: EmailBackend = backend_for(alias)
+    return backend
+
+
+def _where(alias: str | None) -> str:
+    return "EMAIL_BACKEND" if alias is None else f"MAILERS[{alias!r}]"
+
+
+def _is_on_this_machine(options: Options) -> bool:
+    if options.socket_path is not None or options.host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(options.host.strip("[]")).is_loopback
+    except ValueError:
+        return False

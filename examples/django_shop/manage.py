@@ -1,0 +1,11 @@
+#!/usr/bin/env python
+"""The shop's command line: ``python manage.py serve`` starts it, ready to be ordered from."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,1 @@
+"""A small shop that sends mail: order confirmations, password resets, a newsletter."""

@@ -1,0 +1,40 @@
+"""The mails of the shop, as any Django application writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.template.loader import render_to_string
+
+from django_integration import attach_inline_image
+
+from .invoice import invoice_pdf
+from .orders import Order
+
+__all__ = ["newsletter", "order_confirmation"]
+
+LOGO = Path(__file__).parent / "static" / "shop" / "logo.png"
+
+
+def order_confirmation(order: Order) -> EmailMultiAlternatives:
+    """Text and HTML, the logo in the HTML, the invoice as an attachment."""
+    message = EmailMultiAlternatives(
+        subject=f"Your order {order.number}: {order.product.name}",
+        body=render_to_string("shop/order_confirmation.txt", {"order": order}),
+        to=[order.email],
+        cc=[order.copy_to] if order.copy_to else [],
+        reply_to=["service@example.com"],
+        headers={"X-Order": str(order.number)},
+    )
+    logo = attach_inline_image(message, LOGO)
+    html = render_to_string("shop/order_confirmation.html", {"order": order, "logo": logo})
+    message.attach_alternative(html, "text/html")
+    message.attach(f"invoice-{order.number}.pdf", invoice_pdf(order), "application/pdf")
+    return message
+
+
+def newsletter(recipients: list[str]) -> list[EmailMessage]:
+    """A message for each recipient."""
+    body = render_to_string("shop/newsletter.txt")
+    return [EmailMessage("New tea has arrived", body, to=[address]) for address in recipients]

@@ -1,0 +1,45 @@
+# ruff: noqa: S101
+"""The shop's own tests: Django's test runner, and its ``mail.outbox``."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.test import TestCase
+
+
+class OrderTests(TestCase):
+    """What a visitor's order leads to."""
+
+    def test_an_order_puts_one_mail_into_the_outbox(self) -> None:
+        """Text, HTML, the logo and the invoice."""
+        answer = self.client.post(
+            "/api/orders/", {"email": "ada@example.com"}, content_type="application/json"
+        )
+        assert answer.status_code == 201
+        # The outbox gives no receipts: nothing went to a server.
+        assert answer.json()["receipt"] is None
+        [message] = mail.outbox
+        assert message.to == ["ada@example.com"]
+        assert "Total: 14.90 EUR" in message.body
+        kinds = [part.get_content_type() for part in message.message().walk()]
+        for kind in ("text/plain", "text/html", "image/png", "application/pdf"):
+            assert kind in kinds
+
+    def test_an_order_without_an_address_sends_nothing(self) -> None:
+        """The form is shown again."""
+        answer = self.client.post("/orders/", {"product": "tea"})
+        self.assertContains(answer, "This field is required", status_code=400)
+        assert mail.outbox == []
+
+
+class PasswordResetTests(TestCase):
+    """Django's own flow."""
+
+    def test_a_reset_sends_a_link(self) -> None:
+        """To the address that the customer has given."""
+        get_user_model()._default_manager.create_user("ada", "ada@example.com", "forgotten")
+        answer = self.client.post("/password-reset/", {"email": "ada@example.com"})
+        self.assertRedirects(answer, "/password-reset/done/")
+        [message] = mail.outbox
+        assert "/reset/" in message.body

@@ -1,0 +1,24 @@
+"""The shop's addresses."""
+
+from django.contrib.auth import views as auth
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("orders/", views.order, name="order"),
+    path("health/mail/", views.health, name="health"),
+    path("api/orders/", views.api_order, name="api_order"),
+    path("api/password-reset/", views.api_password_reset, name="api_password_reset"),
+    path("api/newsletter/", views.api_newsletter, name="api_newsletter"),
+    # Django's own password reset, whose parts find each other by these names.
+    path("password-reset/", auth.PasswordResetView.as_view(), name="password_reset"),
+    path("password-reset/done/", auth.PasswordResetDoneView.as_view(), name="password_reset_done"),
+    path(
+        "reset/<uidb64>/<token>/",
+        auth.PasswordResetConfirmView.as_view(),
+        name="password_reset_confirm",
+    ),
+    path("reset/done/", auth.PasswordResetCompleteView.as_view(), name="password_reset_complete"),
+]

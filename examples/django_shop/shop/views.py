@@ -1,0 +1,136 @@
+"""The shop's pages, and the same as JSON under ``/api/``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib.auth.forms import PasswordResetForm
+from django.core.mail import EmailMessage, get_connection
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from django_integration import BatchError, receipt_of
+from django_integration.health import check_mail
+from mailbackends import SMTPException
+
+from . import journal
+from .forms import NewsletterForm, OrderForm
+from .mails import newsletter, order_confirmation
+from .orders import Order
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """The shop, and what became of the last mails."""
+    return render(
+        request,
+        "shop/index.html",
+        {"form": OrderForm(initial={"product": "tea"}), "entries": reversed(journal.entries)},
+    )
+
+
+@require_POST
+def order(request: HttpRequest) -> HttpResponse:
+    """An order from the page."""
+    form = OrderForm(request.POST)
+    if not form.is_valid():
+        return render(request, "shop/index.html", {"form": form}, status=400)
+    answer, status = _confirm(form.order())
+    return render(request, "shop/thanks.html", answer, status=status)
+
+
+# A browser sends no JSON to another site without being allowed to: no token is needed.
+@csrf_exempt
+@require_POST
+def api_order(request: HttpRequest) -> JsonResponse:
+    """An order as JSON; answers with the receipt."""
+    form = OrderForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    answer, status = _confirm(form.order())
+    return JsonResponse(answer, status=status)
+
+
+def _confirm(order: Order) -> tuple[dict[str, Any], int]:
+    message = order_confirmation(order)
+    answer: dict[str, Any] = {
+        "order": order.number,
+        "total": str(order.total),
+        "subject": message.subject,
+    }
+    try:
+        message.send()
+    except SMTPException as error:
+        # The order stands; the customer learns that the confirmation did not go out, and
+        # whether it is worth trying again.
+        answer |= {
+            "error": str(error),
+            "outcome": error.outcome,
+            "try_again": error.is_transient,
+        }
+        return answer, 503 if error.is_transient else 502
+    return answer | {"receipt": journal.as_json(receipt_of(message))}, 201
+
+
+@csrf_exempt
+@require_POST
+def api_password_reset(request: HttpRequest) -> JsonResponse:
+    """Django's own password reset; the receipt comes from the signal."""
+    form = PasswordResetForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    journal.entries.clear()
+    form.save(request=request)
+    sent = [entry.get("receipt") for entry in journal.entries]
+    return JsonResponse({"receipt": sent[-1] if sent else None}, status=202)
+
+
+@csrf_exempt
+@require_POST
+def api_newsletter(request: HttpRequest) -> JsonResponse:
+    """A message to each of many: what became of every one."""
+    form = NewsletterForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    messages = newsletter(form.cleaned_data["recipients"])
+    try:
+        _connection().send_messages(messages)
+    except (BatchError, SMTPException):
+        status = 207
+    else:
+        status = 200
+    return JsonResponse({"results": [_result(message) for message in messages]}, status=status)
+
+
+def _result(message: EmailMessage) -> dict[str, Any]:
+    error = getattr(message, "send_error", None)
+    receipt = journal.as_json(receipt_of(message))
+    return {"to": message.to[0], "receipt": receipt, "error": str(error) if error else None}
+
+
+def _connection() -> Any:
+    try:
+        from django.core.mail import mailers  # Django 6.1
+    except ImportError:
+        return get_connection()
+    return mailers.default
+
+
+@require_GET
+def health(request: HttpRequest) -> JsonResponse:
+    """For a load balancer or a monitor: can mail be sent?"""
+    result = check_mail()
+    return JsonResponse(result.as_dict(), status=200 if result.is_ok else 503)
+
+
+def _json(request: HttpRequest) -> QueryDict | dict[str, Any]:
+    if request.content_type != "application/json":
+        return request.POST
+    try:
+        given = json.loads(request.body or b"{}")
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
