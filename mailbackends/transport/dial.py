@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -88,13 +89,15 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
     The system's resolver takes no time limit, and waits half a minute for a name server
     that is silent: it is asked in a thread, which is left alone where it takes too long.
     """
+    with contextlib.suppress(OSError, UnicodeError):
+        # An address is its own answer, and costs no thread.
+        return _lookup(host, port, socket.AI_NUMERICHOST)
     answer: list[list[Address] | OSError] = []
     done = threading.Event()
 
     def ask() -> None:
         try:
-            found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-            answer.append([(family, address) for family, _, _, _, address in found])
+            answer.append(_lookup(host, port))
         except OSError as error:
             answer.append(error)
         except UnicodeError as error:  # a label that is empty or too long
@@ -109,6 +112,11 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
     if isinstance(answer[0], OSError):
         raise answer[0]
     return answer[0]
+
+
+def _lookup(host: str, port: int, flags: int = 0) -> list[Address]:
+    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags)
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _start(address: Address, source_address: tuple[str, int] | None) -> socket.socket:
