@@ -113,6 +113,8 @@ class SMTPException(smtplib.SMTPException):
     """The recipients that were refused one by one, with the reply for each."""
     no_connection: bool = False
     """True where a `Mailer` had no connection to send over, as the next message would not."""
+    earlier: tuple[SMTPException, ...] = ()
+    """What went wrong at the servers that were tried before this one."""
 
     @property
     def is_transient(self) -> bool:
@@ -132,8 +134,11 @@ class SMTPException(smtplib.SMTPException):
     def __str__(self) -> str:
         if self.outcome is None:
             return super().__str__()
-        where = f" [{self.server}]" if self.server else ""
-        return f"{self._what()}{where}: {_CONSEQUENCE[self.outcome]}"
+        before = "".join(f"; before that: {error._what_and_where()}" for error in self.earlier)
+        return f"{self._what_and_where()}: {_CONSEQUENCE[self.outcome]}{before}"
+
+    def _what_and_where(self) -> str:
+        return f"{self._what()} [{self.server}]" if self.server else self._what()
 
 
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):

@@ -72,7 +72,10 @@ class ConnectionRetired(_AtServer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSent(_AtServer):
-    """A server took responsibility for a message, for at least one recipient."""
+    """A server took responsibility for a message, for at least one recipient.
+
+    A message that goes from one server to another has an event of each.
+    """
 
     accepted: int
     """Number of recipients that were accepted."""
@@ -84,6 +87,8 @@ class MessageSent(_AtServer):
     """Seconds from the call to the outcome, the wait for a connection included."""
     is_reused: bool = False
     """True where the connection had served before."""
+    is_final: bool = True
+    """False where the message goes on to another server, for recipients refused here."""
 
     @property
     def outcome(self) -> Outcome:
@@ -113,6 +118,8 @@ class MessageFailed(_AtServer):
     """Seconds from the call to the failure."""
     is_reused: bool = False
     """True where the connection had served before."""
+    is_final: bool = True
+    """False where the message goes on to another server."""
 
     @classmethod
     def because_of(
@@ -123,6 +130,7 @@ class MessageFailed(_AtServer):
         recipients: int = 0,
         size: int | None = None,
         is_reused: bool = False,
+        is_final: bool = True,
     ) -> MessageFailed:
         """The event for a message that failed with `error`."""
         known = error if isinstance(error, SMTPException) else None
@@ -137,6 +145,7 @@ class MessageFailed(_AtServer):
             size=size,
             duration=duration,
             is_reused=is_reused,
+            is_final=is_final,
         )
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections import Counter
+from dataclasses import dataclass
 from typing import Protocol
 
 from mailbackends.errors import (
-    InvalidAddressError,
-    InvalidMessageError,
     Outcome,
     SMTPDataError,
     SMTPDeliveryUnknown,
@@ -19,17 +15,14 @@ from mailbackends.errors import (
     SMTPRecipientsRefused,
     SMTPServerDisconnected,
 )
-from mailbackends.events import EventHook, MessageFailed, MessageSent
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.learned import Learned
-from mailbackends.mailer.options import Options
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.split import Parts
-from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
 
-__all__ = ["Dispatcher", "Leases"]
+__all__ = ["Dispatcher", "Leases", "Until"]
 
 logger = logging.getLogger("mailbackends.mailer")
 
@@ -49,49 +42,37 @@ class Leases(Protocol):
         """Give it back."""
 
 
-class Dispatcher:
-    """Sends messages and keeps count of what became of them. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Two points on the monotonic clock, in seconds; None never comes."""
 
-    def __init__(self, options: Options, emit: EventHook) -> None:
-        self._options = options
-        self._emit = emit
-        self._lock = threading.Lock()
-        self._outcomes: Counter[Outcome] = Counter()
+    connected: float | None
+    """When a connection must be there."""
+    done: float | None
+    """When the message must be sent."""
+
+
+class Dispatcher:
+    """Sends messages over connections to one server. Thread-safe."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
         self._learned = Learned()
 
-    @property
-    def outcomes(self) -> dict[Outcome, int]:
-        """How many messages came to which end so far."""
-        with self._lock:
-            return dict(self._outcomes)
-
-    def send(self, submission: Submission, leases: Leases) -> Receipt:
-        """Send one message.
+    def send(self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until) -> Delivery:
+        """Send one message, in parts where the server takes only so many recipients.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
             SMTPException: ``outcome`` tells what became of it.
         """
-        started = time.monotonic()
-        job: Job | None = None
-        try:
-            job = Job(submission)
-            delivery = self._deliver(job, leases, started)
-        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
-            self._failed(error, job, started)
-            raise
-        return self._sent(delivery, job, started)
-
-    def _deliver(self, job: Job, leases: Leases, started: float) -> Delivery:
-        """Send the message, in parts where the server takes only so many recipients."""
-        latest = None if self._options.deadline is None else started + self._options.deadline
-        parts = Parts(job.envelope.forward_paths)
+        parts = Parts(recipients)
         while parts.left:
             part = parts.left[: self._learned.max_recipients]
             try:
-                limit = parts.delivered(self._deliver_part(job, part, leases, latest))
+                limit = parts.delivered(self._deliver_part(job, part, leases, until))
             except SMTPException as error:
-                error.server = self._options.server
+                error.server = self._server
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 parts.failed(error)
             else:
@@ -100,14 +81,20 @@ class Dispatcher:
         return parts.result
 
     def _deliver_part(
-        self, job: Job, recipients: tuple[str, ...], leases: Leases, latest: float | None
+        self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until
     ) -> Delivery:
         lock_step = self._learned.needs_lock_step
         fresh = False
         while True:
-            lease = leases.acquire(deadline=latest, fresh=fresh)
             try:
-                delivery = self._over(lease, leases, job, recipients, latest, lock_step=lock_step)
+                lease = leases.acquire(deadline=until.connected, fresh=fresh)
+            except SMTPException as error:
+                error.no_connection = True
+                raise
+            try:
+                delivery = self._over(
+                    lease, leases, job, recipients, until.done, lock_step=lock_step
+                )
             except _Retry as retry:
                 # Each way is gone once: first to a new connection, then to lock-step.
                 fresh, lock_step = True, retry.lock_step
@@ -150,44 +137,6 @@ class Dispatcher:
             reusable = connection.is_reusable and not is_spent
             reason = "messages" if connection.is_ready else "error"
             leases.release(lease, reusable=reusable, reason=reason)
-
-    def _sent(self, delivery: Delivery, job: Job, started: float) -> Receipt:
-        if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
-            raise RuntimeError("a delivery without a reply")
-        receipt = Receipt(
-            accepted=tuple(delivery.accepted),
-            refused=dict(delivery.refused),
-            reply=delivery.reply,
-            message_id=job.message_id,
-            duration=time.monotonic() - started,
-        )
-        self._count(Outcome.ACCEPTED)
-        self._emit(
-            MessageSent(
-                accepted=len(receipt.accepted),
-                refused=len(receipt.refused),
-                size=job.size,
-                duration=receipt.duration,
-            )
-        )
-        if receipt.refused:
-            logger.warning("partial refusal: %s", receipt)
-        return receipt
-
-    def _failed(self, error: Exception, job: Job | None, started: float) -> None:
-        self._count(getattr(error, "outcome", None) or Outcome.NOT_SENT)
-        self._emit(
-            MessageFailed.because_of(
-                error,
-                duration=time.monotonic() - started,
-                recipients=len(job.envelope.forward_paths) if job else 0,
-                size=job.size if job else None,
-            )
-        )
-
-    def _count(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._outcomes[outcome] += 1
 
 
 class _Retry(Exception):

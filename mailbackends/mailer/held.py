@@ -7,8 +7,9 @@ from email.message import Message
 from typing import Any
 
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.dispatch import Dispatcher
 from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.route import Route
+from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Submission
 from mailbackends.pool import Lease, Pool
 
@@ -19,13 +20,12 @@ class Held:
     """A connection of the pool that is yours until the block ends. Not thread-safe.
 
     One that breaks, or has carried as many messages as it may, is replaced by another.
+    With several servers, one connection to each that was needed is kept.
     """
 
-    def __init__(self, pool: Pool[Connection], dispatcher: Dispatcher) -> None:
-        self._pool = pool
-        self._dispatcher = dispatcher
-        self._lease: Lease[Connection] | None = None
-        self._messages = 0
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._kept: dict[Server, _Kept] = {}
 
     def send_message(
         self,
@@ -37,15 +37,35 @@ class Held:
     ) -> Receipt:
         """As `Mailer.send_message`, over the connection that is held."""
         submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
-        return self._dispatcher.send(submission, self)
+        return self._route.send(submission, self._leases)
 
     def open(self) -> bool:
-        """Take the connection now. Returns True where a new one had to be made."""
-        lease = self.acquire()
-        self.release(lease, reusable=True, messages=0)
-        return not lease.is_reused
+        """Take the connection now. Returns True where a new one had to be made.
 
-    # What the dispatcher asks
+        Raises:
+            SMTPException: as `send_message`, where none can be made.
+        """
+        return self._route.open(self._leases)
+
+    def give_back(self) -> None:
+        """Let go of what is held."""
+        while self._kept:
+            _, kept = self._kept.popitem()
+            kept.give_back()
+
+    def _leases(self, server: Server) -> _Kept:
+        if server not in self._kept:
+            self._kept[server] = _Kept(server.pool)
+        return self._kept[server]
+
+
+class _Kept:
+    """The connection to one server, for the dispatcher to use again and again."""
+
+    def __init__(self, pool: Pool[Connection]) -> None:
+        self._pool = pool
+        self._lease: Lease[Connection] | None = None
+        self._messages = 0
 
     def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[Connection]:
         """The connection that is held, if it can still be used, or another."""

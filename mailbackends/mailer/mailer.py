@@ -1,49 +1,60 @@
-"""The Mailer: send messages to one server over connections that live across calls."""
+"""The Mailer: send messages to one server or several, over connections that live across calls."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
-from math import inf
 from typing import Any
 
 from mailbackends.errors import (
-    ConfigurationError,
     InvalidAddressError,
     InvalidMessageError,
     Outcome,
     SMTPException,
 )
-from mailbackends.events import EventHook, at_server, guarded
+from mailbackends.events import EventHook
 from mailbackends.mailer.batch import in_order
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.dispatch import Dispatcher
 from mailbackends.mailer.held import Held
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.route import Route, Strategy
+from mailbackends.mailer.server import Server, ServerStats
+from mailbackends.mailer.server_list import ServerOrServers, options_of
 from mailbackends.mailer.submission import Submission
 from mailbackends.pool import Pool, PoolStats
-from mailbackends.transport.tls import client_context
 
 __all__ = ["Mailer", "MailerStats"]
 
 
 @dataclass(frozen=True, slots=True)
 class MailerStats:
-    """A Mailer at one moment: its pool, and its messages by outcome since it was made."""
+    """A Mailer at one moment: its connections, and its messages since it was made."""
 
     pool: PoolStats
+    """The connections to all servers together."""
     messages: dict[Outcome, int]
+    """What became of the messages in the end."""
+    servers: tuple[ServerStats, ...] = ()
+    """Each server by itself, in the order given."""
 
 
 class Mailer:
-    """Sends messages to one server. Make one per process and configuration, for all threads.
+    """Sends messages. Make one per process and configuration, for all threads.
 
     ``server`` is a URL (see `mailbackends.mailer.url`) or `Options`; keyword arguments are
     the fields of `Options` and take precedence. Nothing connects before the first message.
     ``on_event`` is called with each `mailbackends.events.Event`.
+
+    With a list of servers, a message that one did not take for now is tried at the next:
+    whatever certainly was not sent, or was refused with a temporary code. ``strategy`` says
+    which comes first: the first of the list (``"ordered"``), or each in turn (``"round
+    robin"``). A server that failed several times in a row comes last for a while. Keyword
+    arguments are for all of them.
 
     Raises:
         ConfigurationError: an option is unknown, unusable or contradicts another.
@@ -51,30 +62,21 @@ class Mailer:
 
     def __init__(
         self,
-        server: str | Options | None = None,
+        server: ServerOrServers = None,
         *,
+        strategy: Strategy = "ordered",
         on_event: EventHook | None = None,
         **options: Any,
     ) -> None:
-        self.options = _options(server, options)
-        # Made once: loading the system's certificates takes longer than sending a message.
-        self._context = _context(self.options)
-        emit = on_event
-        if on_event is not None:
-            chosen = self.options
-            address = chosen.socket_path or chosen.host
-            port = None if chosen.socket_path else chosen.server_port
-            emit = at_server(on_event, address, port)
-        self._dispatcher = Dispatcher(self.options, guarded(emit))
-        self._pool: Pool[Connection] = Pool(
-            self._connect,
-            size=self.options.pool_size,
-            timeout=inf if self.options.pool_timeout is None else self.options.pool_timeout,
-            max_messages=self.options.max_messages,
-            max_age=self.options.max_age,
-            max_idle=self.options.max_idle,
-            on_event=emit,
-        )
+        self.servers: tuple[Options, ...] = options_of(server, options)
+        """The options of each server, in the order given."""
+        self._servers = tuple(Server(each, on_event) for each in self.servers)
+        self._route = Route(self._servers, strategy)
+
+    @property
+    def options(self) -> Options:
+        """The options of the server, or of the first of several."""
+        return self.servers[0]
 
     def send_message(
         self,
@@ -96,7 +98,7 @@ class Mailer:
             SMTPException: ``outcome`` tells what became of the message.
         """
         submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
-        return self._dispatcher.send(submission, self._pool)
+        return self._route.send(submission, _pool_of)
 
     def send_messages(
         self, messages: Iterable[Message[Any, Any] | Submission]
@@ -112,7 +114,7 @@ class Mailer:
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:
         """Keep one connection of the pool for the block, taken at the first message."""
-        held = Held(self._pool, self._dispatcher)
+        held = Held(self._route)
         try:
             yield held
         finally:
@@ -124,20 +126,18 @@ class Mailer:
         Raises:
             SMTPException: as `send_message`, where none can be made.
         """
-        with self.hold() as held:
-            try:
-                return held.open()
-            except SMTPException as error:
-                error.server = self.options.server
-                raise
+        return self._route.open(_pool_of)
 
     def stats(self) -> MailerStats:
         """The connections and messages so far."""
-        return MailerStats(self._pool.stats(), self._dispatcher.outcomes)
+        servers = tuple(server.stats() for server in self._servers)
+        pool = functools.reduce(operator.add, (server.pool for server in servers))
+        return MailerStats(pool, self._route.tally.outcomes, servers)
 
     def close(self) -> None:
         """Close idle connections now and the others when they are done; send no more."""
-        self._pool.close()
+        for server in self._servers:
+            server.pool.close()
 
     def __enter__(self) -> Mailer:
         return self
@@ -146,35 +146,16 @@ class Mailer:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Mailer {self.options.protocol} {self.options.security} {self.options.server}>"
+        servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
+        return f"<Mailer {', '.join(servers)}>"
 
     def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
         submission = item if isinstance(item, Submission) else Submission(item)
         try:
-            return self._dispatcher.send(submission, self._pool)
+            return self._route.send(submission, _pool_of)
         except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
             return error
 
-    def _connect(self, deadline: float | None) -> Connection:
-        return Connection.open(self.options, self._context, deadline)
 
-
-def _options(server: str | Options | None, options: dict[str, Any]) -> Options:
-    if isinstance(server, Options):
-        return server.replace(**options)
-    if isinstance(server, str):
-        return Options.from_url(server, **options)
-    if server is None:
-        return Options.from_mapping(options)
-    raise ConfigurationError(f"a Mailer takes a URL or Options, not {type(server).__name__}")
-
-
-def _context(options: Options) -> Any:
-    if options.security == "none":
-        return None
-    return options.ssl_context or client_context(
-        cafile=options.ssl_cafile,
-        certfile=options.ssl_certfile,
-        keyfile=options.ssl_keyfile,
-        minimum_version=options.tls_minimum_version,
-    )
+def _pool_of(server: Server) -> Pool[Connection]:
+    return server.pool

@@ -90,6 +90,11 @@ class Options:
     connections: int = 1
     """How many connections `Mailer.send_messages` may use side by side."""
 
+    circuit_failures: int = 3
+    """With several servers: faults in a row after which this one is tried last."""
+    circuit_pause: float = 30.0
+    """The time after which a message is tried there again."""
+
     def __post_init__(self) -> None:
         for option in fields(self):
             value = getattr(self, option.name)

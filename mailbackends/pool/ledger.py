@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, auto
 from typing import Generic, TypeVar
 from weakref import WeakSet
@@ -67,6 +67,15 @@ class PoolStats:
     """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``,
     ``"dead"`` (found closed by the server before it was used again), ``"error"``,
     ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
+
+    def __add__(self, other: PoolStats) -> PoolStats:
+        """Two pools taken together."""
+        numbers = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(PoolStats)
+            if field.name != "retired"
+        }
+        return PoolStats(**numbers, retired=dict(Counter(self.retired) + Counter(other.retired)))
 
 
 class Stage(Enum):

@@ -1,0 +1,175 @@
+"""The way of a message over the servers of a Mailer, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, TypeAlias, get_args
+
+from mailbackends.errors import (
+    ConfigurationError,
+    InvalidAddressError,
+    InvalidMessageError,
+    PoolClosed,
+    SMTPException,
+)
+from mailbackends.mailer.dispatch import Leases, Until
+from mailbackends.mailer.journey import Journey
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.server import Server
+from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.tally import Tally
+
+__all__ = ["LeasesAt", "Route", "Strategy"]
+
+logger = logging.getLogger("mailbackends.mailer")
+
+Strategy = Literal["ordered", "round robin"]
+"""Which server a message is tried at first: the first of the list, or each in turn."""
+
+LeasesAt: TypeAlias = Callable[[Server], Leases]
+
+
+class Route:
+    """Sends messages: to one server, and to the next where that can do no harm. Thread-safe.
+
+    A server whose circuit is open is not left out but comes last: where no other takes the
+    message, it is better tried there than not at all.
+    """
+
+    def __init__(self, servers: Sequence[Server], strategy: Strategy) -> None:
+        if strategy not in get_args(Strategy):
+            raise ConfigurationError(
+                f"strategy={strategy!r} is none of {', '.join(map(repr, get_args(Strategy)))}"
+            )
+        self._servers = tuple(servers)
+        self._is_round_robin = strategy == "round robin"
+        self._turns = itertools.count()
+        self._deadline = servers[0].options.deadline
+        self.tally = Tally(servers[0].emit)
+
+    def send(self, submission: Submission, leases: LeasesAt) -> Receipt:
+        """Send one message.
+
+        Raises:
+            InvalidAddressError, InvalidMessageError: nothing was sent.
+            SMTPException: ``outcome`` tells what became of it.
+        """
+        started = time.monotonic()
+        try:
+            job = Job(submission)
+        except (InvalidAddressError, InvalidMessageError) as error:
+            self.tally.failed(error, None, started)
+            raise
+        try:
+            delivery = self._travel(job, leases, started).end()
+        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+            self.tally.count(error)
+            raise
+        self.tally.count()
+        if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
+            raise RuntimeError("a delivery without a reply")
+        receipt = Receipt(
+            accepted=tuple(delivery.accepted),
+            refused=dict(delivery.refused),
+            reply=delivery.reply,
+            message_id=job.message_id,
+            duration=time.monotonic() - started,
+        )
+        if receipt.refused:
+            logger.warning("partial refusal: %s", receipt)
+        return receipt
+
+    def open(self, leases: LeasesAt) -> bool:
+        """Take a connection to the first server that gives one. True where it is a new one.
+
+        Raises:
+            SMTPException: none does. ``earlier`` has the errors of the others.
+        """
+        started = time.monotonic()
+        errors: list[SMTPException] = []
+        for server, further in self._candidates():
+            place = leases(server)
+            try:
+                lease = place.acquire(deadline=self._until(started, further).connected)
+            except SMTPException as error:
+                server.failed(error)
+                error.server = server.options.server
+                error.earlier = tuple(errors)
+                errors.append(error)
+                if isinstance(error, PoolClosed) or not self._goes_on(started, further):
+                    raise
+                logger.warning("%s: trying the next server", error)
+                continue
+            server.worked()
+            place.release(lease, reusable=True, messages=0)
+            return not lease.is_reused
+        raise RuntimeError("a Mailer without a server")  # pragma: no cover
+
+    def _travel(self, job: Job, leases: LeasesAt, started: float) -> Journey:
+        journey = Journey(job.envelope.forward_paths)
+        begun = started
+        for server, further in self._candidates():
+            recipients, until = journey.left, self._until(started, further)
+            try:
+                delivery = server.dispatcher.send(job, recipients, leases(server), until)
+            except SMTPException as error:
+                server.failed(error)
+                journey.failed(error)
+                goes_on = bool(journey.left) and self._goes_on(started, further)
+                server.tally.failed(
+                    error, job, begun, recipients=len(recipients), is_final=not goes_on
+                )
+                if goes_on:
+                    logger.warning("%s: trying the next server", error)
+            except (InvalidAddressError, InvalidMessageError) as error:
+                server.tally.failed(error, job, begun, recipients=len(recipients))
+                if not journey.is_served:
+                    raise
+                goes_on = False
+            else:
+                server.worked()
+                journey.delivered(delivery)
+                goes_on = bool(journey.left) and self._goes_on(started, further)
+                server.tally.sent(delivery, job, begun, is_final=not goes_on)
+            if not goes_on:
+                break
+            begun = time.monotonic()
+        return journey
+
+    def _candidates(self) -> Iterator[tuple[Server, int]]:
+        """The servers in the order in which to try them, each with the number of those behind it.
+
+        Their circuits are asked only when it is their turn: to admit a message that never
+        comes would waste the probe.
+        """
+        count = len(self._servers)
+        first = next(self._turns) % count if self._is_round_robin else 0
+        line = self._servers[first:] + self._servers[:first]
+        last: list[Server] = []
+        further = count
+        for server in line:
+            if server.admits():
+                further -= 1
+                yield server, further
+            else:
+                last.append(server)
+        for server in last:
+            further -= 1
+            yield server, further
+
+    def _until(self, started: float, further: int) -> Until:
+        if self._deadline is None:
+            return Until(None, None)
+        # No server may spend more than its share on getting a connection: one that
+        # swallows packets must leave time for the next. What is under way may take all.
+        latest = started + self._deadline
+        now = time.monotonic()
+        return Until(now + (latest - now) / (further + 1), latest)
+
+    def _goes_on(self, started: float, further: int) -> bool:
+        """Whether there is a server left, and time for it."""
+        is_in_time = self._deadline is None or time.monotonic() < started + self._deadline
+        return further > 0 and is_in_time

@@ -1,0 +1,113 @@
+"""One server of a Mailer: its options, its connections, and what is thought of it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from math import inf
+
+from mailbackends.errors import (
+    Outcome,
+    PoolClosed,
+    PoolTimeout,
+    SMTPDataError,
+    SMTPException,
+    SMTPNotSupportedError,
+    SMTPSenderRefused,
+)
+from mailbackends.events import EventHook, at_server, guarded
+from mailbackends.mailer.circuit import Circuit, CircuitState
+from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.dispatch import Dispatcher
+from mailbackends.mailer.lock import ProcessLock
+from mailbackends.mailer.options import Options
+from mailbackends.mailer.tally import Tally
+from mailbackends.pool import Pool, PoolStats
+from mailbackends.transport.tls import client_context
+
+__all__ = ["Server", "ServerStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStats:
+    """One server of a Mailer at one moment."""
+
+    server: str
+    """``host:port``, or the path of its Unix socket."""
+    circuit: CircuitState
+    pool: PoolStats
+    messages: dict[Outcome, int]
+    """What became of the messages that were tried here, by outcome at this server."""
+
+
+class Server:
+    """Where messages can go. Thread-safe."""
+
+    def __init__(self, options: Options, on_event: EventHook | None) -> None:
+        self.options = options
+        # Made once: loading the system's certificates takes longer than sending a message.
+        self._context = _context(options)
+        emit = on_event
+        if on_event is not None:
+            port = None if options.socket_path else options.server_port
+            emit = at_server(on_event, options.socket_path or options.host, port)
+        self.dispatcher = Dispatcher(options.server)
+        self.emit = guarded(emit)
+        self.tally = Tally(self.emit)
+        self.pool: Pool[Connection] = Pool(
+            self._connect,
+            size=options.pool_size,
+            timeout=inf if options.pool_timeout is None else options.pool_timeout,
+            max_messages=options.max_messages,
+            max_age=options.max_age,
+            max_idle=options.max_idle,
+            on_event=emit,
+        )
+        self._circuit = Circuit(options.circuit_failures, options.circuit_pause)
+        self._lock = ProcessLock()
+
+    def admits(self) -> bool:
+        """Whether the next message should go here first. See `Circuit.admits`."""
+        with self._lock:
+            return self._circuit.admits(time.monotonic())
+
+    def worked(self) -> None:
+        """Note that it took a message, or stood ready for one."""
+        with self._lock:
+            self._circuit.succeeded()
+
+    def failed(self, error: SMTPException) -> None:
+        """Note what that says about the server: nothing, where the fault is ours."""
+        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError):
+            return
+        # A refusal of recipients, or for good, is about the message: the server works.
+        is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient
+        with self._lock:
+            if error.outcome is Outcome.REFUSED and not is_overworked:
+                self._circuit.succeeded()
+            else:
+                self._circuit.failed(time.monotonic())
+
+    def stats(self) -> ServerStats:
+        """The connections and messages so far."""
+        return ServerStats(
+            server=self.options.server,
+            circuit=self._circuit.state,
+            pool=self.pool.stats(),
+            messages=self.tally.outcomes,
+        )
+
+    def _connect(self, deadline: float | None) -> Connection:
+        return Connection.open(self.options, self._context, deadline)
+
+
+def _context(options: Options) -> ssl.SSLContext | None:
+    if options.security == "none":
+        return None
+    return options.ssl_context or client_context(
+        cafile=options.ssl_cafile,
+        certfile=options.ssl_certfile,
+        keyfile=options.ssl_keyfile,
+        minimum_version=options.tls_minimum_version,
+    )

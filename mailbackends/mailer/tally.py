@@ -1,0 +1,69 @@
+"""What became of messages: counted, and told to the event hook."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from mailbackends.errors import Outcome
+from mailbackends.events import EventHook, MessageFailed, MessageSent
+from mailbackends.mailer.lock import ProcessLock
+from mailbackends.mailer.submission import Job
+from mailbackends.protocol.transaction import Delivery
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Messages by outcome. Thread-safe. Times are seconds of the monotonic clock."""
+
+    def __init__(self, emit: EventHook) -> None:
+        self._emit = emit
+        self._lock = ProcessLock()
+        self._outcomes: Counter[Outcome] = Counter()
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """How many messages came to which end so far."""
+        with self._lock:
+            return dict(self._outcomes)
+
+    def count(self, error: Exception | None = None) -> None:
+        """Count a message that was accepted, or what became of one that failed with `error`."""
+        outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
+        with self._lock:
+            self._outcomes[Outcome.ACCEPTED if error is None else outcome] += 1
+
+    def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
+        """Count and tell that a server took a message."""
+        self.count()
+        self._emit(
+            MessageSent(
+                accepted=len(delivery.accepted),
+                refused=len(delivery.refused),
+                size=job.size,
+                duration=time.monotonic() - started,
+                is_final=is_final,
+            )
+        )
+
+    def failed(
+        self,
+        error: Exception,
+        job: Job | None,
+        started: float,
+        *,
+        recipients: int = 0,
+        is_final: bool = True,
+    ) -> None:
+        """Count and tell that a message was not taken; ``job`` is None where it is not fit."""
+        self.count(error)
+        self._emit(
+            MessageFailed.because_of(
+                error,
+                duration=time.monotonic() - started,
+                recipients=recipients,
+                size=job.size if job else None,
+                is_final=is_final,
+            )
+        )
