@@ -17,6 +17,7 @@ __all__ = ["Demonstration", "DemonstrationFailed"]
 
 EXAMPLES = Path(__file__).parents[1]
 
+CUSTOMER = "ada@example.com"
 ORDER = "order confirmation"
 RESET = "password reset"
 
@@ -33,13 +34,13 @@ class Shop:
     command: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    order_path: str = "/orders/"
-    reset_path: str = "/password-reset/"
+    order_path: str = "/api/orders/"
+    reset_path: str = "/api/password-reset/"
     is_compared: bool = False
     """True for what is only there to be compared with."""
 
 
-_DJANGO = ("manage.py", "runserver", "--noreload", "127.0.0.1:{port}")
+_DJANGO = ("manage.py", "serve", "127.0.0.1:{port}")
 
 SHOPS = (
     Shop("Django, mailbackends", _DJANGO, EXAMPLES / "django_shop"),
@@ -52,7 +53,7 @@ SHOPS = (
         "Django, its own SMTP backend",
         _DJANGO,
         EXAMPLES / "django_shop",
-        {"MAIL_DEMO_BACKEND": "django.core.mail.backends.smtp.EmailBackend"},
+        {"MAIL_DEMO_BACKEND": "django"},
         is_compared=True,
     ),
 )
@@ -135,10 +136,10 @@ class Demonstration:
         view = RESET if number == 2 else ORDER
         seen = server.received
         if view == ORDER:
-            fields = {"name": "Ada Lovelace", "email": "ada@example.com", "assam": "2", "cup": "1"}
-            response = application.post(shop.order_path, fields)
+            order = {"email": CUSTOMER, "product": "tea", "quantity": "2"}
+            response = application.post(shop.order_path, order)
         else:
-            response = application.post(shop.reset_path, {"email": "ada@example.com"})
+            response = application.post(shop.reset_path, {"email": CUSTOMER})
         mail = server.next_mail(seen)
         course.mails += 1
         if number == 1:
@@ -191,9 +192,9 @@ def _receipt(body: Mapping[str, object]) -> str:
     receipt = body.get("receipt")
     if not isinstance(receipt, dict):
         raise DemonstrationFailed(f"the view answered without a receipt: {body}")
-    accepted = ", ".join(receipt["accepted"])
     refused = ", ".join(f"{to}: {reply}" for to, reply in receipt["refused"].items())
+    seconds = receipt["seconds"] if "seconds" in receipt else receipt["milliseconds"] / 1000
     return (
-        f"accepted: {accepted}; refused: {refused or 'nobody'}; "
-        f"{receipt['reply']}; {milliseconds(receipt['seconds'])}"
+        f"accepted: {', '.join(receipt['accepted'])}; refused: {refused or 'nobody'}; "
+        f"{receipt['reply']}; {milliseconds(seconds)}"
     )

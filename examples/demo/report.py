@@ -82,7 +82,8 @@ class Report:
 
     def error(self, text: str) -> None:
         """Say what went wrong."""
-        self.console.print(Text(f"The demonstration failed. {text}", style="bold red"))
+        failure = Text(f"The demonstration failed. {text}", style="bold red")
+        self.console.print(failure, soft_wrap=True)
 
     def _framed(self, title: str, content: RenderableType) -> None:
         self.console.print(
