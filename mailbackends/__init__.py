@@ -20,6 +20,7 @@ from mailbackends.client import (
     quoteaddr,
     quotedata,
 )
+from mailbackends.doctor import Step, diagnose
 from mailbackends.errors import (
     ConfigurationError,
     InvalidAddressError,
@@ -85,8 +86,10 @@ __all__ = [
     "SMTPServerDisconnected",
     "SMTPTLSError",
     "SMTPTimeoutError",
+    "Step",
     "Submission",
     "bCRLF",
+    "diagnose",
     "quoteaddr",
     "quotedata",
 ]

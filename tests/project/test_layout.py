@@ -20,6 +20,7 @@ LAYERS = [
     "mailbackends.client",
     "mailbackends.pool",
     "mailbackends.mailer",
+    "mailbackends.doctor",
     "mailbackends",
 ]
 # What needs sockets, locks, clocks or logs has no place in the pure layer.

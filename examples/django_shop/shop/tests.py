@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core import mail
 from django.test import TestCase
 
@@ -38,7 +38,7 @@ class PasswordResetTests(TestCase):
 
     def test_a_reset_sends_a_link(self) -> None:
         """To the address that the customer has given."""
-        get_user_model()._default_manager.create_user("ada", "ada@example.com", "forgotten")
+        User.objects.create_user("ada", "ada@example.com", "forgotten")
         answer = self.client.post("/password-reset/", {"email": "ada@example.com"})
         self.assertRedirects(answer, "/password-reset/done/")
         [message] = mail.outbox

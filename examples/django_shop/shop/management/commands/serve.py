@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -21,7 +21,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, address: str, **options: Any) -> None:
         """Make the database, and serve."""
         call_command("migrate", verbosity=0)
-        users = get_user_model()._default_manager
-        if not users.filter(username="ada").exists():
-            users.create_user("ada", "ada@example.com", "a-password-to-forget")
+        if not User.objects.filter(username="ada").exists():
+            User.objects.create_user("ada", "ada@example.com", "a-password-to-forget")
         call_command("runserver", address, use_reloader=False, skip_checks=True)

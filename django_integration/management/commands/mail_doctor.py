@@ -1,0 +1,134 @@
+"""``manage.py mail_doctor``: can this project send mail, and if not, why not?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMessage
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_integration import EmailBackend, receipt_of
+from django_integration.compat import backend_for
+from mailbackends import ConfigurationError, Options, Step, diagnose
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Goes each step to the mail server, and says what it found and how long it took."""
+
+    help = (
+        "Look at the way to the mail server: resolve, connect, TLS with the certificate and "
+        "its expiry, EHLO, login, and with --to a test message. Ends with status 1 where "
+        "something fails."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """``--using``, ``--to`` and ``--json``."""
+        parser.add_argument("--using", default=None, help="An alias in MAILERS (Django 6.1).")
+        parser.add_argument(
+            "--to", action="append", metavar="ADDRESS", help="Send a test message there."
+        )
+        parser.add_argument("--json", action="store_true", help="Write JSON, for programs.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Look, and tell.
+
+        Raises:
+            CommandError: the configuration is wrong, or a step failed.
+        """
+        try:
+            backend = backend_for(options["using"])
+            if not isinstance(backend, EmailBackend):
+                name = f"{type(backend).__module__}.{type(backend).__qualname__}"
+                raise CommandError(
+                    f"The backend is {name}, which is not mailbackends': "
+                    'set it to "django_integration.EmailBackend".'
+                )
+            steps = self._steps(backend, options["to"])
+            self._report(backend.options, steps, as_json=options["json"])
+        except (ImproperlyConfigured, ConfigurationError) as error:
+            raise CommandError(f"The configuration is wrong. {error}") from error
+
+    def _steps(self, backend: EmailBackend, to: list[str] | None) -> Iterator[Step]:
+        for step in diagnose(backend.options):
+            yield step
+            if not step.is_ok:
+                return
+        if to:
+            yield _test_message(backend, to)
+
+    def _report(self, options: Options, steps: Iterator[Step], *, as_json: bool) -> None:
+        failed: Step | None = None
+        seen = []
+        if not as_json:
+            self.stdout.write(f"{options.server}, {_words(options)}")
+        for step in steps:
+            seen.append(step)
+            if not step.is_ok:
+                failed = step
+            if not as_json:
+                self._write(step)
+        if as_json:
+            report = {
+                "server": options.server,
+                "ok": failed is None,
+                "steps": list(map(_row, seen)),
+            }
+            self.stdout.write(json.dumps(report, indent=2))
+        if failed is not None:
+            raise CommandError(f"Mail cannot be sent: {failed.name} failed.")
+        if not as_json:
+            self.stdout.write(self.style.SUCCESS("Mail can be sent."))
+
+    def _write(self, step: Step) -> None:
+        mark = self.style.SUCCESS("ok    ") if step.is_ok else self.style.ERROR("FAILED")
+        first, *others = step.findings or ("",)
+        self.stdout.write(f"{mark} {step.name:<9}{step.seconds * 1000:>8.1f} ms  {first}".rstrip())
+        for line in others:
+            self.stdout.write(f"{'':>29}{line}")
+        for line in step.warnings:
+            self.stdout.write(f"{'':>29}{self.style.WARNING(f'warning: {line}')}")
+        if step.error:
+            self.stdout.write(f"{'':>29}{self.style.ERROR(step.error)}")
+
+
+def _test_message(backend: EmailBackend, to: list[str]) -> Step:
+    message = EmailMessage(
+        "Test message of mail_doctor",
+        "If you can read this, mail from this project arrives.",
+        to=to,
+    )
+    error: str | None = None
+    try:
+        backend.send_messages([message])
+    except (OSError, ValueError) as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    receipt = receipt_of(message)
+    if receipt is None:
+        withheld = getattr(message, "send_error", None)
+        return Step("message", 0.0, error=error or f"not sent: {withheld}")
+    warnings = tuple(f"<{who}> refused: {reply}" for who, reply in receipt.refused.items())
+    found = (f"accepted for {', '.join(receipt.accepted)}", str(receipt.reply))
+    return Step("message", receipt.duration, found, warnings, error)
+
+
+def _words(options: Options) -> str:
+    tls = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS from the first byte"}
+    login = f"login as {options.username}" if options.credentials else "no login"
+    return f"{options.protocol.upper()}, {tls[options.security]}, {login}"
+
+
+def _row(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "ok": step.is_ok,
+        "milliseconds": round(step.seconds * 1000, 1),
+        "findings": list(step.findings),
+        "warnings": list(step.warnings),
+        "error": step.error,
+    }

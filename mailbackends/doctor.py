@@ -1,0 +1,232 @@
+"""What is wrong with the way to a server: each step of a connection, looked at by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mailbackends.client.hostname import own_name
+from mailbackends.errors import (
+    SMTPAuthenticationError,
+    SMTPConnectionError,
+    SMTPException,
+    SMTPNotSupportedError,
+)
+from mailbackends.mailer import Options
+from mailbackends.protocol import dialogue
+from mailbackends.protocol.session import Session
+from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.transport.driver import Driver
+from mailbackends.transport.stream import Stream
+from mailbackends.transport.tls import client_context
+
+__all__ = ["Step", "diagnose"]
+
+# A certificate is renewed a month before it ends, at most authorities: three weeks before,
+# the renewal has failed once already.
+_SOON = 21 * 86400
+_NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what was found, what to look into, and what is wrong where it failed."""
+
+    name: str
+    seconds: float
+    findings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    """Why the step failed, with the mend; None where it went well."""
+
+    @property
+    def is_ok(self) -> bool:
+        """True where the step went well."""
+        return self.error is None
+
+
+def diagnose(options: Options) -> Iterator[Step]:
+    """Go the whole way to the server with these options, up to the login, on a new connection.
+
+    Each step is made when it is asked for, and yielded when it is done; the first that
+    fails is the last. No message is sent, and the server is left politely.
+
+    Raises:
+        ConfigurationError: a file of certificates cannot be read.
+    """
+    visit = _Visit(options)
+    try:
+        for name, look in visit.steps():
+            started = time.monotonic()
+            visit.findings, visit.warnings = [], []
+            error = None
+            try:
+                look()
+            except OSError as problem:
+                error = _explained(problem)
+            yield Step(
+                name,
+                time.monotonic() - started,
+                tuple(visit.findings),
+                tuple(visit.warnings),
+                error,
+            )
+            if error:
+                return
+    finally:
+        visit.leave()
+
+
+class _Visit:
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.timeouts = Timeouts(
+            connect=options.connect_timeout or options.timeout,
+            command=options.timeout,
+            latest=None if options.deadline is None else time.monotonic() + options.deadline,
+        )
+        self.context: ssl.SSLContext | None = None
+        if options.security != "none":
+            self.context = options.ssl_context or client_context(
+                cafile=options.ssl_cafile,
+                certfile=options.ssl_certfile,
+                keyfile=options.ssl_keyfile,
+                minimum_version=options.tls_minimum_version,
+            )
+        self.stream: Stream | None = None
+        self.session = Session(is_lmtp=options.protocol == "lmtp")
+        self.findings: list[str] = []
+        self.warnings: list[str] = []
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        options = self.options
+        if options.socket_path is None:
+            yield "resolve", self.resolve
+        yield "connect", self.connect
+        if options.security == "tls":
+            yield "TLS", self.shake_hands
+        yield "greeting", self.be_greeted
+        yield "LHLO" if self.session.is_lmtp else "EHLO", self.introduce
+        if options.security == "starttls":
+            yield "STARTTLS", self.upgrade
+        if options.credentials is not None:
+            yield "login", self.log_in
+
+    def resolve(self) -> None:
+        try:
+            found = socket.getaddrinfo(
+                self.options.host.strip("[]"), self.options.server_port, 0, socket.SOCK_STREAM
+            )
+        except OSError as error:
+            raise SMTPConnectionError.because_of(error, self.options.server) from error
+        self.findings = list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def connect(self) -> None:
+        options, deadline = self.options, self.timeouts.for_connect()
+        try:
+            if options.socket_path is not None:
+                sock = dial_unix(options.socket_path, deadline)
+            else:
+                sock = dial(
+                    options.host.strip("[]"),
+                    options.server_port,
+                    deadline,
+                    source_address=options.source_address,
+                )
+        except SMTPException:
+            raise
+        except OSError as error:
+            raise SMTPConnectionError.because_of(error, options.server) from error
+        self.stream = Stream(sock)
+        self.driver = Driver(
+            self.session, self.stream, tls_context=self.context, tls_hostname=options.host
+        )
+        self.name = options.local_hostname or own_name(sock)
+        peer = sock.getpeername()
+        self.findings.append(f"to {peer[0]} port {peer[1]}" if isinstance(peer, tuple) else peer)
+
+    def shake_hands(self) -> None:
+        if self.stream is None or self.context is None:  # pragma: no cover - see `steps`
+            raise RuntimeError("not connected")
+        self.stream.start_tls(self.context, self.options.host, self.timeouts.for_handshake())
+        self.session.is_tls = True
+        self._look_at_tls()
+
+    def be_greeted(self) -> None:
+        self.findings.append(str(self.driver.run(dialogue.greeting(self.session), self.timeouts)))
+
+    def introduce(self) -> None:
+        self.driver.run(dialogue.hello(self.session, self.name), self.timeouts)
+        self.findings.append(f"as {self.name}")
+        self._look_at_extensions()
+        if self.options.security == "none" and "STARTTLS" in self.session.extensions:
+            self.warnings.append("the server offers TLS, and it is not used: set STARTTLS")
+
+    def upgrade(self) -> None:
+        self.driver.run(dialogue.starttls(self.session, self.name), self.timeouts)
+        self._look_at_tls()
+        self._look_at_extensions()
+
+    def log_in(self) -> None:
+        credentials = self.options.credentials
+        if credentials is None:  # pragma: no cover - see `steps`
+            raise RuntimeError("no credentials")
+        login = dialogue.login(self.session, credentials, self.options.auth_mechanisms)
+        reply = self.driver.run(login, self.timeouts)
+        self.findings += [f"as {self.options.username}", str(reply)]
+
+    def leave(self) -> None:
+        if self.stream is None:
+            return
+        with contextlib.suppress(OSError):
+            if self.session.is_reusable:
+                dialogue.quit_now(self.session)
+                self.driver.send_at_once()
+        self.stream.abort()
+
+    def _look_at_extensions(self) -> None:
+        extensions = self.session.extensions
+        names = [name for name in _NOTEWORTHY if name in extensions]
+        self.findings.append(f"offers {', '.join(names) or 'none of what makes mail fast'}")
+        if extensions.auth_mechanisms:
+            self.findings.append(f"logins: {', '.join(extensions.auth_mechanisms)}")
+        if extensions.max_size:
+            self.findings.append(f"messages of up to {extensions.max_size:,} bytes")
+
+    def _look_at_tls(self) -> None:
+        sock = self.stream.sock if self.stream is not None else None
+        if not isinstance(sock, ssl.SSLSocket):  # pragma: no cover - it is, after a handshake
+            return
+        cipher = sock.cipher()
+        self.findings.append(f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}")
+        # Empty where a context of the application's does not verify.
+        certificate: dict[str, Any] = dict(sock.getpeercert() or {})
+        if not certificate:
+            self.warnings.append("the certificate is not verified: the context given says so")
+            return
+        names = [value for _, value in certificate.get("subjectAltName", ())]
+        self.findings.append(f"certificate for {', '.join(names[:5]) or 'no name'}")
+        issuer = dict(pair for part in certificate.get("issuer", ()) for pair in part)
+        self.findings.append(
+            f"issued by {issuer.get('organizationName') or issuer.get('commonName') or 'nobody'}"
+        )
+        left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
+        self.findings.append(f"good until {certificate['notAfter']} ({left / 86400:.0f} days)")
+        if left < _SOON:
+            self.warnings.append(f"the certificate expires in {left / 86400:.0f} days: renew it")
+
+
+def _explained(error: OSError) -> str:
+    reply = getattr(error, "reply", None)
+    said = f"{type(error).__name__}: {reply or (error.args[-1] if error.args else error)}"
+    if isinstance(error, SMTPAuthenticationError):
+        return f"{said}: check user name and password, and that this account may send"
+    if isinstance(error, SMTPNotSupportedError):
+        return f"{said}: another port or another kind of TLS may offer it"
+    return said

@@ -1,0 +1,128 @@
+"""Django, configured by the tests themselves: each test says which mail settings it means."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings
+from django.test.utils import override_settings
+
+if not settings.configured:
+    settings.configure(
+        SECRET_KEY="for the tests",
+        INSTALLED_APPS=["django_integration"],
+        ALLOWED_HOSTS=["*"],
+        DEFAULT_FROM_EMAIL="shop@example.com",
+        USE_TZ=True,
+    )
+    django.setup()
+
+from django_integration.registry import registry
+from support.server import MailServer
+
+BACKEND = "django_integration.EmailBackend"
+# How EMAIL_* says what OPTIONS says.
+EMAIL = {
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+    "ssl_keyfile": "EMAIL_SSL_KEYFILE",
+    "ssl_certfile": "EMAIL_SSL_CERTFILE",
+}
+
+Use = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def pools() -> Iterator[None]:
+    """Each test begins and ends without a connection."""
+    registry.close()
+    yield
+    registry.close()
+
+
+@pytest.fixture
+def use_settings() -> Iterator[Use]:
+    """Call it with settings that hold until the test ends.
+
+    Django 6.1 warns of the ``EMAIL_*`` settings where they are set: that is the tests' own
+    doing, and the only place where such a warning is passed over.
+    """
+    overrides: list[override_settings] = []
+
+    def use(**given: Any) -> None:
+        override = override_settings(**given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            override.enable()
+        overrides.append(override)
+
+    yield use
+    for override in reversed(overrides):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            override.disable()
+
+
+@pytest.fixture
+def use_email_settings(use_settings: Use) -> Use:
+    """Call it with options: they are said by ``EMAIL_*`` and ``MAILBACKENDS``."""
+
+    def use(backend: str = BACKEND, **options: Any) -> None:
+        more = {name: value for name, value in options.items() if name not in EMAIL}
+        email = {EMAIL[name]: options[name] for name in options if name in EMAIL}
+        use_settings(EMAIL_BACKEND=backend, MAILBACKENDS=more, **email)
+
+    return use
+
+
+@pytest.fixture(params=["EMAIL_*"] + ["MAILERS"] * (django.VERSION >= (6, 1)))
+def use_mail(request: pytest.FixtureRequest, use_settings: Use, use_email_settings: Use) -> Use:
+    """Call it with options, said in each way that this Django knows."""
+    if request.param == "EMAIL_*":
+        return use_email_settings
+
+    def use(backend: str = BACKEND, **options: Any) -> None:
+        use_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
+
+    return use
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A server on loopback, without TLS and login."""
+    with MailServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mail(server: MailServer, use_mail: Use) -> MailServer:
+    """The server, and Django's mail going to it."""
+    use_mail(host=server.host, port=server.port)
+    return server
+
+
+@pytest.fixture
+def secure_options() -> Callable[[MailServer], dict[str, Any]]:
+    """Call it with a server, and get the options to log in there."""
+
+    def options(server: MailServer) -> dict[str, Any]:
+        return {
+            "host": server.host,
+            "port": server.port,
+            "username": "user",
+            "password": "secret",
+            "use_tls": server.tls == "starttls",
+            "use_ssl": server.tls == "tls",
+            "ssl_cafile": server.cafile,
+        }
+
+    return options

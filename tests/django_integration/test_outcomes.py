@@ -1,0 +1,232 @@
+"""What became of each message: receipts, errors, batches, and what is kept silent."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import smtplib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.mail import EmailMessage, send_mail
+
+from django_integration import BatchError, PartialRefusal, receipt_of
+from django_integration.compat import backend_for
+from mailbackends import Outcome, SMTPDeliveryUnknown, SMTPRecipientsRefused
+from support.server import MailServer
+
+Use = Callable[..., None]
+
+
+def message(*to: str, **more: Any) -> EmailMessage:
+    return EmailMessage("Subject", "Body", to=list(to), **more)
+
+
+def send(messages: list[EmailMessage], **attributes: Any) -> int:
+    backend = backend_for()
+    for name, value in attributes.items():
+        setattr(backend, name, value)
+    sent: int = backend.send_messages(messages)
+    return sent
+
+
+def test_one_message_that_is_refused_raises_the_plain_exception(mail: MailServer) -> None:
+    mail.refuse("gone@example.com")
+    refused = message("gone@example.com")
+
+    with pytest.raises(SMTPRecipientsRefused) as caught:
+        refused.send()
+
+    assert isinstance(caught.value, smtplib.SMTPRecipientsRefused)
+    assert caught.value.outcome is Outcome.REFUSED
+    assert refused.send_error is caught.value  # type: ignore[attr-defined]
+    assert receipt_of(refused) is None
+
+
+def test_a_refused_message_does_not_stop_the_others_of_a_batch(mail: MailServer) -> None:
+    mail.refuse("gone@example.com")
+    batch = [message("a@example.com"), message("gone@example.com"), message("c@example.com")]
+
+    with pytest.raises(BatchError) as caught:
+        send(batch)
+
+    assert [received.rcpt_tos[0] for received in mail.messages] == [
+        "a@example.com",
+        "c@example.com",
+    ]
+    error = caught.value
+    assert isinstance(error, smtplib.SMTPException)
+    assert [given for given, _ in error.outcomes] == batch
+    assert [type(result).__name__ for _, result in error.outcomes] == [
+        "Receipt",
+        "SMTPRecipientsRefused",
+        "Receipt",
+    ]
+    assert [failed for failed, _ in error.failed] == [batch[1]]
+    assert len(error.receipts) == 2
+    assert not error.is_transient
+    assert "1 of 3 messages could not be sent" in str(error)
+    assert error.__cause__ is error.failed[0][1]
+    assert mail.connections == 1
+
+
+def test_a_batch_error_survives_pickling(mail: MailServer) -> None:
+    mail.refuse("gone@example.com", "451 4.2.0 Later")
+    with pytest.raises(BatchError) as caught:
+        send([message("a@example.com"), message("gone@example.com")])
+    copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert str(copied) == str(caught.value)
+    assert copied.is_transient
+
+
+def test_a_message_made_wrong_does_not_stop_the_others_either(mail: MailServer) -> None:
+    batch = [message("a@example.com"), message("b\n@example.com"), message("c@example.com")]
+    with pytest.raises(BatchError) as caught:
+        send(batch)
+    assert len(mail.messages) == 2
+    assert isinstance(caught.value.failed[0][1], ValueError)
+
+
+def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port)
+    server.answer("CONNECT", "554 5.3.2 Not now", times=None)
+    server.answer("EHLO", "421 4.3.2 Closing", times=None)
+    batch = [message("a@example.com"), message("b@example.com"), message("c@example.com")]
+
+    with pytest.raises(smtplib.SMTPException) as caught:
+        send(batch)
+
+    assert not isinstance(caught.value, BatchError)
+    assert server.connections == 1
+    assert [sent.send_error for sent in batch] == [caught.value] * 3  # type: ignore[attr-defined]
+
+
+def test_a_partial_refusal_is_logged_as_a_warning(
+    mail: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    mail.refuse("gone@example.com")
+    partial = message("a@example.com", "gone@example.com")
+
+    assert partial.send() == 1
+
+    receipt = receipt_of(partial)
+    assert receipt is not None
+    assert receipt.accepted == ("a@example.com",)
+    assert str(receipt.refused["gone@example.com"]) == "550 5.1.1 No such user"
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.name.startswith("mailbackends.")
+    assert "gone@example.com" in record.getMessage()
+
+
+def test_a_partial_refusal_is_an_error_where_the_settings_say_so(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, on_partial_refusal="raise")
+    server.refuse("gone@example.com")
+    partial = message("a@example.com", "gone@example.com")
+
+    with pytest.raises(PartialRefusal) as caught:
+        partial.send()
+
+    assert caught.value.receipt is receipt_of(partial)
+    assert caught.value.outcome is Outcome.ACCEPTED
+    assert not caught.value.is_transient
+    assert "1 of 2 recipients refused" in str(caught.value)
+    copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert copied.refused == caught.value.refused
+    assert len(server.messages) == 1
+
+
+def test_an_unknown_outcome_says_so_and_is_not_tried_again(mail: MailServer) -> None:
+    mail.hang_up("content")
+    lost = message("a@example.com")
+    with pytest.raises(SMTPDeliveryUnknown) as caught:
+        lost.send()
+    assert caught.value.outcome is Outcome.UNKNOWN
+    assert not caught.value.is_transient
+    assert sum(line.startswith("MAIL") for commands in mail.commands for line in commands) == 1
+
+
+@pytest.mark.parametrize("fault", ["refused", "unreachable", "lost"])
+def test_fail_silently_returns_the_count_and_notes_the_error(
+    fault: str, mail: MailServer, use_mail: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    if fault == "refused":
+        mail.refuse("a@example.com")
+    elif fault == "lost":
+        mail.hang_up("content")
+    else:
+        mail.answer("EHLO", "421 Closing", times=None)
+        mail.answer("HELO", "421 Closing", times=None)
+    failing = message("a@example.com")
+
+    assert send([failing], fail_silently=True) == 0
+    assert isinstance(failing.send_error, OSError)  # type: ignore[attr-defined]
+    assert any("Not sent" in record.getMessage() for record in caplog.records)
+
+
+def test_fail_silently_counts_those_that_were_sent(mail: MailServer) -> None:
+    mail.refuse("gone@example.com")
+    batch = [message("a@example.com"), message("gone@example.com"), message("c@example.com")]
+    assert send(batch, fail_silently=True) == 2
+
+
+def test_what_the_application_did_wrong_is_never_silent(mail: MailServer) -> None:
+    with pytest.raises(ValueError, match="Invalid address"):
+        send([message("a\n@example.com")], fail_silently=True)
+    assert mail.connections == 0
+
+
+def test_messages_may_come_from_an_iterator(mail: MailServer) -> None:
+    assert send(iter([message("a@example.com"), message("b@example.com")])) == 2  # type: ignore[arg-type]
+
+
+def test_a_batch_is_taken_one_message_at_a_time(mail: MailServer) -> None:
+    made: list[int] = []
+
+    def messages() -> Any:
+        for number in range(3):
+            # The one before has arrived when the next one is made.
+            made.append(len(mail.messages))
+            yield message(f"{number}@example.com")
+
+    assert send(messages()) == 3
+    assert made == [0, 1, 2]
+
+
+@pytest.mark.parametrize("nothing", [[], None, ()])
+def test_nothing_to_send_opens_no_connection(mail: MailServer, nothing: Any) -> None:
+    assert send(nothing) == 0
+    assert mail.connections == 0
+
+
+def test_a_message_without_recipients_is_not_sent_and_not_counted(mail: MailServer) -> None:
+    empty = message()
+    assert send([empty, message("a@example.com")]) == 1
+    assert "no recipients" in str(empty.send_error)  # type: ignore[attr-defined]
+
+
+def test_a_wrong_password_is_told_without_the_password(
+    use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
+) -> None:
+    with MailServer(tls="starttls", login=("user", "secret")) as server:
+        use_mail(**secure_options(server) | {"password": "hunter2"})
+        with pytest.raises(smtplib.SMTPAuthenticationError) as caught:
+            send_mail("s", "b", None, ["a@example.com"])
+    assert "hunter2" not in f"{caught.value!r} {caught.value}"
+
+
+def test_a_certificate_that_cannot_be_verified_is_refused(
+    use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
+) -> None:
+    import ssl
+
+    from support import certs
+
+    with MailServer(tls="starttls", login=("user", "secret")) as server:
+        use_mail(**secure_options(server) | {"ssl_cafile": certs.untrusted_cafile()})
+        with pytest.raises(ssl.SSLCertVerificationError, match="ssl_cafile"):
+            send_mail("s", "b", None, ["a@example.com"])
