@@ -39,7 +39,7 @@ from enum import StrEnum
 from itertools import islice
 from types import MappingProxyType
 
-from mailbackends.reply import Reply
+from mailbackends.reply import Reply, one_line
 
 __all__ = [
     "ConfigurationError",
@@ -120,16 +120,17 @@ class SMTPException(smtplib.SMTPException):
     def is_transient(self) -> bool:
         """True where the same message may succeed if it is sent again later.
 
-        False for `Outcome.UNKNOWN`, where sending again could deliver twice.
+        False for `Outcome.UNKNOWN`, where sending again could deliver twice, and where the
+        server said 5yz, to the login for example: somebody must mend something first.
         """
         if self.outcome is Outcome.UNKNOWN:
             return False
-        if self.outcome is Outcome.NOT_SENT or self.reply is None:
+        if self.reply is None:
             return self.outcome is Outcome.NOT_SENT
         return self.reply.is_transient
 
     def _what(self) -> str:
-        return str(self.args[0]) if self.args else type(self).__name__
+        return one_line(str(self.args[0])) if self.args else type(self).__name__
 
     def __str__(self) -> str:
         if self.outcome is None:
@@ -178,6 +179,10 @@ class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
         made.outcome = Outcome.NOT_SENT
         return made
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
+        # That of OSError drops an errno that was set by hand.
+        return type(self), self.args, {**vars(self), "errno": self.errno}
+
 
 class SMTPDeliveryUnknown(SMTPServerDisconnected):
     """The end of the content was sent, and the connection broke before its reply.
@@ -220,7 +225,7 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
         self.reply = _reply(code, msg)
 
     def _what(self) -> str:
-        return f"sender <{self.sender}> refused: {self.reply}"
+        return f"sender <{one_line(self.sender)}> refused: {self.reply}"
 
 
 class SMTPDataError(SMTPResponseException, smtplib.SMTPDataError):
@@ -256,6 +261,11 @@ class SMTPProtocolError(SMTPResponseException):
 
     _refused = "the server broke the protocol"
 
+    @property
+    def is_transient(self) -> bool:
+        """True where nothing was sent: the code is ours, and what it says is no refusal."""
+        return self.outcome is Outcome.NOT_SENT
+
     def _what(self) -> str:
         return f"{self._refused}: {self.reply.text if self.reply else ''}"
 
@@ -278,14 +288,21 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         return bool(self.recipients) and all(r.is_transient for r in self.refused.values())
 
     def _what(self) -> str:
-        shown = [f"<{address}> {reply}" for address, reply in islice(self.refused.items(), 3)]
+        first = islice(self.refused.items(), 3)
+        shown = [f"<{one_line(address)}> {reply}" for address, reply in first]
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
         return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):
-    """No TLS connection could be agreed on. The text says why, and the mend."""
+    """No TLS connection could be agreed on. The text says why, and the mend.
+
+    ``reason`` and ``library`` are those of OpenSSL, empty where it was not the cause.
+    """
+
+    reason: str = ""
+    library: str = ""
 
     def __str__(self) -> str:
         # Without an outcome, that of ssl.SSLError would show the arguments as a tuple.
@@ -293,7 +310,13 @@ class SMTPTLSError(SMTPException, ssl.SSLError):
 
 
 class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
-    """The server's certificate could not be verified. The text says why, and the mend."""
+    """The server's certificate could not be verified. The text says why, and the mend.
+
+    ``verify_code`` and ``verify_message`` are those of OpenSSL.
+    """
+
+    verify_code: int = 0
+    verify_message: str = ""
 
 
 class PoolTimeout(SMTPException, TimeoutError):

@@ -57,6 +57,13 @@ def client_context(
 
 def explained(error: Exception, server_hostname: str) -> SMTPTLSError:
     """The documented exception for a failed handshake: why it failed, and the mend."""
+    made = _explained(error, server_hostname)
+    # What a program written for `ssl` looks at: reason, library, verify_code, ...
+    vars(made).update(vars(error))
+    return made
+
+
+def _explained(error: Exception, server_hostname: str) -> SMTPTLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = _MENDS.get(error.verify_code, error.verify_message)
         return SMTPCertificateError(
