@@ -32,6 +32,8 @@ _ADDR_SPEC = re.compile(
         (?: @ (?: [^\x00-\x20\x7f"(),:;<>@\[\\\]]+ | \[[\x21-\x5a\x5e-\x7e]+\] ) )?""",
     re.VERBOSE,
 )
+# Room in the first line for the name of any field that is usual here.
+_FIELD = "Reply-To"
 _SPECIALS = re.compile(r'[()<>@,:;".\[\]\\]')
 
 
@@ -66,9 +68,9 @@ def encode_words(text: str, encoding: str) -> str:
     if text.isascii():
         return text
     try:
-        return Header(text, encoding).encode()
+        return Header(text, encoding, header_name=_FIELD).encode()
     except (UnicodeEncodeError, LookupError):
-        return Header(text, "utf-8").encode()
+        return Header(text, "utf-8", header_name=_FIELD).encode()
 
 
 def join(name: str, address: str) -> str:
@@ -82,10 +84,9 @@ def join(name: str, address: str) -> str:
 
 def display(address: Address | list[str]) -> str:
     """An address as one readable string, the form that `Message.sender` has."""
-    if isinstance(address, str):
-        return address
-    name, spec = address
-    return join(name or "", spec)
+    if isinstance(address, (tuple, list)) and len(address) == 2:
+        return join(force_text(address[0] or ""), force_text(address[1]))
+    return force_text(address)
 
 
 def header_addresses(values: Iterable[Address], encoding: str) -> list[str]:
@@ -127,6 +128,8 @@ def _one_line(text: str) -> str:
 def _pairs(value: Address) -> list[tuple[str, str]]:
     """The names and addresses in ``value``; none where there is nothing to be found."""
     if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            return []
         name, address = value
         return [(_one_line(force_text(name or "")), _one_line(force_text(address)).strip("<> "))]
     found = email.utils.getaddresses([_one_line(force_text(value))], **_LENIENT)

@@ -34,6 +34,7 @@ class Attachment:
 
     Raises:
         ValueError: there is no data.
+        TypeError: it is neither a string nor bytes.
     """
 
     def __init__(
@@ -48,13 +49,18 @@ class Attachment:
     ) -> None:
         if data is None:
             raise ValueError(f"attachment {filename!r} has no data: give 'data' as str or bytes")
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"attachment {filename!r} has data of type {type(data).__name__}: give str or "
+                "bytes, for a file what its read() returns"
+            )
         if content_type is None and filename is not None:
             content_type = guess_type(filename)[0]
         if content_type is None:
             content_type = "text/plain" if isinstance(data, str) else "application/octet-stream"
         self.filename = filename
         self.content_type = content_type
-        self.data = data
+        self.data: str | bytes = data if isinstance(data, str) else bytes(data)
         self.disposition = disposition or "attachment"
         self.headers: dict[str, str] = dict(headers or {})
         if content_id is not None:

@@ -51,14 +51,14 @@ def show_config(mailer: str, as_json: bool) -> None:
 def doctor(mailer: str) -> None:
     """Try each step up to the login; say what is wrong, and the mend. Sends nothing."""
     state = _state(mailer)
-    backend = state.backend
+    backend = state.settings.backend
     steps: list[tuple[str, Callable[[], str]]] = [("default sender", lambda: _sender(state))]
-    if isinstance(backend, SmtpBackend):
+    if issubclass(backend, SmtpBackend):
         if state.options.socket_path is None:
             steps.append((f"resolve {state.options.host}", lambda: _resolve(state)))
         steps.append((f"connect to {state.options.server}", lambda: _connect(state)))
     else:
-        steps.append(("backend", lambda: f"{type(backend).__name__}: nothing leaves this machine"))
+        steps.append(("backend", lambda: _other_backend(state)))
     failures = [name for name, step in steps if not _report(name, step)]
     if state.suppress:
         click.secho("note: sending is suppressed (TESTING or MAIL_SUPPRESS_SEND)", fg="yellow")
@@ -122,6 +122,12 @@ def _shown(state: MailState) -> dict[str, Any]:
     if state.settings.mailers:
         shown["mailers"] = sorted(state.settings.mailers)
     return shown
+
+
+def _other_backend(state: MailState) -> str:
+    state.backend.open()
+    where = "" if state.backend.delivers else ": nothing leaves this machine"
+    return f"{type(state.backend).__name__}{where}"
 
 
 def _sender(state: MailState) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask_integration.addresses import Address, bare_addresses
@@ -54,7 +55,7 @@ def read(config: Mapping[str, Any]) -> Settings:
     }
     for name in values.keys() - KEYS:
         # An application may have keys of its own that begin with MAIL_: no error.
-        warnings.warn(unknown_key(name), ConfigurationWarning, stacklevel=4)
+        _warn(unknown_key(name))
     mailers = values.pop("MAILERS", None) or {}
     if not isinstance(mailers, Mapping):
         raise ConfigurationError(
@@ -66,7 +67,14 @@ def read(config: Mapping[str, Any]) -> Settings:
         str(name): _settings({**common, **_named(str(name), given)}, f"MAIL_MAILERS[{name!r}]: ")
         for name, given in mailers.items()
     }
-    return _settings(values, PREFIX, named)
+    if "default" not in named:
+        return _settings(values, PREFIX, named)
+    if clash := sorted(values.keys() - INHERITED):
+        raise ConfigurationError(
+            f"MAIL_MAILERS['default'] and {PREFIX}{clash[0]} contradict each other: "
+            "put it into MAIL_MAILERS['default']"
+        )
+    return replace(named["default"], mailers=named)
 
 
 def _named(mailer: str, given: object) -> dict[str, Any]:
@@ -115,13 +123,8 @@ def _settings(
 
 
 def _options(values: Mapping[str, Any], label: str, max_emails: int | None) -> Options:
-    # An environment variable that is not set often arrives as None or as an empty string.
-    options = {
-        OPTION_OF[name]: value
-        for name, value in values.items()
-        if name in OPTION_OF and value not in (None, "")
-    }
-    if "SERVER" in values and "HOST" in values and values["SERVER"] != values["HOST"]:
+    options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
+    if {"SERVER", "HOST"} <= _given(values) and values["SERVER"] != values["HOST"]:
         raise ConfigurationError(f"{label}SERVER and {label}HOST contradict each other: give one")
     if "DEADLINE" in values:
         options["deadline"] = values["DEADLINE"]  # None: none
@@ -132,6 +135,10 @@ def _options(values: Mapping[str, Any], label: str, max_emails: int | None) -> O
     if isinstance(mechanisms := options.get("auth_mechanisms"), str):
         options["auth_mechanisms"] = tuple(mechanisms.replace(",", " ").split())
     url = values.get("URL")
+    if url and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
+        raise ConfigurationError(
+            f"{label}URL and {label}{clash[0]} contradict each other: put it into the URL"
+        )
     if not url:
         _complete_login(options, label)
     try:
@@ -141,6 +148,11 @@ def _options(values: Mapping[str, Any], label: str, max_emails: int | None) -> O
             f"{error} (from the configuration of the Flask application, "
             f"where the option 'name' is {label}NAME)"
         ) from error
+
+
+def _given(values: Mapping[str, Any]) -> set[str]:
+    # An environment variable that is not set often arrives as None or as an empty string.
+    return {name for name, value in values.items() if value is not None and value != ""}
 
 
 def _security(values: Mapping[str, Any], label: str, given: object) -> str | None:
@@ -174,11 +186,7 @@ def _complete_login(options: dict[str, Any], label: str) -> None:
         present, missing = ("USERNAME", "PASSWORD")
         if "password" in options:
             present, missing = missing, present
-        warnings.warn(
-            f"{label}{present} is set and {label}{missing} is not: there will be no login",
-            ConfigurationWarning,
-            stacklevel=6,
-        )
+        _warn(f"{label}{present} is set and {label}{missing} is not: there will be no login")
         options.pop("username", None)
         options.pop("password", None)
 
@@ -195,6 +203,15 @@ def flag(key: str, value: object) -> bool | None:
     if text in _TRUE | _FALSE:
         return text in _TRUE
     raise ConfigurationError(f"{key} is {value!r}, which is neither true nor false")
+
+
+def _warn(text: str) -> None:
+    """Warn of the line in the application that set up mail."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, ConfigurationWarning, stacklevel=level)
 
 
 def _count(key: str, value: object) -> int | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
-from flask_integration import cli, config
+from flask_integration import cli
+from flask_integration.config import read
 from flask_integration.sending import Sender
 from flask_integration.state import MailState
 
@@ -76,7 +77,7 @@ class Mail(Sender):
         return state
 
     def init_mail(
-        self, config_: Mapping[str, Any], debug: bool | int = False, testing: bool = False
+        self, config: Mapping[str, Any], debug: bool | int = False, testing: bool = False
     ) -> MailState:
         """The settings in a configuration, without an application.
 
@@ -87,17 +88,22 @@ class Mail(Sender):
             mailbackends.ConfigurationError: the configuration cannot be used.
         """
         # A TESTING that is set or taken back later is to be seen, so it is not copied.
-        fixed = testing and not config_.get("TESTING")
-        return MailState(config.read(config_), config_, testing=fixed)
+        fixed = testing and not config.get("TESTING")
+        return MailState(read(config), config, testing=fixed)
 
     @property
     def state(self) -> MailState | None:
         """The settings of this extension's application, or of the current one, or None."""
-        app = self.app
-        if app is None and has_app_context():
-            app = current_app._get_current_object()  # type: ignore[attr-defined]
-        found = app.extensions.get("mail") if app is not None else None
+        if self.app is None and not has_app_context():
+            return None
+        found = self._app().extensions.get("mail")
         return found if isinstance(found, MailState) else None
+
+    @state.setter
+    def state(self, state: MailState) -> None:
+        # Applications that change their configuration later write, as they had to with
+        # Flask-Mail, ``mail.state = mail.init_app(app)``.
+        self._app().extensions["mail"] = state
 
     def using(self, name: str) -> NamedMail:
         """The mailer of that name in MAIL_MAILERS. It may be asked for before ``init_app``."""
@@ -114,15 +120,18 @@ class Mail(Sender):
         mend = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
 
+    def _app(self) -> Flask:
+        if self.app is not None:
+            return self.app
+        if has_app_context():
+            return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+        raise RuntimeError(
+            "this Mail belongs to no application: send in a request or inside "
+            "'with app.app_context():', or make it with Mail(app)"
+        )
+
     def _target(self) -> tuple[Flask, MailState]:
-        app = self.app
-        if app is None:
-            if not has_app_context():
-                raise RuntimeError(
-                    "this Mail belongs to no application: send in a request or inside "
-                    "'with app.app_context():', or make it with Mail(app)"
-                )
-            app = current_app._get_current_object()  # type: ignore[attr-defined]
+        app = self._app()
         state = app.extensions.get("mail")
         if not isinstance(state, MailState):
             raise RuntimeError(

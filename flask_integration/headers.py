@@ -17,6 +17,8 @@ _LINE_BREAK = re.compile(r"[\r\n]")
 _FOLDED = re.compile(r"[^\r\n]*[^\s][^\r\n]*(?:\r\n[ \t][^\r\n]*[^\s][^\r\n]*)*")
 # RFC 5322 section 3.6.8: printable ASCII without the colon.
 _NAME = re.compile(r"[!-9;-~]+")
+# Another of these would make the body unreadable.
+_MADE_HERE = frozenset({"content-transfer-encoding", "content-type", "mime-version"})
 _LINE_LENGTH = 78  # RFC 5322 section 2.1.1
 
 
@@ -26,8 +28,7 @@ def bad_header(message: Any) -> str | None:
     ``message`` is a `Message`, or anything with the attributes of one. None: all is well.
     """
     for field, value in _address_fields(message):
-        text = display(value) if isinstance(value, (str, tuple, list)) else force_text(value)
-        if _LINE_BREAK.search(text):
+        if _LINE_BREAK.search(display(value)):
             return f"{field} {value!r} holds a line break: take it out"
     subject = force_text(message.subject or "")
     if _LINE_BREAK.search(subject) and not _FOLDED.fullmatch(subject):
@@ -35,13 +36,16 @@ def bad_header(message: Any) -> str | None:
     for name, value in dict(getattr(message, "extra_headers", None) or {}).items():
         if not _NAME.fullmatch(str(name)):
             return f"extra header name {name!r} is no header name: letters, digits and hyphens"
+        if str(name).lower() in _MADE_HERE:
+            return f"extra header {name} is what the message writes itself: leave it out"
         if _LINE_BREAK.search(text := force_text(value)) and not _FOLDED.fullmatch(text):
             return f"extra header {name}: {value!r} holds a line break: take it out"
     return _bad_attachment(message)
 
 
 def set_text(part: Message, name: str, value: object, encoding: str) -> None:
-    """Set a header of free text, encoded and folded."""
+    """Set a header of free text, encoded and folded, in place of one that is there."""
+    del part[name]
     part[name] = fold(name, encode_words(force_text(value), encoding))
 
 
@@ -58,7 +62,9 @@ def fold(name: str, value: str) -> str:
     The email package would parse a long header and write it anew, which has lost quotes
     and recipients before; lines that are short enough it leaves alone.
     """
-    if _LINE_BREAK.search(value) and all(len(x) < _LINE_LENGTH for x in value.splitlines()):
+    lines = value.splitlines() or [""]
+    lengths = [len(name) + 2 + len(lines[0]), *map(len, lines[1:])]
+    if max(lengths) <= _LINE_LENGTH:
         return value
     words = re.sub(r"\r?\n[ \t]", " ", value).split(" ")
     lines = [words[0]]

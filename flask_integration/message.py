@@ -87,23 +87,45 @@ class Message:
 
     @classmethod
     def from_template(
-        cls, name: str, /, context: Mapping[str, Any] | None = None, **arguments: Any
+        cls,
+        name: str,
+        /,
+        context: Mapping[str, Any] | None = None,
+        *,
+        subject: str | None = None,
+        recipients: list[Address] | None = None,
+        sender: Address | None = None,
+        cc: list[Address] | None = None,
+        bcc: list[Address] | None = None,
+        attachments: list[Attachment] | None = None,
+        reply_to: Address | list[Address] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **values: Any,
     ) -> Self:
         """A message rendered from ``name.txt`` and ``name.html``, one of which may be missing.
 
-        Keyword arguments that `Message` knows go to it; all others are what the templates
-        see, as is ``context``, for names that would clash. The subject is, in this order:
-        ``subject=``, a block ``subject`` in either template, or a first line of
-        ``name.txt`` that begins with ``Subject:``.
+        The templates see ``values``, and ``context``, which is for names that clash with
+        an argument. The subject is, in this order: ``subject=``, a block ``subject`` in
+        either template, or a first line of ``name.txt`` that begins with ``Subject:``.
 
         Raises:
             jinja2.TemplateNotFound: neither template exists.
             InvalidMessageError: there is no subject.
             RuntimeError: there is no application context.
         """
-        own, values = templates.split_arguments(cls.__init__, arguments)
-        rendered = templates.render(name, {**values, **(context or {})}, own.pop("subject", None))
-        return cls(rendered.subject, body=rendered.text, html=rendered.html, **own)
+        rendered = templates.render(name, {**values, **(context or {})}, subject)
+        return cls(
+            rendered.subject,
+            recipients,
+            rendered.text,
+            rendered.html,
+            sender=sender,
+            cc=cc,
+            bcc=bcc,
+            attachments=attachments,
+            reply_to=reply_to,
+            extra_headers=extra_headers,
+        )
 
     def __repr__(self) -> str:
         return f"<Message {self.subject!r} to {len(self.send_to)} recipients>"
@@ -111,7 +133,8 @@ class Message:
     @property
     def send_to(self) -> Set[Address]:
         """All recipients, each once: To, then Cc, then Bcc, in the order given."""
-        return dict.fromkeys([*self.recipients, *self.cc, *self.bcc]).keys()
+        everybody = [*(self.recipients or ()), *(self.cc or ()), *(self.bcc or ())]
+        return dict.fromkeys(everybody).keys()
 
     @property
     def html(self) -> str | None:

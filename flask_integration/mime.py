@@ -111,8 +111,8 @@ def _text(text: str, subtype: str, encoding: str) -> Part:
 def _headers(root: Part, message: Message, rendering: Rendering, charset: str) -> None:
     for name, value in _fields(message, rendering, charset):
         root[name] = value
-    set_addresses(root, "To", header_addresses(message.recipients, charset))
-    set_addresses(root, "Cc", header_addresses(message.cc, charset))
+    set_addresses(root, "To", header_addresses(message.recipients or (), charset))
+    set_addresses(root, "Cc", header_addresses(message.cc or (), charset))
     if message.reply_to:
         answers = message.reply_to if isinstance(message.reply_to, list) else [message.reply_to]
         set_addresses(root, "Reply-To", header_addresses(answers, charset))

@@ -78,7 +78,8 @@ def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Pos
             raise InvalidMessageError(f"{field} is the string {value!r}: give a list, [{value!r}]")
     if problem := bad_header(message):
         raise BadHeaderError(problem)
-    recipients = bare_addresses([*message.recipients, *message.cc, *message.bcc], "recipient")
+    everybody = [*(message.recipients or ()), *(message.cc or ()), *(message.bcc or ())]
+    recipients = bare_addresses(everybody, "recipient")
     if not recipients:
         raise IncompleteMessageError(_NO_RECIPIENTS)
     by_default = getattr(message, "_default_sender", None)

@@ -32,7 +32,9 @@ class _OptionAttribute:
         self.option = option
         self.source = source or option
 
-    def __get__(self, state: MailState, owner: type[MailState]) -> Any:
+    def __get__(self, state: MailState | None, owner: type[MailState]) -> Any:
+        if state is None:
+            return self
         if self.option in state._changes:
             return state._changes[self.option]
         return getattr(state.settings.options, self.source)
@@ -47,10 +49,11 @@ class _SecurityAttribute:
     def __init__(self, security: str) -> None:
         self.security = security
 
-    def __get__(self, state: MailState, owner: type[MailState]) -> bool:
-        return bool(
-            state._changes.get("security", state.settings.options.security) == self.security
-        )
+    def __get__(self, state: MailState | None, owner: type[MailState]) -> Any:
+        if state is None:
+            return self
+        security = state._changes.get("security", state.settings.options.security)
+        return security == self.security
 
     def __set__(self, state: MailState, value: bool) -> None:
         if value:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from jinja2 import Template, TemplateNotFound
 
 from mailbackends import InvalidMessageError
 
-__all__ = ["Rendered", "render", "split_arguments"]
+__all__ = ["Rendered", "render"]
 
 _PREFIX = "subject:"
 
@@ -25,15 +24,6 @@ class Rendered:
     subject: str
     text: str | None
     html: str | None
-
-
-def split_arguments(
-    constructor: Callable[..., Any], arguments: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments that ``constructor`` knows by name, and all others."""
-    known = inspect.signature(constructor).parameters
-    own = {name: value for name, value in arguments.items() if name in known}
-    return own, {name: value for name, value in arguments.items() if name not in known}
 
 
 def render(name: str, context: Mapping[str, Any], subject: str | None = None) -> Rendered:

@@ -1,0 +1,347 @@
+"""``MAIL_`` settings: all of them understood, all mistakes told before anything is sent."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_integration import ConfigurationWarning, Mail, MailState
+from flask_integration.keys import KEYS
+from mailbackends import ConfigurationError, Options
+
+from .conftest import MakeApp
+
+
+def state_of(**config: Any) -> MailState:
+    return Mail().init_mail({f"MAIL_{name}": value for name, value in config.items()})
+
+
+def test_without_any_setting_mail_goes_to_this_machine() -> None:
+    state = state_of()
+    assert state.options == Options()
+    assert (state.server, state.port, state.use_tls, state.use_ssl) == (
+        "localhost",
+        25,
+        False,
+        False,
+    )
+    assert (state.username, state.password, state.default_sender) == (None, None, None)
+    assert (state.debug, state.max_emails, state.suppress) == (0, None, False)
+    assert state.ascii_attachments is False
+
+
+def test_flask_mails_settings_mean_what_they_meant() -> None:
+    state = state_of(
+        SERVER="mail.example.com",
+        PORT=2525,
+        USE_TLS=True,
+        USE_SSL=False,
+        USERNAME="user",
+        PASSWORD="secret",
+        DEFAULT_SENDER=("Shop", "shop@example.com"),
+        MAX_EMAILS=7,
+        SUPPRESS_SEND=True,
+        ASCII_ATTACHMENTS=True,
+    )
+    assert state.options == Options(
+        host="mail.example.com",
+        port=2525,
+        security="starttls",
+        username="user",
+        password="secret",
+        max_messages=7,
+    )
+    assert (state.server, state.port, state.use_tls, state.use_ssl) == (
+        "mail.example.com",
+        2525,
+        True,
+        False,
+    )
+    assert (state.username, state.password) == ("user", "secret")
+    assert state.default_sender == ("Shop", "shop@example.com")
+    assert (state.max_emails, state.suppress, state.ascii_attachments) == (7, True, True)
+
+
+def test_flask_mailmans_settings_mean_what_they_meant() -> None:
+    state = state_of(
+        TIMEOUT=5,
+        SSL_CERTFILE="client.pem",
+        SSL_KEYFILE="client.key",
+        USE_LOCALTIME=False,
+        DEFAULT_CHARSET="latin-1",
+        SEND_OPTIONS=["RET=HDRS"],
+        BACKEND="flask_mailman.backends.dummy.EmailBackend",
+        FILE_PATH="/nowhere",
+    )
+    assert state.options.timeout == 5
+    assert (state.ssl_certfile, state.ssl_keyfile) == ("client.pem", "client.key")
+    assert (state.rendering.local_time, state.rendering.charset) == (False, "latin-1")
+    assert state.mail_options == ("RET=HDRS",)
+    assert state.file_path == "/nowhere"
+    assert type(state.backend).__name__ == "DummyBackend"
+
+
+def test_every_option_of_a_mailer_is_a_setting() -> None:
+    given: dict[str, Any] = {
+        "HOST": "mail.example.com",
+        "SECURITY": "tls",
+        "USERNAME": "user",
+        "TOKEN_PROVIDER": lambda: "token",
+        "AUTH_MECHANISMS": "xoauth2, oauthbearer",
+        "LOCAL_HOSTNAME": "client.example.com",
+        "CONNECT_TIMEOUT": 3,
+        "CONTENT_TIMEOUT": 4,
+        "DEADLINE": None,
+        "POOL_SIZE": 9,
+        "POOL_TIMEOUT": 5,
+        "MAX_MESSAGES": 50,
+        "MAX_AGE": 60,
+        "MAX_IDLE": 10,
+        "TLS_MINIMUM_VERSION": "TLSv1.3",
+        "PIPELINING": "no",
+        "CHUNKING": False,
+        "CONNECTIONS": 2,
+    }
+    options = state_of(**given).options
+    assert options.deadline is None
+    assert options.auth_mechanisms == ("XOAUTH2", "OAUTHBEARER")
+    assert (options.pipelining, options.chunking) == (False, False)
+    assert (options.pool_size, options.max_messages, options.connections) == (9, 50, 2)
+    assert {name.upper() for name in Options.known()} <= KEYS
+
+
+def test_a_context_of_ones_own_is_used() -> None:
+    context = ssl.create_default_context()
+    assert state_of(USE_SSL=True, SSL_CONTEXT=context).options.ssl_context is context
+
+
+def test_a_url_says_it_all() -> None:
+    state = state_of(URL="smtps://user:s%40cret@mail.example.com?pool_size=2", POOL_TIMEOUT=3)
+    assert state.options == Options(
+        host="mail.example.com",
+        security="tls",
+        username="user",
+        password="s@cret",
+        pool_size=2,
+        pool_timeout=3,
+    )
+    assert (state.port, state.use_ssl) == (465, True)
+
+
+def test_settings_from_the_environment_may_be_text_or_empty() -> None:
+    state = state_of(
+        SERVER="mail.example.com",
+        PORT="587",
+        USE_TLS="true",
+        USE_SSL="False",
+        USERNAME="",
+        PASSWORD=None,
+        MAX_EMAILS="",
+        SUPPRESS_SEND="0",
+        TIMEOUT="2.5",
+        POOL_SIZE="3",
+        URL="",
+    )
+    assert state.options == Options(
+        host="mail.example.com", port=587, security="starttls", timeout=2.5, pool_size=3
+    )
+    assert state.suppress is False
+
+
+def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
+    assert state_of(DEFAULT_SENDER=["Shop", "shop@example.com"]).default_sender == (
+        "Shop",
+        "shop@example.com",
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"USE_TLS": True, "USE_SSL": True}, "MAIL_USE_TLS and MAIL_USE_SSL contradict"),
+        ({"USE_TLS": "maybe"}, "MAIL_USE_TLS is 'maybe', which is neither true nor false"),
+        ({"SUPPRESS_SEND": "often"}, "MAIL_SUPPRESS_SEND is 'often'"),
+        ({"PORT": "smtp"}, "port='smtp' is no whole number"),
+        ({"PORT": 99999}, "port=99999 is out of range"),
+        ({"SERVER": "mail example"}, "host='mail example' is no host name"),
+        ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST contradict"),
+        ({"SECURITY": "ssl"}, "security='ssl' is none of"),
+        ({"SECURITY": "none", "USE_TLS": True}, "MAIL_SECURITY='none' contradicts"),
+        ({"TIMEOUT": 0}, "timeout=0 is out of range"),
+        ({"MAX_EMAILS": 0}, "MAIL_MAX_EMAILS is 0"),
+        ({"MAX_EMAILS": "all"}, "MAIL_MAX_EMAILS is 'all'"),
+        ({"POOL_SIZE": "many"}, "pool_size='many' is no whole number"),
+        ({"DEFAULT_SENDER": "no address"}, "MAIL_DEFAULT_SENDER 'no address' is no address"),
+        ({"DEFAULT_SENDER": ("a", "b", "c")}, "MAIL_DEFAULT_SENDER is ('a', 'b', 'c')"),
+        ({"DEFAULT_SENDER": "a@x.com\r\nBcc: b@x.com"}, "holds a line break"),
+        ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: use one of console"),
+        ({"BACKEND": "flask.Flask"}, "no subclass of flask_integration.Backend"),
+        ({"URL": "http://mail.example.com"}, "unknown URL scheme 'http'"),
+        ({"URL": "smtp://mail.example.com:port"}, "its port is no number"),
+        ({"URL": "smtp://mail.example.com?pool_sise=2"}, "did you mean 'pool_size'?"),
+        ({"URL": "smtp://a.example", "SERVER": "b.example"}, "MAIL_URL and MAIL_SERVER contradict"),
+        ({"URL": "smtps://a.example", "USE_TLS": True}, "contradicts the scheme of MAIL_URL"),
+        ({"MAILERS": "bulk"}, "MAIL_MAILERS must map names to settings"),
+        ({"MAILERS": {"bulk": 1}}, "MAIL_MAILERS['bulk'] must be a URL or a mapping"),
+        ({"MAILERS": {"bulk": {"SEVER": "x"}}}, "did you mean MAIL_MAILERS['bulk']: SERVER?"),
+        ({"MAILERS": {"bulk": {"PORT": "x"}}}, "MAIL_MAILERS['bulk']: NAME"),
+        (
+            {"MAILERS": {"default": {"SERVER": "a.example"}}, "SERVER": "b.example"},
+            "MAIL_MAILERS['default'] and MAIL_SERVER contradict",
+        ),
+        (
+            {"SERVER": "mail.example.com", "USERNAME": "user", "PASSWORD": "hunter2"},
+            "the password would go to mail.example.com in clear",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_value_and_the_mend(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        state_of(**config)
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_mend_names_the_setting_as_it_is_written_in_flask() -> None:
+    with pytest.raises(ConfigurationError, match=r"MAIL_NAME\)"):
+        state_of(PORT="smtp")
+
+
+def test_an_unknown_setting_is_warned_of_with_the_nearest_known_one(make_app: MakeApp) -> None:
+    app = make_app(MAIL_SEVER="mail.example.com")
+    with pytest.warns(ConfigurationWarning, match="MAIL_SEVER: did you mean MAIL_SERVER") as caught:
+        Mail(app)
+    assert caught[0].filename == __file__
+    with pytest.warns(ConfigurationWarning, match="it has no effect") as caught:
+        Mail().init_app(make_app(MAIL_ZZZZZZ=1))
+    assert caught[0].filename == __file__
+
+
+def test_half_a_login_is_warned_of_and_there_is_none_as_with_flask_mail() -> None:
+    with pytest.warns(ConfigurationWarning, match="MAIL_PASSWORD is not: there will be no login"):
+        state = state_of(USERNAME="user")
+    assert state.options.username is None
+    with pytest.warns(ConfigurationWarning, match="MAIL_USERNAME is not"):
+        state_of(PASSWORD="secret")
+
+
+def test_settings_of_others_are_left_alone() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Mail().init_mail({"FLASKY_MAIL_SENDER": 1, "MAILGUN_KEY": "x", "SECRET_KEY": "y"})
+
+
+def test_named_mailers_have_their_own_server_and_the_applications_manners(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(
+        MAIL_SERVER="one.example.com",
+        MAIL_MAX_EMAILS=5,
+        MAIL_SUPPRESS_SEND=True,
+        MAIL_MAILERS={
+            "bulk": {"url": "smtp://two.example.com", "MAIL_DEFAULT_SENDER": "news@example.com"},
+            "alerts": "smtps://three.example.com",
+        },
+    )
+    mail = Mail(app)
+    bulk, alerts = mail.using("bulk").state, mail.using("alerts").state
+    assert bulk is not None
+    assert alerts is not None
+    assert (bulk.server, bulk.default_sender) == ("two.example.com", "news@example.com")
+    assert (alerts.server, alerts.port, alerts.default_sender) == (
+        "three.example.com",
+        465,
+        "Shop <shop@example.com>",
+    )
+    assert bulk.suppress
+    assert bulk.options.max_messages == 5
+    assert mail.using("default").state is mail.state
+    assert mail.using("bulk").state is bulk
+    with pytest.raises(
+        ConfigurationError, match="unknown configuration key bulc: did you mean bulk"
+    ):
+        mail.using("bulc").send_message("Hello", ["a@x.com"])
+
+
+def test_the_default_mailer_may_stand_among_the_named_ones() -> None:
+    state = state_of(MAILERS={"default": "smtps://one.example.com", "bulk": "smtp://two.example"})
+    assert state.server == "one.example.com"
+    assert state.named("default").server == "one.example.com"
+    assert state.named("bulk").server == "two.example"
+
+
+def test_equal_settings_make_equal_states(app: Flask) -> None:
+    mail = Mail(app)
+    assert mail.state is not None
+    assert mail.state.__dict__ == mail.init_mail(app.config, app.debug, app.testing).__dict__
+
+
+def test_testing_is_seen_whenever_it_is_set(make_app: MakeApp) -> None:
+    app = make_app()
+    mail = Mail(app)
+    assert mail.suppress is False
+    app.config["TESTING"] = True
+    assert mail.suppress is True
+    app.testing = False
+    assert mail.suppress is False
+    app.config["MAIL_SUPPRESS_SEND"] = True
+    assert mail.suppress is True
+
+
+def test_suppress_send_outweighs_testing(make_app: MakeApp) -> None:
+    assert Mail(make_app(TESTING=True, MAIL_SUPPRESS_SEND=False)).suppress is False
+    assert Mail(make_app(TESTING=False, MAIL_SUPPRESS_SEND=True)).suppress is True
+
+
+def test_init_mail_can_be_told_that_this_is_a_test() -> None:
+    assert Mail().init_mail({}, testing=True).suppress is True
+    assert Mail().init_mail(config={"TESTING": True}, testing=True).suppress is True
+
+
+def test_attributes_of_the_state_can_be_set_and_hold_from_then_on() -> None:
+    state = state_of(SERVER="mail.example.com", USE_TLS=True)
+    state.username = "user"
+    state.password = "secret"
+    state.server, state.port, state.use_ssl = "other.example.com", 2465, True
+    state.default_sender = "new@example.com"
+    state.ascii_attachments = True
+    state.suppress = True
+    assert state.options == Options(
+        host="other.example.com", port=2465, security="tls", username="user", password="secret"
+    )
+    assert (state.use_tls, state.use_ssl, state.ascii_attachments) == (False, True, True)
+    state.use_ssl = False
+    state.use_tls = False
+    assert (state.use_tls, state.use_ssl) == (False, False)
+
+
+def test_no_secret_is_in_what_people_may_see() -> None:
+    state = state_of(URL="smtps://user:hunter2@mail.example.com")
+    assert "hunter2" not in f"{state!r} {state.options!r} {state.settings!r}"
+
+
+@pytest.fixture
+def _quiet_logger() -> Iterator[None]:
+    logger = logging.getLogger("mailbackends")
+    level, handlers = logger.level, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("_quiet_logger")
+def test_debug_shows_conversations_but_no_secret(
+    make_app: MakeApp, secure_settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    mail = Mail(make_app(**secure_settings, MAIL_DEBUG=True))
+    assert mail.debug == 1
+    mail.send_message("Hello", ["ada@example.com"], body="Hi")
+    assert "MAIL FROM:<shop@example.com>" in caplog.text
+    assert "secret" not in caplog.text
+    assert "AHVzZXIAc2VjcmV0" not in caplog.text

@@ -1,0 +1,349 @@
+"""`Message` and `Attachment`: what they say becomes the right email."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+import time
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_integration import Attachment, BadHeaderError, Mail, Message
+from mailbackends import InvalidMessageError
+
+
+def parsed(message: Message) -> EmailMessage:
+    return email.message_from_bytes(message.as_bytes(), policy=email.policy.default)
+
+
+def types(message: Message) -> list[str]:
+    return [part.get_content_type() for part in parsed(message).walk()]
+
+
+def message(**arguments: Any) -> Message:
+    given: dict[str, Any] = {
+        "subject": "Hello",
+        "recipients": ["ada@example.com"],
+        "sender": "shop@example.com",
+        "body": "Hi",
+    }
+    return Message(**{**given, **arguments})
+
+
+# --- who ---------------------------------------------------------------------------
+
+
+def test_the_default_sender_is_the_applications(app: Flask) -> None:
+    Mail(app)
+    with app.app_context():
+        assert Message("Hello").sender == "Shop <shop@example.com>"
+        app.extensions["mail"].default_sender = ("Love, Ada", "ada@example.com")
+        assert Message("Hello").sender == '"Love, Ada" <ada@example.com>'
+
+
+def test_a_message_can_be_made_where_there_is_no_application() -> None:
+    assert Message("Hello").sender is None
+    assert "From" not in parsed(Message("Hello", ["ada@example.com"], body="Hi"))
+
+
+def test_all_recipients_stand_in_send_to_in_order_each_once() -> None:
+    sample = message(recipients=["z@x.com", "a@x.com"], cc=["m@x.com", "z@x.com"], bcc=["b@x.com"])
+    assert list(sample.send_to) == ["z@x.com", "a@x.com", "m@x.com", "b@x.com"]
+    assert sample.send_to == {"a@x.com", "b@x.com", "m@x.com", "z@x.com"}
+    sample.add_recipient("m@x.com")
+    assert len(sample.send_to) == 4
+
+
+def test_bcc_is_in_no_header() -> None:
+    assert b"secret@example.com" not in message(bcc=["secret@example.com"]).as_bytes()
+
+
+def test_no_recipient_in_to_leaves_the_field_out() -> None:
+    assert parsed(message(recipients=[], bcc=["ada@example.com"]))["To"] is None
+
+
+def test_reply_to_may_be_one_address_or_several() -> None:
+    assert parsed(message(reply_to="a@x.com"))["Reply-To"] == "a@x.com"
+    assert parsed(message(reply_to=("Ada", "a@x.com")))["Reply-To"] == "Ada <a@x.com>"
+    assert parsed(message(reply_to=["a@x.com", "b@x.com"]))["Reply-To"] == "a@x.com, b@x.com"
+
+
+# --- headers -----------------------------------------------------------------------
+
+
+def test_the_date_may_be_a_number_or_a_datetime() -> None:
+    moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    for date in (moment, moment.timestamp()):
+        assert parsed(message(date=date))["Date"].datetime == moment
+
+
+def test_the_message_id_stays_the_same_and_tells_nothing_of_this_machine() -> None:
+    sample = message()
+    assert re.fullmatch(r"<[^\s@]+@example\.com>", sample.msgId)
+    assert parsed(sample)["Message-ID"] == parsed(sample)["Message-ID"] == sample.msgId
+    sample.msgId = "<mine@example.com>"
+    assert parsed(sample)["Message-ID"] == "<mine@example.com>"
+
+
+def test_an_extra_header_stands_in_place_of_the_messages_own() -> None:
+    sample = parsed(message(extra_headers={"X-Kind": "Grüße", "message-id": "<mine@x.com>"}))
+    assert sample["X-Kind"] == "Grüße"
+    assert sample.get_all("Message-ID") == ["<mine@x.com>"]
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "MIME-Version", "Content-Transfer-Encoding"])
+def test_an_extra_header_cannot_make_the_body_unreadable(name: str) -> None:
+    assert message(extra_headers={name: "x"}).has_bad_headers()
+
+
+def test_a_long_subject_is_folded_and_arrives_whole() -> None:
+    for subject in ("Many words " * 30, "Größe " * 60, "x" * 900):
+        sample = message(subject=subject.strip())
+        assert parsed(sample)["Subject"] == subject.strip()
+        assert all(len(line) <= 998 for line in sample.as_bytes().split(b"\r\n"))
+
+
+def test_a_subject_that_is_folded_already_stays_so() -> None:
+    subject = "one\r\n two\r\n three \r\n \tfour"
+    assert f"Subject: {subject}\r\n" in message(subject=subject).as_string()
+
+
+def test_no_subject_leaves_the_field_out() -> None:
+    assert "Subject" not in parsed(message(subject=""))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"subject": "one\r\n"},
+        {"subject": "one\n\r"},
+        {"subject": "one\r\nBcc: eve@x.com"},
+        {"subject": "one\r\n two\r\n "},
+        {"subject": "one\r\n two\r\n\t"},
+        {"subject": "one\n two"},
+        {"subject": "\r\n two"},
+        {"sender": "a@x.com\r\n"},
+        {"sender": ("A\nB", "a@x.com")},
+        {"recipients": ["a@x.com", "b\r\n@x.com"]},
+        {"recipients": [("A\rB", "a@x.com")]},
+        {"cc": ["a@x.com\n"]},
+        {"bcc": ["a@x.com\r"]},
+        {"reply_to": "a@x.com\r"},
+        {"reply_to": ["a@x.com", "b@x.com\r"]},
+        {"extra_headers": {"X-Kind": "a\r\nBcc: eve@x.com"}},
+        {"extra_headers": {"X-Kind\r\nBcc": "eve@x.com"}},
+        {"extra_headers": {"X Kind": "a"}},
+        {"attachments": [Attachment("a\r\nb.txt", data="x")]},
+        {"attachments": [Attachment("a.txt", "text/plain\r\nX: y", "x")]},
+        {"attachments": [Attachment("a.txt", data="x", disposition="inline\r\nX: y")]},
+        {"attachments": [Attachment("a.txt", data="x", headers={"X-A": "b\r\nc"})]},
+    ],
+)
+def test_a_line_break_in_a_header_is_seen_before_anything_is_sent(
+    app: Flask, bad: dict[str, Any]
+) -> None:
+    mail = Mail(app)
+    assert message(**bad).has_bad_headers()
+    with pytest.raises(BadHeaderError, match=r"take it out|no header name"):
+        mail.send(message(**bad))
+
+
+def test_the_same_is_not_in_the_bytes_either() -> None:
+    sample = message(sender="a\r\n@x.com", recipients=["b\r\n@x.com"], reply_to="c@x.com\r")
+    assert "From: a@x.com\r\n" in sample.as_string()
+    assert "To: b@x.com\r\n" in sample.as_string()
+    assert "Reply-To: c@x.com\r\n" in sample.as_string()
+
+
+def test_the_old_name_of_the_check_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="has_bad_headers"):
+        assert message().is_bad_headers() is False
+
+
+# --- text --------------------------------------------------------------------------
+
+
+def test_text_alone_is_one_part() -> None:
+    assert types(message()) == ["text/plain"]
+    assert str(message(date=1, body="Hi")).endswith("\r\n\r\nHi")
+    sample = message(date=1)
+    assert bytes(sample) == sample.as_bytes() == str(sample).encode()
+
+
+def test_html_stands_behind_the_text() -> None:
+    sample = message(html="<p>Hi</p>", alts={"x-amp-html": "<html ⚡4email></html>"})
+    assert types(sample) == ["multipart/alternative", "text/plain", "text/x-amp-html", "text/html"]
+    assert sample.html == "<p>Hi</p>"
+    sample.html = None
+    assert "html" not in sample.alts
+
+
+def test_a_body_goes_as_it_is_in_utf_8_without_base64() -> None:
+    sample = parsed(message(body="Grüße"))
+    assert sample["Content-Transfer-Encoding"] == "8bit"
+    assert sample.get_content() == "Grüße"
+
+
+def test_a_line_that_no_server_need_take_is_encoded() -> None:
+    sample = message(body="ü" * 600 + "\n")
+    assert parsed(sample)["Content-Transfer-Encoding"] == "quoted-printable"
+    assert parsed(sample).get_content().strip() == "ü" * 600
+
+
+@pytest.mark.parametrize(
+    ("charset", "body", "arrives_as"),
+    [
+        ("us-ascii", "plain", "us-ascii"),
+        ("us-ascii", "Grüße", "utf-8"),
+        ("latin-1", "Grüße", "iso-8859-1"),
+        ("latin-1", "送信者", "utf-8"),
+        ("shift_jis", "内容", "iso-2022-jp"),
+        ("no-such-charset", "Grüße", "utf-8"),
+        (None, "plain", "utf-8"),
+    ],
+)
+def test_the_charset_is_the_one_asked_for_where_it_can_hold_the_text(
+    charset: str | None, body: str, arrives_as: str
+) -> None:
+    sample = parsed(message(charset=charset, body=body))
+    assert sample.get_content_charset() == arrives_as
+    assert sample.get_content().strip() == body
+
+
+# --- attachments -------------------------------------------------------------------
+
+
+def test_an_attachment_stands_beside_the_text() -> None:
+    sample = message(html="<p>Hi</p>")
+    sample.attach("a b.csv", "text/csv", "größe;preis")
+    sample.attach(data=b"\x00\x01")
+    assert types(sample) == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "text/csv",
+        "application/octet-stream",
+    ]
+    first, second = parsed(sample).iter_attachments()
+    assert first.get_filename() == "a b.csv"
+    assert first.get_content() == "größe;preis"
+    assert second.get_content() == b"\x00\x01"
+    assert second["Content-Disposition"] == "attachment"
+
+
+def test_an_attachment_needs_data() -> None:
+    with pytest.raises(ValueError, match=r"'a\.txt' has no data"):
+        Attachment("a.txt")
+    with Path(__file__).open("rb") as file, pytest.raises(TypeError, match=r"read\(\)"):
+        Attachment("a.txt", data=file)  # type: ignore[arg-type]
+    assert Attachment("a.txt", data=bytearray(b"x")).data == b"x"
+
+
+def test_the_type_is_guessed_from_the_name_and_from_the_data() -> None:
+    assert Attachment("a.pdf", data=b"x").content_type == "application/pdf"
+    assert Attachment(data="x").content_type == "text/plain"
+    assert Attachment(data=b"x").content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize("content_type", ["text", "text/", "/plain", "text plain", "a/b/c"])
+def test_a_content_type_that_is_none_is_named(content_type: str) -> None:
+    sample = message(attachments=[Attachment("a.txt", content_type, "x")])
+    with pytest.raises(InvalidMessageError, match=f"'{content_type}'"):
+        sample.as_bytes()
+
+
+def test_parameters_of_a_content_type_are_kept() -> None:
+    part = next(
+        parsed(
+            message(attachments=[Attachment("a.ics", "text/calendar; method=REQUEST", "x")])
+        ).iter_attachments()
+    )
+    assert part["Content-Type"].params == {"method": "REQUEST", "charset": "utf-8"}
+
+
+def test_a_file_is_attached_under_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "größe.bin").write_bytes(b"x" * 200)
+    sample = message()
+    sample.attach_file(tmp_path / "größe.bin")
+    part = next(parsed(sample).iter_attachments())
+    assert part.get_filename() == "größe.bin"
+    assert part.get_content() == b"x" * 200
+
+
+def test_file_names_can_be_brought_to_ascii(app: Flask) -> None:
+    app.config["MAIL_ASCII_ATTACHMENTS"] = True
+    Mail(app)
+    sample = message(attachments=[Attachment("ünicödeß ←.→ ✓.txt", data="x")])
+    with app.app_context():
+        assert 'filename="unicode . .txt"' in sample.as_string()
+
+
+def test_a_message_can_be_attached_and_stays_readable() -> None:
+    sample = message()
+    sample.attach("forwarded.eml", "message/rfc822", b"Subject: Inner\r\n\r\nHi\r\n")
+    part = next(parsed(sample).iter_attachments())
+    assert part["Content-Transfer-Encoding"] is None
+    assert part.get_content()["Subject"] == "Inner"
+
+
+def test_an_image_inside_html_is_related_to_it_by_its_content_id() -> None:
+    sample = message()
+    source = sample.attach_inline("logo.png", b"png", content_id="logo")
+    sample.html = f'<img src="{source}">'
+    sample.attach("terms.pdf", data=b"pdf")
+    assert source == "cid:logo"
+    assert types(sample) == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+        "application/pdf",
+    ]
+    image = next(p for p in parsed(sample).walk() if p.get_content_type() == "image/png")
+    assert image["Content-ID"] == "<logo>"
+    assert image.get_content_disposition() == "inline"
+
+
+def test_flask_mails_way_to_give_a_content_id_does_the_same() -> None:
+    sample = message(html='<img src="cid:logo">')
+    sample.attach("logo.png", "image/png", b"png", "inline", headers={"Content-ID": "<logo>"})
+    assert "multipart/related" in types(sample)
+    assert sample.attachments[0].content_id == "logo"
+
+
+def test_an_inline_image_without_html_is_an_attachment_like_any_other() -> None:
+    sample = message()
+    assert sample.attach_inline("logo.png", b"png").endswith("@example.com")
+    assert types(sample) == ["multipart/mixed", "text/plain", "image/png"]
+
+
+def test_a_message_tells_what_it_is_without_its_content() -> None:
+    sample = message(attachments=[Attachment("a.txt", data="secret")])
+    assert repr(sample) == "<Message 'Hello' to 1 recipients>"
+    assert "secret" not in repr(sample.attachments)
+
+
+def test_base64_lines_are_as_long_as_they_may_be() -> None:
+    data = bytes(range(256)) * 40
+    sample = message(attachments=[Attachment("a.bin", data=data)])
+    part = next(parsed(sample).iter_attachments())
+    assert part.get_content() == data
+    assert max(map(len, sample.as_bytes().split(b"\r\n"))) <= 78
+
+
+def test_sending_sets_a_date_that_was_missing(app: Flask) -> None:
+    mail = Mail(app)
+    sample = message()
+    before = time.time()
+    mail.send(sample)
+    assert isinstance(sample.date, float)
+    assert before <= sample.date <= time.time()
