@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from email.message import Message
 from typing import Any
 
@@ -71,7 +72,8 @@ class _Kept:
         """The connection that is held, if it can still be used, or another."""
         lease = self._lease
         if lease is not None and not fresh and lease.connection.is_alive():
-            return lease
+            # Also one that was new when it was taken: the server may have hung up unseen.
+            return lease if lease.is_reused else replace(lease, is_reused=True)
         self.give_back(reason="dead")
         self._lease = self._pool.acquire(deadline=deadline, fresh=fresh)
         return self._lease

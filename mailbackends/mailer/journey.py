@@ -10,6 +10,7 @@ from mailbackends.errors import (
     SMTPDeliveryUnknown,
     SMTPException,
     SMTPRecipientsRefused,
+    SMTPSenderRefused,
 )
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.reply import Reply
@@ -48,16 +49,18 @@ class Journey:
     def failed(self, error: SMTPException) -> None:
         """Note that a server took the message for none of those who were left."""
         self._errors.append(error)
-        self._refused |= error.refused
+        # Behind a refused sender, RCPT gets 503: that says nothing of the recipient.
+        refused = {} if isinstance(error, SMTPSenderRefused) else error.refused
+        self._refused |= refused
         if error.outcome is Outcome.REFUSED and not isinstance(error, SMTPRecipientsRefused):
             if error.reply is not None and self.is_served:
-                rest = self._without(error.refused)
+                rest = self._without(refused)
                 self._refused |= dict.fromkeys(rest, error.reply)
             may_go_on = error.is_transient
         else:
             is_final = isinstance(error, SMTPDeliveryUnknown | PoolClosed)
             may_go_on = not is_final and not error.accepted
-        self.left = self._without(_permanent(error.refused)) if may_go_on else ()
+        self.left = self._without(_permanent(refused)) if may_go_on else ()
 
     def end(self) -> Delivery:
         """The replies of all servers, joined; the one to the content is the last one's.
