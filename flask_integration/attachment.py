@@ -41,7 +41,7 @@ class Attachment:
         self,
         filename: str | None = None,
         content_type: str | None = None,
-        data: str | bytes | None = None,
+        data: str | bytes | bytearray | memoryview | None = None,
         disposition: str | None = None,
         headers: Mapping[str, str] | None = None,
         *,

@@ -9,7 +9,7 @@ from datetime import datetime
 from email.message import Message as Part
 from email.utils import make_msgid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flask import current_app, has_app_context
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mailbackends import Receipt
 
 __all__ = ["Message"]
+
+T = TypeVar("T")
 
 
 class Message:
@@ -49,40 +51,41 @@ class Message:
     def __init__(
         self,
         subject: str = "",
-        recipients: list[Address] | None = None,
+        recipients: Iterable[Address] | None = None,
         body: str | None = None,
         html: str | None = None,
         alts: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         sender: Address | None = None,
-        cc: list[Address] | None = None,
-        bcc: list[Address] | None = None,
-        attachments: list[Attachment] | None = None,
+        cc: Iterable[Address] | None = None,
+        bcc: Iterable[Address] | None = None,
+        attachments: Iterable[Attachment] | None = None,
         reply_to: Address | list[Address] | None = None,
         date: float | datetime | None = None,
         charset: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        mail_options: list[str] | None = None,
-        rcpt_options: list[str] | None = None,
+        mail_options: Iterable[str] | None = None,
+        rcpt_options: Iterable[str] | None = None,
     ) -> None:
         # Remembered, so that a named mailer with a default sender of its own can tell it
         # from one that was asked for.
         self._default_sender = None if sender else _default_sender()
         sender = sender or self._default_sender
         self.sender: str | None = display(sender) if sender else None
-        self.recipients: list[Address] = recipients or []
+        self.recipients: list[Address] = _list(recipients)
         self.subject = subject
         self.reply_to = reply_to
-        self.cc: list[Address] = cc or []
-        self.bcc: list[Address] = bcc or []
+        self.cc: list[Address] = _list(cc)
+        self.bcc: list[Address] = _list(bcc)
         self.body = body
         self.alts: dict[str, str] = dict(alts or {})
-        self.html = html
+        if html is not None:
+            self.html = html
         self.date = date
         self.charset = charset
         self.extra_headers = dict(extra_headers) if extra_headers is not None else None
-        self.mail_options: list[str] = mail_options or []
-        self.rcpt_options: list[str] = rcpt_options or []
-        self.attachments: list[Attachment] = attachments or []
+        self.mail_options: list[str] = _list(mail_options)
+        self.rcpt_options: list[str] = _list(rcpt_options)
+        self.attachments: list[Attachment] = _list(attachments)
         self._message_id: str | None = None
 
     @classmethod
@@ -93,11 +96,11 @@ class Message:
         context: Mapping[str, Any] | None = None,
         *,
         subject: str | None = None,
-        recipients: list[Address] | None = None,
+        recipients: Iterable[Address] | None = None,
         sender: Address | None = None,
-        cc: list[Address] | None = None,
-        bcc: list[Address] | None = None,
-        attachments: list[Attachment] | None = None,
+        cc: Iterable[Address] | None = None,
+        bcc: Iterable[Address] | None = None,
+        attachments: Iterable[Attachment] | None = None,
         reply_to: Address | list[Address] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         **values: Any,
@@ -233,6 +236,11 @@ class Message:
     def send(self, connection: Connection) -> Receipt:
         """Send this message on ``connection``, which `Mail.connect` gave."""
         return connection.send(self)
+
+
+def _list(values: Iterable[T] | None) -> list[T]:
+    """A list of one's own. A string stays one: its letters are no addresses."""
+    return values if isinstance(values, str) else list(values or ())  # type: ignore[return-value]
 
 
 def _default_sender() -> str | None:

@@ -47,9 +47,8 @@ def render(name: str, context: Mapping[str, Any], subject: str | None = None) ->
     app.update_template_context(values)
     text_subject, text = _render(plain, values)
     html_subject, markup = _render(rich, values)
-    subject = subject or text_subject or html.unescape(html_subject or "")
-    if not subject and text is not None:
-        subject, text = _first_line(text)
+    first_line, text = _first_line(text)
+    subject = subject or text_subject or html.unescape(html_subject or "") or first_line
     if not subject:
         raise InvalidMessageError(
             f"the templates of {name!r} give no subject: begin {name}.txt with a line "
@@ -85,9 +84,9 @@ def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | No
         template.environment.handle_exception()
 
 
-def _first_line(text: str) -> tuple[str, str]:
+def _first_line(text: str | None) -> tuple[str, str | None]:
     """The subject in a first line ``Subject: ...``, and the text behind it."""
-    line, _, rest = text.partition("\n")
+    line, _, rest = (text or "").partition("\n")
     if not line.lower().startswith(_PREFIX):
         return "", text
     return line[len(_PREFIX) :].strip(), rest.lstrip("\r\n")

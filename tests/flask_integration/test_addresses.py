@@ -41,7 +41,11 @@ def test_an_address_becomes_a_header_value(
 
 
 def test_addresses_keep_their_order() -> None:
-    addresses = ["b@example.com", ("A", "a@example.com"), "c@example.com"]
+    addresses: list[str | tuple[str, str]] = [
+        "b@example.com",
+        ("A", "a@example.com"),
+        "c@example.com",
+    ]
     assert sanitize_addresses(addresses) == ["b@example.com", "A <a@example.com>", "c@example.com"]
 
 

@@ -274,7 +274,7 @@ def test_a_string_in_place_of_a_list_is_told_with_the_mend(app: Flask) -> None:
     mail = Mail(app)
     for field in ("recipients", "cc", "bcc"):
         with pytest.raises(mailbackends.InvalidMessageError, match=rf"{field} .*\['a@x\.com'\]"):
-            mail.send(Message("Hello", **{field: "a@x.com"}, body="Hi"))
+            mail.send(Message("Hello", body="Hi", **{field: "a@x.com"}))  # type: ignore[arg-type]
 
 
 def test_an_address_that_is_none_is_told_before_anything_is_sent(

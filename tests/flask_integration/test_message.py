@@ -347,3 +347,9 @@ def test_sending_sets_a_date_that_was_missing(app: Flask) -> None:
     mail.send(sample)
     assert isinstance(sample.date, float)
     assert before <= sample.date <= time.time()
+
+
+def test_html_may_come_as_one_of_the_alternatives() -> None:
+    sample = message(alts={"html": "<p>Hi</p>"})
+    assert sample.html == "<p>Hi</p>"
+    assert "text/html" in types(sample)

@@ -1,0 +1,129 @@
+"""``flask mail``: the configuration seen, checked, tried."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask
+
+from flask_integration import Mail
+from support import certs
+from support.server import MailServer
+
+from .conftest import MakeApp
+
+
+def run(app: Flask, *arguments: str) -> tuple[int, str]:
+    result = app.test_cli_runner().invoke(args=["mail", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_show_config_masks_secrets(make_app: MakeApp) -> None:
+    app = make_app(MAIL_URL="smtps://user:hunter2@mail.example.com", MAIL_POOL_SIZE=3)
+    Mail(app)
+    status, output = run(app, "show-config")
+    assert status == 0
+    shown = dict(line.split(None, 1) for line in output.splitlines())
+    assert shown["host"] == "mail.example.com"
+    assert shown["port"] == "465"
+    assert shown["username"] == "user"
+    assert shown["password"] == "********"
+    assert shown["pool_size"] == "3"
+    assert shown["default_sender"] == "Shop <shop@example.com>"
+    assert "hunter2" not in output
+
+
+def test_show_config_is_for_programs_too(make_app: MakeApp) -> None:
+    app = make_app(MAIL_MAILERS={"bulk": "smtp://user:hunter2@localhost:2525"})
+    Mail(app)
+    status, output = run(app, "show-config", "--json", "--mailer", "bulk")
+    assert status == 0
+    assert json.loads(output)["port"] == 2525
+    assert "hunter2" not in output
+    assert json.loads(run(app, "show-config", "--json")[1])["mailers"] == ["bulk"]
+
+
+def test_an_unknown_mailer_is_told_with_the_nearest(make_app: MakeApp) -> None:
+    app = make_app(MAIL_MAILERS={"bulk": "smtp://localhost"})
+    Mail(app)
+    status, output = run(app, "doctor", "--mailer", "bukl")
+    assert status == 1
+    assert "did you mean bulk?" in output
+
+
+def test_doctor_finds_all_well_and_sends_nothing(
+    make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
+) -> None:
+    app = make_app(**secure_settings)
+    Mail(app)
+    status, output = run(app, "doctor")
+    assert status == 0, output
+    assert output.count("ok  ") == 3
+    assert "STARTTLS, logged in as user" in output
+    assert "All is well." in output
+    assert (secure_server.connections, secure_server.messages) == (1, [])
+
+
+def test_doctor_tells_what_is_wrong(
+    make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
+) -> None:
+    for change, says in (
+        ({"MAIL_PASSWORD": "hunter2"}, "SMTPAuthenticationError"),
+        ({"MAIL_SSL_CAFILE": certs.untrusted_cafile()}, "SMTPCertificateError"),
+        ({"MAIL_SSL_CAFILE": "/nowhere/ca.pem"}, "/nowhere/ca.pem"),
+        ({"MAIL_SERVER": "no-such-host.invalid"}, "check MAIL_SERVER"),
+    ):
+        app = make_app(**{**secure_settings, **change})
+        Mail(app)
+        status, output = run(app, "doctor")
+        assert status == 1, output
+        assert "FAIL" in output
+        assert says in output
+        assert "hunter2" not in output
+        assert "All is well" not in output
+
+
+def test_doctor_knows_of_backends_that_deliver_nothing(make_app: MakeApp) -> None:
+    app = make_app(MAIL_BACKEND="memory", MAIL_SUPPRESS_SEND=True, MAIL_DEFAULT_SENDER=None)
+    Mail(app)
+    status, output = run(app, "doctor")
+    assert status == 0
+    assert "nothing leaves this machine" in output
+    assert "each message must give its own" in output
+    assert "sending is suppressed" in output
+
+
+def test_send_test_sends_even_where_sending_is_suppressed(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    app = make_app(**settings, TESTING=True)
+    Mail(app)
+    status, output = run(app, "send-test", "ada@example.com", "--sender", "me@example.com")
+    assert status == 0, output
+    assert "accepted for ada@example.com: 250 2.0.0 Ok: queued as 1" in output
+    received = mail_server.message
+    assert (received.mail_from, received.rcpt_tos) == ("me@example.com", ("ada@example.com",))
+    assert str(received.message["Message-ID"]) in output
+
+
+def test_send_test_tells_a_failure(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    mail_server.refuse("bob@example.com")
+    app = make_app(**settings)
+    Mail(app)
+    for address, says in (("bob@example.com", "550 5.1.1"), ("no address", "is no address")):
+        status, output = run(app, "send-test", address)
+        assert status == 1
+        assert says in output
+
+
+def test_an_application_without_mail_is_told(app: Flask, make_app: MakeApp) -> None:
+    Mail(app)
+    other = make_app()
+    other.cli.add_command(app.cli.commands["mail"])
+    status, output = run(other, "doctor")
+    assert status == 1
+    assert "call mail.init_app(app)" in output

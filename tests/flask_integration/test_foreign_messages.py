@@ -1,0 +1,232 @@
+"""Messages that are not ours: Flask-Mail's, the standard library's, Django-like ones."""
+
+from __future__ import annotations
+
+import email.policy
+from email.message import EmailMessage
+from email.message import Message as Compat32
+from email.mime.text import MIMEText
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import mailbackends
+from flask_integration import BadHeaderError, Mail, Message
+from support.server import MailServer
+
+from .conftest import MakeApp
+
+
+@pytest.fixture
+def mail(make_app: MakeApp, settings: dict[str, Any]) -> Mail:
+    return Mail(make_app(**settings))
+
+
+# --- the standard library's --------------------------------------------------------
+
+
+def standard(**headers: str) -> EmailMessage:
+    message = EmailMessage()
+    for name, value in {"To": "Ada <ada@example.com>", "Subject": "Grüße", **headers}.items():
+        message[name.replace("_", "-")] = value
+    message.set_content("Hällo\n")
+    return message
+
+
+def test_a_standard_message_gets_what_it_lacks(mail: Mail, mail_server: MailServer) -> None:
+    message = standard(Cc="c@example.com", Bcc="b@example.com")
+    receipt = mail.send(message)
+    received = mail_server.message
+    assert received.mail_from == "shop@example.com"
+    assert received.rcpt_tos == ("ada@example.com", "c@example.com", "b@example.com")
+    assert received.message["From"] == "Shop <shop@example.com>"
+    assert received.message["Date"].datetime.tzinfo is not None
+    assert received.message["Message-ID"] == receipt.message_id
+    assert received.message["Bcc"] is None
+    assert received.message.get_content().strip() == "Hällo"
+
+
+def test_a_standard_message_keeps_what_it_has(mail: Mail, mail_server: MailServer) -> None:
+    mail.send(standard(From="me@example.com", Sender="you@example.com", Message_ID="<1@x.com>"))
+    received = mail_server.message
+    assert received.mail_from == "you@example.com"
+    assert received.message["From"] == "me@example.com"
+    assert received.message["Message-ID"] == "<1@x.com>"
+
+
+def test_a_message_sent_on_goes_to_those_it_is_sent_on_to(
+    mail: Mail, mail_server: MailServer
+) -> None:
+    mail.send(
+        standard(
+            From="me@example.com",
+            Resent_Date="Mon, 04 May 2026 03:02:01 +0000",
+            Resent_From="you@example.com",
+            Resent_To="z@example.com",
+        )
+    )
+    assert (mail_server.message.mail_from, mail_server.message.rcpt_tos) == (
+        "you@example.com",
+        ("z@example.com",),
+    )
+
+
+def test_the_old_kind_of_standard_message_is_taken_too(mail: Mail, mail_server: MailServer) -> None:
+    message = MIMEText("Hällo", "plain", "utf-8")
+    message["To"] = "ada@example.com"
+    mail.send(message)
+    assert mail_server.message.message["From"] == "Shop <shop@example.com>"
+
+
+def test_a_standard_message_without_recipients_or_sender_is_refused(app: Flask) -> None:
+    mail = Mail(app)
+    with pytest.raises(mailbackends.InvalidMessageError, match="no recipients"):
+        mail.send(EmailMessage())
+    app.extensions["mail"].default_sender = None
+    with pytest.raises(mailbackends.InvalidMessageError, match="no sender"):
+        mail.send(standard())
+
+
+def test_a_standard_message_with_a_line_break_in_an_address_is_refused(app: Flask) -> None:
+    message = Compat32()
+    message["To"] = "ada@example.com\r\nBcc: eve@example.com"
+    with pytest.raises(mailbackends.InvalidAddressError, match="line break"):
+        Mail(app).send(message)
+
+
+# --- Flask-Mail's -------------------------------------------------------------------
+
+
+def test_flask_mails_message_goes_out_with_its_recipients_in_order(
+    mail: Mail, mail_server: MailServer
+) -> None:
+    flask_mail = pytest.importorskip("flask_mail")
+    to = [f"{name}@example.com" for name in "zyxwvu"]
+    assert mail.app is not None
+    with mail.app.app_context():
+        message = flask_mail.Message(
+            "Grüße",
+            to,
+            body="Hällo",
+            html="<p>Hällo</p>",
+            cc=["Cää <c@example.com>"],
+            bcc=["b@example.com"],
+            reply_to="r@example.com",
+            extra_headers={"X-Kind": "order"},
+            mail_options=["BODY=8BITMIME"],
+        )
+    assert message.sender == "Shop <shop@example.com>"
+    message.attach("a.txt", "text/plain", b"data")
+    receipt = mail.send(message)  # without a context
+    received = mail_server.message
+    assert received.rcpt_tos == (*to, "c@example.com", "b@example.com")
+    assert [a.addr_spec for a in received.message["To"].addresses] == to
+    assert received.message["Subject"] == "Grüße"
+    assert received.message["Message-ID"] == message.msgId == receipt.message_id
+    assert received.message["X-Kind"] == "order"
+    assert [part.get_content_type() for part in received.message.walk()] == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "text/plain",
+    ]
+    assert message.date is not None
+
+
+def test_flask_mails_message_is_checked_better_than_it_checks_itself(app: Flask) -> None:
+    flask_mail = pytest.importorskip("flask_mail")
+    mail = Mail(app)
+    with app.app_context():
+        message = flask_mail.Message("Hello", ["a@x.com"], body="Hi", cc=["b@x.com\r\nX: y"])
+    assert not message.has_bad_headers()
+    with pytest.raises(BadHeaderError, match="cc"):
+        mail.send(message)
+
+
+def test_a_message_that_writes_itself_is_sent_as_it_writes(
+    mail: Mail, mail_server: MailServer
+) -> None:
+    class Signed(Message):
+        def as_bytes(self) -> bytes:
+            return b"Subject: signed\r\nFrom: shop@example.com\r\n\r\n..signature..\r\n"
+
+    mail.send(Signed("Hello", ["ada@example.com"], sender="shop@example.com"))
+    assert mail_server.message.content == (
+        b"Subject: signed\r\nFrom: shop@example.com\r\n\r\n..signature..\r\n"
+    )
+
+
+# --- Django-like ----------------------------------------------------------------------
+
+
+class DjangoLike:
+    """The part of Django's `EmailMessage` that a backend uses."""
+
+    def __init__(self, from_email: str | None, to: list[str], bcc: list[str]) -> None:
+        self.from_email, self.to, self.bcc = from_email, to, bcc
+
+    def recipients(self) -> list[str]:
+        return [*self.to, *self.bcc]
+
+    def message(self) -> EmailMessage:
+        message = EmailMessage(policy=email.policy.SMTP)
+        message["Subject"] = "Hello"
+        if self.from_email:
+            message["From"] = self.from_email
+        message["To"] = ", ".join(self.to)
+        message["Message-ID"] = "<django@example.com>"
+        message.set_content("Hällo\n")
+        return message
+
+
+def test_a_django_like_message_is_taken(mail: Mail, mail_server: MailServer) -> None:
+    receipt = mail.send(DjangoLike("Me <me@example.com>", ["Z <z@x.com>", "a@x.com"], ["b@x.com"]))
+    received = mail_server.message
+    assert (received.mail_from, received.rcpt_tos) == (
+        "me@example.com",
+        ("z@x.com", "a@x.com", "b@x.com"),
+    )
+    assert receipt.message_id == "<django@example.com>"
+
+
+def test_a_django_like_message_may_take_the_default_sender(
+    mail: Mail, mail_server: MailServer
+) -> None:
+    mail.send(DjangoLike(None, ["a@x.com"], []))
+    assert mail_server.message.message["From"] == "Shop <shop@example.com>"
+
+
+def test_djangos_own_message_is_taken(mail: Mail, mail_server: MailServer) -> None:
+    pytest.importorskip("django")
+    from django.conf import settings as django_settings
+
+    if not django_settings.configured:
+        django_settings.configure()
+    from django.core.mail import EmailMultiAlternatives
+
+    message = EmailMultiAlternatives(
+        "Grüße", "Hällo", "me@example.com", ["a@x.com"], bcc=["b@x.com"], cc=["c@x.com"]
+    )
+    message.attach_alternative("<p>Hällo</p>", "text/html")
+    mail.send(message)
+    assert mail_server.message.rcpt_tos == ("a@x.com", "c@x.com", "b@x.com")
+    assert mail_server.message.message["Subject"] == "Grüße"
+
+
+@pytest.mark.parametrize("message", [None, "Hello", b"Hello", object(), ["a@x.com"]])
+def test_what_is_no_message_is_told(app: Flask, message: object) -> None:
+    with pytest.raises(TypeError, match=rf"cannot send '{type(message).__name__}'"):
+        Mail(app).send(message)
+
+
+# --- beyond ASCII, over the wire ----------------------------------------------------
+
+
+def test_addresses_beyond_ascii_arrive(mail: Mail, mail_server: MailServer) -> None:
+    mail.send_message("Grüße", ["用户@例子.example", "ada@bücher.example"], body="Hällo")
+    received = mail_server.message
+    assert received.rcpt_tos == ("用户@xn--fsqu00a.example", "ada@xn--bcher-kva.example")
+    assert "SMTPUTF8" in received.mail_options
+    assert "用户@".encode() in received.content
