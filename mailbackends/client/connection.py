@@ -212,9 +212,10 @@ class Connection:
         reader = self._replies()
         try:
             reply = reader.read()
-            self._show(reader, reply)
+            lines = reader.take_lines(len(reply.lines))
+            self._show(lines, reply)
             if reply.code == -1:
-                raise SMTPProtocolError(500, b"No reply code: " + reply.lines[-1][:200])
+                raise SMTPProtocolError(500, b"No reply code: " + lines[-1].strip()[:200])
             return reply
         except SMTPProtocolError:
             self.close()
@@ -233,8 +234,7 @@ class Connection:
             self.close()
             raise
 
-    def _show(self, reader: ReplyReader, reply: Reply) -> None:
-        lines = reader.take_lines(len(reply.lines))
+    def _show(self, lines: list[bytes], reply: Reply) -> None:
         if self.debuglevel > 0:
             for line in lines:
                 self._print_debug("reply:", repr(self._masking.received(line)))

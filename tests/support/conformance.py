@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import smtplib
 import sys
 import tempfile
@@ -155,7 +156,8 @@ class Scenario:
                 client.close()
             seen["wire"] = [_as_of_313(data) for data in server.received()]
             # Ports and the names of sockets change from run to run.
-            seen["stderr"] = stderr.getvalue().replace(str(server.port), "PORT")
+            shown = _as_of_313(stderr.getvalue().encode()).decode()
+            seen["stderr"] = shown.replace(str(server.port), "PORT")
         return seen
 
 
@@ -168,4 +170,8 @@ def _as_of_313(data: bytes) -> bytes:
     """Until 3.12 the standard library wrote FROM and TO in capitals (RFC 5321 takes both)."""
     if sys.version_info >= (3, 13):
         return data
-    return data.replace(b"mail FROM:", b"mail from:").replace(b"rcpt TO:", b"rcpt to:")
+    return re.sub(
+        rb"(?im)^(send: '|command and .*: |)(mail |rcpt )(from:|to:)",
+        lambda m: m[1] + m[2] + m[3].lower(),
+        data,
+    )

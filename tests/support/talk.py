@@ -129,7 +129,8 @@ class TalkServer(Listener):
             raise
         except ClientGone:
             # What the client sent after the server's last word counts too.
-            peer.read_to_end()
+            if peer.sock.fileno() >= 0:
+                peer.read_to_end()
             raise
         finally:
             with self._ended:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from support.conformance import OURS, THEIRS, Library, Raised, Scenario, World, on_client
 from support.talk import HANG_UP, SILENCE, Talk, TalkServer
 
@@ -56,32 +57,48 @@ SCENARIOS = [
     ),
     Scenario("no greeting but the end", constructed(), Talk(connect=HANG_UP)),
     Scenario("name and port in one", lambda w: w.client(host=f"{w.host}:{w.port}", port=0).ehlo()),
-    Scenario("connect name and port in one", lambda w: unconnected(w).connect(f"{w.host}:{w.port}")),
+    Scenario(
+        "connect name and port in one", lambda w: unconnected(w).connect(f"{w.host}:{w.port}")
+    ),
     Scenario("a port that is no number", lambda w: unconnected(w).connect("localhost:bogus")),
     Scenario("a port that is missing", lambda w: unconnected(w).connect("localhost:")),
     Scenario("a port that is no number, constructed", constructed(host="localhost:bogus", port=0)),
     Scenario("too many colons", lambda w: isinstance(failure(w, "a:b:c", 0), OSError)),
     Scenario("timeout 0", constructed(timeout=0)),
-    Scenario("timeout 0, and connect later", lambda w: unconnected(w, timeout=0).connect(w.host, w.port)),
+    Scenario(
+        "timeout 0, and connect later", lambda w: unconnected(w, timeout=0).connect(w.host, w.port)
+    ),
     Scenario("timeout 0.0", constructed(timeout=0.0)),
     Scenario("no host", lambda w: unconnected(w).sock),
-    Scenario("a source address", lambda w: w.client(source_address=("127.0.0.1", 0)).source_address),
+    Scenario(
+        "a source address", lambda w: w.client(source_address=("127.0.0.1", 0)).source_address
+    ),
     Scenario(
         "a source address given to connect",
-        lambda w: (unconnected(w).connect(w.host, w.port, ("127.0.0.1", 0)), w.clients[0].source_address),
+        lambda w: (
+            unconnected(w).connect(w.host, w.port, ("127.0.0.1", 0)),
+            w.clients[0].source_address,
+        ),
     ),
     Scenario("a source address that is not ours", constructed(source_address=("192.0.2.1", 0))),
     Scenario("the timeout of the socket", lambda w: w.client(timeout=7).sock.gettimeout()),
     Scenario("no timeout", lambda w: w.client(timeout=None).sock.gettimeout()),
-    Scenario("the timeout stays after replies in pieces", lambda w: slow_reply(w.client(timeout=7))),
-    Scenario("positional arguments", lambda w: w.keep(w.lib.SMTP(w.host, w.port, "a.test", 5, None)).ehlo()),
+    Scenario(
+        "the timeout stays after replies in pieces", lambda w: slow_reply(w.client(timeout=7))
+    ),
+    Scenario(
+        "positional arguments",
+        lambda w: w.keep(w.lib.SMTP(w.host, w.port, "a.test", 5, None)).ehlo(),
+    ),
     # with
     Scenario("with", in_block(lambda c: c.noop())),
     Scenario("with nothing in it", in_block(lambda c: None)),
     Scenario("with, and quit in it", in_block(lambda c: c.quit())),
     Scenario("with, and close in it", in_block(lambda c: c.close())),
     Scenario("with, and QUIT refused", in_block(lambda c: c.noop()), Talk(quit="500 stay")),
-    Scenario("with, and QUIT answered by the end", in_block(lambda c: c.noop()), Talk(quit=HANG_UP)),
+    Scenario(
+        "with, and QUIT answered by the end", in_block(lambda c: c.noop()), Talk(quit=HANG_UP)
+    ),
     Scenario("with, and an exception", in_block(lambda c: c.docmd("a\nb"))),
     Scenario(
         "with, and the end of the connection", in_block(lambda c: c.noop()), Talk(noop=HANG_UP)
@@ -91,7 +108,7 @@ SCENARIOS = [
         hidden_by_exit,
         Talk(quit="500 stay"),
         differs="exit-keeps-error",
-        ours={"result": Raised("KeyError", (), "\"the block's own\"")},
+        ours={"result": Raised("KeyError", (), '"the block\'s own"')},
     ),
     # again
     Scenario("quit and connect again", lambda w: again(w, quit=True)),
@@ -107,9 +124,16 @@ SCENARIOS = [
             ],
         },
     ),
-    Scenario("connect while connected", lambda w: again(w, quit=False), differs="reconnect", ours={
-        "does_esmtp": False, "ehlo_resp": None, "esmtp_features": {},
-    }),
+    Scenario(
+        "connect while connected",
+        lambda w: again(w, quit=False),
+        differs="reconnect",
+        ours={
+            "does_esmtp": False,
+            "ehlo_resp": None,
+            "esmtp_features": {},
+        },
+    ),
     # 421 and timeouts
     Scenario(
         "connect with 421",
@@ -151,7 +175,7 @@ SCENARIOS = [
             )
         },
     ),
-]  # fmt: skip
+]
 
 
 def failure(world: World, host: str, port: int) -> Any:
@@ -274,64 +298,3 @@ def test_audit_hooks_hear_of_connect_and_of_each_send(lib: Library, server: Talk
         ("smtplib.connect", "SMTP", server.host, server.port),
         ("smtplib.send", "SMTP", b"quit\r\n"),
     ]
-
-
-# What only ours does
-
-
-def test_the_literal_is_ipv6_where_there_is_no_ipv4_address(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """docs/smtplib.md: `hostname-literal`"""
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
-
-    def unknown(*names: str) -> str:
-        raise socket.gaierror(socket.EAI_NONAME, "unknown")
-
-    monkeypatch.setattr(socket, "getfqdn", lambda: "client")
-    monkeypatch.setattr(socket, "gethostbyname", unknown)
-    listener = socket.socket(socket.AF_INET6)
-    try:
-        listener.bind(("::1", 0))
-    except OSError:
-        pytest.skip("no IPv6 loopback here")
-    listener.listen()
-
-    def greet() -> None:
-        sock, _ = listener.accept()
-        with sock:
-            sock.sendall(b"220 hi\r\n")
-            sock.recv(100)
-            sock.sendall(b"221 bye\r\n")
-
-    thread = threading.Thread(target=greet, daemon=True)
-    thread.start()
-    with OURS.SMTP("::1", listener.getsockname()[1], timeout=5) as client:
-        assert client.local_hostname == "[IPv6:::1]"
-    thread.join(5)
-    listener.close()
-
-
-@pytest.mark.parametrize("fqdn", ["büro.example", "a b.example", "a\nb.example"])
-def test_a_resolvers_answer_that_cannot_stand_in_a_command_is_no_name(
-    monkeypatch: pytest.MonkeyPatch, fqdn: str
-) -> None:
-    """docs/smtplib.md: `hostname-literal`"""
-    monkeypatch.setattr(socket, "getfqdn", lambda: fqdn)
-    monkeypatch.setattr(socket, "gethostbyname", lambda name: "192.0.2.7")
-    assert OURS.SMTP().local_hostname == "[192.0.2.7]"
-
-
-def test_small_writes_are_not_held_back(server: TalkServer) -> None:
-    """docs/smtplib.md: `nodelay`"""
-    with OURS.SMTP(server.host, server.port, "a.test", 5) as client:
-        assert client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
-
-
-def test_an_earlier_connection_is_closed(server: TalkServer) -> None:
-    """docs/smtplib.md: `reconnect`"""
-    with OURS.SMTP(server.host, server.port, "a.test", 5) as client:
-        first = client.sock
-        client.connect(server.host, server.port)
-        assert first.fileno() == -1

@@ -12,8 +12,9 @@ from email.mime.text import MIMEText
 from typing import Any
 
 import pytest
-from support.conformance import Raised, Scenario, on_client
-from support.talk import Talk
+
+from support.conformance import OURS, Raised, Scenario, on_client
+from support.talk import Talk, TalkServer
 
 ALL = "250-mail.test\r\n250-SMTPUTF8\r\n250 8BITMIME"
 HELLO = b"ehlo client.test\r\n"
@@ -120,12 +121,16 @@ SCENARIOS = [
     Scenario("only the sender given", sent(made(), from_addr="x@x.test")),
     Scenario("only the recipients given", sent(made(), to_addrs=["y@y.test"])),
     Scenario("the null sender given", sent(made(), from_addr="")),
-    Scenario("options", sent(made(), mail_options=["BODY=8BITMIME"], rcpt_options=["NOTIFY=NEVER"])),
+    Scenario(
+        "options", sent(made(), mail_options=["BODY=8BITMIME"], rcpt_options=["NOTIFY=NEVER"])
+    ),
     Scenario("some refused", sent(made(cc="c@c.test")), Talk(rcpt=["550 no"])),
     Scenario("all refused", sent(made(cc="c@c.test")), Talk(rcpt="550 no")),
     Scenario("resent twice", on_client(lambda c: c.send_message(resent_twice()))),
     Scenario("an address that is not ASCII", sent(made(to="jörg@b.test"))),
-    Scenario("an address that is not ASCII, by helo", sent(made(to="jörg@b.test")), Talk(ehlo="500 x")),
+    Scenario(
+        "an address that is not ASCII, by helo", sent(made(to="jörg@b.test")), Talk(ehlo="500 x")
+    ),
     Scenario("a given address that is not ASCII", sent(made(), "é@a.test", ["b@b.test"])),
     *(
         Scenario(
@@ -140,7 +145,9 @@ SCENARIOS = [
             ("a given sender", made(subject="Grüße"), ("é@a.test", ["b@b.test"])),
         ]
     ),
-    Scenario("SMTPUTF8: no need", sent(made(to="Jörg <b@b.test>", subject="Grüße")), Talk(ehlo=ALL)),
+    Scenario(
+        "SMTPUTF8: no need", sent(made(to="Jörg <b@b.test>", subject="Grüße")), Talk(ehlo=ALL)
+    ),
     # Deliberate differences
     Scenario(
         "no sender",
@@ -163,7 +170,8 @@ SCENARIOS = [
         ours={
             "result": ({}, True),
             "wire": [
-                HELLO + "mail from:<é@a.test> SMTPUTF8 BODY=8BITMIME\r\n".encode()
+                HELLO
+                + "mail from:<é@a.test> SMTPUTF8 BODY=8BITMIME\r\n".encode()
                 + b"rcpt to:<b@b.test>\r\ndata\r\n"
                 b'Content-Type: text/plain; charset="us-ascii"\r\nMIME-Version: 1.0\r\n'
                 b"Content-Transfer-Encoding: 7bit\r\nFrom: a@a.test\r\nTo: b@b.test\r\n"
@@ -171,7 +179,7 @@ SCENARIOS = [
             ],
         },
     ),
-]  # fmt: skip
+]
 
 
 def resent_twice() -> Message:
@@ -183,3 +191,18 @@ def resent_twice() -> Message:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_send_message_is_as_in_the_standard_library(scenario: Scenario) -> None:
     scenario.check()
+
+
+# What only ours does; docs/smtplib.md: `header-line-break`
+
+
+@pytest.mark.parametrize("text", ["a\nX-Injected: b", "a\r\nX-Injected: b", "a\r\n\r\nb", "a\rb"])
+def test_a_line_break_in_a_header_field_is_refused_before_anything_is_sent(text: str) -> None:
+    message = legacy(("From", "a@a.test"), ("To", "b@b.test"), ("Subject", text))()
+    with TalkServer(Talk()) as server:
+        client = OURS.SMTP(server.host, server.port, "client.test", 5)
+        with pytest.raises(OURS.InvalidMessageError, match="Subject"):
+            client.send_message(message)
+        assert client.noop()[0] == 250
+        client.close()
+        assert server.received() == [HELLO + b"noop\r\n"]

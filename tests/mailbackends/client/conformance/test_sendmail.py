@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.conformance import Raised, Scenario, World, on_client
 from support.talk import HANG_UP, SILENCE, Talk
 
@@ -47,13 +48,20 @@ SCENARIOS = [
     Scenario("display names", sent("A <a@a.test>", ["B <b@b.test>", '"C, D" <c@c.test>'], TEXT)),
     Scenario("the null sender", sent("<>", [B], TEXT)),
     Scenario("an empty sender", sent("", [B], TEXT)),
-    Scenario("keyword arguments", on_client(lambda c: c.sendmail(from_addr=A, to_addrs=B, msg="x"))),
+    Scenario(
+        "keyword arguments", on_client(lambda c: c.sendmail(from_addr=A, to_addrs=B, msg="x"))
+    ),
     Scenario("two messages", twice()),
     Scenario("after helo", sent(), Talk(ehlo="500 what?")),
-    Scenario("after helo, with options", sent(A, B, TEXT, ["BODY=8BITMIME"], ["NOTIFY=NEVER"]),
-             Talk(ehlo="500 what?")),
+    Scenario(
+        "after helo, with options",
+        sent(A, B, TEXT, ["BODY=8BITMIME"], ["NOTIFY=NEVER"]),
+        Talk(ehlo="500 what?"),
+    ),
     Scenario("neither ehlo nor helo", sent(), Talk(ehlo="500 what?", helo="500 what?")),
-    Scenario("hello said by the program", on_client(lambda c: (c.ehlo("x"), c.sendmail(A, B, TEXT)))),
+    Scenario(
+        "hello said by the program", on_client(lambda c: (c.ehlo("x"), c.sendmail(A, B, TEXT)))
+    ),
     Scenario("mail options", sent(A, B, TEXT, ["BODY=8BITMIME", "RET=HDRS"])),
     Scenario("mail options as a tuple", sent(A, B, TEXT, ("BODY=8BITMIME",))),
     Scenario("rcpt options", sent(A, [B, C], TEXT, [], ["NOTIFY=NEVER"])),
@@ -79,7 +87,9 @@ SCENARIOS = [
         for code in (252, 354, 450, 501, 550)
     ),
     Scenario("a recipient forwarded", twice(), Talk(rcpt="251 forwarded")),
-    Scenario("some recipients refused", twice(A, [B, C, D], TEXT), Talk(rcpt=[NO, "250 ok", LATER])),
+    Scenario(
+        "some recipients refused", twice(A, [B, C, D], TEXT), Talk(rcpt=[NO, "250 ok", LATER])
+    ),
     Scenario("all recipients refused", twice(A, [B, C, D], TEXT), Talk(rcpt=[NO, LATER, NO])),
     Scenario("no recipients", twice(A, [], TEXT)),
     Scenario("the content refused", twice(), Talk(content=["554 5.7.1 spam"])),
@@ -91,18 +101,20 @@ SCENARIOS = [
         Scenario(f"421 to recipient {at}", sent(A, [B, C, D], TEXT), Talk(rcpt=to_each(BYE, at=at)))
         for at in range(3)
     ),
-    Scenario("421 to a recipient behind a refused one", sent(A, [B, C], TEXT), Talk(rcpt=[NO, BYE])),
+    Scenario(
+        "421 to a recipient behind a refused one", sent(A, [B, C], TEXT), Talk(rcpt=[NO, BYE])
+    ),
     Scenario("421 to the content", sent(), Talk(content=BYE)),
     Scenario("the end at ehlo", sent(), Talk(ehlo=HANG_UP)),
     Scenario("the end at mail", sent(), Talk(mail=HANG_UP)),
     Scenario("the end at rcpt", sent(), Talk(rcpt=HANG_UP)),
     Scenario("the end at data", sent(), Talk(data=HANG_UP)),
     Scenario("the end at rset", sent(), Talk(mail=NO, rset=HANG_UP)),
-    Scenario("the end at the second recipient", sent(A, [B, C], TEXT), Talk(rcpt=["250 ok", HANG_UP])),
-    # Deliberate differences
     Scenario(
-        "421 to data", sent(), Talk(data=BYE), differs="421-closes", ours={"closed": True}
+        "the end at the second recipient", sent(A, [B, C], TEXT), Talk(rcpt=["250 ok", HANG_UP])
     ),
+    # Deliberate differences
+    Scenario("421 to data", sent(), Talk(data=BYE), differs="421-closes", ours={"closed": True}),
     Scenario(
         "data refused, and the next message",
         twice(),
@@ -172,7 +184,11 @@ SCENARIOS = [
             "result": [
                 Raised(
                     "SMTPSenderRefused",
-                    (552, b"5.3.4 Message of 6 bytes is larger than the server's limit of 5 (SIZE)", A),
+                    (
+                        552,
+                        b"5.3.4 Message of 6 bytes is larger than the server's limit of 5 (SIZE)",
+                        A,
+                    ),
                     "(552, b\"5.3.4 Message of 6 bytes is larger than the server's limit of 5"
                     " (SIZE)\", 'a@a.test')",
                 )
@@ -227,7 +243,7 @@ SCENARIOS = [
             ]
         },
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

@@ -1,0 +1,164 @@
+"""What is no reply, comes unasked or too slowly: where ours ends what the other goes on with."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from support.conformance import OURS, Raised, Scenario, on_client
+from support.peer import Peer
+from support.talk import Talk, TalkServer
+
+
+def protocol_error(text: bytes) -> Raised:
+    return Raised("SMTPProtocolError", (500, text), str((500, text)))
+
+
+def noop_gets(name: str, reply: Any, text: bytes, **ours: Any) -> Scenario:
+    return Scenario(
+        name,
+        on_client(lambda client: client.noop()),
+        Talk(noop=reply),
+        differs="garbled-reply",
+        ours={"result": protocol_error(text), **ours},
+    )
+
+
+def slowly(peer: Peer) -> None:
+    """Each byte within the timeout, and the reply as a whole not."""
+    for byte in b"250 o":
+        peer.send(bytes([byte]))
+        time.sleep(0.07)
+    peer.send(b"k\r\n")
+
+
+SCENARIOS = [
+    noop_gets("no code", b"what?\r\n", b"No reply code: what?", closed=True),
+    noop_gets("an empty line", b"\r\n", b"No reply code: ", closed=True),
+    noop_gets("a code of two digits", b"25 ok\r\n", b"No reply code: 25 ok", closed=True),
+    noop_gets("a code with a sign", b"+25 ok\r\n", b"No reply code: +25 ok", closed=True),
+    noop_gets("a code with a space", b" 25 ok\r\n", b"No reply code: 25 ok", closed=True),
+    noop_gets(
+        "a code in other digits",
+        "\uff125 ok\r\n".encode(),
+        "No reply code: \uff125 ok".encode(),
+        closed=True,
+    ),
+    noop_gets(
+        "no code within a reply",
+        b"250-a\r\nwhat?\r\n250 b\r\n",
+        b"No reply code: what?",
+        closed=True,
+    ),
+    noop_gets(
+        "a code that changes",
+        b"250-a\r\n550 b\r\n",
+        b"Reply code changed from 250 to 550 within a reply.",
+        closed=True,
+    ),
+    noop_gets("a line that is too long", b"250 " + b"x" * 9000 + b"\r\n", b"Line too long."),
+    noop_gets(
+        "a reply that is too long",
+        b"250-" + b"x" * 1000 + b"\r\n" + (b"250-" + b"x" * 1000 + b"\r\n") * 300 + b"250 ok\r\n",
+        b"Reply too long.",
+        closed=True,
+    ),
+    Scenario(
+        "no code in place of the greeting",
+        lambda world: bool(world.client()),
+        Talk(connect=b"SSH-2.0-OpenSSH\r\n"),
+        differs="garbled-reply",
+        ours={"result": protocol_error(b"No reply code: SSH-2.0-OpenSSH")},
+    ),
+    Scenario(
+        "a reply that nobody asked for",
+        on_client(lambda client: client.sendmail("a@a.test", "b@b.test", "x")),
+        Talk(connect=b"220 hi\r\n250 not asked\r\n"),
+        differs="unasked-reply",
+        ours={
+            "result": protocol_error(b"The server spoke although nobody asked."),
+            "wire": [b""],
+            "closed": True,
+            "ehlo_resp": None,
+            "does_esmtp": False,
+        },
+    ),
+    Scenario(
+        "a reply to the content before the content",
+        on_client(lambda client: client.data("x")),
+        Talk(data=b"354 go\r\n250 taken\r\n"),
+        differs="unasked-reply",
+        ours={
+            "result": protocol_error(b"The server spoke although nobody asked."),
+            "wire": [b"data\r\n"],
+            "closed": True,
+        },
+    ),
+    Scenario(
+        "a 421 that nobody asked for",
+        on_client(lambda client: client.noop()),
+        Talk(connect=b"220 hi\r\n421 idle\r\n"),
+        differs="421-closes",
+        ours={"closed": True, "wire": [b""]},
+    ),
+    Scenario(
+        "a reply that takes longer than the timeout, byte by byte",
+        lambda world: world.client(timeout=0.2).noop(),
+        Talk(noop=slowly),
+        differs="reply-in-time",
+        ours={
+            "result": Raised(
+                "SMTPTimeoutError",
+                ("Connection unexpectedly closed: timed out",),
+                "Connection unexpectedly closed: timed out",
+            ),
+            "closed": True,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_broken_reply_ends_the_connection(scenario: Scenario) -> None:
+    scenario.check()
+
+
+class Interruption(BaseException):
+    """As KeyboardInterrupt, or gevent's Timeout."""
+
+
+@pytest.mark.parametrize("method", ["recv", "sendall"])
+def test_an_interruption_ends_the_connection_for_the_reply_would_answer_something_else(
+    method: str,
+) -> None:
+    """docs/smtplib.md: `interrupted`"""
+
+    class Interrupted:
+        """A socket that is interrupted once."""
+
+        def __init__(self, sock: Any) -> None:
+            self._sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            if name == method:
+                raise Interruption
+            return getattr(self._sock, name)
+
+    with TalkServer(Talk()) as server:
+        client = OURS.SMTP(server.host, server.port, "a.test", 5)
+        client.sock = Interrupted(client.sock)
+        with pytest.raises(Interruption):
+            client.noop()
+        assert client.sock is None
+
+
+def test_the_sockets_timeout_is_what_counts_and_stays() -> None:
+    """docs/smtplib.md: `reply-in-time`"""
+    with TalkServer(Talk(noop=slowly)) as server:
+        client = OURS.SMTP(server.host, server.port, "a.test", 5)
+        client.sock.settimeout(7)
+        assert client.noop() == (250, b"ok")
+        assert client.sock.gettimeout() == 7
+        client.close()
