@@ -160,7 +160,7 @@ class Ledger(Generic[C]):
 
     def refill(self, claim: Claim[C]) -> None:
         """The connection of `claim` is gone: it gets the next idle one, or opens one."""
-        claim.entry, claim.reason = None, ""
+        claim.entry = None
         self._held[claim] = Stage.OPENING
         if self._idle and not claim.fresh:
             claim.entry = self._idle.pop()

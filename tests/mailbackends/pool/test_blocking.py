@@ -78,6 +78,14 @@ def test_one_that_is_not_reusable_is_aborted(dial):
     assert pool.stats().retired == {"error": 1}
 
 
+def test_a_lease_of_another_pool_is_only_aborted(dial):
+    pool, other = pool_of(dial), pool_of(dial)
+    lease = pool.acquire()
+    other.release(lease, reusable=True)
+    assert lease.connection.ended == ["aborted"]
+    assert other.stats().idle == 0
+
+
 def test_one_that_is_not_reusable_for_a_harmless_reason_is_closed_politely(dial):
     pool = pool_of(dial)
     pool.release(pool.acquire(), reusable=False, reason="messages")
@@ -135,6 +143,16 @@ def test_messages_age_and_idleness_retire_a_connection_politely(dial):
     pool.release(leases[2], reusable=True)
     assert pool.stats().retired == {"messages": 1, "idle": 1, "age": 1}
     assert [connection.ended for connection in dial.opened] == [["closed"]] * 3
+
+
+def test_giving_one_back_closes_the_others_that_have_been_idle_too_long(dial):
+    now = 0.0
+    pool = pool_of(dial, max_idle=10, clock=lambda: now)
+    first, second = pool.acquire(), pool.acquire()
+    pool.release(first, reusable=True)
+    now = 10
+    pool.release(second, reusable=True)
+    assert dial.standing == [second.connection]
 
 
 def test_no_messages_sent_is_no_use(dial):
