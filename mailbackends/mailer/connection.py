@@ -71,13 +71,21 @@ class Connection:
     @property
     def is_reusable(self) -> bool:
         """False where another message could not go over this connection."""
-        limit = self._driver.session.extensions.max_messages
-        return self.is_ready and (limit is None or self.messages < limit)
+        limit = self._options.max_messages
+        if (announced := self._driver.session.extensions.max_messages) is not None:
+            limit = min(limit, announced)
+        return self.is_ready and self.messages < limit
 
     @property
     def is_pipelined(self) -> bool:
         """True where the server announces PIPELINING and the options allow it."""
         return self._options.pipelining and "PIPELINING" in self._driver.session.extensions
+
+    @property
+    def is_one_flight(self) -> bool:
+        """True where the content may go out before the server was heard at all."""
+        is_chunked = self._options.chunking and "CHUNKING" in self._driver.session.extensions
+        return self.is_pipelined and is_chunked
 
     def deliver(
         self,

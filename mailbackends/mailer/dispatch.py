@@ -83,7 +83,7 @@ class Dispatcher:
     def _deliver_part(
         self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until
     ) -> Delivery:
-        lock_step = self._learned.needs_lock_step
+        lock_step = was_known = self._learned.needs_lock_step
         fresh = False
         while True:
             try:
@@ -99,7 +99,7 @@ class Dispatcher:
                 # Each way is gone once: first to a new connection, then to lock-step.
                 fresh, lock_step = True, retry.lock_step
                 continue
-            if lock_step:
+            if lock_step and not was_known:
                 self._learned.stumbled_over_groups()
             return delivery
 
@@ -118,7 +118,8 @@ class Dispatcher:
             return connection.deliver(job, recipients, latest, lock_step=lock_step)
         except SMTPException as error:
             was_grouped = connection.is_pipelined and not lock_step
-            if was_grouped and isinstance(error, SMTPDeliveryUnknown):
+            if not lock_step and connection.is_one_flight and _is_unknown(error):
+                # The flight may be what broke it. Behind a 354 it was not.
                 self._learned.stumbled_over_groups()
             if lease.is_reused and _is_broken(error):
                 if error.reply is not None:  # a 421
@@ -150,6 +151,10 @@ def _is_broken(error: SMTPException) -> bool:
     return error.outcome is Outcome.NOT_SENT and isinstance(
         error, SMTPServerDisconnected | SMTPProtocolError
     )
+
+
+def _is_unknown(error: SMTPException) -> bool:
+    return isinstance(error, SMTPDeliveryUnknown)
 
 
 def _is_out_of_order(error: SMTPException) -> bool:

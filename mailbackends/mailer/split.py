@@ -33,7 +33,11 @@ class Parts:
 
         Returns how many recipients the server takes at once, where that was seen now.
         """
-        postponed = [to for to, reply in delivery.refused.items() if _is_too_many(reply)]
+        postponed = [
+            to
+            for to, reply in delivery.refused.items()
+            if to not in delivery.refused_late and _is_too_many(reply)
+        ]
         for to, reply in delivery.refused.items():
             if to not in postponed:
                 self.result.refused[to] = reply

@@ -41,6 +41,8 @@ class Delivery:
     accepted: list[str] = field(default_factory=list)
     refused: dict[str, Reply] = field(default_factory=dict)
     reply: Reply | None = None
+    refused_late: set[str] = field(default_factory=set)
+    """Those whom LMTP refused only after the content (RFC 2033 section 4.2)."""
 
 
 def deliver(
@@ -216,6 +218,7 @@ class _Transaction:
                 result.reply = reply
             elif self.session.is_lmtp:
                 result.refused.update(dict.fromkeys(answered, reply))
+                result.refused_late.update(answered)
             else:
                 raise SMTPDataError(reply.code, reply.message)
         if not result.accepted:

@@ -1,0 +1,93 @@
+"""The connection breaks at each byte of the dialogue, and each message is accounted for.
+
+Whatever breaks and wherever, `World` holds the server's view of each recipient against
+what the caller was told. The tests add what must not be unknown, and what must arrive.
+In the gate some of the ways to break take turns from byte to byte; with
+``MAILBACKENDS_EVERY_CUT=1`` each is tried at each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from faults.ways import REFUSING, SECURE, WAYS, Way
+from faults.world import World
+
+from mailbackends import Outcome
+from support.line import Break
+from support.turns import Network, taking_turns
+
+THOROUGH = bool(os.environ.get("MAILBACKENDS_EVERY_CUT"))
+
+ALL = tuple(Break)
+
+
+def every(offset: int) -> tuple[Break, ...]:
+    return ALL
+
+
+def in_turn(offset: int) -> tuple[Break, ...]:
+    return ALL if THOROUGH else (ALL[offset % len(ALL)],)
+
+
+def two_in_turn(offset: int) -> tuple[Break, ...]:
+    return ALL if THOROUGH else (ALL[offset % 2], ALL[2 + offset % 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "letters", "kinds"),
+    [("single", 2, every), ("batch", 3, two_in_turn), ("held", 2, in_turn)],
+    ids=["single", "batch", "held"],
+)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_one_connection_breaks_and_nothing_is_lost_or_sent_twice(
+    way: Way, call: str, letters: int, kinds: Callable[[int], tuple[Break, ...]]
+) -> None:
+    with taking_turns(Network(way.habits)) as network:
+        world = World(way, call, letters, network)
+        for cut in world.cuts(kinds):
+            outcomes = world.run(cut)
+            for number, outcome in enumerate(outcomes):
+                may_be_unknown = world.may_be_unknown(number, cut)
+                assert outcome is not Outcome.UNKNOWN or may_be_unknown, (cut, number)
+                # A used connection that breaks costs nothing: the message goes over another.
+                if number > 0 and not may_be_unknown:
+                    assert outcome is Outcome.ACCEPTED, (cut, number)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_each_connection_breaks_at_the_same_byte(way: Way) -> None:
+    with taking_turns(Network(way.habits)) as network:
+        world = World(way, "single", 2, network)
+        for cut in world.cuts(in_turn):
+            world.run(cut, each=True)
+
+
+@pytest.mark.parametrize("way", REFUSING, ids=str)
+def test_a_connection_breaks_around_a_message_that_is_refused(way: Way) -> None:
+    with taking_turns(Network(way.habits)) as network:
+        world = World(way, "batch", 3, network)
+        assert world.outcomes == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
+        for cut in world.cuts(in_turn):
+            assert world.run(cut)[1] is not Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("way", SECURE, ids=str)
+@pytest.mark.parametrize("call", ["single", "batch"])
+def test_a_connection_with_tls_breaks_at_a_byte_within(way: Way, call: str) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, call, 2, network)
+        for cut in world.cuts(in_turn):
+            outcomes = world.run(cut)
+            assert outcomes[1] is Outcome.ACCEPTED or world.may_be_unknown(1, cut), cut
+
+
+@pytest.mark.parametrize("way", [*WAYS, *SECURE], ids=str)
+@pytest.mark.parametrize("each", [False, True], ids=["one", "each"])
+def test_a_421_takes_the_place_of_each_reply(way: Way, each: bool) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", 3, network)
+        for reply in range(world.replies):
+            world.run_with_last_words(reply, each=each)

@@ -1,0 +1,161 @@
+"""Messages and a server that breaks where it is told to: what the two sides say afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from faults import tally
+from faults.accounts import Letter, check, letter
+from faults.ways import Way
+
+from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
+from support.line import Break, Cut, Line
+from support.machine import Habits
+from support.turns import Network
+
+__all__ = ["CALLS", "World"]
+
+Results = list[tuple[Letter, Receipt | Exception]]
+
+
+def _singly(mailer: Mailer, letters: list[Letter]) -> Results:
+    results: Results = []
+    for one in letters:
+        try:
+            got = mailer.send_message(one.content, one.sender, one.recipients)
+        except SMTPException as error:
+            results.append((one, error))
+        else:
+            results.append((one, got))
+    return results
+
+
+def _batch(mailer: Mailer, letters: list[Letter]) -> Results:
+    given = (Submission(one.content, one.sender, one.recipients) for one in letters)
+    return list(zip(letters, mailer.send_messages(given), strict=True))
+
+
+def _held(mailer: Mailer, letters: list[Letter]) -> Results:
+    with mailer.hold() as held:
+        return _singly(held, letters)  # type: ignore[arg-type]
+
+
+CALLS: dict[str, Callable[[Mailer, list[Letter]], Results]] = {
+    "single": _singly,
+    "batch": _batch,
+    "held": _held,
+}
+
+
+class World:
+    """One way of saying messages, one call to send them, and a network.
+
+    The first message finds no connection, the others a used one. ``outcomes`` are those
+    of a run in which nothing breaks.
+    """
+
+    def __init__(self, way: Way, call: str, count: int, network: Network) -> None:
+        self.way = way
+        self._network = network
+        self._send = CALLS[call]
+        self._options = way.options(network.port)
+        self.letters = [letter(number) for number in range(count)]
+        self.outcomes = self._run()
+        assert len(network.lines) == 1, "a second connection was needed"
+        self._line: Line = network.lines[0]
+
+    def totals(self) -> dict[str, int]:
+        """The bytes of the dialogue in each direction, within TLS and (``raw``) outside."""
+        return self._line.totals
+
+    @property
+    def replies(self) -> int:
+        """The replies of the whole dialogue."""
+        return self._line.machine.replies
+
+    def cuts(self, kinds: Callable[[int], tuple[Break, ...]]) -> Iterator[Cut]:
+        """Every place at which the dialogue can break, and how: by the number of the place."""
+        for direction in ("received", "sent"):
+            for offset in range(self._line.totals[direction] + 1):
+                for kind in kinds(offset):
+                    yield Cut(direction, offset, kind)
+
+    def run(self, cut: Cut, *, each: bool = False) -> list[Outcome]:
+        """Send all letters while the first connection breaks, or each does."""
+        tally.cuts[cut.kind] += 1
+        try:
+            return self._run(lambda index: cut if each or index == 0 else None)
+        except Exception as error:
+            error.add_note(f"{self.way}: {cut}")
+            raise
+
+    def run_with_last_words(self, reply: int, *, each: bool = False) -> list[Outcome]:
+        """Send all letters while a connection's ``reply``-th reply is a 421."""
+        tally.cuts["421"] += 1
+        habits = replace(self.way.habits, last_reply=reply)
+        try:
+            return self._run(
+                lambda index: None, lambda index: habits if each or index == 0 else None
+            )
+        except Exception as error:
+            error.add_note(f"{self.way}: 421 in place of reply {reply}")
+            raise
+
+    def _run(
+        self,
+        cuts: Callable[[int], Cut | None] = lambda index: None,
+        habits: Callable[[int], Habits | None] = lambda index: None,
+    ) -> list[Outcome]:
+        delivered = self._network.begin(cuts, habits)
+        with Mailer(self._options) as mailer:
+            results = self._send(mailer, self.letters)
+            pool = mailer.stats().pool
+            assert (pool.in_use, pool.opening, pool.waiters) == (0, 0, 0)
+        self._network.end()
+        assert not delivered.violations, delivered.violations
+        outcomes = check(results, delivered.count)
+        tally.messages.update(outcomes)
+        return outcomes
+
+    def may_be_unknown(self, number: int, cut: Cut) -> bool:
+        """True where the end of this letter's content may have been sent, and its reply not read.
+
+        That is from the byte that asks for the content to the last one of its reply.
+        """
+        one = self.letters[number]
+        if cut.direction == "received":
+            heads = [b"MAIL FROM", b"BDAT "] if self.way.is_chunked else [b"DATA\r\n"]
+            head = heads[0] if self.way.is_one_flight else heads[-1]
+            starts = _places(bytes(self._line.received), head)
+            wire = one.content if self.way.is_chunked else _stuffed(one.content)
+            end = self._line.received.index(wire) + len(wire)
+            start = starts[number] + (0 if self.way.is_chunked else len(head))
+            return start < cut.offset <= end
+        ends = self._reply_ends()
+        each = self.way.replies(one.recipients)
+        first = len(ends) - 1 - each * (len(self.letters) - number)  # QUIT comes last
+        before = 0 if self.way.is_one_flight else len(one.recipients) + 1
+        if not self.way.is_chunked:
+            before += 1
+        return ends[first + before - 1] <= cut.offset < ends[first + each - 1]
+
+    def _reply_ends(self) -> list[int]:
+        ends, place = [], 0
+        for line in bytes(self._line.sent).splitlines(keepends=True):
+            place += len(line)
+            if line[3:4] != b"-":
+                ends.append(place)
+        return ends
+
+
+def _stuffed(content: bytes) -> bytes:
+    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+
+
+def _places(data: bytes, part: bytes) -> list[int]:
+    places, place = [], data.find(part)
+    while place >= 0:
+        places.append(place)
+        place = data.find(part, place + 1)
+    return places

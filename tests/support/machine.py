@@ -1,0 +1,245 @@
+"""A server of SMTP and LMTP as a pure machine: bytes in, bytes out, and what was delivered.
+
+`Sink` is the server for threads and sockets; this one has neither, so that a fault test
+can drive thousands of dialogues, and stop each of them at any byte.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Delivered", "Habits", "Machine"]
+
+_NOTHING: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a server announces, and what it answers otherwise than with its consent.
+
+    ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
+    after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up.
+    In place of its ``last_reply``-th reply, from 0, it says 421.
+    """
+
+    extensions: tuple[str, ...] = ()
+    lmtp: bool = False
+    login: tuple[str, str] | None = None
+    answers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    last_reply: int | None = None
+
+
+@dataclass
+class Delivered:
+    """What the server took responsibility for, over all its connections."""
+
+    count: Counter[tuple[bytes, str]] = field(default_factory=Counter)
+    """How often, by content and recipient."""
+    violations: list[str] = field(default_factory=list)
+    """What a client did against the RFCs."""
+
+
+class Machine:
+    """One connection. Feed it with `receive`, and send what stands in ``output``."""
+
+    def __init__(self, habits: Habits, delivered: Delivered) -> None:
+        self._habits = habits
+        self._delivered = delivered
+        self._input = bytearray()
+        self._chunk: tuple[int, bool] | None = None
+        self._in_content = False
+        self._awaits_response = False
+        self.output = bytearray()
+        self.is_over = False
+        """True where the server hangs up once ``output`` is sent."""
+        self.wants_tls = False
+        """True once STARTTLS was answered with 220: the handshake follows ``output``."""
+        self.is_tls = False
+        self.replies = 0
+        self._reset()
+        self._say(habits.answers.get("GREETING", "220 x.test"))
+
+    def receive(self, data: bytes) -> None:
+        """Act upon what came from the client."""
+        self._input += data
+        while self._input and not self.is_over and not self.wants_tls and self._step():
+            pass
+        if self.wants_tls and self._input:
+            self._violation("bytes behind STARTTLS")
+
+    def tls_started(self) -> None:
+        """The handshake is done: nothing said before counts (RFC 3207 section 4.2)."""
+        self.wants_tls, self.is_tls = False, True
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sender: str | None = None
+        self._recipients: list[str] = []
+        self._chunks = b""
+
+    @property
+    def _goes_down(self) -> bool:
+        return self.replies == self._habits.last_reply
+
+    def _say(self, reply: str) -> None:
+        if self.is_over:
+            return
+        if self._goes_down:
+            reply = "421 4.3.2 down"
+        self.output += reply.encode() + b"\r\n"
+        self.is_over = reply.startswith("421")
+        self.replies += reply[3:4] != "-"
+
+    def _violation(self, what: str) -> None:
+        self._delivered.violations.append(what)
+
+    def _step(self) -> bool:
+        """Act upon one line or one content; False where more bytes are needed."""
+        if self._in_content:
+            return self._data_content()
+        if self._chunk is not None:
+            return self._chunk_content(*self._chunk)
+        line, end, rest = bytes(self._input).partition(b"\r\n")
+        if not end:
+            return False
+        self._input[:] = rest
+        text = line.decode("utf-8")
+        if self._awaits_response:
+            self._awaits_response = False
+            self._check_plain(text)
+            return True
+        verb, _, argument = text.partition(" ")
+        verb = verb.upper()
+        if rest and (verb not in ("MAIL", "RCPT", "RSET", "BDAT") or not self._may_group(verb)):
+            self._violation(f"did not wait for the reply to {verb}")
+        method = getattr(self, f"_{verb.lower()}", None)
+        scripted = self._habits.answers.get(verb)
+        if scripted is not None and verb != "BDAT":
+            self._say(scripted)
+        elif method is None:
+            self._say("500 what")
+        else:
+            method(argument)
+        return True
+
+    def _may_group(self, verb: str) -> bool:
+        return verb == "BDAT" or "PIPELINING" in self._habits.extensions
+
+    def _ehlo(self, name: str) -> None:
+        self._reset()
+        lines = ["x.test", *self._habits.extensions]
+        if "STARTTLS" in lines and self.is_tls:
+            lines.remove("STARTTLS")
+        if self._habits.login:
+            lines.append("AUTH PLAIN")
+        for line in lines[:-1]:
+            self._say(f"250-{line}")
+        self._say(f"250 {lines[-1]}")
+
+    _lhlo = _helo = _ehlo
+
+    def _starttls(self, argument: str) -> None:
+        self._say("220 go")
+        self.wants_tls = True
+
+    def _auth(self, argument: str) -> None:
+        _, _, initial = argument.partition(" ")
+        if initial:
+            self._check_plain(initial)
+        else:
+            self._awaits_response = True
+            self._say("334 ")
+
+    def _check_plain(self, response: str) -> None:
+        given = tuple(base64.b64decode(response).decode().split("\0")[1:])
+        self._say("235 in" if given == self._habits.login else "535 no")
+
+    def _mail(self, argument: str) -> None:
+        sender = argument.partition("<")[2].partition(">")[0]
+        scripted = self._habits.answers.get(f"MAIL {sender}")
+        if scripted is not None:
+            self._say(scripted)
+        elif self._sender is not None:
+            self._violation("MAIL within a transaction")
+            self._say("503 nested")
+        else:
+            self._sender = sender
+            self._say("250 ok")
+
+    def _rcpt(self, argument: str) -> None:
+        recipient = argument.partition("<")[2].partition(">")[0]
+        scripted = self._habits.answers.get(f"RCPT {recipient}")
+        if self._sender is None:
+            self._say("503 MAIL")
+        elif scripted is not None:
+            self._say(scripted)
+        else:
+            self._recipients.append(recipient)
+            self._say("250 ok")
+
+    def _data(self, argument: str) -> None:
+        if not self._recipients:
+            self._say("503 RCPT")
+        else:
+            self._in_content = True
+            self._say("354 go")
+
+    def _bdat(self, argument: str) -> None:
+        size, _, last = argument.partition(" ")
+        self._chunk = int(size), last.upper() == "LAST"
+
+    def _data_content(self) -> bool:
+        lines, end, rest = (b"\r\n" + self._input).partition(b"\r\n.\r\n")
+        if not end:
+            return False
+        self._input[:] = rest
+        self._in_content = False
+        if rest:
+            self._violation("did not wait for the reply to the content")
+        self._deliver((lines + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
+        return True
+
+    def _chunk_content(self, size: int, is_last: bool) -> bool:
+        if len(self._input) < size:
+            return False
+        chunk = bytes(self._input[:size])
+        del self._input[:size]
+        self._chunk = None
+        scripted = self._habits.answers.get("BDAT")
+        if scripted is not None:
+            self._reset()
+            self._say(scripted)
+        elif not self._recipients:
+            self._say("503 RCPT")
+        elif is_last:
+            self._deliver(self._chunks + chunk)
+        else:
+            self._chunks += chunk
+            self._say("250 ok")
+        return True
+
+    def _deliver(self, content: bytes) -> None:
+        answers = self._habits.answers
+        reply = answers.get("content", "250 taken")
+        recipients = self._recipients
+        self._reset()
+        # RFC 2033 section 4.2: LMTP gives one reply for each recipient that was accepted.
+        for served in [[r] for r in recipients] if self._habits.lmtp else [recipients]:
+            answer = answers.get(f"deliver {served[0]}", reply)
+            if answer[0] == "2" and not self._goes_down and not self.is_over:
+                self._delivered.count.update((content, recipient) for recipient in served)
+            self._say(answer)
+
+    def _rset(self, argument: str) -> None:
+        self._reset()
+        self._say("250 ok")
+
+    def _noop(self, argument: str) -> None:
+        self._say("250 ok")
+
+    def _quit(self, argument: str) -> None:
+        self._say("221 bye")
+        self.is_over = True

@@ -1,0 +1,137 @@
+"""A client and its server in one thread: when the client waits, the server has its turn.
+
+The sockets are real, and so are the FIN and the RST on them. Only waiting is replaced, by
+the door that gevent uses too: `select.poll` as `mailbackends.transport` finds it. A client
+that waits for a server which will never speak has waited in vain at once, without the
+time passing; one that waits for a healthy server which waits for it is a failed test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mailbackends.transport import dial, stream
+from support.line import Cut, Line
+from support.machine import Delivered, Habits
+
+__all__ = ["Network", "taking_turns"]
+
+
+class Network:
+    """A listening server and its lines. Use it within `taking_turns`."""
+
+    def __init__(self, habits: Habits, context: ssl.SSLContext | None = None) -> None:
+        self.habits = habits
+        self.context = context
+        self.delivered = Delivered()
+        self.lines: list[Line] = []
+        self._cuts: Callable[[int], Cut | None] = lambda index: None
+        self._habits: Callable[[int], Habits | None] = lambda index: None
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+
+    def begin(
+        self,
+        cuts: Callable[[int], Cut | None] = lambda index: None,
+        habits: Callable[[int], Habits | None] = lambda index: None,
+    ) -> Delivered:
+        """A new run: where the n-th connection breaks, and what is special about it."""
+        self._cuts = cuts
+        self._habits = habits
+        self.delivered = Delivered()
+        self.lines = []
+        return self.delivered
+
+    def turn(self) -> bool:
+        """Let the server do what there is to do; False where there was nothing."""
+        has_acted = False
+        with contextlib.suppress(BlockingIOError):
+            sock, _ = self._listener.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            index = len(self.lines)
+            habits = self._habits(index) or self.habits
+            self.lines.append(Line(sock, habits, self.delivered, self._cuts(index), self.context))
+            has_acted = True
+        for line in self.lines:
+            has_acted |= line.turn()
+        return has_acted
+
+    def end(self) -> None:
+        """End a run. Raises AssertionError where the client left a connection open."""
+        while self.turn():
+            pass
+        left = [index for index, line in enumerate(self.lines) if not line.hang_up()]
+        # One that was reset by the server cannot tell.
+        left = [i for i in left if not self.lines[i].is_broken]
+        assert not left, f"the client left these connections open: {left}"
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+
+    def is_silent(self, address: Any) -> bool:
+        """True where the client at ``address`` waits in vain."""
+        return any(line.is_silent and line.peer() == address for line in self.lines)
+
+    def descriptors(self) -> list[int]:
+        """All that the server could be woken by."""
+        lines = [line.fileno() for line in self.lines if line.fileno() >= 0]
+        return [self._listener.fileno(), *lines]
+
+
+class _Poll:
+    """In place of `select.poll`: the server's turns, until there is something for the client."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._poll = select.poll()
+        self._sockets: list[Any] = []
+
+    def register(self, file: Any, mask: int) -> None:
+        """As the real one."""
+        self._poll.register(file, mask)
+        self._sockets.append(file)
+
+    def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
+        """As the real one, but that it never waits for a silent server."""
+        while True:
+            if ready := self._poll.poll(0):
+                return ready
+            if self._network.turn():
+                continue
+            if any(self._is_silent(file) for file in self._sockets):
+                return []
+            for descriptor in self._network.descriptors():
+                self._poll.register(descriptor, select.POLLIN)
+            assert self._poll.poll(5000), "client and server wait for each other"
+            for descriptor in self._network.descriptors():
+                self._poll.unregister(descriptor)
+
+    def _is_silent(self, file: Any) -> bool:
+        return isinstance(file, socket.socket) and self._network.is_silent(file.getsockname())
+
+
+@contextlib.contextmanager
+def taking_turns(network: Network) -> Iterator[Network]:
+    """Within the block all waiting of the transport is the network's turn."""
+    door = types.SimpleNamespace(
+        poll=lambda: _Poll(network), POLLIN=select.POLLIN, POLLOUT=select.POLLOUT
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "select", door)
+        patch.setattr(dial, "select", door)
+        try:
+            yield network
+        finally:
+            network.close()
+            for line in network.lines:
+                line.hang_up()
