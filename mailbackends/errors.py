@@ -19,6 +19,7 @@ Every class that `smtplib` has by the same name is a subclass of that one, so th
     ├── SMTPRecipientsRefused         all recipients were refused
     ├── SMTPTLSError                  no TLS could be agreed on
     │   └── SMTPCertificateError      the server's certificate could not be verified
+    ├── RateLimited                   the rate was used up for longer than the deadline
     ├── PoolTimeout                   no connection became free in time
     └── PoolClosed                    the pool was closed before the message had a connection
     ConfigurationError                an option is unknown, unusable or contradicts another
@@ -35,10 +36,9 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Mapping
-from enum import StrEnum
 from itertools import islice
-from types import MappingProxyType
 
+from mailbackends.outcome import Outcome, SMTPException
 from mailbackends.reply import Reply, one_line
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Outcome",
     "PoolClosed",
     "PoolTimeout",
+    "RateLimited",
     "SMTPAuthenticationError",
     "SMTPCertificateError",
     "SMTPConnectError",
@@ -67,79 +68,9 @@ __all__ = [
 ]
 
 
-class Outcome(StrEnum):
-    """What became of a message, or of one of its recipients."""
-
-    ACCEPTED = "accepted"
-    """The server took responsibility. Never send it again."""
-    REFUSED = "refused"
-    """The server said no. 4yz: send it again later; 5yz: do not."""
-    NOT_SENT = "not sent"
-    """The end of the content was never sent. It may be sent again at once."""
-    UNKNOWN = "unknown"
-    """The end of the content was sent and no reply came. It may be there already."""
-
-
-_CONSEQUENCE = {
-    Outcome.ACCEPTED: "the message was accepted",
-    Outcome.REFUSED: "the message was refused",
-    Outcome.NOT_SENT: "the message was not sent",
-    Outcome.UNKNOWN: "the message may or may not have been delivered: do not send it again blindly",
-}
-
-
 def _reply(code: int, text: bytes | str) -> Reply:
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     return Reply(code, tuple(data.split(b"\n")))
-
-
-class SMTPException(smtplib.SMTPException):
-    """Base of all that a server or a connection can cause.
-
-    ``outcome`` says what became of the message; it is None where no message was
-    concerned, as in most calls on `SMTP`. ``server`` is ``"host:port"`` where known.
-    ``str()`` is the standard library's text until an outcome is known, and from then
-    on one line that tells what happened, where, and what became of the message.
-    """
-
-    outcome: Outcome | None = None
-    server: str | None = None
-    recipient: str | None = None
-    reply: Reply | None = None
-    """The server's reply that caused this, or None."""
-    accepted: tuple[str, ...] = ()
-    """The recipients that are served all the same (LMTP answers for each of them)."""
-    refused: Mapping[str, Reply] = MappingProxyType({})
-    """The recipients that were refused one by one, with the reply for each."""
-    no_connection: bool = False
-    """True where a `Mailer` had no connection to send over, as the next message would not."""
-    earlier: tuple[SMTPException, ...] = ()
-    """What went wrong at the servers that were tried before this one."""
-
-    @property
-    def is_transient(self) -> bool:
-        """True where the same message may succeed if it is sent again later.
-
-        False for `Outcome.UNKNOWN`, where sending again could deliver twice, and where the
-        server said 5yz, to the login for example: somebody must mend something first.
-        """
-        if self.outcome is Outcome.UNKNOWN:
-            return False
-        if self.reply is None:
-            return self.outcome is Outcome.NOT_SENT
-        return self.reply.is_transient
-
-    def _what(self) -> str:
-        return one_line(str(self.args[0])) if self.args else type(self).__name__
-
-    def __str__(self) -> str:
-        if self.outcome is None:
-            return super().__str__()
-        before = "".join(f"; before that: {error._what_and_where()}" for error in self.earlier)
-        return f"{self._what_and_where()}: {_CONSEQUENCE[self.outcome]}{before}"
-
-    def _what_and_where(self) -> str:
-        return f"{self._what()} [{self.server}]" if self.server else self._what()
 
 
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
@@ -323,6 +254,16 @@ class PoolTimeout(SMTPException, TimeoutError):
     """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
 
     outcome: Outcome | None = Outcome.NOT_SENT
+
+
+class RateLimited(SMTPException):
+    """The option ``rate`` lets no message go before the deadline. Nothing was sent.
+
+    ``retry_after`` is the time, in seconds, after which it may be tried again.
+    """
+
+    outcome: Outcome | None = Outcome.NOT_SENT
+    retry_after: float = 0.0
 
 
 class PoolClosed(SMTPException):

@@ -18,6 +18,7 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     PoolTimeout,
+    RateLimited,
     SMTPAuthenticationError,
     SMTPCertificateError,
     SMTPConnectError,
@@ -57,6 +58,7 @@ MADE = [
     SMTPTLSError("no TLS"),
     SMTPCertificateError("expired"),
     PoolTimeout("all busy"),
+    RateLimited("the rate is used up"),
     PoolClosed("closed"),
     ConfigurationError("port=0"),
     InvalidAddressError("a@"),
@@ -87,7 +89,7 @@ def test_each_exception_is_among_those_tested_here():
     defined = {
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, Exception) and kind.__module__ == errors.__name__
+        if issubclass(kind, Exception) and kind.__module__.startswith("mailbackends.")
     }
     assert defined == {type(error) for error in MADE}
     assert {kind.__name__ for kind in defined} <= set(errors.__all__)

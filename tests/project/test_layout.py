@@ -13,6 +13,7 @@ from project.source import PACKAGES, ROOT, imports, modules
 # Each may import from those before it.
 LAYERS = [
     "mailbackends.reply",
+    "mailbackends.outcome",
     "mailbackends.errors",
     "mailbackends.events",
     "mailbackends.protocol",
