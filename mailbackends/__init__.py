@@ -28,6 +28,7 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     PoolTimeout,
+    RateLimited,
     SMTPAuthenticationError,
     SMTPCertificateError,
     SMTPConnectError,
@@ -45,7 +46,16 @@ from mailbackends.errors import (
     SMTPTimeoutError,
     SMTPTLSError,
 )
-from mailbackends.mailer import Held, Mailer, MailerStats, Options, Receipt, Submission
+from mailbackends.mailer import (
+    CircuitState,
+    Held,
+    Mailer,
+    MailerStats,
+    Options,
+    Receipt,
+    ServerStats,
+    Submission,
+)
 from mailbackends.reply import EnhancedStatus, Reply
 
 __all__ = [
@@ -57,6 +67,7 @@ __all__ = [
     "SMTP_PORT",
     "SMTP_SSL",
     "SMTP_SSL_PORT",
+    "CircuitState",
     "ConfigurationError",
     "EnhancedStatus",
     "Held",
@@ -68,6 +79,7 @@ __all__ = [
     "Outcome",
     "PoolClosed",
     "PoolTimeout",
+    "RateLimited",
     "Receipt",
     "Reply",
     "SMTPAuthenticationError",
@@ -86,6 +98,7 @@ __all__ = [
     "SMTPServerDisconnected",
     "SMTPTLSError",
     "SMTPTimeoutError",
+    "ServerStats",
     "Step",
     "Submission",
     "bCRLF",

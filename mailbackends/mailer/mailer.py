@@ -24,7 +24,7 @@ from mailbackends.mailer.options import Options
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.route import Route, Strategy
 from mailbackends.mailer.server import Server, ServerStats
-from mailbackends.mailer.server_list import ServerOrServers, options_of
+from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
 from mailbackends.mailer.submission import Submission
 from mailbackends.pool import Pool, PoolStats
 
@@ -71,7 +71,7 @@ class Mailer:
         self.servers: tuple[Options, ...] = options_of(server, options)
         """The options of each server, in the order given."""
         self._servers = tuple(Server(each, on_event) for each in self.servers)
-        self._route = Route(self._servers, strategy)
+        self._route = Route(self._servers, strategy, throttle_of(self.servers))
 
     @property
     def options(self) -> Options:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer import option_values
 from mailbackends.mailer.option_values import unknown_option
+from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import parse
 from mailbackends.protocol.sasl import Credentials
 
@@ -90,6 +91,11 @@ class Options:
     connections: int = 1
     """How many connections `Mailer.send_messages` may use side by side."""
 
+    rate: str | None = None
+    """How many messages may go in which time: ``"100/minute"``, ``"14/second; 50000/day"``."""
+    rate_storage: str | None = field(default=None, repr=False)
+    """A store that many processes share to hold the rate, such as ``"redis://localhost"``."""
+
     circuit_failures: int = 3
     """With several servers: faults in a row after which this one is tried last."""
     circuit_pause: float = 30.0
@@ -104,6 +110,7 @@ class Options:
         self._check_choices()
         self._check_credentials()
         self._check_tls()
+        self._check_rate()
         if self.connections > self.pool_size:
             raise ConfigurationError(
                 f"connections={self.connections} is more than pool_size={self.pool_size}: "
@@ -208,6 +215,12 @@ class Options:
             )
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ConfigurationError("ssl_keyfile is given without ssl_certfile: give both")
+
+    def _check_rate(self) -> None:
+        if self.rate is not None:
+            parse_rates(self.rate)
+        elif self.rate_storage is not None:
+            raise ConfigurationError("rate_storage is given without rate: give both")
 
     def _is_local(self) -> bool:
         if self.socket_path is not None or self.host.lower() in ("localhost", "localhost."):

@@ -13,6 +13,7 @@ from mailbackends.errors import (
     InvalidAddressError,
     InvalidMessageError,
     PoolClosed,
+    RateLimited,
     SMTPException,
 )
 from mailbackends.mailer.dispatch import Leases, Until
@@ -21,6 +22,7 @@ from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Submission
 from mailbackends.mailer.tally import Tally
+from mailbackends.mailer.throttle import Throttle
 
 __all__ = ["LeasesAt", "Route", "Strategy"]
 
@@ -39,7 +41,9 @@ class Route:
     message, it is better tried there than not at all.
     """
 
-    def __init__(self, servers: Sequence[Server], strategy: Strategy) -> None:
+    def __init__(
+        self, servers: Sequence[Server], strategy: Strategy, throttle: Throttle | None = None
+    ) -> None:
         if strategy not in get_args(Strategy):
             raise ConfigurationError(
                 f"strategy={strategy!r} is none of {', '.join(map(repr, get_args(Strategy)))}"
@@ -47,6 +51,7 @@ class Route:
         self._servers = tuple(servers)
         self._is_round_robin = strategy == "round robin"
         self._turns = itertools.count()
+        self._throttle = throttle
         self._deadline = servers[0].options.deadline
         self.tally = Tally(servers[0].emit)
 
@@ -58,10 +63,14 @@ class Route:
             SMTPException: ``outcome`` tells what became of it.
         """
         started = time.monotonic()
+        job: Job | None = None
         try:
             job = Job(submission)
-        except (InvalidAddressError, InvalidMessageError) as error:
-            self.tally.failed(error, None, started)
+            if self._throttle is not None:
+                self._throttle.wait(None if self._deadline is None else started + self._deadline)
+        except (InvalidAddressError, InvalidMessageError, RateLimited) as error:
+            recipients = len(job.envelope.forward_paths) if job else 0
+            self.tally.failed(error, job, started, recipients=recipients)
             raise
         try:
             delivery = self._travel(job, leases, started).end()

@@ -13,7 +13,8 @@ def test_one_server_is_the_list_of_one() -> None:
 
 
 def test_keyword_arguments_are_for_all_servers_and_take_precedence() -> None:
-    servers = ["smtps://one.example.com?timeout=5", Options(host="two.example.com")]
+    servers: list[str | Options] = ["smtps://one.example.com?timeout=5"]
+    servers.append(Options(host="two.example.com"))
     with Mailer(servers, timeout=7.0, pool_size=2) as mailer:
         assert [(each.host, each.timeout, each.pool_size) for each in mailer.servers] == [
             ("one.example.com", 7.0, 2),
@@ -34,7 +35,7 @@ def test_the_list_may_be_any_iterable() -> None:
         (["smtp://one", 7], {}, "not int"),
         (7, {}, "a Mailer takes a URL, Options, or a list of them, not int"),
         (["smtp://one", "smtp://one:25"], {"port": 25}, "one:25 stands twice"),
-        (["smtp://one", "smtp://two?deadline=5"], {}, "deadline is 180.0 for one:25 and 5.0 for"),
+        (["smtp://one", "smtp://two?deadline=5"], {}, "deadline differs between one:25 and two:25"),
         (["smtp://one", "smtp://two"], {"tiemout": 5}, "did you mean 'timeout'"),
         (["smtp://one"], {"strategy": "random"}, "'ordered', 'round robin'"),
         ("smtp://one", {"circuit_failures": 0}, "circuit_failures"),

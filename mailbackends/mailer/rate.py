@@ -1,0 +1,98 @@
+"""How many messages may go in which time, and when the next one may: decisions only."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailbackends.errors import ConfigurationError
+
+__all__ = ["Rate", "Windows", "parse_rates"]
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 30 * 86400}
+_RATE = re.compile(
+    r"(?P<amount>\d{1,9}) *(?:/|(?<= )per ) *(?:(?P<count>\d{1,9}) *)?"
+    r"(?P<unit>second|minute|hour|day|month)s?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``amount`` messages within any ``seconds``."""
+
+    amount: int
+    seconds: int
+
+
+def parse_rates(text: str) -> tuple[Rate, ...]:
+    """The rates in ``"100/minute"``, ``"10 per 30 seconds"`` or ``"14/second; 50000/day"``.
+
+    A month is 30 days. The notation is that of the library `limits`.
+
+    Raises:
+        ConfigurationError: it holds none, or something else.
+    """
+    return tuple(_parsed(part.strip(), text) for part in re.split("[;,|]", text))
+
+
+def _parsed(part: str, text: str) -> Rate:
+    match = _RATE.fullmatch(part)
+    if match is None:
+        raise ConfigurationError(
+            f"rate={text!r} is no rate: write a number, a slash and second, minute, hour, day "
+            "or month, as in '100/minute' or '14/second; 50000/day'"
+        )
+    rate = Rate(int(match["amount"]), int(match["count"] or 1) * _SECONDS[match["unit"].lower()])
+    if not rate.amount or not rate.seconds:
+        raise ConfigurationError(f"rate={text!r} lets no message go: leave it out for no limit")
+    return rate
+
+
+class Windows:
+    """The times of the last messages, and so of the next one. Not thread-safe.
+
+    For each rate the last ``amount`` times are kept, eight bytes each, and no more: the
+    next message may go when the oldest of them is out of the window. So within any window,
+    wherever it begins, there are at most ``amount``; a token bucket would let through
+    twice as many after a rest.
+    """
+
+    def __init__(self, rates: Sequence[Rate]) -> None:
+        self._windows = [_Window(rate) for rate in rates]
+
+    def reserve(self, now: float, latest: float | None = None) -> tuple[float, bool]:
+        """When the next message may go, at ``now`` the soonest, and whether that is a promise.
+
+        It is none where one would have to wait longer than ``latest``: nothing was reserved.
+        All are seconds of one clock; ``now`` never goes back. Who asks first goes first.
+        """
+        at = max([now, *(window.next() for window in self._windows)])
+        if latest is not None and at > max(now, latest):
+            return at, False
+        for window in self._windows:
+            window.take(at)
+        return at, True
+
+
+class _Window:
+    """A ring of the last times. Those reserved stand in the order in which they will come."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._times = array("d")
+        self._oldest = 0
+
+    def next(self) -> float:
+        if len(self._times) < self._rate.amount:
+            return float("-inf")
+        return self._times[self._oldest] + self._rate.seconds
+
+    def take(self, at: float) -> None:
+        if len(self._times) < self._rate.amount:
+            self._times.append(at)
+        else:
+            self._times[self._oldest] = at
+            self._oldest = (self._oldest + 1) % self._rate.amount
