@@ -66,9 +66,9 @@ class Commands(Connection):
             SMTPHeloError: both were refused.
         """
         if self.helo_resp is None and self.ehlo_resp is None:
-            if 200 <= self.ehlo()[0] <= 299:
-                return
-            code, message = self.helo()
+            code, message = self.ehlo()
+            if not 200 <= code <= 299 and code != 421:
+                code, message = self.helo()
             if not 200 <= code <= 299:
                 raise SMTPHeloError(code, message)
 

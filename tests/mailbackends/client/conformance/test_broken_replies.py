@@ -30,7 +30,7 @@ def slowly(peer: Peer) -> None:
     """Each byte within the timeout, and the reply as a whole not."""
     for byte in b"250 o":
         peer.send(bytes([byte]))
-        time.sleep(0.07)
+        time.sleep(0.15)
     peer.send(b"k\r\n")
 
 
@@ -105,7 +105,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a reply that takes longer than the timeout, byte by byte",
-        lambda world: world.client(timeout=0.2).noop(),
+        lambda world: world.client(timeout=0.5).noop(),
         Talk(noop=slowly),
         differs="reply-in-time",
         ours={

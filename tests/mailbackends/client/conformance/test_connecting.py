@@ -150,6 +150,13 @@ SCENARIOS = [
         ours={"closed": True},
     ),
     Scenario(
+        "421 to ehlo",
+        on_client(lambda c: c.ehlo_or_helo_if_needed()),
+        Talk(ehlo="421 bye"),
+        differs="421-closes",
+        ours={"result": Raised("SMTPHeloError", (421, b"bye"), "(421, b'bye')")},
+    ),
+    Scenario(
         "no reply in time",
         lambda w: w.client(timeout=0.2).noop(),
         Talk(noop=SILENCE),
