@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 from faults.ways import REFUSING, SECURE, WAYS, Way
-from faults.world import World
+from faults.world import EACH, FIRST, PRIMARY, Where, World
 
 from mailbackends import Outcome
 from support.line import Break
@@ -30,6 +30,10 @@ def every(offset: int) -> tuple[Break, ...]:
 
 def in_turn(offset: int) -> tuple[Break, ...]:
     return ALL if THOROUGH else (ALL[offset % len(ALL)],)
+
+
+def now_and_then(offset: int) -> tuple[Break, ...]:
+    return ALL if THOROUGH else (ALL[offset // 7 % len(ALL)],) * (offset % 7 == 0)
 
 
 def two_in_turn(offset: int) -> tuple[Break, ...]:
@@ -62,7 +66,7 @@ def test_each_connection_breaks_at_the_same_byte(way: Way) -> None:
     with taking_turns(Network(way.habits)) as network:
         world = World(way, "single", 2, network)
         for cut in world.cuts(in_turn):
-            world.run(cut, each=True)
+            world.run(cut, EACH)
 
 
 @pytest.mark.parametrize("way", REFUSING, ids=str)
@@ -84,10 +88,27 @@ def test_a_connection_with_tls_breaks_at_a_byte_within(way: Way, call: str) -> N
             assert outcomes[1] is Outcome.ACCEPTED or world.may_be_unknown(1, cut), cut
 
 
+@pytest.mark.parametrize("way", SECURE, ids=str)
+def test_a_connection_with_tls_breaks_between_any_two_bytes_of_a_record(way: Way) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "single", 2, network)
+        for cut in world.cuts(now_and_then, raw=True):
+            world.run(cut)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_the_next_server_gets_what_the_first_one_certainly_has_not(way: Way) -> None:
+    with taking_turns(Network(way.habits, servers=2)) as network:
+        world = World(way, "single", 2, network)
+        for cut in world.cuts(in_turn):
+            for number, outcome in enumerate(world.run(cut, PRIMARY)):
+                assert outcome is not Outcome.NOT_SENT, (cut, number)
+
+
 @pytest.mark.parametrize("way", [*WAYS, *SECURE], ids=str)
-@pytest.mark.parametrize("each", [False, True], ids=["one", "each"])
-def test_a_421_takes_the_place_of_each_reply(way: Way, each: bool) -> None:
+@pytest.mark.parametrize("where", [FIRST, EACH])
+def test_a_421_takes_the_place_of_each_reply(way: Way, where: Where) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", 3, network)
         for reply in range(world.replies):
-            world.run_with_last_words(reply, each=each)
+            world.run_with_last_words(reply, where)

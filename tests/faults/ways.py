@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from functools import cache
 
 from mailbackends import Options
 from support import certs
@@ -14,6 +15,11 @@ __all__ = ["REFUSING", "SECURE", "WAYS", "Way"]
 
 FLIGHT = ("PIPELINING", "CHUNKING")
 GROUP = ("PIPELINING",)
+
+
+@cache
+def _client_context() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certs.cafile())
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Way:
             local_hostname="c.x",
             protocol="lmtp" if self.lmtp else "smtp",
             security=self.tls,
-            ssl_cafile=certs.cafile() if self.tls != "none" else None,
+            ssl_context=_client_context() if self.tls != "none" else None,
             username=user,
             password=password,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from faults import tally
 from faults.accounts import Letter, check, letter
@@ -12,9 +13,28 @@ from faults.ways import Way
 from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
 from support.line import Break, Cut, Line
 from support.machine import Habits
-from support.turns import Network
+from support.turns import At, Network
 
-__all__ = ["CALLS", "World"]
+__all__ = ["CALLS", "EACH", "FIRST", "PRIMARY", "Where", "World"]
+
+# Which connections break, by their number and that of their server.
+Where: TypeAlias = Callable[[int, int], bool]
+
+
+def FIRST(index: int, server: int) -> bool:
+    """Only the first one."""
+    return index == 0
+
+
+def EACH(index: int, server: int) -> bool:
+    """Each that is made."""
+    return True
+
+
+def PRIMARY(index: int, server: int) -> bool:
+    """Each to the first of two servers."""
+    return server == 0
+
 
 Results = list[tuple[Letter, Receipt | Exception]]
 
@@ -59,10 +79,10 @@ class World:
         self.way = way
         self._network = network
         self._send = CALLS[call]
-        self._options = way.options(network.port)
+        self._options = [way.options(port) for port in network.ports]
         self.letters = [letter(number) for number in range(count)]
         self.outcomes = self._run()
-        assert len(network.lines) == 1, "a second connection was needed"
+        assert len(network.lines) <= len(network.ports), "a second connection was needed"
         self._line: Line = network.lines[0]
 
     def totals(self) -> dict[str, int]:
@@ -74,39 +94,38 @@ class World:
         """The replies of the whole dialogue."""
         return self._line.machine.replies
 
-    def cuts(self, kinds: Callable[[int], tuple[Break, ...]]) -> Iterator[Cut]:
-        """Every place at which the dialogue can break, and how: by the number of the place."""
-        for direction in ("received", "sent"):
-            for offset in range(self._line.totals[direction] + 1):
-                for kind in kinds(offset):
-                    yield Cut(direction, offset, kind)
+    def cuts(
+        self, kinds: Callable[[int], tuple[Break, ...]], *, raw: bool = False
+    ) -> Iterator[Cut]:
+        """Every place at which the dialogue can break, and how: by the number of the place.
 
-    def run(self, cut: Cut, *, each: bool = False) -> list[Outcome]:
-        """Send all letters while the first connection breaks, or each does."""
+        The places lie between the bytes of the dialogue, or (``raw``) those of TLS around it.
+        """
+        for direction in ("received", "sent"):
+            for offset in range(self._line.totals["raw " * raw + direction] + 1):
+                for kind in kinds(offset):
+                    yield Cut(direction, offset, kind, raw)
+
+    def run(self, cut: Cut, where: Where = FIRST) -> list[Outcome]:
+        """Send all letters while connections break; the outcomes, which agree with the server."""
         tally.cuts[cut.kind] += 1
         try:
-            return self._run(lambda index: cut if each or index == 0 else None)
+            return self._run(lambda index, server: cut if where(index, server) else None)
         except Exception as error:
             error.add_note(f"{self.way}: {cut}")
             raise
 
-    def run_with_last_words(self, reply: int, *, each: bool = False) -> list[Outcome]:
+    def run_with_last_words(self, reply: int, where: Where = FIRST) -> list[Outcome]:
         """Send all letters while a connection's ``reply``-th reply is a 421."""
         tally.cuts["421"] += 1
-        habits = replace(self.way.habits, last_reply=reply)
+        down = replace(self.way.habits, last_reply=reply)
         try:
-            return self._run(
-                lambda index: None, lambda index: habits if each or index == 0 else None
-            )
+            return self._run(None, lambda index, server: down if where(index, server) else None)
         except Exception as error:
             error.add_note(f"{self.way}: 421 in place of reply {reply}")
             raise
 
-    def _run(
-        self,
-        cuts: Callable[[int], Cut | None] = lambda index: None,
-        habits: Callable[[int], Habits | None] = lambda index: None,
-    ) -> list[Outcome]:
+    def _run(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> list[Outcome]:
         delivered = self._network.begin(cuts, habits)
         with Mailer(self._options) as mailer:
             results = self._send(mailer, self.letters)

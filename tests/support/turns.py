@@ -14,7 +14,7 @@ import socket
 import ssl
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -22,31 +22,38 @@ from mailbackends.transport import dial, stream
 from support.line import Cut, Line
 from support.machine import Delivered, Habits
 
-__all__ = ["Network", "taking_turns"]
+__all__ = ["At", "Network", "taking_turns"]
+
+T = TypeVar("T")
+At: TypeAlias = Callable[[int, int], T | None]
 
 
 class Network:
-    """A listening server and its lines. Use it within `taking_turns`."""
+    """Listening servers, alike, and their lines. Use it within `taking_turns`."""
 
-    def __init__(self, habits: Habits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, habits: Habits, context: ssl.SSLContext | None = None, *, servers: int = 1
+    ) -> None:
         self.habits = habits
         self.context = context
         self.delivered = Delivered()
         self.lines: list[Line] = []
-        self._cuts: Callable[[int], Cut | None] = lambda index: None
-        self._habits: Callable[[int], Habits | None] = lambda index: None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self._listener.setblocking(False)
-        self.port: int = self._listener.getsockname()[1]
+        self._cuts: At[Cut] = _nowhere
+        self._habits: At[Habits] = _nowhere
+        self._listeners = [
+            socket.create_server(("127.0.0.1", 0), backlog=16) for _ in range(servers)
+        ]
+        for listener in self._listeners:
+            listener.setblocking(False)
+        self.ports: list[int] = [listener.getsockname()[1] for listener in self._listeners]
 
-    def begin(
-        self,
-        cuts: Callable[[int], Cut | None] = lambda index: None,
-        habits: Callable[[int], Habits | None] = lambda index: None,
-    ) -> Delivered:
-        """A new run: where the n-th connection breaks, and what is special about it."""
-        self._cuts = cuts
-        self._habits = habits
+    def begin(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> Delivered:
+        """A new run: where a connection breaks, and what is special about its server.
+
+        Both are asked with the number of the connection and that of its server, from 0.
+        """
+        self._cuts = cuts or _nowhere
+        self._habits = habits or _nowhere
         self.delivered = Delivered()
         self.lines = []
         return self.delivered
@@ -54,13 +61,15 @@ class Network:
     def turn(self) -> bool:
         """Let the server do what there is to do; False where there was nothing."""
         has_acted = False
-        with contextlib.suppress(BlockingIOError):
-            sock, _ = self._listener.accept()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            index = len(self.lines)
-            habits = self._habits(index) or self.habits
-            self.lines.append(Line(sock, habits, self.delivered, self._cuts(index), self.context))
-            has_acted = True
+        for server, listener in enumerate(self._listeners):
+            with contextlib.suppress(BlockingIOError):
+                sock, _ = listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                index = len(self.lines)
+                habits = self._habits(index, server) or self.habits
+                cut = self._cuts(index, server)
+                self.lines.append(Line(sock, habits, self.delivered, cut, self.context))
+                has_acted = True
         for line in self.lines:
             has_acted |= line.turn()
         return has_acted
@@ -76,7 +85,8 @@ class Network:
 
     def close(self) -> None:
         """Listen no more."""
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def is_silent(self, address: Any) -> bool:
         """True where the client at ``address`` waits in vain."""
@@ -85,7 +95,11 @@ class Network:
     def descriptors(self) -> list[int]:
         """All that the server could be woken by."""
         lines = [line.fileno() for line in self.lines if line.fileno() >= 0]
-        return [self._listener.fileno(), *lines]
+        return [*(listener.fileno() for listener in self._listeners), *lines]
+
+
+def _nowhere(index: int, server: int) -> None:
+    return None
 
 
 class _Poll:
