@@ -48,6 +48,7 @@ class EmailBackend(BaseEmailBackend):
     ssl_certfile: str | None
     connection: Any
     """None while closed; else a `PooledConnection`, or what a subclass has put here."""
+    _partial_connection = None  # what Django's own keeps where open() failed: never anything
 
     def __init__(
         self,

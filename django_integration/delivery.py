@@ -10,7 +10,7 @@ from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
-from django_integration.logs import depth, logger
+from django_integration.logs import logger
 from django_integration.messages import as_submission
 from django_integration.signals import post_send, pre_send, send_failed
 from mailbackends import Mailer, Receipt, SMTPException, Submission
@@ -149,9 +149,7 @@ class Delivery:
     def _announce(
         self, signal: Signal, message: EmailMessage, *, robust: bool = True, **more: Any
     ) -> None:
-        # A receiver that fails is logged by Django at ERROR, AdminEmailHandler sends that by
-        # mail, the receiver hears of it and fails ... not for ever.
-        if not signal.receivers or (robust and depth() > 2):
+        if not signal.receivers:
             return
         send = signal.send_robust if robust else signal.send
         backend = self.backend

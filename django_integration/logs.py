@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["depth", "logger", "sending"]
+__all__ = ["logger", "sending"]
 
 logger = logging.getLogger("mailbackends.django")
 
@@ -29,16 +29,17 @@ def sending() -> Iterator[None]:
         _depth.reset(token)
 
 
-def depth() -> int:
-    """How many calls that send stand within each other: 1 for the usual one."""
-    return _depth.get()
-
-
 def _is_outermost(record: logging.LogRecord) -> bool:
     return _depth.get() <= 1
 
 
 # A filter holds for the records of its own logger only, not for those of its children:
-# each layer's logger has it.
-for _name in ("django", "mailer", "pool", "wire"):
-    logging.getLogger(f"mailbackends.{_name}").addFilter(_is_outermost)
+# each layer's logger has it, and the one where Django reports a receiver that failed.
+for _name in (
+    "mailbackends.django",
+    "mailbackends.mailer",
+    "mailbackends.pool",
+    "mailbackends.wire",
+    "django.dispatch",
+):
+    logging.getLogger(_name).addFilter(_is_outermost)

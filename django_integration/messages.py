@@ -54,11 +54,11 @@ def as_submission(message: EmailMessage, staging: Staging) -> Submission:
 def _built(message: EmailMessage, needs_utf8: bool) -> Message[Any, Any]:
     try:
         mime: Message[Any, Any]
-        if not _takes_policy(type(message).message):
-            mime = message.message()
-        else:
+        if HAS_MODERN_EMAIL and _takes_policy(type(message).message):
             policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP
             mime = message.message(policy=policy)  # type: ignore[call-arg, unused-ignore]
+        else:
+            mime = message.message()
     except ValueError as error:
         raise _explained(error, message) from error
     if needs_utf8 and not HAS_MODERN_EMAIL:

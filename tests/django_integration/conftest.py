@@ -92,6 +92,9 @@ def use_mail(request: pytest.FixtureRequest, use_settings: Use, use_email_settin
 
     def use(backend: str = BACKEND, **options: Any) -> None:
         use_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
+        # Set by Django's test environment, which began without MAILERS; together they are
+        # a contradiction that its error reports trip over.
+        del settings.EMAIL_BACKEND
 
     return use
 

@@ -1,0 +1,300 @@
+"""Addresses, header fields, bodies and attachments, as they arrive at the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.message import Message
+from email.mime.text import MIMEText
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.utils.functional import lazystr
+
+from django_integration import attach_inline_image
+from mailbackends import InvalidAddressError, InvalidMessageError, SMTPNotSupportedError
+from support.server import MailServer
+
+Use = Callable[..., None]
+
+
+def send(**given: Any) -> EmailMessage:
+    message = EmailMessage(**{"subject": "s", "body": "b", "to": ["a@example.com"]} | given)
+    assert message.send() == 1
+    return message
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("written", "on_the_wire"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        ("Ada <ada@example.com>", "ada@example.com"),
+        ('"Lovelace, Ada" <ada@example.com>', "ada@example.com"),
+        ("Example Inc. <info@example.com>", "info@example.com"),
+        ("Ädä Löveläce <ada@example.com>", "ada@example.com"),
+        ("ada@bücher.example", "ada@xn--bcher-kva.example"),
+        ("ada@xn--fa-hia.example.com", "ada@xn--fa-hia.example.com"),
+        ('"ada lovelace"@example.com', '"ada lovelace"@example.com'),
+        ("root@localhost", "root@localhost"),
+        ("ada@[127.0.0.1]", "ada@[127.0.0.1]"),
+    ],
+)
+def test_addresses_as_they_go_on_the_wire(mail: MailServer, written: str, on_the_wire: str) -> None:
+    send(from_email=written, to=[written])
+    assert mail.message.mail_from == on_the_wire
+    assert mail.message.rcpt_tos[0] == on_the_wire
+    assert "SMTPUTF8" not in mail.message.mail_options
+
+
+def test_a_local_part_that_is_not_ascii_asks_for_smtputf8(mail: MailServer) -> None:
+    send(to=["Åh <åh@example.dk>"], subject="Grüße")
+    received = mail.message
+    assert received.rcpt_tos == ("åh@example.dk",)
+    assert "SMTPUTF8" in received.mail_options
+    assert "To: Åh <åh@example.dk>" in received.content.decode()
+
+
+def test_a_server_without_smtputf8_is_told_apart(mail: MailServer) -> None:
+    mail.answer("EHLO", "250-mail.test\r\n250 SIZE 1000000", times=None)
+    message = EmailMessage("s", "b", to=["åh@example.dk"])
+    with pytest.raises(SMTPNotSupportedError, match="SMTPUTF8"):
+        message.send()
+    assert mail.messages == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "to@other.com@example.com",
+        "to@other.com <to@example.com>",
+        "to@example.com, other@example.com",
+        "@",
+        "to@",
+        "@example.com",
+        '"evil@example.com\r\nto"@example.com',
+        "to\nevil@example.com",
+        "to@example.com\r\nRCPT TO:<evil@example.com>",
+        "to@exam\x00ple.com",
+    ],
+)
+@pytest.mark.parametrize("field", ["to", "cc", "bcc", "from_email"])
+def test_what_is_no_address_is_refused_before_a_connection_is_made(
+    mail: MailServer, address: str, field: str
+) -> None:
+    given: dict[str, Any] = {"to": ["a@example.com"]}
+    given[field] = address if field == "from_email" else [address]
+    message = EmailMessage("s", "b", **given)
+    with pytest.raises(InvalidAddressError, match="Invalid address") as caught:
+        message.send()
+    assert repr(address) in str(caught.value)
+    assert mail.connections == 0
+
+
+def test_lazy_addresses_and_subjects_work(mail: MailServer) -> None:
+    send(
+        subject=lazystr("lazy"), from_email=lazystr("f@example.com"), to=[lazystr("a@example.com")]
+    )
+    assert mail.message.mail_from == "f@example.com"
+    assert mail.message.message["Subject"] == "lazy"
+
+
+def test_one_recipient_twice_gets_one_mail(mail: MailServer) -> None:
+    send(to=["a@example.com"], cc=["A <a@example.com>"])
+    assert mail.message.rcpt_tos == ("a@example.com",)
+
+
+def test_the_null_sender_can_be_said(mail: MailServer) -> None:
+    send(from_email="<>", headers={"From": "robot@example.com"})
+    assert mail.message.mail_from == ""
+    assert mail.message.message["From"] == "robot@example.com"
+
+
+def test_a_message_without_a_sender_is_refused(mail: MailServer) -> None:
+    message = EmailMessage("Hello there", "b", to=["a@example.com"])
+    message.from_email = ""
+    with pytest.raises(InvalidMessageError, match="'Hello there' has no sender: set its from_em"):
+        message.send()
+
+
+# Header fields
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("field", ["subject", "X-Custom", "Reply-To", "From"])
+def test_a_line_break_in_a_header_field_is_refused_by_name(
+    mail: MailServer, break_: str, field: str
+) -> None:
+    value = f"harmless{break_}Bcc: evil@example.com"
+    given: dict[str, Any] = {"headers": {field: value}} if field != "subject" else {field: value}
+    message = EmailMessage(**{"body": "b", "to": ["a@example.com"]} | given)
+    with pytest.raises(ValueError, match=f"(?i){field}") as caught:
+        message.send()
+    assert "harmless" in str(caught.value)
+    assert mail.connections == 0
+
+
+@pytest.mark.skipif(django.VERSION >= (6, 0), reason="BadHeaderError is ValueError from 6.0 on")
+def test_django_52s_own_exception_for_it_can_be_caught(mail: MailServer) -> None:
+    from django.core.mail import BadHeaderError
+
+    with pytest.raises(BadHeaderError):
+        send(subject="a\nb")
+
+
+def test_a_line_break_that_a_subclass_lets_through_is_refused_too(mail: MailServer) -> None:
+    class Careless(EmailMessage):
+        def message(self, **kwargs: Any) -> Any:
+            made = MIMEText("b")
+            made.add_header("X-Careless", "a\nBcc: evil@example.com")
+            return made
+
+    with pytest.raises(InvalidMessageError, match="X-Careless"):
+        Careless(to=["a@example.com"]).send()
+    assert mail.messages == []
+
+
+# Bodies
+
+
+def test_a_subclass_may_build_the_message_itself(mail: MailServer) -> None:
+    class Own(EmailMessage):
+        def message(self, **kwargs: Any) -> Any:
+            made = super().message(**kwargs)
+            made["X-Own"] = "yes"
+            return made
+
+    class Old(EmailMessage):
+        """Written for a Django before 6.0, where there was no policy to take."""
+
+        def message(self) -> Message:  # type: ignore[override]
+            made = MIMEText("made by hand\n")
+            made["From"], made["To"] = self.from_email, self.to[0]
+            return made
+
+    for kind in (Own, Old):
+        assert kind("s", "b", to=["a@example.com"]).send() == 1
+    assert mail.messages[0].message["X-Own"] == "yes"
+    assert mail.messages[1].message.get_content() == "made by hand\r\n"
+
+
+def test_every_line_ends_with_crlf_and_no_dot_ends_the_message(mail: MailServer) -> None:
+    body = "first\n.\n..two\r\n.three\rfour\n\n.\n"
+    send(body=body)
+    content = mail.message.content
+    assert content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r")
+    text = mail.message.message.get_content()
+    assert text.splitlines()[:4] == ["first", ".", "..two", ".three"]
+    assert len(mail.messages) == 1
+
+
+def test_alternatives_arrive_in_their_order(mail: MailServer) -> None:
+    message = EmailMultiAlternatives("s", "plain", to=["a@example.com"])
+    message.attach_alternative("<b>html</b>", "text/html")
+    message.attach_alternative(b'{"a": 1}', "application/json")
+    message.send()
+    kinds = [part.get_content_type() for part in mail.message.message.iter_parts()]
+    assert kinds == ["text/plain", "text/html", "application/json"]
+
+
+def test_a_message_as_an_attachment_arrives_whole(mail: MailServer) -> None:
+    inner = EmailMessage("inner", "inner body", "f@example.com", ["t@example.com"])
+    send(attachments=[("inner.eml", inner, "message/rfc822")])
+    [attached] = [
+        part for part in mail.message.message.walk() if part.get_content_type() == "message/rfc822"
+    ]
+    assert attached.get_payload(0)["Subject"] == "inner"  # type: ignore[index, union-attr]
+
+
+# Inline images
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+
+def html_message(**given: Any) -> EmailMultiAlternatives:
+    return EmailMultiAlternatives("s", "text", to=["a@example.com"], **given)
+
+
+def test_an_inline_image_stands_beside_the_html_that_shows_it(mail: MailServer) -> None:
+    message = html_message()
+    url = attach_inline_image(message, PNG, filename="logo.png")
+    message.attach_alternative(f'<img src="{url}">', "text/html")
+    message.attach("terms.pdf", b"%PDF", "application/pdf")
+    message.send()
+
+    received = mail.message.message
+    assert received.get_content_type() == "multipart/mixed"
+    alternative, pdf = received.iter_parts()
+    _, related = alternative.iter_parts()  # type: ignore[attr-defined]
+    assert related.get_content_type() == "multipart/related"
+    html, image = related.iter_parts()
+    assert html.get_content_type() == "text/html"
+    assert image["Content-ID"] == f"<{url.removeprefix('cid:')}>"
+    assert image.get_content_disposition() == "inline"
+    assert image.get_content() == PNG
+    assert pdf.get_filename() == "terms.pdf"
+
+
+def test_an_image_may_come_from_a_file_and_have_a_name_of_any_script(
+    mail: MailServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "löwe.gif"
+    path.write_bytes(b"GIF89a")
+    message = html_message()
+    url = attach_inline_image(message, path, content_id="lion@shop.example")
+    assert url == "cid:lion@shop.example"
+    message.attach_alternative(f'<img src="{url}">', "text/html")
+    message.send()
+    [image] = [p for p in mail.message.message.walk() if p.get_content_maintype() == "image"]
+    assert (image.get_filename(), image.get_content_type()) == ("löwe.gif", "image/gif")
+
+
+def test_html_alone_may_have_images_too(mail: MailServer) -> None:
+    message = EmailMessage("s", '<img src="cid:x@y">', to=["a@example.com"])
+    message.content_subtype = "html"
+    attach_inline_image(message, PNG, mimetype="image/png", content_id="x@y")
+    message.send()
+    related = mail.message.message.get_payload(0)
+    assert related.get_content_type() == "multipart/related"  # type: ignore[union-attr]
+
+
+def test_an_image_without_html_stays_an_attachment(mail: MailServer) -> None:
+    message = html_message()
+    attach_inline_image(message, PNG, mimetype="image/png")
+    message.send()
+    assert [p.get_content_type() for p in mail.message.message.iter_parts()] == [
+        "text/plain",
+        "image/png",
+    ]
+
+
+def test_what_a_subclass_has_built_is_not_rearranged(mail: MailServer) -> None:
+    class Signed(EmailMultiAlternatives):
+        def message(self, **kwargs: Any) -> Any:
+            return super().message(**kwargs)
+
+    message = Signed("s", "text", to=["a@example.com"])
+    attach_inline_image(message, PNG, mimetype="image/png")
+    message.attach_alternative("<b>html</b>", "text/html")
+    message.send()
+    assert "multipart/related" not in [p.get_content_type() for p in mail.message.message.walk()]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"filename": "terms.pdf"}, "application/pdf"),
+        ({}, "give mimetype='image/png'"),
+        ({"mimetype": "image/png", "content_id": "a b>c"}, "is no Content-ID"),
+        ({"mimetype": "image/png", "content_id": "a\nb@c"}, "is no Content-ID"),
+    ],
+)
+def test_what_is_no_image_or_no_content_id_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=r"Content-ID|type") as caught:
+        attach_inline_image(html_message(), PNG, **given)
+    assert words in str(caught.value)

@@ -1,0 +1,270 @@
+"""Staging, system checks, `mail_doctor`, the health check."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import django
+import pytest
+from django.core import checks
+from django.core.mail import EmailMessage
+from django.core.management import CommandError, call_command
+
+from django_integration.checks import check_configuration, check_deployment
+from django_integration.health import check_mail
+from support.server import MailServer
+
+Use = Callable[..., None]
+
+
+def message(*to: str, **more: Any) -> EmailMessage:
+    return EmailMessage("s", "b", to=list(to or ("a@example.com",)), **more)
+
+
+# Staging
+
+
+def test_all_mail_is_redirected_and_says_whom_it_was_meant_for(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, redirect_all_to="tester@example.com")
+    assert message("a@example.com", cc=["b@example.com"], bcc=["c@example.com"]).send() == 1
+
+    received = server.message
+    assert received.rcpt_tos == ("tester@example.com",)
+    assert received.message["To"] == "a@example.com"
+    assert (
+        received.message["X-Original-Recipients"] == "a@example.com, b@example.com, c@example.com"
+    )
+
+
+def test_only_allowed_recipients_get_mail(use_mail: Use, server: MailServer) -> None:
+    allowed = ["Boss@Example.com", "@shop.example", "*@test.example"]
+    use_mail(host=server.host, port=server.port, allowed_recipients=allowed)
+    people = ["boss@example.com", "a@shop.example", "b@test.example", "c@example.com"]
+    assert message(*people).send() == 1
+    assert server.message.rcpt_tos == tuple(people[:3])
+    assert server.message.message["X-Original-Recipients"] == "c@example.com"
+
+
+def test_a_message_for_nobody_allowed_is_not_sent_and_is_no_error(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, allowed_recipients=[])
+    held_back = message()
+    assert held_back.send() == 0
+    assert "no recipient is in allowed_recipients" in str(held_back.send_error)  # type: ignore[attr-defined]
+    assert server.connections == 0
+
+
+def test_those_not_allowed_can_be_redirected(use_mail: Use, server: MailServer) -> None:
+    use_mail(
+        host=server.host,
+        port=server.port,
+        allowed_recipients=["boss@example.com"],
+        redirect_all_to=["tester@example.com"],
+    )
+    message("boss@example.com", "a@example.com").send()
+    assert server.message.rcpt_tos == ("boss@example.com", "tester@example.com")
+
+
+# System checks
+
+
+def ids(found: list[checks.CheckMessage]) -> list[str | None]:
+    return [problem.id for problem in found]
+
+
+GOOD = {"host": "mail.example.com", "port": 587, "use_tls": True, "username": "u", "password": "p"}
+
+
+def test_a_good_configuration_has_no_findings(use_mail: Use) -> None:
+    use_mail(**GOOD)
+    assert check_configuration(None) == []
+    assert check_deployment(None) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "identifier"),
+    [
+        ({"pool_sise": 3}, "mailbackends.E001"),
+        ({"use_ssl": True}, "mailbackends.E001"),
+        ({"port": "smtp"}, "mailbackends.E001"),
+        ({"ssl_cafile": "/nowhere/ca.pem"}, "mailbackends.E001"),
+        ({"use_tls": False}, "mailbackends.E001"),  # and credentials
+        ({"password": ""}, "mailbackends.W005"),
+    ],
+)
+def test_what_cannot_work_is_found_by_check(
+    use_mail: Use, options: dict[str, Any], identifier: str
+) -> None:
+    use_mail(**GOOD | options)
+    [problem] = check_configuration(None)
+    assert problem.id == identifier
+    assert problem.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "identifiers"),
+    [
+        ({"use_tls": False, "username": "", "password": ""}, ["mailbackends.W001"]),
+        (
+            {"use_tls": False, "allow_cleartext_auth": True},
+            ["mailbackends.W001", "mailbackends.W002"],
+        ),
+        ({"deadline": None, "content_timeout": None}, ["mailbackends.W003"]),
+        ({"redirect_all_to": ["a@example.com"]}, ["mailbackends.W004"]),
+        ({"host": "localhost", "use_tls": False}, []),
+        ({"host": "127.0.0.1", "use_tls": False}, []),
+    ],
+)
+def test_what_production_should_not_have_is_found_by_check_deploy(
+    use_mail: Use, options: dict[str, Any], identifiers: list[str]
+) -> None:
+    use_mail(**GOOD | options)
+    found = check_deployment(None)
+    assert ids(found) == identifiers
+    assert all(problem.hint for problem in found)
+
+
+@pytest.mark.parametrize("name", ["console", "dummy", "locmem", "filebased"])
+def test_a_backend_that_sends_nothing_is_an_error_in_production(
+    use_email_settings: Use, name: str
+) -> None:
+    use_email_settings(f"django.core.mail.backends.{name}.EmailBackend")
+    assert ids(check_deployment(None)) == ["mailbackends.E002"]
+
+
+def test_the_checks_are_run_by_manage_check(use_mail: Use) -> None:
+    use_mail(**GOOD | {"pool_sise": 3})
+    with pytest.raises(CommandError, match=r"mailbackends\.E001"):
+        call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")
+def test_mailbackends_beside_mailers_is_a_warning(use_settings: Use) -> None:
+    mailer = {"BACKEND": "django_integration.EmailBackend", "OPTIONS": {"host": "localhost"}}
+    use_settings(MAILERS={"default": mailer}, MAILBACKENDS={"pool_size": 2})
+    assert ids(check_configuration(None)) == ["mailbackends.W006"]
+
+
+# mail_doctor
+
+
+def doctor(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("mail_doctor", *arguments, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def test_the_doctor_shows_each_step_and_sends_a_test_message(
+    use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
+) -> None:
+    with MailServer(tls="starttls", login=("user", "secret"), require_login=True) as server:
+        use_mail(**secure_options(server))
+        said = doctor("--to", "a@example.com", "--to", "b@example.com")
+        assert server.message.rcpt_tos == ("a@example.com", "b@example.com")
+
+    for words in ("resolve", "connect", "greeting", "EHLO", "STARTTLS", "login", "message", " ms"):
+        assert words in said
+    for words in ("certificate for localhost", "good until", "accepted for a@example.com"):
+        assert words in said
+    assert "Mail can be sent." in said
+    assert "secret" not in said
+
+
+def test_the_doctor_sends_nothing_unless_told(mail: MailServer) -> None:
+    doctor()
+    assert mail.messages == []
+
+
+def test_the_doctor_ends_with_an_error_where_a_step_fails(
+    use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
+) -> None:
+    with MailServer(tls="starttls", login=("user", "secret")) as server:
+        use_mail(**secure_options(server) | {"password": "wrong"})
+        with pytest.raises(CommandError, match="Mail cannot be sent: login failed"):
+            doctor()
+
+
+def test_the_doctor_speaks_json(mail: MailServer) -> None:
+    report = json.loads(doctor("--json"))
+    assert report["ok"] is True
+    assert report["server"] == f"{mail.host}:{mail.port}"
+    assert [step["name"] for step in report["steps"]] == ["resolve", "connect", "greeting", "EHLO"]
+
+
+def test_the_doctor_says_who_refused_the_test_message(mail: MailServer) -> None:
+    mail.refuse("a@example.com")
+    with pytest.raises(CommandError, match="message failed"):
+        doctor("--to", "a@example.com")
+
+
+def test_the_doctor_names_a_wrong_configuration(use_mail: Use) -> None:
+    use_mail(host="localhost", pool_sise=3)
+    with pytest.raises(CommandError, match="pool_size"):
+        doctor()
+
+
+def test_the_doctor_says_when_the_backend_is_another(use_mail: Use) -> None:
+    use_mail(backend="django.core.mail.backends.console.EmailBackend")
+    with pytest.raises(CommandError, match=r"console\.EmailBackend, which is not mailbackends'"):
+        doctor()
+
+
+def test_an_alias_that_is_none_is_named(use_mail: Use) -> None:
+    use_mail(host="localhost")
+    with pytest.raises(CommandError, match="bulk"):
+        doctor("--using", "bulk")
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS came with Django 6.1")
+def test_the_doctor_looks_at_any_alias(use_settings: Use, server: MailServer) -> None:
+    backend = "django_integration.EmailBackend"
+    bulk = {"host": server.host, "port": server.port}
+    use_settings(
+        MAILERS={
+            "default": {"BACKEND": backend, "OPTIONS": {"host": "nowhere.invalid"}},
+            "bulk": {"BACKEND": backend, "OPTIONS": bulk},
+        }
+    )
+    assert f"{server.host}:{server.port}" in doctor("--using", "bulk")
+    assert check_mail("bulk").is_ok
+    assert not check_mail().is_ok
+
+
+# Health
+
+
+def test_mail_is_healthy_where_a_connection_can_be_had(mail: MailServer) -> None:
+    for _ in range(3):
+        health = check_mail()
+        assert health.is_ok
+        assert health.error is None
+        assert health.server == f"{mail.host}:{mail.port}"
+        json.dumps(health.as_dict())
+    assert mail.connections == 1  # left in the pool, and asked without a word
+
+
+def test_mail_is_unhealthy_where_the_server_is_gone(mail: MailServer) -> None:
+    mail.answer("EHLO", "421 4.3.2 Closing", times=None)
+    mail.answer("HELO", "421 4.3.2 Closing", times=None)
+    health = check_mail()
+    assert not health.is_ok
+    assert "421" in str(health.error)
+
+
+def test_a_connection_that_the_server_has_closed_is_made_anew(mail: MailServer) -> None:
+    assert check_mail().is_ok
+    mail.close_connections()
+    assert check_mail().is_ok
+    assert mail.connections == 2
+
+
+def test_a_backend_without_a_server_is_healthy(use_mail: Use) -> None:
+    use_mail(backend="django.core.mail.backends.dummy.EmailBackend")
+    assert check_mail().is_ok
+    assert check_mail().server is None
