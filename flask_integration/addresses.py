@@ -132,7 +132,10 @@ def _pairs(value: Address) -> list[tuple[str, str]]:
             return []
         name, address = value
         return [(_one_line(force_text(name or "")), _one_line(force_text(address)).strip("<> "))]
-    found = email.utils.getaddresses([_one_line(force_text(value))], **_LENIENT)
+    text = _one_line(force_text(value))
+    if "@" in text and _ADDR_SPEC.fullmatch(text):
+        return [("", text)]
+    found = email.utils.getaddresses([text], **_LENIENT)
     return [pair for pair in found if pair != ("", "")]
 
 

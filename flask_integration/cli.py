@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -18,10 +19,12 @@ from flask_integration.backends import SmtpBackend
 from flask_integration.delivery import deliver
 from flask_integration.message import Message
 from flask_integration.state import MailState
+from mailbackends import Mailer, Options
 
 __all__ = ["mail"]
 
 _MASK = "********"
+_SECRETS = ("password", "rate_storage", "token_provider")  # the store's URL may hold a password
 _named = click.option("--mailer", default="default", help="A name in MAIL_MAILERS.")
 
 
@@ -54,9 +57,10 @@ def doctor(mailer: str) -> None:
     backend = state.settings.backend
     steps: list[tuple[str, Callable[[], str]]] = [("default sender", lambda: _sender(state))]
     if issubclass(backend, SmtpBackend):
-        if state.options.socket_path is None:
-            steps.append((f"resolve {state.options.host}", lambda: _resolve(state)))
-        steps.append((f"connect to {state.options.server}", lambda: _connect(state)))
+        for options in (state.options, *state.settings.fallbacks):
+            if options.socket_path is None:
+                steps.append((f"resolve {options.host}", partial(_resolve, options)))
+            steps.append((f"connect to {options.server}", partial(_connect, options)))
     else:
         steps.append(("backend", lambda: _other_backend(state)))
     failures = [name for name, step in steps if not _report(name, step)]
@@ -116,9 +120,12 @@ def _shown(state: MailState) -> dict[str, Any]:
     shown |= {name: getattr(state.rendering, name) for name in state.rendering.__slots__}
     for name in options.known():
         value = getattr(options, name)
-        if name in ("password", "token_provider") and value is not None:
+        if name in _SECRETS and value is not None:
             value = _MASK
         shown[name] = options.server_port if name == "port" else value
+    if state.settings.fallbacks:
+        shown["fallbacks"] = [options.server for options in state.settings.fallbacks]
+        shown["strategy"] = state.settings.strategy
     if state.settings.mailers:
         shown["mailers"] = sorted(state.settings.mailers)
     return shown
@@ -136,19 +143,19 @@ def _sender(state: MailState) -> str:
     return display(state.default_sender)
 
 
-def _resolve(state: MailState) -> str:
+def _resolve(options: Options) -> str:
     try:
-        found = socket.getaddrinfo(state.options.host, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(options.host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise OSError(
-            f"{error}: check MAIL_SERVER ({state.options.host!r}) and this machine's DNS"
+            f"{error}: check MAIL_SERVER ({options.host!r}) and this machine's DNS"
         ) from error
     return ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _connect(state: MailState) -> str:
-    state.backend.open()
-    options = state.options
+def _connect(options: Options) -> str:
+    with Mailer(options) as mailer:
+        mailer.open()
     kind = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS"}[options.security]
     login = f"logged in as {options.username}" if options.username else "no login"
     return f"{kind}, {login}"

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from flask_integration.addresses import Address, bare_addresses
 from flask_integration.backends import Backend, find_backend
@@ -27,6 +27,10 @@ class Settings:
     """What an application says of one mailer; ``mailers`` are the named ones beside it."""
 
     options: Options
+    """Where and how to deliver."""
+    fallbacks: tuple[Options, ...]
+    """Further servers, for what that one does not take for now."""
+    strategy: Literal["ordered", "round robin"]
     backend: type[Backend]
     rendering: Rendering = field(default_factory=Rendering)
     default_sender: Address | None = None
@@ -100,8 +104,11 @@ def _settings(
     local_time = flag(f"{label}USE_LOCALTIME", values.get("USE_LOCALTIME"))
     max_emails = _count(f"{label}MAX_EMAILS", values.get("MAX_EMAILS"))
     backend = values.get("BACKEND") or "smtp"
+    options, *fallbacks = _servers(values, label, max_emails)
     return Settings(
-        options=_options(values, label, max_emails),
+        options=options,
+        fallbacks=tuple(fallbacks),
+        strategy=_strategy(f"{label}STRATEGY", values.get("STRATEGY")),
         backend=find_backend(backend),
         rendering=Rendering(
             charset=values.get("DEFAULT_CHARSET") or "utf-8",
@@ -122,27 +129,32 @@ def _settings(
     )
 
 
-def _options(values: Mapping[str, Any], label: str, max_emails: int | None) -> Options:
+def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> list[Options]:
+    """The options of each server: one for each URL, or one without any."""
     options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
     if {"SERVER", "HOST"} <= _given(values) and values["SERVER"] != values["HOST"]:
         raise ConfigurationError(f"{label}SERVER and {label}HOST contradict each other: give one")
     if "DEADLINE" in values:
         options["deadline"] = values["DEADLINE"]  # None: none
-    if security := _security(values, label, options.get("security")):
+    if security := _security(values, label):
         options["security"] = security
     if max_emails is not None:
         options.setdefault("max_messages", max_emails)
     if isinstance(mechanisms := options.get("auth_mechanisms"), str):
         options["auth_mechanisms"] = tuple(mechanisms.replace(",", " ").split())
-    url = values.get("URL")
-    if url and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
+    given = values.get("URL") or ()
+    # No URL holds white space, so that is how several fit into one environment variable.
+    urls = given.split() if isinstance(given, str) else list(given)
+    if urls and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
         raise ConfigurationError(
             f"{label}URL and {label}{clash[0]} contradict each other: put it into the URL"
         )
-    if not url:
+    if not urls:
         _complete_login(options, label)
     try:
-        return Options.from_url(url, **options) if url else Options.from_mapping(options)
+        if not urls:
+            return [Options.from_mapping(options)]
+        return [Options.from_url(url, **options) for url in urls]
     except ConfigurationError as error:
         raise ConfigurationError(
             f"{error} (from the configuration of the Flask application, "
@@ -155,7 +167,15 @@ def _given(values: Mapping[str, Any]) -> set[str]:
     return {name for name, value in values.items() if value is not None and value != ""}
 
 
-def _security(values: Mapping[str, Any], label: str, given: object) -> str | None:
+def _strategy(key: str, value: object) -> Literal["ordered", "round robin"]:
+    if value in (None, "", "ordered"):
+        return "ordered"
+    if value == "round robin":
+        return "round robin"
+    raise ConfigurationError(f"{key} is {value!r}: it must be 'ordered' or 'round robin'")
+
+
+def _security(values: Mapping[str, Any], label: str) -> str | None:
     use_tls = flag(f"{label}USE_TLS", values.get("USE_TLS"))
     use_ssl = flag(f"{label}USE_SSL", values.get("USE_SSL"))
     if use_tls and use_ssl:
@@ -164,13 +184,12 @@ def _security(values: Mapping[str, Any], label: str, given: object) -> str | Non
             "(port 587), USE_SSL is TLS from the first byte (port 465); set one to False"
         )
     wanted = "starttls" if use_tls else "tls" if use_ssl else None
-    url = str(values.get("URL") or "")
-    if wanted and url and not url.startswith("smtp+starttls:" if use_tls else "smtps:"):
+    if wanted and values.get("URL"):
         raise ConfigurationError(
             f"{label}USE_TLS or {label}USE_SSL contradicts the scheme of {label}URL: "
             "leave it out, and write smtp+starttls:// or smtps://"
         )
-    if wanted and given not in (None, wanted):
+    if wanted and (given := values.get("SECURITY")) not in (None, "", wanted):
         raise ConfigurationError(
             f"{label}SECURITY={given!r} contradicts {label}USE_TLS or {label}USE_SSL: "
             "leave those out"

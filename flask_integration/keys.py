@@ -34,7 +34,7 @@ INHERITED = frozenset(
     }
 )
 
-KEYS = frozenset(OPTION_OF) | INHERITED | {"MAILERS", "URL", "USE_SSL", "USE_TLS"}
+KEYS = frozenset(OPTION_OF) | INHERITED | {"MAILERS", "STRATEGY", "URL", "USE_SSL", "USE_TLS"}
 
 
 def unknown_key(name: str, *, prefix: str = PREFIX, known: Iterable[str] = KEYS) -> str:

@@ -20,7 +20,8 @@ class SmtpBackend(Backend):
     """Sends over the connections of one pool, which all threads share."""
 
     def __init__(self, state: MailState) -> None:
-        self.mailer = Mailer(state.options)
+        settings = state.settings
+        self.mailer = Mailer([state.options, *settings.fallbacks], strategy=settings.strategy)
 
     def send(self, posting: Posting) -> Receipt:
         """Send over a connection of the pool."""

@@ -11,6 +11,7 @@ pytest.importorskip("flask", reason="the Flask integration needs Flask")
 
 from flask import Flask
 
+from flask_integration import MailState
 from support.server import MailServer
 
 MakeApp = Callable[..., Flask]
@@ -30,7 +31,8 @@ def make_app() -> Iterator[MakeApp]:
 
     yield make
     for app in made:
-        if state := app.extensions.get("mail"):
+        state = app.extensions.get("mail")
+        if isinstance(state, MailState):  # not Flask-Mail's
             state.close()
 
 

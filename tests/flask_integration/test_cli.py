@@ -85,6 +85,20 @@ def test_doctor_tells_what_is_wrong(
         assert "All is well" not in output
 
 
+def test_doctor_looks_at_each_of_several_servers(
+    make_app: MakeApp, mail_server: MailServer
+) -> None:
+    with MailServer() as gone:
+        url = gone.url
+    app = make_app(MAIL_URL=[mail_server.url, url])
+    Mail(app)
+    status, output = run(app, "doctor")
+    assert status == 1
+    assert output.count("ok  ") == 4
+    assert output.count("FAIL") == 1
+    assert "fallbacks" in run(app, "show-config")[1]
+
+
 def test_doctor_knows_of_backends_that_deliver_nothing(make_app: MakeApp) -> None:
     app = make_app(MAIL_BACKEND="memory", MAIL_SUPPRESS_SEND=True, MAIL_DEFAULT_SENDER=None)
     Mail(app)

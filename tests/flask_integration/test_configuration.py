@@ -134,6 +134,18 @@ def test_a_url_says_it_all() -> None:
     assert (state.port, state.use_ssl) == (465, True)
 
 
+def test_several_urls_are_several_servers() -> None:
+    one, two = "smtp://one.example.com", "smtps://two.example.com"
+    for urls in ([one, two], f"{one} {two}"):
+        state = state_of(URL=urls, STRATEGY="round robin", POOL_SIZE=2)
+        assert [state.server, *[each.host for each in state.settings.fallbacks]] == [
+            "one.example.com",
+            "two.example.com",
+        ]
+        assert {each.pool_size for each in (state.options, *state.settings.fallbacks)} == {2}
+        assert state.settings.strategy == "round robin"
+
+
 def test_settings_from_the_environment_may_be_text_or_empty() -> None:
     state = state_of(
         SERVER="mail.example.com",
@@ -187,6 +199,8 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"URL": "smtp://mail.example.com?pool_sise=2"}, "did you mean 'pool_size'?"),
         ({"URL": "smtp://a.example", "SERVER": "b.example"}, "MAIL_URL and MAIL_SERVER contradict"),
         ({"URL": "smtps://a.example", "USE_TLS": True}, "contradicts the scheme of MAIL_URL"),
+        ({"STRATEGY": "random"}, "MAIL_STRATEGY is 'random'"),
+        ({"RATE": "often"}, "rate='often'"),
         ({"MAILERS": "bulk"}, "MAIL_MAILERS must map names to settings"),
         ({"MAILERS": {"bulk": 1}}, "MAIL_MAILERS['bulk'] must be a URL or a mapping"),
         ({"MAILERS": {"bulk": {"SEVER": "x"}}}, "did you mean MAIL_MAILERS['bulk']: SERVER?"),

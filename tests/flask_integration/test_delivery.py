@@ -182,3 +182,14 @@ def test_a_connection_lost_behind_the_content_is_told_as_unknown_and_sent_once(
         mail.send_message("Hello", ["ada@example.com"], body="Hi")
     assert caught.value.outcome is mailbackends.Outcome.UNKNOWN
     assert mail_server.connections == 1
+
+
+def test_with_several_servers_a_message_finds_the_one_that_takes_it(
+    make_app: MakeApp, mail_server: MailServer
+) -> None:
+    with MailServer() as busy:
+        busy.refuse("ada@example.com", "451 4.3.2 not now")
+        mail = Mail(make_app(MAIL_URL=[busy.url, mail_server.url]))
+        mail.send_message("Hello", ["ada@example.com"], body="Hi")
+        mail.close()
+    assert (len(busy.messages), len(mail_server.messages)) == (0, 1)

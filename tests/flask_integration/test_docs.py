@@ -1,0 +1,84 @@
+"""docs/flask.md: what it shows runs, what it lists is all there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_integration.keys import KEYS, PREFIX
+from support.server import MailServer
+
+PAGE = (Path(__file__).parents[2] / "docs/flask.md").read_text(encoding="utf-8")
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The table behind a heading, without its head."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def test_the_samples_send_their_mail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("FLASK_MAIL_SERVER", raising=False)
+    with MailServer(tls="starttls", login=("shop", "secret"), require_login=True) as server:
+        server.refuse("gone@example.com")
+        monkeypatch.setenv("SSL_CERT_FILE", server.cafile)
+        names: dict[str, Any] = {"__name__": "sample"}
+        first: Flask | None = None
+        applications = []
+        for block in _BLOCK.findall(PAGE):
+            code = block.replace("smtp.example.com", server.host).replace("587", str(server.port))
+            exec(compile(code, "docs/flask.md", "exec"), names)  # noqa: S102
+            if first is None:
+                # The view is called, and then the sample with a factory must not take
+                # the extension of this application away.
+                first = names["app"]
+                answer = first.test_client().post("/orders")
+                assert answer.json == {"accepted": ["ada@example.com"], "refused": []}
+            if "def create_app" in block:
+                created = names["create_app"]()
+                assert created.extensions["mail"].server == "localhost"
+                names["mail"].init_app(names["app"])
+            applications.append(names["app"])
+        names["test_an_order_is_confirmed"]()
+        for application in applications:
+            application.extensions["mail"].close()
+    subjects = [received.message["Subject"] for received in server.messages]
+    assert subjects == ["Your order", "Hello", "News", "News", "News", "News", "News", "Your order"]
+    assert server.messages[-2].mail_from == "news@example.com"
+    printed = capsys.readouterr().out
+    assert "accepted: ada@example.com" in printed
+    assert "refused: gone@example.com 550 5.1.1 No such user" in printed
+    assert "bob@example.com ok" in printed
+
+
+def test_every_setting_is_in_the_table_and_nothing_else() -> None:
+    found = [name for row in rows("Configuration") for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(found) == sorted(PREFIX + name for name in KEYS)
+
+
+def test_every_difference_is_shown_by_a_test_and_nothing_else() -> None:
+    listed = {row[0].strip("| `") for row in rows("From Flask-Mail")}
+    shown = {
+        name.replace("_", "-")
+        for path in Path(__file__).parent.glob("test_differences_*.py")
+        for name in re.findall(r"^def test_(\w+)\(", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert shown == listed
+
+
+def test_the_table_of_contents_is_complete() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert re.findall(r"^- \[(.+?)\]", PAGE, re.MULTILINE) == headings
+    anchors = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^##+ (.+)$", PAGE, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", PAGE)) <= anchors
