@@ -90,8 +90,9 @@ class Connection:
         """Send bytes as they are, or text in ``command_encoding``.
 
         Raises:
-            SMTPServerDisconnected: there is no connection, or it broke.
-            SMTPTimeoutError: the server did not take them in time.
+            SMTPServerDisconnected: there is no connection, or it broke; ``reply`` is what
+                the server said before, where it did.
+            SMTPTimeoutError: the server did not take them in time; likewise.
             SMTPProtocolError: the server said something although nobody had asked.
         """
         if self.debuglevel > 0:
@@ -106,12 +107,12 @@ class Connection:
         self._replies_due += 1
         try:
             self.sock.sendall(data)
-        except TimeoutError as error:
-            self.close()
-            raise SMTPTimeoutError("Server not connected") from error
         except OSError as error:
+            kind = SMTPTimeoutError if isinstance(error, TimeoutError) else SMTPServerDisconnected
+            failure = kind("Server not connected")
+            failure.reply = self._replies().last_words()
             self.close()
-            raise SMTPServerDisconnected("Server not connected") from error
+            raise failure from error
         except BaseException:
             self.close()
             raise

@@ -72,6 +72,13 @@ class ReplyReader:
             self.sock.settimeout(timeout)
         return self._farewell is not None or not self._parser.is_empty
 
+    def last_words(self) -> Reply | None:
+        """What the server said before the connection broke, where it did; never waits."""
+        with contextlib.suppress(SMTPProtocolError):
+            if self.has_unread():
+                return self._farewell or self._parser.next_reply()
+        return None
+
     def _wait(self) -> Reply:
         timeout = self.sock.gettimeout()
         started = time.monotonic()
