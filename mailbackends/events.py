@@ -9,6 +9,7 @@ holds an address of a person, a word of a message, or a secret.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -23,9 +24,10 @@ __all__ = [
     "EventHook",
     "MessageFailed",
     "MessageSent",
-    "at_server",
     "error_type",
     "guarded",
+    "subscribe",
+    "told_of",
 ]
 
 logger = logging.getLogger("mailbackends.pool")
@@ -166,13 +168,49 @@ def error_type(error: BaseException) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def at_server(hook: EventHook, address: str, port: int | None) -> EventHook:
-    """A hook that writes the server into each event and hands it on to `hook`."""
+def told_of(
+    hook: EventHook | None, address: str | None = None, port: int | None = None
+) -> EventHook:
+    """A hook that tells `hook`, and whoever has subscribed, what happens at a server.
 
-    def stamp(event: Event) -> None:
-        hook(replace(event, server_address=address, server_port=port))
+    None of them can do harm, neither to the message nor to the others: see `guarded`.
+    """
+    own = () if hook is None else (guarded(hook),)
 
-    return stamp
+    def tell(event: Event) -> None:
+        if hooks := own + _subscribers:
+            event = (
+                event
+                if address is None
+                else replace(event, server_address=address, server_port=port)
+            )
+            for each in hooks:
+                each(event)
+
+    return tell
+
+
+# Replaced whole, never changed: it is read without a lock.
+_subscribers: tuple[EventHook, ...] = ()
+_lock = threading.Lock()
+
+
+def subscribe(hook: EventHook) -> Callable[[], None]:
+    """Have `hook` called with the events of all Mailers of this process, whoever made them.
+
+    For those that a framework makes. Returns what ends it.
+    """
+    global _subscribers
+    harmless = guarded(hook)
+    with _lock:
+        _subscribers = (*_subscribers, harmless)
+
+    def unsubscribe() -> None:
+        global _subscribers
+        with _lock:
+            _subscribers = tuple(each for each in _subscribers if each is not harmless)
+
+    return unsubscribe
 
 
 def guarded(hook: EventHook | None) -> EventHook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +34,7 @@ def in_order(
     executor = ThreadPoolExecutor(workers, thread_name_prefix="mailbackends-batch")
     try:
         for item in items:
-            pending.append(executor.submit(send, item))
+            pending.append(executor.submit(contextvars.copy_context().run, send, item))
             while len(pending) >= workers * _AHEAD or (pending and pending[0].done()):
                 yield pending.popleft().result()
         while pending:

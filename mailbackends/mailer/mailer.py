@@ -71,7 +71,7 @@ class Mailer:
         self.servers: tuple[Options, ...] = options_of(server, options)
         """The options of each server, in the order given."""
         self._servers = tuple(Server(each, on_event) for each in self.servers)
-        self._route = Route(self._servers, strategy, throttle_of(self.servers))
+        self._route = Route(self._servers, strategy, throttle_of(self.servers), on_event)
 
     @property
     def options(self) -> Options:

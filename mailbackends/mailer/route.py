@@ -16,6 +16,7 @@ from mailbackends.errors import (
     RateLimited,
     SMTPException,
 )
+from mailbackends.events import EventHook, told_of
 from mailbackends.mailer.dispatch import Leases, Until
 from mailbackends.mailer.journey import Journey
 from mailbackends.mailer.receipt import Receipt
@@ -42,7 +43,11 @@ class Route:
     """
 
     def __init__(
-        self, servers: Sequence[Server], strategy: Strategy, throttle: Throttle | None = None
+        self,
+        servers: Sequence[Server],
+        strategy: Strategy,
+        throttle: Throttle | None,
+        on_event: EventHook | None,
     ) -> None:
         if strategy not in get_args(Strategy):
             raise ConfigurationError(
@@ -53,7 +58,7 @@ class Route:
         self._turns = itertools.count()
         self._throttle = throttle
         self._deadline = servers[0].options.deadline
-        self.tally = Tally(servers[0].emit)
+        self.tally = Tally(told_of(on_event))
 
     def send(self, submission: Submission, leases: LeasesAt) -> Receipt:
         """Send one message.

@@ -16,7 +16,7 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
-from mailbackends.events import EventHook, at_server, guarded
+from mailbackends.events import EventHook, told_of
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
@@ -48,13 +48,10 @@ class Server:
         self.options = options
         # Made once: loading the system's certificates takes longer than sending a message.
         self._context = _context(options)
-        emit = on_event
-        if on_event is not None:
-            port = None if options.socket_path else options.server_port
-            emit = at_server(on_event, options.socket_path or options.host, port)
+        port = None if options.socket_path else options.server_port
+        emit = told_of(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options.server)
-        self.emit = guarded(emit)
-        self.tally = Tally(self.emit)
+        self.tally = Tally(emit)
         self.pool: Pool[Connection] = Pool(
             self._connect,
             size=options.pool_size,

@@ -1,0 +1,234 @@
+"""OpenTelemetry: a span for each message and each new connection, and metrics of both.
+
+For the Mailers of a whole process, Django's and Flask's too::
+
+    from mailbackends import otel
+
+    otel.instrument()
+
+or for one of them::
+
+    mailer = Mailer("smtps://mail.example.com", on_event=otel.OpenTelemetry())
+
+Names are those of the semantic conventions for messaging where they have one; what they
+lack begins with ``mailbackends.``. No address of a person, no word of a message and no
+secret is recorded: no event holds any. ``docs/observability.md`` lists all names.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeAlias
+
+from mailbackends.events import (
+    ConnectionOpened,
+    ConnectionRetired,
+    ConnectionReused,
+    Event,
+    MessageFailed,
+    MessageSent,
+    subscribe,
+)
+
+try:
+    from opentelemetry import metrics, trace
+except ImportError as error:
+    raise ImportError(
+        "mailbackends.otel needs OpenTelemetry: pip install 'mailbackends[otel]'"
+    ) from error
+
+__all__ = ["OpenTelemetry", "instrument", "uninstrument"]
+
+Attributes: TypeAlias = dict[str, str | int | bool]
+
+_SCOPE = "mailbackends"
+_OPERATION: Attributes = {
+    "messaging.system": "smtp",
+    "messaging.operation.name": "send",
+    "messaging.operation.type": "send",
+}
+
+# Those that the conventions prescribe for messaging.client.operation.duration, in seconds.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
+
+class OpenTelemetry:
+    """An event hook that records spans and metrics. One may serve any number of Mailers.
+
+    A span is the child of the span that is current where the message is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        """Without providers those are used that the application has set, now or later."""
+        ours = _version()
+        self._tracer = trace.get_tracer(_SCOPE, ours, tracer_provider)
+        meter = metrics.get_meter(_SCOPE, ours, meter_provider)
+        self._sent = meter.create_counter(
+            "messaging.client.sent.messages",
+            unit="{message}",
+            description="Messages that were tried at a server.",
+        )
+        self._duration = meter.create_histogram(
+            "messaging.client.operation.duration",
+            unit="s",
+            description="Time from the call to the outcome.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._recipients = meter.create_counter(
+            "mailbackends.client.recipients",
+            unit="{recipient}",
+            description="Recipients, by outcome.",
+        )
+        self._connections = meter.create_up_down_counter(
+            "mailbackends.client.connection.count",
+            unit="{connection}",
+            description="Connections that are open, idle or in use.",
+        )
+        self._create_time = meter.create_histogram(
+            "mailbackends.client.connection.create_time",
+            unit="s",
+            description="Time to open a connection, TLS and login included.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._reused = meter.create_counter(
+            "mailbackends.client.connection.reused",
+            unit="{connection}",
+            description="How often a connection that had served before was taken again.",
+        )
+        self._retired = meter.create_counter(
+            "mailbackends.client.connection.retired",
+            unit="{connection}",
+            description="Connections that were closed, by reason.",
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Record one event."""
+        server = _server(event)
+        match event:
+            case MessageSent():
+                self._message(event, server, {})
+            case MessageFailed():
+                self._message(event, server, {"error.type": event.error_type})
+            case ConnectionOpened():
+                self._span("connect", server, event.duration, {})
+                self._create_time.record(event.duration, server)
+                self._connections.add(1, server)
+            case ConnectionReused():
+                self._reused.add(1, server)
+            case ConnectionRetired():
+                self._retired.add(1, {**server, "mailbackends.reason": event.reason})
+                self._connections.add(-1, server)
+
+    def _message(
+        self, event: MessageSent | MessageFailed, server: Attributes, error: Attributes
+    ) -> None:
+        labels = {**_OPERATION, **server, **error}
+        self._duration.record(event.duration, labels)
+        if server:
+            # Not where it fitted no server, or was held back: the conventions count tries.
+            del labels["messaging.operation.type"]
+            self._sent.add(1, labels)
+        for outcome, count in _outcomes(event):
+            if count:
+                self._recipients.add(count, {**server, "mailbackends.outcome": outcome})
+        details = {**_OPERATION, **error, **_details(event)}
+        failure = str(event.outcome or "failed") if isinstance(event, MessageFailed) else None
+        self._span("send", server, event.duration, details, failure)
+
+    def _span(
+        self,
+        operation: str,
+        server: Attributes,
+        duration: float,
+        attributes: Attributes,
+        failure: str | None = None,
+    ) -> None:
+        """A span that ends now; ``duration`` is in seconds."""
+        end = time.time_ns()
+        span = self._tracer.start_span(
+            f"{operation} {_destination(server)}".rstrip(),
+            kind=trace.SpanKind.CLIENT,
+            attributes={**server, **attributes},
+            start_time=end - round(duration * 1e9),
+        )
+        if failure is not None:
+            span.set_status(trace.Status(trace.StatusCode.ERROR, failure))
+        span.end(end)
+
+
+_lock = threading.Lock()
+_uninstrument: list[Callable[[], None]] = []
+
+
+def instrument(
+    *,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+) -> None:
+    """Record what all Mailers of this process do, also those that are made later.
+
+    Calling it again changes nothing until `uninstrument`.
+    """
+    with _lock:
+        if not _uninstrument:
+            hook = OpenTelemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+            _uninstrument.append(subscribe(hook))
+
+
+def uninstrument() -> None:
+    """Record nothing more by `instrument`."""
+    with _lock:
+        while _uninstrument:
+            _uninstrument.pop()()
+
+
+def _version() -> str:
+    try:
+        return version(_SCOPE)
+    except PackageNotFoundError:  # it runs from a checkout
+        return ""
+
+
+def _server(event: Event) -> Attributes:
+    if event.server_address is None:
+        return {}
+    if event.server_port is None:
+        return {"server.address": event.server_address}
+    return {"server.address": event.server_address, "server.port": event.server_port}
+
+
+def _destination(server: Attributes) -> str:
+    return ":".join(str(part) for part in server.values())
+
+
+def _outcomes(event: MessageSent | MessageFailed) -> tuple[tuple[str, int], ...]:
+    if isinstance(event, MessageSent):
+        return ("accepted", event.accepted), ("refused", event.refused)
+    return ((str(event.outcome or "not sent"), event.recipients),)
+
+
+def _details(event: MessageSent | MessageFailed) -> Attributes:
+    """What is too fine for a metric."""
+    details: Attributes = {"mailbackends.is_final": event.is_final}
+    if event.outcome is not None:
+        details["mailbackends.outcome"] = str(event.outcome)
+    if event.size is not None:
+        details["messaging.message.body.size"] = event.size
+    if isinstance(event, MessageSent):
+        details["mailbackends.recipients.accepted"] = event.accepted
+        details["mailbackends.recipients.refused"] = event.refused
+        return details
+    details["mailbackends.recipients"] = event.recipients
+    if event.reply_code is not None:
+        details["mailbackends.reply.code"] = event.reply_code
+    if event.enhanced_status is not None:
+        details["mailbackends.reply.enhanced_status"] = event.enhanced_status
+    return details
