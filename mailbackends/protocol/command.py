@@ -13,7 +13,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # Behind these the server may answer with a new state in which what follows would be
 # read as something else (RFC 2920 section 3.1).
-_ENDS_GROUP = frozenset({"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "QUIT", "NOOP"})
+_ENDS_GROUP = frozenset(
+    {"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "QUIT", "NOOP"}
+)
 
 
 @dataclass(frozen=True, slots=True)

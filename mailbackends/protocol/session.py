@@ -49,9 +49,12 @@ class State(Enum):
 _GREETING = "greeting"
 _CONTENT = "content"
 
-# (what was answered, was the reply positive) -> the next state; what is not here changes
-# nothing. A refused RSET closes: nobody knows the server's state then. After a refused
-# content servers differ on whether the transaction is over.
+# RFC 5321 section 4.2.1: "intermediate" replies ask for more, and these alone have more.
+_GO_AHEAD = {"DATA": 354, "AUTH": 334}
+
+# (what was answered, was it not a refusal) -> the next state; what is not here changes
+# nothing, and nothing leads out of CLOSED. A refused RSET closes: nobody knows the server's
+# state then. After a refused content servers differ on whether the transaction is over.
 _TRANSITIONS = {
     (_GREETING, True): State.GREETED,
     (_GREETING, False): State.CLOSED,
@@ -87,8 +90,10 @@ class Session:
         self.extensions = Extensions()
         self._trace = trace
         self._parser = ReplyParser()
+        # What waits for a reply, and how many bytes must be out before there can be one.
         # The greeting is a reply to nothing: it is in flight from the start.
-        self._in_flight = deque([_GREETING])
+        self._in_flight = deque([(_GREETING, 0)])
+        self._queued = 0
         self._group_ended = True
         self._outgoing: deque[Iterator[Buffer]] = deque()
         self._content: Iterator[Buffer] | None = None
@@ -108,11 +113,13 @@ class Session:
         if self.state is State.CLOSED:
             raise SMTPServerDisconnected("the session is closed")
         if self._in_flight and self._group_ended:
-            raise RuntimeError(f"{command!r} must wait for the reply to {self._in_flight[-1]}")
+            raise RuntimeError(f"{command!r} must wait for the reply to {self._in_flight[-1][0]}")
         self._group_ended = command.ends_group
-        self._in_flight.append(command.verb or "AUTH")
         # A memoryview shows no bytes where an error report prints the variables of a frame.
-        self._outgoing.append(iter((memoryview(command.line),)))
+        line = memoryview(command.line)
+        self._queued += len(line)
+        self._in_flight.append((command.verb or "AUTH", self._queued))
+        self._outgoing.append(iter((line,)))
         if self._trace:
             self._trace(f"> {command}")
 
@@ -127,18 +134,18 @@ class Session:
 
     def send_content(self, buffers: Iterable[Buffer]) -> None:
         """Queue the content behind a 354, its final dot included (RFC 5321 section 4.1.1.4)."""
-        self._in_flight.append(_CONTENT)
+        self._in_flight.append((_CONTENT, self._queued))
         self._queue_content(buffers)
 
     def send_last_chunk(self, command: Command, buffers: Iterable[Buffer]) -> None:
         """Queue ``BDAT n LAST`` and its ``n`` bytes (RFC 3030 section 2)."""
         self.send(command)
-        self._in_flight[-1] = _CONTENT
+        self._in_flight[-1] = (_CONTENT, self._queued)
         self._queue_content(buffers)
 
     def expect_content_replies(self, more: int) -> None:
         """LMTP answers the content once for each accepted recipient (RFC 2033 section 4.2)."""
-        self._in_flight.extend([_CONTENT] * more)
+        self._in_flight.extend([(_CONTENT, self._queued)] * more)
 
     def check_nothing_buffered(self) -> None:
         """Bytes behind the reply to STARTTLS came in clear, from anybody (CVE-2011-0411).
@@ -176,7 +183,7 @@ class Session:
                 taken.append(buffer)
                 size += len(buffer)
             elif self._outgoing.popleft() is self._content:
-                self._content_end = self._taken + size
+                self._queued = self._content_end = self._taken + size
         self._taken += size
         return taken
 
@@ -200,25 +207,40 @@ class Session:
                 return None
             if self._trace:
                 self._trace(f"< {reply}")
-            if not 200 <= reply.code <= 599:
-                raise SMTPProtocolError(500, b"no reply: " + reply.message[:200])
-            if not self._in_flight and reply.code != 421:
-                raise SMTPProtocolError(500, b"a reply to nothing: " + reply.message[:200])
+            self._check(reply)
         except SMTPProtocolError:
             self.close()
             raise
         self._move_on(reply)
         return reply
 
+    def _check(self, reply: Reply) -> None:
+        """Refuse what would put every later reply to the wrong command."""
+        text = reply.message[:200]
+        if not 200 <= reply.code <= 599:
+            raise SMTPProtocolError(500, b"no reply: " + text)
+        if reply.code == 421:
+            return
+        if not self._in_flight:
+            raise SMTPProtocolError(500, b"a reply to nothing: " + text)
+        answered, end = self._in_flight[0]
+        if self._sent < end:
+            raise SMTPProtocolError(500, b"a reply before the command: " + text)
+        asks_for_more = 300 <= reply.code <= 399
+        if asks_for_more and reply.code != _GO_AHEAD.get(answered):
+            raise SMTPProtocolError(500, b"%d is no reply to %s" % (reply.code, answered.encode()))
+        if answered == "DATA" and reply.is_positive:
+            raise SMTPProtocolError(500, b"%d is no reply to DATA" % reply.code)
+
     def _move_on(self, reply: Reply) -> None:
-        answered = self._in_flight.popleft() if self._in_flight else ""
-        if answered == _CONTENT and _CONTENT in self._in_flight:
-            return  # LMTP: the last of the replies to the content ends the transaction.
-        is_positive = reply.code < 400
-        self.state = _TRANSITIONS.get((answered, is_positive), self.state)
+        answered, _ = self._in_flight.popleft() if self._in_flight else ("", 0)
         if reply.code == 421:
             # RFC 5321 section 3.8: the server closes, at any step and even unasked.
             self.close()
+        is_last = not (answered == _CONTENT and self._in_flight)
+        # LMTP: the last of the replies to the content ends the transaction.
+        if is_last and self.state is not State.CLOSED:
+            self.state = _TRANSITIONS.get((answered, reply.code < 400), self.state)
 
     # What both ask
 

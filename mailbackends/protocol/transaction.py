@@ -20,6 +20,7 @@ from mailbackends.errors import (
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
 )
 from mailbackends.protocol.command import Command, bdat, mail, rcpt
 from mailbackends.protocol.content import Content
@@ -32,6 +33,9 @@ __all__ = ["Delivery", "deliver"]
 
 # A refused recipient costs the whole content in one flight: small contents only.
 _MAX_ONE_FLIGHT = 64 * 1024
+
+# Behind these replies to BDAT the chunk may have been read as commands, or not to its end.
+_OUT_OF_STEP = frozenset({500, 501, 502, 503, 552})
 
 
 @dataclass(slots=True)
@@ -152,26 +156,45 @@ class _Transaction:
         """The reply to a command of the group; in lock-step it is sent only now."""
         if not self.pipelining:
             self.session.send(command)
-        reply = yield from wait(Want.REPLY)
+        # Behind one flight a server may answer only when it is done with the content, too.
+        reply = yield from wait(Want.CONTENT_REPLY if self.one_flight else Want.REPLY)
         if reply.code == 421:
+            yield from self._see_it_close()
             # Said before the content was asked for: nothing of the message was taken.
             error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
             error.outcome, error.reply = Outcome.NOT_SENT, reply
             raise error
         return reply
 
+    def _see_it_close(self) -> Dialogue[None]:
+        """Make sure that a server which has all of the message does close, as 421 says.
+
+        Some say 421 to one recipient and go on: then the content may still be taken.
+        """
+        if not self.pending or not self.session.content_was_sent:
+            return
+        try:
+            yield from wait(Want.REPLY)
+        except SMTPTimeoutError as error:
+            raise SMTPDeliveryUnknown("the server said 421 and did not close") from error
+        except SMTPServerDisconnected:
+            return
+        raise SMTPDeliveryUnknown("the server said 421 and went on")
+
     def _end_refused(self) -> Dialogue[None]:
         """Bring a refused transaction to its end, so that the session can serve again."""
         if self.one_flight:
             # The chunk is swallowed and answered 503 or 554 (RFC 3030 section 2).
             reply = yield from wait(Want.CONTENT_REPLY)
-            if reply.is_positive:
+            if reply.code not in (503, 554) or not self.session.content_was_sent:
                 self.session.close()
+            if reply.is_positive and self.pending:
                 raise SMTPDeliveryUnknown("the server took the content of a refused message")
         elif self.pipelining and not self.chunking:
             reply = yield from wait(Want.REPLY)
-            if reply.code == 354 and self.sender_refusal:
-                # An old transaction is open after all: a dot would send it off.
+            if reply.code == 354 and (self.sender_refusal or self.session.is_lmtp):
+                # An old transaction is open after all: a dot would send it off. And LMTP
+                # answers a dot once for each recipient: for none of them not at all.
                 self.session.close()
             elif reply.code == 354:
                 # RFC 2920 section 3.1: DATA without recipients gets an empty message.
@@ -186,12 +209,8 @@ class _Transaction:
         elif self.chunking:
             self._send_chunk()
         else:
-            if not self.pipelining:
-                self.session.send(Command("DATA"))
-            reply = yield from wait(Want.REPLY)
+            reply = yield from self._reply_to(Command("DATA"))
             if reply.code != 354:
-                if reply.is_positive:
-                    self.session.close()
                 raise SMTPDataError(reply.code, reply.message)
             self.session.send_content(self.content.dot_stuffed())
         if self.session.is_lmtp:
@@ -204,14 +223,18 @@ class _Transaction:
         result = self.result
         while self.pending:
             reply = yield from wait(Want.CONTENT_REPLY)
+            answered = self.pending
             if not self.session.content_was_sent:
                 # The server has heard enough. What it reads next is the rest of the
                 # content: no command can follow on this connection.
                 self.session.close()
                 if reply.is_positive:
                     raise SMTPProtocolError(500, b"the content was answered before its end")
-            # RFC 2033 section 4.2: LMTP answers for one recipient after the other.
-            answered = self.pending[:1] if self.session.is_lmtp else self.pending
+            elif self.session.is_lmtp:
+                # RFC 2033 section 4.2: an answer for one recipient after the other.
+                answered = self.pending[:1]
+            if self.chunking and reply.code in _OUT_OF_STEP:
+                self.session.close()
             self.pending = self.pending[len(answered) :]
             if reply.is_positive:
                 result.accepted.extend(answered)
@@ -221,6 +244,8 @@ class _Transaction:
                 result.refused_late.update(answered)
             else:
                 raise SMTPDataError(reply.code, reply.message)
+            if reply.code == 421 and self.pending:
+                raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
         if not result.accepted:
             raise self._refusal()
 
@@ -243,17 +268,22 @@ class _Transaction:
                 error = self._refusal()
                 error.outcome = Outcome.REFUSED
             elif self.session.content_was_sent:
-                error = SMTPDeliveryUnknown(str(error))
+                error = SMTPDeliveryUnknown(error.what)
             else:
                 error.outcome = Outcome.NOT_SENT
         if isinstance(error, SMTPDeliveryUnknown):
             error.unknown = tuple(self._unanswered())
         error.accepted = tuple(self.result.accepted)
-        error.refused = dict(self.result.refused)
+        # Behind a refused sender, RCPT gets 503: that says nothing of the recipient.
+        is_about_sender = isinstance(error, SMTPSenderRefused)
+        error.refused = {} if is_about_sender else dict(self.result.refused)
         return error
 
     def _was_refused(self) -> bool:
-        return self.sender_refusal is not None or (len(self.result.refused) == len(self.recipients))
+        if self.sender_refusal is not None:
+            # A server that takes recipients all the same may take the content, too.
+            return not (self.pending and self.session.content_was_sent)
+        return len(self.result.refused) == len(self.recipients)
 
     def _unanswered(self) -> list[str]:
         done = {*self.result.accepted, *self.result.refused}

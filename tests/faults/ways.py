@@ -106,7 +106,7 @@ SECURE = [
 _REFUSALS = {
     "sender": {"MAIL s1@x": "550 no"},
     "recipients": {f"RCPT {name}1@x": "450 later" for name in "abc"},
-    "content": {"deliver a1@x": "552 big"},
+    "content": {"deliver a1@x": "554 no"},
 }
 _LATE_REFUSAL = {f"deliver {name}1@x": "452 full" for name in "abc"}
 

@@ -1,0 +1,412 @@
+"""The session: what may be said when, what a reply belongs to, and what is left at the end."""
+
+import pytest
+
+from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
+from mailbackends.protocol.command import Command, bdat, mail, rcpt
+from mailbackends.protocol.session import Session, State
+from support.runner import Runner, ready_session
+
+
+def written(session):
+    """All that is queued, handed to the operating system."""
+    out = b""
+    while buffers := session.data_to_send(65536):
+        data = b"".join(buffers)
+        session.bytes_sent(len(data))
+        out += data
+    return out
+
+
+def said(session, *commands):
+    for command in commands:
+        session.send(command)
+    return written(session)
+
+
+def answered(session, *replies):
+    for reply in replies:
+        session.receive_data(reply + b"\r\n")
+    return [session.next_reply().code for _ in replies]
+
+
+def test_the_greeting_is_the_reply_that_is_in_flight_from_the_start():
+    session = Session()
+    assert session.state is State.CONNECTED
+    assert session.next_reply() is None
+    assert answered(session, b"220 hi") == [220]
+    assert session.state is State.GREETED
+
+
+# --- the table of states --------------------------------------------------------------
+
+
+def in_state(state):
+    session = ready_session("PIPELINING", "CHUNKING")
+    if state is State.GREETED:
+        session = Session()
+        answered(session, b"220 hi")
+    elif state in (State.MAIL, State.CONTENT):
+        said(session, mail("a@x"))
+        answered(session, b"250 ok")
+        if state is State.CONTENT:
+            said(session, Command("DATA"))
+            answered(session, b"354 go")
+    elif state is State.FAILED:
+        said(session, mail("a@x"))
+        answered(session, b"550 no")
+    assert session.state is state
+    return session
+
+
+@pytest.mark.parametrize(
+    ("before", "verb", "reply", "after"),
+    [
+        (State.GREETED, "EHLO", b"250 hi", State.READY),
+        (State.GREETED, "EHLO", b"502 what", State.GREETED),
+        (State.GREETED, "HELO", b"250 hi", State.READY),
+        (State.GREETED, "LHLO", b"250 hi", State.READY),
+        (State.READY, "STARTTLS", b"220 go", State.READY),
+        (State.READY, "STARTTLS", b"454 no", State.READY),
+        (State.READY, "AUTH", b"235 in", State.READY),
+        (State.READY, "AUTH", b"334 more", State.READY),
+        (State.READY, "AUTH", b"535 no", State.READY),
+        (State.READY, "NOOP", b"250 ok", State.READY),
+        (State.READY, "MAIL", b"250 ok", State.MAIL),
+        (State.READY, "MAIL", b"450 later", State.FAILED),
+        (State.READY, "MAIL", b"550 no", State.FAILED),
+        (State.MAIL, "RCPT", b"250 ok", State.MAIL),
+        (State.MAIL, "RCPT", b"550 no", State.MAIL),
+        (State.MAIL, "DATA", b"354 go", State.CONTENT),
+        (State.MAIL, "DATA", b"554 no", State.FAILED),
+        (State.FAILED, "RSET", b"250 ok", State.READY),
+        (State.FAILED, "RSET", b"500 what", State.CLOSED),
+        (State.READY, "QUIT", b"221 bye", State.CLOSED),
+        (State.READY, "QUIT", b"500 what", State.CLOSED),
+    ],
+)
+def test_what_a_reply_makes_of_the_state(before, verb, reply, after):
+    session = in_state(before)
+    said(session, Command(verb))
+    answered(session, reply)
+    assert session.state is after
+
+
+@pytest.mark.parametrize(
+    ("reply", "after"), [(b"250 got it", State.READY), (b"554 no", State.FAILED)]
+)
+def test_what_the_reply_to_the_content_makes_of_the_state(reply, after):
+    session = in_state(State.CONTENT)
+    session.send_content([b"x\r\n", b".\r\n"])
+    written(session)
+    answered(session, reply)
+    assert session.state is after
+    assert session.is_reusable
+
+
+@pytest.mark.parametrize("state", [State.GREETED, State.READY, State.MAIL, State.FAILED])
+@pytest.mark.parametrize("verb", ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "STARTTLS", "AUTH"])
+def test_a_421_closes_at_every_step(state, verb):
+    session = in_state(state)
+    said(session, Command(verb))
+    answered(session, b"421 bye")
+    assert session.state is State.CLOSED
+
+
+def test_a_421_in_place_of_the_greeting_or_unasked_closes():
+    fresh = Session()
+    answered(fresh, b"421 too busy")
+    idle = ready_session()
+    answered(idle, b"421 idle")
+    assert fresh.state is idle.state is State.CLOSED
+
+
+@pytest.mark.parametrize("reply", [b"250 ok", b"354 go", b"550 no"])
+def test_nothing_leads_out_of_closed(reply):
+    session = in_state(State.MAIL)
+    said(session, Command("DATA" if reply.startswith(b"354") else "RSET"))
+    session.close()
+    answered(session, reply)
+    assert session.state is State.CLOSED
+    assert not session.is_reusable
+
+
+def test_nothing_can_be_said_once_it_is_closed():
+    session = ready_session()
+    session.close()
+    with pytest.raises(SMTPServerDisconnected, match="closed"):
+        session.send(Command("NOOP"))
+
+
+# --- which reply belongs to which command ---------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [b"250 ok", b"550 no", b"354 go", b"235 welcome"])
+def test_a_reply_that_nobody_asked_for_closes(reply):
+    session = ready_session()
+    session.receive_data(reply + b"\r\n")
+    with pytest.raises(SMTPProtocolError, match="a reply to nothing"):
+        session.next_reply()
+    assert session.state is State.CLOSED
+
+
+@pytest.mark.parametrize("reply", [b"250 ok", b"550 no"])
+def test_a_reply_that_came_before_its_command_closes(reply):
+    session = ready_session()
+    session.receive_data(reply + b"\r\n")
+    session.send(mail("a@x"))
+    with pytest.raises(SMTPProtocolError, match="a reply before the command"):
+        session.next_reply()
+    assert session.state is State.CLOSED
+
+
+def test_a_421_may_come_before_the_command():
+    session = ready_session()
+    session.receive_data(b"421 idle\r\n")
+    session.send(mail("a@x"))
+    assert session.next_reply().code == 421
+
+
+def test_a_command_is_out_only_with_its_last_byte():
+    session = ready_session("PIPELINING")
+    session.send(mail("a@x"))
+    session.send(rcpt("b@x"))
+    size = len(b"".join(session.data_to_send(65536)))
+    second = len(b"RCPT TO:<b@x>\r\n")
+    session.bytes_sent(size - second)
+    assert answered(session, b"250 ok") == [250]
+    session.bytes_sent(second - 1)
+    session.receive_data(b"250 ok\r\n")
+    with pytest.raises(SMTPProtocolError, match="before the command"):
+        session.next_reply()
+
+
+def test_two_replies_to_one_command_are_found_at_the_next_one():
+    session = ready_session()
+    said(session, Command("RSET"))
+    session.receive_data(b"250 ok\r\n250 ok\r\n")
+    assert session.next_reply().code == 250
+    assert not session.is_reusable
+    session.send(mail("a@x"))
+    with pytest.raises(SMTPProtocolError):
+        session.next_reply()
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply"),
+    [
+        ("EHLO", b"334 more"),
+        ("MAIL", b"354 go"),
+        ("RCPT", b"354 go"),
+        ("RSET", b"354 go"),
+        ("DATA", b"250 ok"),
+        ("DATA", b"334 more"),
+        ("AUTH", b"354 go"),
+        ("STARTTLS", b"334 more"),
+    ],
+)
+def test_a_reply_that_cannot_answer_the_command_closes(verb, reply):
+    session = in_state(State.READY)
+    said(session, Command(verb))
+    session.receive_data(reply + b"\r\n")
+    with pytest.raises(SMTPProtocolError, match=f"{reply[:3].decode()} is no reply to {verb}"):
+        session.next_reply()
+    assert session.state is State.CLOSED
+
+
+def test_the_content_cannot_be_answered_with_go_ahead():
+    session = in_state(State.CONTENT)
+    session.send_content([b".\r\n"])
+    written(session)
+    session.receive_data(b"354 go\r\n")
+    with pytest.raises(SMTPProtocolError, match="354 is no reply to content"):
+        session.next_reply()
+
+
+@pytest.mark.parametrize("code", [b"199", b"600", b"999", b"000", b"abc", b"-1 ", b""])
+def test_what_is_no_reply_closes(code):
+    session = Session()
+    session.receive_data(code + b" hello\r\n")
+    with pytest.raises(SMTPProtocolError):
+        session.next_reply()
+    assert session.state is State.CLOSED
+
+
+# --- groups ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "verb", ["EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "", "DATA", "QUIT", "NOOP", "VRFY", "EXPN"]
+)
+def test_nothing_goes_behind_a_command_that_ends_its_group(verb):
+    session = ready_session()
+    session.send(Command(verb))
+    with pytest.raises(RuntimeError, match="must wait"):
+        session.send(Command("RSET"))
+
+
+def test_nothing_goes_behind_content():
+    session = ready_session()
+    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    with pytest.raises(RuntimeError, match="must wait for the reply to content"):
+        session.send(mail("a@x"))
+
+
+def test_a_group_goes_out_in_one_piece():
+    session = ready_session()
+    assert said(session, Command("RSET"), mail("a@x"), rcpt("b@x"), Command("DATA")) == (
+        b"RSET\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
+    )
+    assert answered(session, b"250", b"250", b"250", b"354") == [250, 250, 250, 354]
+
+
+# --- content --------------------------------------------------------------------------
+
+
+def test_content_is_pulled_as_it_goes_and_its_end_is_known_only_then():
+    pulled = []
+
+    def buffers():
+        for number in range(5):
+            pulled.append(number)
+            yield b"x" * 100
+
+    session = in_state(State.CONTENT)
+    session.begin_transaction()
+    session.send_content(buffers())
+    assert (pulled, session.content_was_sent) == ([], False)
+    taken = session.data_to_send(150)
+    assert (pulled, [len(b) for b in taken]) == ([0, 1], [100, 100])
+    session.bytes_sent(200)
+    session.data_to_send(300)
+    session.bytes_sent(300)
+    assert not session.content_was_sent  # nobody knows yet that this was the end
+    assert session.data_to_send(1) == []
+    assert session.content_was_sent
+
+
+@pytest.mark.parametrize("missing", [0, 1, 12])
+def test_the_content_was_sent_with_its_last_byte(missing):
+    session = ready_session()
+    session.begin_transaction()
+    session.send_last_chunk(bdat(12, last=True), [b"Hello, ", b"World"])
+    size = len(b"".join(session.data_to_send(65536)))
+    assert session.data_to_send(65536) == []
+    session.bytes_sent(size - missing)
+    assert session.content_was_sent is (missing == 0)
+
+
+def test_the_next_transaction_has_sent_no_content_yet():
+    session = ready_session()
+    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    written(session)
+    answered(session, b"250 ok")
+    assert session.content_was_sent
+    session.begin_transaction()
+    assert not session.content_was_sent
+
+
+def test_lmtp_moves_on_with_the_last_reply_to_the_content():
+    session = ready_session(is_lmtp=True)
+    said(session, mail("a@x"))
+    answered(session, b"250 ok")
+    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    written(session)
+    session.expect_content_replies(2)
+    answered(session, b"250 ok", b"452 full")
+    assert (session.state, session.is_reusable) == (State.MAIL, False)
+    answered(session, b"250 ok")
+    assert (session.state, session.is_reusable) == (State.READY, True)
+
+
+def test_a_421_among_the_replies_to_the_content_closes_lmtp_too():
+    session = ready_session(is_lmtp=True)
+    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    written(session)
+    session.expect_content_replies(1)
+    answered(session, b"421 bye")
+    assert session.state is State.CLOSED
+
+
+# --- TLS ------------------------------------------------------------------------------
+
+
+def test_tls_makes_it_forget_all_that_was_said_in_clear():
+    session = ready_session("SIZE 1000", "AUTH PLAIN")
+    session.check_nothing_buffered()
+    session.start_tls()
+    assert session.is_tls
+    assert session.state is State.GREETED
+    assert "AUTH" not in session.extensions
+
+
+@pytest.mark.parametrize("injected", [b"250 hi\r\n", b"2", b"\r\n", b"250-AUTH PLAIN\r\n"])
+def test_a_byte_in_clear_behind_the_reply_to_starttls_is_an_injection(injected):
+    session = ready_session("STARTTLS")
+    said(session, Command("STARTTLS"))
+    session.receive_data(b"220 go\r\n" + injected)
+    assert session.next_reply().code == 220
+    with pytest.raises(SMTPProtocolError, match="in clear"):
+        session.check_nothing_buffered()
+    assert session.state is State.CLOSED
+
+
+# --- whether it can be used again -----------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_it_is_reusable_in_two_states_only(state):
+    session = ready_session()
+    session.state = state
+    assert session.is_reusable is (state in (State.READY, State.FAILED))
+
+
+def test_it_is_not_reusable_with_a_command_in_flight():
+    session = ready_session()
+    session.send(Command("RSET"))
+    assert not session.is_reusable
+    written(session)
+    assert not session.is_reusable
+    answered(session, b"250 ok")
+    assert session.is_reusable
+
+
+@pytest.mark.parametrize("left", [b"2", b"250-x\r\n", b"250 x\r\n"])
+def test_it_is_not_reusable_with_bytes_unread(left):
+    session = ready_session()
+    session.receive_data(left)
+    assert not session.is_reusable
+
+
+def test_an_abandoned_transaction_stays_open_until_rset():
+    session = in_state(State.MAIL)
+    session.abandon_transaction()
+    assert session.state is State.FAILED
+    session = in_state(State.READY)
+    session.abandon_transaction()
+    assert session.state is State.READY
+
+
+# --- the trace ------------------------------------------------------------------------
+
+
+def test_the_trace_has_a_line_for_each_command_and_reply_and_no_secret():
+    trace = []
+    session = Session(trace=trace.append)
+    runner = Runner(session)
+    session.receive_data(b"220 hi\r\n")
+    session.next_reply()
+    session.send(Command("AUTH", "PLAIN c2VjcmV0", is_secret=True))
+    runner.write()
+    answered(session, b"334 ")
+    session.send(Command("", "c2VjcmV0", is_secret=True))
+    runner.write()
+    answered(session, b"235-welcome\r\n235 in")
+    assert trace == ["< 220 hi", "> AUTH PLAIN ***", "< 334", "> ***", "< 235 welcome in"]
+    assert b"c2VjcmV0" in runner.sent
+
+
+def test_a_queued_secret_is_not_shown_by_the_buffers_that_hold_it():
+    session = ready_session()
+    session.send(Command("AUTH", "PLAIN c2VjcmV0", is_secret=True))
+    assert "c2VjcmV0" not in repr(session.data_to_send(65536))

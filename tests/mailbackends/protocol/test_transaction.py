@@ -1,0 +1,251 @@
+"""One message: what is said in each of the ways, and to whom it was refused."""
+
+import pytest
+
+from mailbackends.errors import (
+    Outcome,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+from mailbackends.protocol.content import from_bytes
+from mailbackends.protocol.envelope import Envelope
+from mailbackends.protocol.session import State, Want
+from mailbackends.protocol.transaction import deliver
+from mailbackends.reply import Reply
+from support.runner import Runner, ready_session
+from support.sent import CHUNK, CONTENT, FLIGHT, GO, GROUP, LARGE, LOCK_STEP, NO, OK, ONE, TWO, Sent
+
+WAYS = [FLIGHT, GROUP, LOCK_STEP, CHUNK]
+each_way = pytest.mark.parametrize("keywords", WAYS, ids=["flight", "group", "lock-step", "chunk"])
+
+
+# --- what is said ---------------------------------------------------------------------
+
+
+def test_one_flight_where_the_server_knows_pipelining_and_chunking():
+    sent = Sent(FLIGHT, [OK + OK + OK])
+    assert bytes(sent.runner.sent) == (
+        b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nBDAT 21 LAST\r\nSubject: hi\r\n\r\n.dot\r\n"
+    )
+    assert sent.result.accepted == ["a@x"]
+    assert sent.result.reply == Reply(250, (b"2.0.0 Ok",))
+    assert sent.session.is_reusable
+
+
+def test_behind_one_flight_each_reply_may_take_as_long_as_that_to_the_content():
+    # Postfix answers nothing before it is done with the chunk.
+    assert set(Sent(FLIGHT, [OK, OK, OK]).runner.wants) == {Want.CONTENT_REPLY}
+
+
+def test_a_group_and_then_the_content_where_it_knows_pipelining_only():
+    sent = Sent(GROUP, [OK + OK + GO, OK])
+    assert bytes(sent.runner.sent) == (
+        b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nDATA\r\nSubject: hi\r\n\r\n..dot\r\n.\r\n"
+    )
+    assert sent.runner.wants == [Want.REPLY] * 3 + [Want.CONTENT_REPLY]
+    assert sent.session.is_reusable
+
+
+@pytest.mark.parametrize(
+    ("keywords", "options"), [(LOCK_STEP, {}), (FLIGHT, {"pipelining": False, "chunking": False})]
+)
+def test_lock_step_where_it_knows_neither_or_neither_is_allowed(keywords, options):
+    session = ready_session(*keywords)
+    runner = Runner(session, [OK, OK, GO, OK])
+    dialogue = deliver(session, ONE, CONTENT, **options)
+    said = []
+    want = next(dialogue)
+    for _ in range(3):
+        reply = runner.fulfil(want)
+        said.append(bytes(runner.sent))
+        want = dialogue.send(reply)
+    assert said == [
+        b"MAIL FROM:<me@x>\r\n",
+        b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\n",
+        b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n",
+    ]
+
+
+def test_a_chunk_behind_the_replies_where_it_knows_chunking_only():
+    sent = Sent(CHUNK, [OK, OK, OK])
+    assert sent.lines[2] == b"BDAT 21 LAST"
+    assert sent.result.accepted == ["a@x"]
+
+
+def test_a_large_content_waits_for_the_replies_to_the_envelope():
+    sent = Sent(FLIGHT, [OK + NO], content=LARGE)
+    assert sent.lines == [b"MAIL FROM:<me@x>", b"RCPT TO:<a@x>"]
+    sent = Sent(FLIGHT, [OK + OK, OK], content=LARGE)
+    assert sent.lines[2] == b"BDAT 70017 LAST"
+    assert sent.result.accepted == ["a@x"]
+
+
+@each_way
+def test_rset_goes_first_where_the_last_transaction_failed_and_no_content_before_its_reply(
+    keywords,
+):
+    sent = Sent(keywords, [OK], failed=True)
+    assert sent.lines[0] == b"RSET"
+    assert not any(line.startswith(b"BDAT") for line in sent.lines)
+    assert sent.outcome is Outcome.NOT_SENT
+
+
+@each_way
+def test_behind_rset_the_message_goes_out_as_ever(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, OK, OK, *go, OK], failed=True)
+    assert sent.result.accepted == ["a@x"]
+    assert sent.session.is_reusable
+
+
+def test_parameters_go_with_mail_and_rcpt():
+    envelope = Envelope("", ("a@x",), ("SIZE=21", "RET=HDRS"), ("NOTIFY=NEVER",))
+    sent = Sent(LOCK_STEP, [OK, OK, GO, OK], envelope=envelope)
+    assert sent.lines[:2] == [b"MAIL FROM:<> SIZE=21 RET=HDRS", b"RCPT TO:<a@x> NOTIFY=NEVER"]
+
+
+def test_international_domains_go_out_as_a_labels_and_come_back_as_they_were_given():
+    envelope = Envelope("ich@bücher.example", ("a@müller.example", "b@x"))
+    sent = Sent(LOCK_STEP, [OK, NO, OK, GO, OK], envelope=envelope)
+    assert sent.lines[:2] == [
+        b"MAIL FROM:<ich@xn--bcher-kva.example>",
+        b"RCPT TO:<a@xn--mller-kva.example>",
+    ]
+    assert list(sent.result.refused) == ["a@müller.example"]
+
+
+# --- refusals -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keywords", "replies"),
+    [
+        (FLIGHT, [NO, b"503 no sender\r\n", b"503 no recipient\r\n"]),
+        (GROUP, [NO, b"503 no sender\r\n", b"503 no recipient\r\n"]),
+        (LOCK_STEP, [NO]),
+        (CHUNK, [NO]),
+    ],
+)
+def test_a_refused_sender(keywords, replies):
+    sent = Sent(keywords, replies)
+    assert isinstance(sent.error, SMTPSenderRefused)
+    assert (sent.error.smtp_code, sent.error.smtp_error) == (550, b"5.1.1 No")
+    assert (sent.error.sender, sent.outcome) == ("me@x", Outcome.REFUSED)
+    # The 503 says nothing about the recipient.
+    assert sent.error.refused == {}
+    assert sent.session.state is State.FAILED
+    assert sent.session.is_reusable
+
+
+@pytest.mark.parametrize(
+    ("keywords", "replies"),
+    [
+        (FLIGHT, [OK, NO, b"450 later\r\n", b"554 no recipient\r\n"]),
+        (GROUP, [OK, NO, b"450 later\r\n", b"503 no recipient\r\n"]),
+        (GROUP, [OK, NO, b"450 later\r\n", GO, b"554 no recipient\r\n"]),
+        (GROUP, [OK, NO, b"450 later\r\n", GO, OK]),
+        (LOCK_STEP, [OK, NO, b"450 later\r\n"]),
+        (CHUNK, [OK, NO, b"450 later\r\n"]),
+    ],
+)
+def test_all_recipients_refused(keywords, replies):
+    sent = Sent(keywords, replies, envelope=TWO)
+    assert isinstance(sent.error, SMTPRecipientsRefused)
+    assert sent.error.recipients == {"a@x": (550, b"5.1.1 No"), "b@x": (450, b"later")}
+    assert {to: r.code for to, r in sent.error.refused.items()} == {"a@x": 550, "b@x": 450}
+    assert sent.outcome is Outcome.REFUSED
+    assert sent.session.is_reusable
+
+
+def test_a_go_ahead_without_recipients_gets_the_lone_dot():
+    sent = Sent(GROUP, [OK, NO, GO, OK])
+    assert sent.lines[-2:] == [b"DATA", b"."]
+
+
+def test_a_go_ahead_behind_a_refused_sender_gets_nothing_for_an_old_transaction_is_open():
+    sent = Sent(GROUP, [NO, OK, GO])
+    assert sent.lines[-1] == b"DATA"
+    assert isinstance(sent.error, SMTPSenderRefused)
+    assert sent.outcome is Outcome.REFUSED
+    assert not sent.session.is_reusable
+
+
+def test_a_go_ahead_without_recipients_gets_nothing_from_lmtp_for_nobody_would_answer():
+    sent = Sent(GROUP, [OK, NO, GO], lmtp=True)
+    assert sent.lines[-1] == b"DATA"
+    assert isinstance(sent.error, SMTPRecipientsRefused)
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize("reply", [OK, b"500 what\r\n", b"250 ok\r\n", b"552 big\r\n"])
+def test_a_chunk_that_was_not_plainly_swallowed_leaves_the_connection_unusable(reply):
+    sent = Sent(FLIGHT, [OK, NO, reply])
+    assert isinstance(sent.error, SMTPRecipientsRefused)
+    assert sent.outcome is Outcome.REFUSED
+    assert not sent.session.is_reusable
+
+
+def test_a_server_that_takes_the_content_of_a_refused_sender_leaves_us_in_the_dark():
+    sent = Sent(FLIGHT, [NO, OK, NO, OK], envelope=TWO)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert (sent.error.unknown, list(sent.error.refused)) == (("a@x",), ["b@x"])
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize(
+    ("keywords", "replies"),
+    [
+        (FLIGHT, [OK, OK, b"554 5.6.0 spam\r\n"]),
+        (GROUP, [OK, OK, GO, b"554 5.6.0 spam\r\n"]),
+        (GROUP, [OK, OK, b"554 5.6.0 spam\r\n"]),
+        (LOCK_STEP, [OK, OK, GO, b"554 5.6.0 spam\r\n"]),
+        (LOCK_STEP, [OK, OK, b"554 5.6.0 spam\r\n"]),
+        (CHUNK, [OK, OK, b"554 5.6.0 spam\r\n"]),
+    ],
+)
+def test_refused_content_or_data(keywords, replies):
+    sent = Sent(keywords, replies)
+    assert isinstance(sent.error, SMTPDataError)
+    assert (sent.error.smtp_code, sent.outcome) == (554, Outcome.REFUSED)
+    assert sent.session.state is State.FAILED
+    assert sent.session.is_reusable
+
+
+@pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
+@pytest.mark.parametrize("code", [b"500", b"501", b"502", b"503", b"552"])
+def test_a_chunk_that_may_have_been_read_as_commands_closes(keywords, code):
+    sent = Sent(keywords, [OK, OK, code + b" what\r\n"])
+    assert isinstance(sent.error, SMTPDataError)
+    assert sent.outcome is Outcome.REFUSED
+    assert not sent.session.is_reusable
+
+
+@each_way
+def test_some_recipients_refused_is_a_delivery_for_the_others(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, NO, OK, *go, OK], envelope=TWO)
+    assert sent.result.accepted == ["b@x"]
+    assert sent.result.refused == {"a@x": Reply(550, (b"5.1.1 No",))}
+    assert sent.session.state is State.READY
+
+
+def test_content_refused_behind_some_refused_recipients_names_those():
+    sent = Sent(FLIGHT, [OK, NO, OK, b"554 spam\r\n"], envelope=TWO)
+    assert isinstance(sent.error, SMTPDataError)
+    assert list(sent.error.refused) == ["a@x"]
+
+
+def test_a_refused_rset_ends_the_session():
+    sent = Sent(GROUP, [b"500 what\r\n"], failed=True)
+    assert isinstance(sent.error, SMTPServerDisconnected)
+    assert sent.outcome is Outcome.NOT_SENT
+    assert not sent.session.is_reusable
+
+
+def test_an_empty_content_is_a_message_too():
+    sent = Sent(FLIGHT, [OK, OK, OK], content=from_bytes(b""))
+    assert sent.lines[-2:] == [b"BDAT 2 LAST", b""]
+    assert sent.result.accepted == ["a@x"]

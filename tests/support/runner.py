@@ -1,0 +1,110 @@
+"""`Runner`: runs a dialogue against replies that were written down, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from mailbackends.errors import SMTPException, SMTPServerDisconnected
+from mailbackends.protocol.dialogue import greeting, hello
+from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.reply import Reply
+
+__all__ = ["Runner", "ready_session"]
+
+T = TypeVar("T")
+
+
+def hung_up() -> SMTPException:
+    """What a driver tells the dialogue when the server has hung up."""
+    return SMTPServerDisconnected("Connection unexpectedly closed")
+
+
+class Runner:
+    """Does what a driver does: all that is queued is written, then a reply is read.
+
+    ``replies`` come one after the other, each at the first moment at which the dialogue
+    wants one and has none; a reply may be any bytes: half of one, or several. Behind the
+    last one, the connection ends with the error that ``ending`` makes. The operating
+    system takes no more than ``takes`` bytes; then, too, the connection ends, once the
+    replies that are there have been read.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        replies: Iterable[bytes] = (),
+        *,
+        takes: int | None = None,
+        ending: Callable[[], SMTPException] = hung_up,
+        tls: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.session = session
+        self.replies = iter(replies)
+        self.takes = takes
+        self.ending = ending
+        self.tls = tls
+        self.sent = bytearray()
+        """All that the operating system took."""
+        self.wants: list[Want] = []
+        self._is_open = True
+
+    @property
+    def lines(self) -> list[bytes]:
+        """What was sent, line by line."""
+        return bytes(self.sent).split(b"\r\n")[:-1]
+
+    def run(self, dialogue: Dialogue[T]) -> T:
+        """What the dialogue returns or raises."""
+        try:
+            want = next(dialogue)
+            while True:
+                self.wants.append(want)
+                try:
+                    reply = self.fulfil(want)
+                except SMTPException as error:
+                    self.session.close()
+                    want = dialogue.throw(error)
+                else:
+                    want = dialogue.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def fulfil(self, want: Want) -> Reply | None:
+        """What the dialogue wants, from the replies."""
+        if want is Want.TLS:
+            self.tls()
+            return None
+        # As a driver: what has arrived already is looked at before anything is written.
+        if (reply := self.session.next_reply()) is not None:
+            return reply
+        self.write()
+        for data in self.replies:
+            self.session.receive_data(data)
+            if (reply := self.session.next_reply()) is not None:
+                return reply
+        raise self.ending()
+
+    def write(self) -> None:
+        """Write what is queued, as far as the operating system takes it."""
+        while self._is_open and (buffers := self.session.data_to_send(65536)):
+            data = b"".join(buffers)
+            if self.takes is not None and len(self.sent) + len(data) > self.takes:
+                data = data[: self.takes - len(self.sent)]
+                self._is_open = False
+            self.sent += data
+            self.session.bytes_sent(len(data))
+
+
+def ready_session(*keywords: str, is_lmtp: bool = False) -> Session:
+    """A session behind its greeting and EHLO, with these extensions announced."""
+    session = Session(is_lmtp=is_lmtp)
+    lines = ["there", *keywords]
+    last = len(lines) - 1
+    answer = "".join(f"250{' ' if i == last else '-'}{one}\r\n" for i, one in enumerate(lines))
+    runner = Runner(session, [b"220 there\r\n", answer.encode()])
+    runner.run(greeting(session))
+    runner.run(hello(session, "here"))
+    assert session.state is State.READY
+    return session
