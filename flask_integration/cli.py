@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import click
@@ -15,11 +11,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from flask_integration.addresses import display
-from flask_integration.backends import SmtpBackend
 from flask_integration.delivery import deliver
+from flask_integration.doctor import as_dict, examine, show
 from flask_integration.message import Message
 from flask_integration.state import MailState
-from mailbackends import Mailer, Options
 
 __all__ = ["mail"]
 
@@ -50,25 +45,32 @@ def show_config(mailer: str, as_json: bool) -> None:
 
 @mail.command("doctor")
 @_named
+@click.option("--json", "as_json", is_flag=True, help="For programs to read.")
 @with_appcontext
-def doctor(mailer: str) -> None:
-    """Try each step up to the login; say what is wrong, and the mend. Sends nothing."""
-    state = _state(mailer)
-    backend = state.settings.backend
-    steps: list[tuple[str, Callable[[], str]]] = [("default sender", lambda: _sender(state))]
-    if issubclass(backend, SmtpBackend):
-        for options in (state.options, *state.settings.fallbacks):
-            if options.socket_path is None:
-                steps.append((f"resolve {options.host}", partial(_resolve, options)))
-            steps.append((f"connect to {options.server}", partial(_connect, options)))
+def doctor(mailer: str, as_json: bool) -> None:
+    """Go each step to the mail server up to the login; say what is wrong, and the mend.
+
+    Nothing is sent. The exit status is 1 where a step fails.
+    """
+    places: list[dict[str, Any]] = []
+    failed = False
+    for place, steps in examine(_state(mailer)):
+        seen = []
+        if not as_json:
+            click.secho(place, bold=True)
+        for step in steps:
+            seen.append(as_dict(step))
+            failed = failed or not step.is_ok
+            if not as_json:
+                show(step)
+        places.append({"place": place, "steps": seen})
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "places": places}, indent=2))
+    elif failed:
+        click.secho("Not all is well.", fg="red")
     else:
-        steps.append(("backend", lambda: _other_backend(state)))
-    failures = [name for name, step in steps if not _report(name, step)]
-    if state.suppress:
-        click.secho("note: sending is suppressed (TESTING or MAIL_SUPPRESS_SEND)", fg="yellow")
-    if failures:
-        sys.exit(1)
-    click.secho("All is well.", fg="green")
+        click.secho("All is well.", fg="green")
+    sys.exit(1 if failed else 0)
 
 
 @mail.command("send-test")
@@ -129,48 +131,6 @@ def _shown(state: MailState) -> dict[str, Any]:
     if state.settings.mailers:
         shown["mailers"] = sorted(state.settings.mailers)
     return shown
-
-
-def _other_backend(state: MailState) -> str:
-    state.backend.open()
-    where = "" if state.backend.delivers else ": nothing leaves this machine"
-    return f"{type(state.backend).__name__}{where}"
-
-
-def _sender(state: MailState) -> str:
-    if not state.default_sender:
-        return "none: each message must give its own (MAIL_DEFAULT_SENDER)"
-    return display(state.default_sender)
-
-
-def _resolve(options: Options) -> str:
-    try:
-        found = socket.getaddrinfo(options.host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise OSError(
-            f"{error}: check MAIL_SERVER ({options.host!r}) and this machine's DNS"
-        ) from error
-    return ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _connect(options: Options) -> str:
-    with Mailer(options) as mailer:
-        mailer.open()
-    kind = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS"}[options.security]
-    login = f"logged in as {options.username}" if options.username else "no login"
-    return f"{kind}, {login}"
-
-
-def _report(name: str, step: Callable[[], str]) -> bool:
-    started = time.perf_counter()
-    try:
-        result, good = step(), True
-    except (OSError, ValueError) as error:
-        result, good = f"{type(error).__name__}: {error}", False
-    duration = time.perf_counter() - started
-    mark = click.style("ok  ", fg="green") if good else click.style("FAIL", fg="red")
-    click.echo(f"{mark}  {name}  {result}  ({duration * 1000:.0f} ms)")
-    return good
 
 
 def _fail(error: Exception) -> None:

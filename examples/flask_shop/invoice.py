@@ -9,7 +9,7 @@ __all__ = ["invoice"]
 
 def invoice(order: Order) -> bytes:
     """The invoice for ``order`` as a PDF of one A4 page."""
-    lines = [f"Invoice {order.number}", "", f"For {order.name}", ""]
+    lines = [f"Invoice {order.number}", "", f"For {order.name or order.email}", ""]
     lines += [
         f"{line.quantity:>3}  {line.product.name:<40}{line.price:>10} EUR" for line in order.lines
     ]

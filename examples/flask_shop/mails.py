@@ -16,9 +16,8 @@ __all__ = ["newsletter", "order_confirmation", "password_reset", "question"]
 
 def order_confirmation(order: Order) -> Message:
     """Text, HTML with the shop's logo, and the invoice."""
-    message = Message.from_template(
-        "mail/order", recipients=[(order.name, order.email)], order=order
-    )
+    customer = (order.name, order.email)
+    message = Message.from_template("mail/order", recipients=[customer], order=order)
     _add_logo(message)
     message.attach(f"invoice-{order.number}.pdf", "application/pdf", invoice(order))
     return message

@@ -31,7 +31,7 @@ def order() -> Any:
     """Take an order, and confirm it by mail."""
     given = _given("email")
     placed = place_order(
-        given.get("name") or "customer",
+        given.get("name") or "",
         given["email"],
         given.get("product") or "tea",
         given.get("quantity") or 1,

@@ -181,7 +181,7 @@ def test_bad_input_is_a_bad_request_and_sends_nothing(
 def test_doctor_finds_the_shops_server_well(shop: Flask) -> None:
     result = shop.test_cli_runner().invoke(args=["mail", "doctor"])
     assert result.exit_code == 0, result.output
-    assert "STARTTLS, logged in as user" in result.output
+    assert "STARTTLS, login as user" in result.output
 
 
 def test_without_a_server_mail_goes_to_the_terminal(
