@@ -105,6 +105,7 @@ class _Transaction:
             pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
         )
         self.sender_refusal: Reply | None = None
+        self.is_untaken = False
         # Taken by the reply to RCPT; the reply to the content decides.
         self.pending: list[str] = []
         self.result = Delivery()
@@ -161,8 +162,9 @@ class _Transaction:
         if reply.code == 421:
             yield from self._see_it_close()
             # Said before the content was asked for: nothing of the message was taken.
+            self.is_untaken = True
             error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
-            error.outcome, error.reply = Outcome.NOT_SENT, reply
+            error.reply = reply
             raise error
         return reply
 
@@ -267,7 +269,7 @@ class _Transaction:
                 # The connection broke behind the refusal, which stands.
                 error = self._refusal()
                 error.outcome = Outcome.REFUSED
-            elif self.session.content_was_sent:
+            elif self._may_be_there():
                 error = SMTPDeliveryUnknown(error.what)
             else:
                 error.outcome = Outcome.NOT_SENT
@@ -282,8 +284,11 @@ class _Transaction:
     def _was_refused(self) -> bool:
         if self.sender_refusal is not None:
             # A server that takes recipients all the same may take the content, too.
-            return not (self.pending and self.session.content_was_sent)
+            return not (self.pending and self._may_be_there())
         return len(self.result.refused) == len(self.recipients)
+
+    def _may_be_there(self) -> bool:
+        return self.session.content_was_sent and not self.is_untaken
 
     def _unanswered(self) -> list[str]:
         done = {*self.result.accepted, *self.result.refused}
