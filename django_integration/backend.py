@@ -186,19 +186,27 @@ class EmailBackend(BaseEmailBackend):
         """
         if not email_messages:
             return 0
-        with sending():
-            if not self._is_extended():
-                return self._send_pooled(email_messages)
-            opened = self.open()
-            if not self.connection or opened is None:
-                return 0
+        with sending() as silently:
             try:
-                if self._overrides("_send"):
-                    return sum(bool(self._send(message)) for message in email_messages)
-                return self._send_through(self.connection, email_messages)
-            finally:
-                if opened:
-                    self.close()
+                return self._send_all(email_messages)
+            except Exception:
+                if silently:
+                    return 0
+                raise
+
+    def _send_all(self, email_messages: Iterable[EmailMessage]) -> int:
+        if not self._is_extended():
+            return self._send_pooled(email_messages)
+        opened = self.open()
+        if not self.connection or opened is None:
+            return 0
+        try:
+            if self._overrides("_send"):
+                return sum(bool(self._send(message)) for message in email_messages)
+            return self._send_through(self.connection, email_messages)
+        finally:
+            if opened:
+                self.close()
 
     def _send(self, email_message: EmailMessage) -> bool:
         """Send one message, and say whether it was sent. For subclasses to extend."""

@@ -1,36 +1,63 @@
 """The log of the backend, ``mailbackends.django``, safe beside ``AdminEmailHandler``.
 
 A handler that sends mail, and a mail that cannot be sent and says so in the log: each
-would call the other for ever. So whatever is sent while another message is being sent, by
-a log handler or a receiver of a signal, leaves no trace in the log.
+would call the other for ever. And where the handler raises, as Django 6.1's does, what it
+raises would come up in the middle of the other message. So mail that is sent because of a
+log record that was written while other mail is being sent fails in silence.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
+from types import FrameType
 
 __all__ = ["logger", "sending"]
 
 logger = logging.getLogger("mailbackends.django")
 
-_depth: ContextVar[int] = ContextVar("mailbackends_sending", default=0)
+
+class _Sending(Enum):
+    NO = 0
+    YES = 1
+    FROM_A_LOG_RECORD = 2
+
+
+_state: ContextVar[_Sending] = ContextVar("mailbackends_sending", default=_Sending.NO)
 
 
 @contextmanager
-def sending() -> Iterator[None]:
-    """Around each call that sends."""
-    token = _depth.set(_depth.get() + 1)
+def sending() -> Iterator[bool]:
+    """Around each call that sends. True where it has to keep silent."""
+    state = _state.get()
+    if state is _Sending.NO:
+        state = _Sending.YES
+    elif state is _Sending.YES and _is_in_a_log_record():
+        state = _Sending.FROM_A_LOG_RECORD
+    token = _state.set(state)
     try:
-        yield
+        yield state is _Sending.FROM_A_LOG_RECORD
     finally:
-        _depth.reset(token)
+        _state.reset(token)
 
 
-def _is_outermost(record: logging.LogRecord) -> bool:
-    return _depth.get() <= 1
+def _is_in_a_log_record() -> bool:
+    """True where a logger is calling its handlers, between here and the message around."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        # A receiver of a signal may send mail as well, within other mail and no record.
+        if frame.f_code is logging.Logger.callHandlers.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _may_speak(record: logging.LogRecord) -> bool:
+    return _state.get() is not _Sending.FROM_A_LOG_RECORD
 
 
 # A filter holds for the records of its own logger only, not for those of its children:
@@ -42,4 +69,4 @@ for _name in (
     "mailbackends.wire",
     "django.dispatch",
 ):
-    logging.getLogger(_name).addFilter(_is_outermost)
+    logging.getLogger(_name).addFilter(_may_speak)
