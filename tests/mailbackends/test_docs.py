@@ -1,0 +1,57 @@
+"""What the pages on the Mailer show is run, as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+SAMPLES = [
+    pytest.param(code, id=f"{page}-{number}")
+    for page in ("failover", "rate-limit", "observability")
+    for number, code in enumerate(_BLOCK.findall((DOCS / f"{page}.md").read_text("utf-8")))
+]
+
+
+@pytest.mark.parametrize("code", SAMPLES)
+def test_a_sample_runs_and_connects_to_nobody_before_a_message_is_sent(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "otel" in code:
+        pytest.importorskip("opentelemetry", reason="OpenTelemetry is not installed here")
+        from mailbackends import otel
+
+        monkeypatch.setattr(otel, "subscribe", lambda hook: lambda: None)
+        monkeypatch.setattr(otel, "_uninstrument", [])
+    names: dict[str, object] = {}
+    exec(compile(code, "sample", "exec"), names)  # noqa: S102
+    if shared := names.get("shared"):
+        pytest.importorskip("limits", reason="the library limits is not installed here")
+        assert callable(shared)
+        shared()
+
+
+@pytest.mark.parametrize("page", ["failover", "rate-limit", "observability"])
+def test_every_option_that_a_page_names_is_one(page: str) -> None:
+    from mailbackends import Options
+
+    named = set(re.findall(r"`((?:circuit|rate)_\w+)`", (DOCS / f"{page}.md").read_text("utf-8")))
+    assert named <= set(Options.known())
+
+
+def test_every_name_that_is_recorded_is_in_the_page() -> None:
+    pytest.importorskip("opentelemetry", reason="OpenTelemetry is not installed here")
+    from mailbackends import otel
+
+    page = (DOCS / "observability.md").read_text("utf-8")
+    source = Path(otel.__file__).read_text("utf-8")
+    names = set(re.findall(r'"((?:messaging|mailbackends|server|error)\.[\w.]+)"', source))
+    assert len(names) > 15
+    missing = {
+        name for name in names if name not in page and f"`.{name.rpartition('.')[2]}`" not in page
+    }
+    assert missing == set()
