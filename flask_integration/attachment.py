@@ -18,6 +18,8 @@ from mailbackends import InvalidMessageError
 __all__ = ["Attachment"]
 
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?")
+# What fits into both <...> (RFC 2045 section 7) and a URL (RFC 2392) without quoting.
+_CONTENT_ID = re.compile(r"[!#$&'*+./0-9=?@A-Z^_`a-z{|}~-]+")
 
 
 class Attachment:
@@ -33,7 +35,7 @@ class Attachment:
             ``"logo"``. An inline attachment that has one becomes part of the HTML.
 
     Raises:
-        ValueError: there is no data.
+        ValueError: there is no data, or ``content_id`` is none.
         TypeError: it is neither a string nor bytes.
     """
 
@@ -64,7 +66,11 @@ class Attachment:
         self.disposition = disposition or "attachment"
         self.headers: dict[str, str] = dict(headers or {})
         if content_id is not None:
-            self.headers["Content-ID"] = f"<{content_id.strip('<> ')}>"
+            if not _CONTENT_ID.fullmatch(content_id):
+                raise ValueError(
+                    f"content_id {content_id!r} must be ASCII without spaces, <, > and quotes"
+                )
+            self.headers["Content-ID"] = f"<{content_id}>"
 
     def __repr__(self) -> str:
         return (

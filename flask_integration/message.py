@@ -137,7 +137,8 @@ class Message:
     def send_to(self) -> Set[Address]:
         """All recipients, each once: To, then Cc, then Bcc, in the order given."""
         everybody = [*(self.recipients or ()), *(self.cc or ()), *(self.bcc or ())]
-        return dict.fromkeys(everybody).keys()
+        # A pair may come out of JSON as a list, which could not be a key.
+        return dict.fromkeys(tuple(x) if isinstance(x, list) else x for x in everybody).keys()
 
     @property
     def html(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from email import policy
@@ -22,11 +23,14 @@ from flask_integration.attachment import Attachment, to_part
 from flask_integration.headers import fold, set_addresses, set_text
 from flask_integration.html import can_make_text, inline_styles, text_of
 from flask_integration.rendering import Rendering
+from mailbackends import InvalidMessageError
 
 if TYPE_CHECKING:
     from flask_integration.message import Message
 
 __all__ = ["build"]
+
+_SUBTYPE = re.compile(r"(?:text/)?[A-Za-z0-9!#$&^_.+-]+(?:\s*;[^\r\n]*)?")
 
 _LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
 
@@ -37,7 +41,7 @@ def build(message: Message, rendering: Rendering) -> Part:
     What would break a header is taken out, not refused: the check comes before sending.
 
     Raises:
-        InvalidMessageError: an attachment's content type is none.
+        InvalidMessageError: the type of an attachment or an alternative is none.
         ConfigurationError: a library that the configuration asks for is missing.
     """
     charset = message.charset or rendering.charset
@@ -61,6 +65,12 @@ def _texts(message: Message, rendering: Rendering, charset: str, related: list[A
     # The last alternative is the one that the sender likes best (RFC 2046 section 5.1.4).
     parts = [_text(body, "plain", charset)]
     for subtype, content in message.alts.items():
+        if content is None:
+            continue
+        if not _SUBTYPE.fullmatch(subtype):
+            raise InvalidMessageError(
+                f"alts has the type {subtype!r}: write a subtype of text, as 'html' or 'calendar'"
+            )
         is_html = subtype == "html"
         if is_html and rendering.inline_css:
             content = inline_styles(content)
@@ -117,7 +127,8 @@ def _headers(root: Part, message: Message, rendering: Rendering, charset: str) -
         answers = message.reply_to if isinstance(message.reply_to, list) else [message.reply_to]
         set_addresses(root, "Reply-To", header_addresses(answers, charset))
     for name, value in (message.extra_headers or {}).items():
-        set_text(root, name, value, charset)
+        if value is not None:
+            set_text(root, name, value, charset)
 
 
 def _fields(message: Message, rendering: Rendering, charset: str) -> Iterator[tuple[str, str]]:

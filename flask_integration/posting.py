@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import Message as Part
 from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
 from flask_integration.message import Message
-from mailbackends import InvalidMessageError
+from mailbackends import InvalidAddressError, InvalidMessageError
 
 if TYPE_CHECKING:
     from flask_integration.state import MailState
@@ -60,7 +61,7 @@ def prepare(message: Any, state: MailState, envelope_from: Address | None = None
     """
     if isinstance(message, Part):
         return _standard(message, state, envelope_from)
-    if hasattr(message, "send_to") and hasattr(message, "as_bytes"):
+    if hasattr(type(message), "send_to") and hasattr(message, "as_bytes"):
         return _flask(message, state, envelope_from)
     if callable(getattr(message, "message", None)) and callable(
         getattr(message, "recipients", None)
@@ -89,7 +90,17 @@ def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Pos
         raise IncompleteMessageError(_NO_SENDER)
     if message.date is None:
         message.date = time.time()
-    content, message_id = _content(message, state)
+    elif not isinstance(message.date, int | float | datetime):
+        raise InvalidMessageError(
+            f"date is {message.date!r}: give seconds since the epoch, or a datetime"
+        )
+    try:
+        content, message_id = _content(message, state)
+    except UnicodeError as error:
+        raise InvalidMessageError(
+            f"the message holds text that cannot be encoded: {error}; half a surrogate pair "
+            "comes from bytes that were decoded with errors='surrogateescape'"
+        ) from error
     return Posting(
         message,
         content,
@@ -189,7 +200,8 @@ def _default_sender(state: MailState) -> str | None:
 def _reverse_path(envelope_from: Address | None, sender: str) -> str:
     if envelope_from == "<>":
         return ""
-    found = bare_addresses(
-        [envelope_from or sender], "envelope_from" if envelope_from else "sender"
-    )
+    field = "envelope_from" if envelope_from else "sender"
+    found = bare_addresses([envelope_from or sender], field)
+    if len(found) != 1:
+        raise InvalidAddressError(f"{field} {sender!r} is more than one address: give one")
     return found[0]

@@ -353,3 +353,43 @@ def test_html_may_come_as_one_of_the_alternatives() -> None:
     sample = message(alts={"html": "<p>Hi</p>"})
     assert sample.html == "<p>Hi</p>"
     assert "text/html" in types(sample)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"date": "today"}, "date is 'today'"),
+        ({"subject": "a\udcff"}, "cannot be encoded"),
+        ({"body": "a\udcff"}, "cannot be encoded"),
+        ({"recipients": [("a\udcff", "a@x.com")]}, "cannot be encoded"),
+        ({"alts": {"x y": "text"}}, "alts has the type 'x y'"),
+        ({"alts": {"x\r\ny": "text"}}, "alts has the type"),
+        ({"attachments": ["a.txt"]}, "attachment 'a.txt' is none"),
+        ({"attachments": [("a.txt", "text/plain", "x")]}, "is none: write Attachment("),
+        ({"sender": "a@x.com, b@x.com"}, "sender 'a@x.com, b@x.com' is more than one"),
+    ],
+)
+def test_what_cannot_be_sent_is_told_with_its_value(
+    app: Flask, bad: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Mail(app).send(message(**bad))
+
+
+def test_what_may_come_from_json_or_a_generator_is_taken(app: Flask) -> None:
+    mail = Mail(app)
+    sample = message(recipients=(["Ada", f"{name}@x.com"] for name in "ba"), cc={"c@x.com"})
+    assert mail.send(sample).accepted == ("b@x.com", "a@x.com", "c@x.com")
+    assert list(sample.send_to) == [("Ada", "b@x.com"), ("Ada", "a@x.com"), "c@x.com"]
+
+
+def test_alternatives_and_headers_that_are_none_are_left_out() -> None:
+    sample = message(alts={"x-amp-html": None}, extra_headers={"X-Kind": None})
+    assert "x-amp-html" not in sample.as_string()
+    assert "X-Kind" not in parsed(sample)
+
+
+@pytest.mark.parametrize("content_id", ["a b", "<a>", "größe", "a\r\nb", "", '"a"'])
+def test_a_content_id_is_one_that_html_can_name(content_id: str) -> None:
+    with pytest.raises(ValueError, match="content_id"):
+        Attachment("a.png", data=b"x", content_id=content_id)
