@@ -13,6 +13,7 @@ from mailbackends.errors import (
     SMTPException,
     SMTPProtocolError,
     SMTPRecipientsRefused,
+    SMTPSenderRefused,
     SMTPServerDisconnected,
 )
 from mailbackends.mailer.connection import Connection
@@ -160,7 +161,8 @@ def _is_unknown(error: SMTPException) -> bool:
 def _is_out_of_order(error: SMTPException) -> bool:
     """True where the server seems not to know grouped commands though it announced them."""
     return (
-        isinstance(error, SMTPRecipientsRefused | SMTPDataError)
+        # MAIL may be the second of its group, behind RSET.
+        isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError)
         and error.reply is not None
         and error.reply.code in _OUT_OF_ORDER
     )

@@ -146,7 +146,7 @@ class World:
         if cut.direction == "received":
             heads = [b"MAIL FROM", b"BDAT "] if self.way.is_chunked else [b"DATA\r\n"]
             head = heads[0] if self.way.is_one_flight else heads[-1]
-            starts = _places(bytes(self._line.received), head)
+            starts = _places(self._line.received, head)
             wire = one.content if self.way.is_chunked else _stuffed(one.content)
             end = self._line.received.index(wire) + len(wire)
             start = starts[number] + (0 if self.way.is_chunked else len(head))

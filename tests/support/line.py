@@ -59,9 +59,10 @@ class Line:
         self._context = context
         self._is_implicit_tls = context is not None and "STARTTLS" not in habits.extensions
         self.machine = Machine(habits, delivered)
-        self.received = bytearray()
+        self.reads: list[bytes] = []
+        """What came from the client, piece by piece: one for each of its writes, while small."""
         self.sent = bytearray()
-        """What came and went, within TLS."""
+        """What went to it. Both are within TLS."""
         self.totals = {"received": 0, "sent": 0, "raw received": 0, "raw sent": 0}
         self.is_broken = False
         self.is_closed = False
@@ -79,7 +80,15 @@ class Line:
     @property
     def is_silent(self) -> bool:
         """True where the client can wait here as long as it likes."""
-        return self.is_broken and self._cut is not None and self._cut.kind is Break.STALL
+        is_deaf = self.machine.stumbled and self.machine.habits.stumbles == "deaf"
+        return is_deaf or (
+            self.is_broken and self._cut is not None and self._cut.kind is Break.STALL
+        )
+
+    @property
+    def received(self) -> bytes:
+        """All that came from the client."""
+        return b"".join(self.reads)
 
     def fileno(self) -> int:
         """The descriptor, or -1 where it is closed."""
@@ -135,7 +144,7 @@ class Line:
         if self.is_broken:
             return
         plain = self._up_to_cut("received", plain)
-        self.received += plain
+        self.reads.append(plain)
         self.machine.receive(plain)
         if not self._is_cut_due("received"):
             self._answer()

@@ -22,7 +22,9 @@ class Habits:
 
     ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
     after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up.
-    In place of its ``last_reply``-th reply, from 0, it says 421.
+    In place of its ``last_reply``-th reply, from 0, it says 421. ``stumbles``: what it
+    does to the commands behind the first one in a write, whatever it announces: answer
+    each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread.
     """
 
     extensions: tuple[str, ...] = ()
@@ -30,6 +32,7 @@ class Habits:
     login: tuple[str, str] | None = None
     answers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     last_reply: int | None = None
+    stumbles: str = ""
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Machine:
     """One connection. Feed it with `receive`, and send what stands in ``output``."""
 
     def __init__(self, habits: Habits, delivered: Delivered) -> None:
-        self._habits = habits
+        self.habits = habits
         self._delivered = delivered
         self._input = bytearray()
         self._chunk: tuple[int, bool] | None = None
@@ -58,6 +61,8 @@ class Machine:
         self.wants_tls = False
         """True once STARTTLS was answered with 220: the handshake follows ``output``."""
         self.is_tls = False
+        self.stumbled = False
+        """True once a command came that it cannot take."""
         self.replies = 0
         self._reset()
         self._say(habits.answers.get("GREETING", "220 x.test"))
@@ -65,6 +70,7 @@ class Machine:
     def receive(self, data: bytes) -> None:
         """Act upon what came from the client."""
         self._input += data
+        self._first = True
         while self._input and not self.is_over and not self.wants_tls and self._step():
             pass
         if self.wants_tls and self._input:
@@ -82,7 +88,7 @@ class Machine:
 
     @property
     def _goes_down(self) -> bool:
-        return self.replies == self._habits.last_reply
+        return self.replies == self.habits.last_reply
 
     def _say(self, reply: str) -> None:
         if self.is_over:
@@ -113,10 +119,13 @@ class Machine:
             return True
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
+        if self.habits.stumbles and not self._first and verb != "QUIT":
+            return self._stumble()
+        self._first = False
         if rest and (verb not in ("MAIL", "RCPT", "RSET", "BDAT") or not self._may_group(verb)):
             self._violation(f"did not wait for the reply to {verb}")
         method = getattr(self, f"_{verb.lower()}", None)
-        scripted = self._habits.answers.get(verb)
+        scripted = self.habits.answers.get(verb)
         if scripted is not None and verb != "BDAT":
             self._say(scripted)
         elif method is None:
@@ -125,15 +134,26 @@ class Machine:
             method(argument)
         return True
 
+    def _stumble(self) -> bool:
+        how = self.habits.stumbles
+        self.stumbled = True
+        if how == "deaf":
+            self._input.clear()
+        elif how == "drop":
+            self.is_over = True
+        else:
+            self._say(f"{how} out of order")
+        return how.isdigit()
+
     def _may_group(self, verb: str) -> bool:
-        return verb == "BDAT" or "PIPELINING" in self._habits.extensions
+        return verb == "BDAT" or "PIPELINING" in self.habits.extensions
 
     def _ehlo(self, name: str) -> None:
         self._reset()
-        lines = ["x.test", *self._habits.extensions]
+        lines = ["x.test", *self.habits.extensions]
         if "STARTTLS" in lines and self.is_tls:
             lines.remove("STARTTLS")
-        if self._habits.login:
+        if self.habits.login:
             lines.append("AUTH PLAIN")
         for line in lines[:-1]:
             self._say(f"250-{line}")
@@ -155,11 +175,11 @@ class Machine:
 
     def _check_plain(self, response: str) -> None:
         given = tuple(base64.b64decode(response).decode().split("\0")[1:])
-        self._say("235 in" if given == self._habits.login else "535 no")
+        self._say("235 in" if given == self.habits.login else "535 no")
 
     def _mail(self, argument: str) -> None:
         sender = argument.partition("<")[2].partition(">")[0]
-        scripted = self._habits.answers.get(f"MAIL {sender}")
+        scripted = self.habits.answers.get(f"MAIL {sender}")
         if scripted is not None:
             self._say(scripted)
         elif self._sender is not None:
@@ -171,7 +191,7 @@ class Machine:
 
     def _rcpt(self, argument: str) -> None:
         recipient = argument.partition("<")[2].partition(">")[0]
-        scripted = self._habits.answers.get(f"RCPT {recipient}")
+        scripted = self.habits.answers.get(f"RCPT {recipient}")
         if self._sender is None:
             self._say("503 MAIL")
         elif scripted is not None:
@@ -208,7 +228,7 @@ class Machine:
         chunk = bytes(self._input[:size])
         del self._input[:size]
         self._chunk = None
-        scripted = self._habits.answers.get("BDAT")
+        scripted = self.habits.answers.get("BDAT")
         if scripted is not None:
             self._reset()
             self._say(scripted)
@@ -222,12 +242,12 @@ class Machine:
         return True
 
     def _deliver(self, content: bytes) -> None:
-        answers = self._habits.answers
+        answers = self.habits.answers
         reply = answers.get("content", "250 taken")
         recipients = self._recipients
         self._reset()
         # RFC 2033 section 4.2: LMTP gives one reply for each recipient that was accepted.
-        for served in [[r] for r in recipients] if self._habits.lmtp else [recipients]:
+        for served in [[r] for r in recipients] if self.habits.lmtp else [recipients]:
             answer = answers.get(f"deliver {served[0]}", reply)
             if answer[0] == "2" and not self._goes_down and not self.is_over:
                 self._delivered.count.update((content, recipient) for recipient in served)
