@@ -8,8 +8,9 @@ from dataclasses import dataclass
 __all__ = ["Command", "bdat", "mail", "rcpt"]
 
 # RFC 5321 section 2.3.8 ends a line with CRLF only, but servers differ in what they take
-# for an end; other control characters have no place in a command at all.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# for an end; other control characters have no place in a command at all, and a lone
+# surrogate has no form in UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 # Behind these the server may answer with a new state in which what follows would be
 # read as something else (RFC 2920 section 3.1).

@@ -10,7 +10,8 @@ from mailbackends.reply import Reply
 
 __all__ = ["Extensions", "parse"]
 
-_KEYWORD = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?: |=|$)?(?P<parameters>.*)", re.S)
+# A keyword with anything else behind it is another one, which we do not know.
+_KEYWORD = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:[ \t=]|$)(?P<parameters>.*)", re.S)
 # Before RFC 2554 some servers announced "AUTH=LOGIN PLAIN"; some still announce both.
 _OLD_STYLE_AUTH = re.compile(r"AUTH=(?P<parameters>.*)", re.I | re.S)
 
