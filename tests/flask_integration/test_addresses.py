@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import sys
 
 import pytest
 from hypothesis import given
@@ -140,3 +141,13 @@ def test_names_and_addresses_arrive_as_they_were_given(people: list[tuple[str, s
     assert bare_addresses([display(a) for a in addresses], "recipient") == [
         spec for _, spec in addresses
     ]
+
+
+def test_a_domain_beyond_ascii_is_written_without_the_idna_package_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "idna", None)
+    assert sanitize_address("ada@bücher.example") == "ada@xn--bcher-kva.example"
+    # What has no such form stays, and is refused when it is sent.
+    too_long = "ü" * 80
+    assert sanitize_address(f"ada@{too_long}.example") == f"ada@{too_long}.example"

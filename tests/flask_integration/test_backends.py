@@ -123,3 +123,19 @@ def test_a_backend_can_be_named_by_its_path() -> None:
     assert find_backend("FILE") is FileBackend
     with pytest.raises(ConfigurationError, match="cannot be found"):
         find_backend("flask_integration.backends.nowhere.Backend")
+
+
+def test_a_backend_of_ones_own_may_fail_for_one_of_many(make_app: MakeApp) -> None:
+    class Storm(Pigeons):
+        def send(self, posting: Posting) -> Receipt:
+            if "bob@example.com" in posting.to_addrs:
+                raise OSError("lost at sea")
+            return super().send(posting)
+
+    mail = Mail(make_app(MAIL_BACKEND=Storm))
+    outcomes = list(
+        mail.send_many(
+            Message("Hello", [f"{name}@example.com"], body="Hi") for name in ("ada", "bob", "eve")
+        )
+    )
+    assert [isinstance(outcome, Receipt) for outcome in outcomes] == [True, False, True]

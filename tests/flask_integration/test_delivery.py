@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -193,3 +196,53 @@ def test_with_several_servers_a_message_finds_the_one_that_takes_it(
         mail.send_message("Hello", ["ada@example.com"], body="Hi")
         mail.close()
     assert (len(busy.messages), len(mail_server.messages)) == (0, 1)
+
+
+def test_a_forked_worker_leaves_its_parents_connection_alone(
+    mail_server: MailServer,
+) -> None:
+    script = f"""
+import os
+from flask import Flask
+from flask_integration import Mail
+
+app = Flask("preloaded")
+app.config.update(MAIL_URL={mail_server.url!r}, MAIL_DEFAULT_SENDER="shop@example.com")
+mail = Mail(app)
+mail.send_message("parent 1", ["ada@example.com"], body="Hi")
+child = os.fork()
+mail.send_message("parent 2" if child else "child 1", ["ada@example.com"], body="Hi")
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+mail.send_message("parent 3" if child else "child 2", ["ada@example.com"], body="Hi")
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)  # noqa: S603
+    by_connection: dict[int, list[str]] = {0: [], 1: []}
+    for received in mail_server.messages:
+        by_connection[received.connection].append(str(received.message["Subject"]))
+    assert by_connection == {0: ["parent 1", "parent 2", "parent 3"], 1: ["child 1", "child 2"]}
+    mail_server.wait(lambda: mail_server.open_connections == 0)
+    assert [lines[-1] for lines in mail_server.commands] == ["QUIT", "QUIT"]
+
+
+def test_a_worker_thread_sends_in_an_application_context(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    mail = Mail()
+    mail.init_app(app := make_app(**settings))
+    failures: list[Exception] = []
+
+    def work(*, with_context: bool) -> None:
+        try:
+            with app.app_context() if with_context else nullcontext():
+                mail.send_message("Hello", ["ada@example.com"], body="Hi")
+        except Exception as error:
+            failures.append(error)
+
+    for with_context in (True, False):
+        thread = threading.Thread(target=work, kwargs={"with_context": with_context})
+        thread.start()
+        thread.join()
+    assert len(mail_server.messages) == 1
+    assert len(failures) == 1
+    assert "app.app_context()" in str(failures[0])
