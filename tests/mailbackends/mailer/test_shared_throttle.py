@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import shutil
 import socket
 import subprocess
@@ -187,21 +186,28 @@ def test_mailers_with_the_same_server_user_and_store_share_the_rate(redis: str) 
         assert (len(sink.messages), len(other.messages)) == (3, 1)
 
 
-def _send(url: str, redis: str, count: int) -> None:
-    with Mailer(url, rate="20/hour", rate_storage=redis, deadline=3.0) as mailer:
-        for _ in mailer.send_messages(message() for _ in range(count)):
-            pass
+WORKER = """
+import sys
+from email.message import EmailMessage
+from mailbackends import Mailer
+
+url, store, count = sys.argv[1:]
+message = EmailMessage()
+message["From"], message["To"] = "from@example.com", "to@example.com"
+message.set_content("Hello.")
+with Mailer(url, rate="20/hour", rate_storage=store, deadline=3.0) as mailer:
+    for _ in mailer.send_messages(message for _ in range(int(count))):
+        pass
+"""
 
 
 def test_processes_hold_the_rate_together(redis: str) -> None:
-    spawn = multiprocessing.get_context("spawn")
     with Sink() as sink:
-        workers = [spawn.Process(target=_send, args=(sink.url, redis, 15)) for _ in range(3)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(60)
-        assert [worker.exitcode for worker in workers] == [0, 0, 0]
+        workers = [
+            subprocess.Popen([sys.executable, "-c", WORKER, sink.url, redis, "15"])  # noqa: S603
+            for _ in range(3)
+        ]
+        assert [worker.wait(60) for worker in workers] == [0, 0, 0]
         assert len(sink.messages) == 20
 
 
