@@ -88,6 +88,9 @@ class Options:
     """Send commands in groups where the server announces it (RFC 2920)."""
     chunking: bool = True
     """Send content by BDAT where the server announces it (RFC 3030)."""
+    fast_paths: bool = True
+    """Serialise plain messages with our own code, which gives the same bytes as the email
+    package; False leaves all to that package."""
     connections: int = 1
     """How many connections `Mailer.send_messages` may use side by side."""
 

@@ -81,12 +81,13 @@ class Job:
         """The bytes of the content, once it was prepared."""
         return self._prepared[1].content.size if self._prepared else None
 
-    def prepare(self, extensions: Extensions) -> Prepared:
+    def prepare(self, extensions: Extensions, *, fast: bool = True) -> Prepared:
         """The message as a server with these extensions takes it; made anew only for another.
 
         Raises:
             SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.
         """
         if self._prepared is None or self._prepared[0] != extensions:
-            self._prepared = extensions, prepare(self.message, self.envelope, extensions)
+            prepared = prepare(self.message, self.envelope, extensions, fast=fast)
+            self._prepared = extensions, prepared
         return self._prepared[1]

@@ -5,49 +5,80 @@ from __future__ import annotations
 import copy
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.generator import BytesGenerator
 from email.message import Message
-from typing import Any
+from email.policy import Policy
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.protocol.serializer import EncodedText, Piece, serialized
 
-__all__ = ["Content", "from_bytes", "from_message", "has_lone_line_end"]
+__all__ = ["Content", "check_headers", "from_bytes", "from_message", "has_lone_line_end"]
 
-_BARE_CR_OR_LF = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # A line end within a header is folding only where white space follows (RFC 5322 section 2.2.3).
 _UNFOLDED_LINE_END = re.compile(r"\r\n(?![ \t])|\r(?!\n)(?![ \t])|(?<!\r)\n(?![ \t])")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 
+# Bytes that are stuffed at once, so that a large content with dots is never held twice.
+_WINDOW = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Content:
-    """Lines that end with CRLF, the last one too, and never with a lone CR or LF."""
+    """Lines that end with CRLF, the last one too, and never with a lone CR or LF.
 
-    data: bytes
+    They stand in pieces, none of which ends between CR and LF; a large text is made only
+    while it is sent.
+    """
+
+    pieces: tuple[Piece, ...]
     is_8bit: bool
 
     @property
     def size(self) -> int:
         """The bytes of the message, as SIZE declares and BDAT counts them (RFC 1870)."""
-        return len(self.data)
+        return sum(len(p) if isinstance(p, bytes) else p.size for p in self.pieces)
 
     def chunk(self) -> Iterator[bytes]:
         """The buffers for BDAT: the lines as they are (RFC 3030 section 2)."""
-        yield self.data
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from piece.pieces()
 
     def dot_stuffed(self) -> Iterator[bytes]:
         """The buffers for DATA: a dot before each leading dot, and the final dot."""
-        if self.data.startswith(b"."):
-            yield b"."
-        # Ten times as fast as a regular expression. No lone CR or LF can stand here, so
-        # CRLF is the only line end behind which a dot could be read as the end.
-        yield self.data.replace(b"\r\n.", b"\r\n..")
+        at_line_start = True
+        for buffer in _windows(self.chunk()):
+            if at_line_start and buffer.startswith(b"."):
+                yield b"."
+            # Ten times as fast as a regular expression. No lone CR or LF can stand here,
+            # so CRLF is the only line end behind which a dot could be read as the end.
+            # Without a dot to stuff, replace() gives the same object, not a copy.
+            yield buffer.replace(b"\r\n.", b"\r\n..")
+            at_line_start = buffer.endswith(b"\r\n")
         yield b".\r\n"
 
     def __repr__(self) -> str:
         return f"<Content of {self.size} bytes>"
+
+
+def _windows(buffers: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes; a large buffer that has dots to stuff comes in slices of whole lines."""
+    for buffer in buffers:
+        if len(buffer) <= _WINDOW or b"\r\n." not in buffer:
+            yield buffer
+            continue
+        start = 0
+        while start < len(buffer):
+            end = buffer.find(b"\n", start + _WINDOW) + 1 or len(buffer)
+            yield buffer[start:end]
+            start = end
 
 
 def has_lone_line_end(data: bytes) -> bool:
@@ -62,39 +93,76 @@ def from_bytes(data: bytes) -> Content:
     Every line end, also a lone CR or LF, becomes CRLF: what a server could take for one
     (SMTP smuggling, CVE-2023-51764) goes out as one. A last line without an end gets it.
     """
-    if has_lone_line_end(data):
-        # Three passes of replace are far faster than one of a regular expression.
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    return Content(data, is_8bit=not data.isascii())
+    return _made_of([data])
 
 
 def from_message(
-    message: Message[Any, Any], *, utf8: bool = False, allow_8bit: bool = True
+    message: Message[Any, Any],
+    *,
+    utf8: bool = False,
+    allow_8bit: bool = True,
+    fast: bool = True,
 ) -> Content:
     """The content of a message object, without its Bcc fields (RFC 5322 section 3.6.3).
 
     ``utf8`` leaves header fields in UTF-8 (RFC 6532), which only a transaction with
     SMTPUTF8 may carry. Without ``allow_8bit`` 8-bit bodies are encoded for 7 bits.
+    Without ``fast`` the email package's generator serialises every message.
 
     Raises:
         InvalidMessageError: a header field holds a line break or has no proper name.
     """
     check_headers(message)
     outgoing = copy.copy(message)
-    del outgoing["Bcc"]
-    del outgoing["Resent-Bcc"]
-    # The legacy policy (``compat32``) does not know utf8.
-    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(message.policy, "utf8") else {}
-    changes["cte_type"] = "8bit" if allow_8bit else "7bit"
-    policy = message.policy.clone(linesep="\r\n", **changes)
-    buffer = io.BytesIO()
+    for name in ("Bcc", "Resent-Bcc"):
+        if name in outgoing:
+            del outgoing[name]
+    policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit)
     try:
-        BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(outgoing)
+        pieces = serialized(outgoing, policy) if fast else None
+        return _made_of(_generated(outgoing, policy) if pieces is None else pieces)
     except (UnicodeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InvalidMessageError(f"the message cannot be serialised: {error}") from error
-    return from_bytes(buffer.getvalue())
+
+
+@lru_cache(maxsize=64)
+def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
+    # The legacy policy (``compat32``) does not know utf8.
+    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(policy, "utf8") else {}
+    cte_type = "8bit" if allow_8bit else "7bit"
+    return policy.clone(linesep="\r\n", cte_type=cte_type, **changes)
+
+
+def _generated(message: Message[Any, Any], policy: Policy) -> list[Piece]:
+    buffer = io.BytesIO()
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message)
+    return [buffer.getvalue()]
+
+
+def _made_of(pieces: Iterable[Piece]) -> Content:
+    """The content of these pieces, line ends mended; small ones are joined into one."""
+    joined: list[Piece] = []
+    for is_bytes, group in groupby(pieces, lambda piece: isinstance(piece, bytes)):
+        run = list(group)
+        joined += [_with_crlf(b"".join(cast(list[bytes], run)))] if is_bytes else run
+    if not _ends_line(joined):
+        joined.append(b"\r\n")
+    is_8bit = not all(isinstance(p, EncodedText) or p.isascii() for p in joined)
+    return Content(tuple(joined), is_8bit)
+
+
+def _with_crlf(data: bytes) -> bytes:
+    if not has_lone_line_end(data):
+        return data
+    # Three passes of replace are far faster than one of a regular expression.
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def _ends_line(pieces: list[Piece]) -> bool:
+    if not pieces:
+        return False
+    last = pieces[-1]
+    return last.endswith(b"\r\n") if isinstance(last, bytes) else last.text.endswith("\n")
 
 
 def check_headers(message: Message[Any, Any]) -> None:

@@ -21,6 +21,12 @@ _ATOM = r"[^\x00-\x20\x7f-\xa0\"(),:;<>@\[\\\]\u2028\u2029\ud800-\udfff]+"
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*"'
 _DOMAIN = rf"{_ATOM}|\[[\x21-\x5a\x5e-\x7e]+\]"
 _PATH = re.compile(f"(?P<local>{_ATOM}|{_QUOTED})(?:@(?P<domain>{_DOMAIN}))?")
+# One address, alone or behind a name without quotes or comments: nearly every field. The
+# email package's parser takes ten times as long to say the same.
+_PLAIN = re.compile(
+    rf"(?:[\w .!#$%&'*+/=?^`{{|}}~-]*[ ])?<(?P<in_brackets>{_ATOM}@{_ATOM})>"
+    rf"|(?P<alone>{_ATOM}@{_ATOM})"
+)
 # A group without members, such as "undisclosed-recipients:;" (RFC 5322 section 3.4).
 _EMPTY_GROUP = re.compile(r"[^<>@:;,]*:\s*;")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -143,8 +149,12 @@ def _recipients(message: Message[Any, Any] | None, prefix: str) -> Sequence[str]
 
 
 def _addresses(values: Sequence[str], name: str) -> list[str]:
-    values = [value for value in values if value.strip() and not _EMPTY_GROUP.fullmatch(value)]
-    found = [path for _, path in getaddresses(values)]
+    found: list[str] = []
+    for value in values:
+        if match := _PLAIN.fullmatch(value):
+            found.append(match["alone"] or match["in_brackets"])
+        elif value.strip() and not _EMPTY_GROUP.fullmatch(value):
+            found += [path for _, path in getaddresses([value])]
     if not all(found):
         raise InvalidAddressError(f"the {name} field holds no readable address: {values!r}")
     return found

@@ -46,7 +46,9 @@ def check_parameters(parameters: Iterable[str]) -> tuple[str, ...]:
     return checked
 
 
-def prepare(message: MessageOrBytes, envelope: Envelope, extensions: Extensions) -> Prepared:
+def prepare(
+    message: MessageOrBytes, envelope: Envelope, extensions: Extensions, *, fast: bool = True
+) -> Prepared:
     """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 by need.
 
     SMTPUTF8 is asked for only where a local part leaves no other way: not every server
@@ -64,7 +66,7 @@ def prepare(message: MessageOrBytes, envelope: Envelope, extensions: Extensions)
                 "support, but the server does not advertise the required SMTPUTF8 capability"
             )
         )
-    content = _content(message, envelope, extensions)
+    content = _content(message, envelope, extensions, fast=fast)
     if extensions.max_size is not None and content.size > extensions.max_size:
         error = SMTPDataError(
             552,
@@ -76,11 +78,16 @@ def prepare(message: MessageOrBytes, envelope: Envelope, extensions: Extensions)
     return Prepared(_with_parameters(envelope, content, extensions), content)
 
 
-def _content(message: MessageOrBytes, envelope: Envelope, extensions: Extensions) -> Content:
+def _content(
+    message: MessageOrBytes, envelope: Envelope, extensions: Extensions, *, fast: bool
+) -> Content:
     if isinstance(message, bytes):
         return contents.from_bytes(message)
     return contents.from_message(
-        message, utf8=envelope.needs_smtputf8, allow_8bit="8BITMIME" in extensions
+        message,
+        utf8=envelope.needs_smtputf8,
+        allow_8bit="8BITMIME" in extensions,
+        fast=fast,
     )
 
 

@@ -13,6 +13,7 @@ import random
 import re
 import sys
 from collections.abc import Iterator
+from email import headerregistry
 from email.message import Message
 from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
@@ -44,6 +45,15 @@ _ASKED = frozenset(
 # The most special class first: what is checked is the nearest base of the standard library.
 _STANDARD = (email.message.EmailMessage, email.message.MIMEPart, Message)
 _POLICIES = (EmailPolicy, Compat32)
+
+_TEXT_IS_SOURCE = (
+    headerregistry.UnstructuredHeader,
+    headerregistry.DateHeader,
+    headerregistry.MIMEVersionHeader,
+    headerregistry.ParameterizedMIMEHeader,
+    headerregistry.ContentTransferEncodingHeader,
+    headerregistry.MessageIDHeader,
+)
 
 # One space between words, none around them: nothing that folding could change.
 _PLAIN_VALUE = re.compile(r"[!-~]+(?: [!-~]+)*")
@@ -92,8 +102,10 @@ def header_line(policy: Policy, name: str, value: Any) -> bytes:
             if _PLAIN_VALUE.fullmatch(value) and _leaves_alone(policy, value):
                 return f"{name}: {value}\r\n".encode("ascii")
         elif isinstance(policy, EmailPolicy):
-            # What a header object is folded from; its own text is what was decoded from it.
-            source = str(getattr(value, "_parse_tree", ""))
+            # What a header object is folded from. For these it is its own text, and asking
+            # the tree for it takes as long as all the rest.
+            own = isinstance(value, _TEXT_IS_SOURCE)
+            source = str(value) if own else str(getattr(value, "_parse_tree", ""))
             fits = 0 < len(source) <= limit - len(name) - 2
             if fits and source.isascii() and "\n" not in source and "\r" not in source:
                 return f"{value.name}: {source}\r\n".encode("ascii")
