@@ -24,6 +24,7 @@ from mailbackends import ConfigurationError, Options
 
 __all__ = [
     "ATTRIBUTES",
+    "BEHAVIOUR",
     "KNOWN",
     "gather",
     "hint",
@@ -45,11 +46,11 @@ ATTRIBUTES = {
 }
 """The attributes of Django's own backend, and the setting of each."""
 
-# What concerns the backend and not the Mailer.
-_BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
+BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
+"""What concerns the backend and not the `Mailer`."""
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Options)}
-KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *_BEHAVIOUR, "url"})
+KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *BEHAVIOUR, "url"})
 """All names that ``OPTIONS``, ``MAILBACKENDS`` and the constructor take."""
 
 # A URL says who the server is: a user name meant for another one must not go there.

@@ -22,6 +22,7 @@ LAYERS = [
     "mailbackends.pool",
     "mailbackends.mailer",
     "mailbackends.doctor",
+    "mailbackends.testing",
     "mailbackends",
 ]
 # What needs sockets, locks, clocks or logs has no place in the pure layer.

@@ -1,0 +1,74 @@
+"""For the tests of a project: its mail to a server of the test's own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.test.utils import override_settings
+
+from django_integration.compat import mailers_configured
+from django_integration.options import BEHAVIOUR
+
+__all__ = ["mail_to"]
+
+_BACKEND = "django_integration.EmailBackend"
+
+
+@contextmanager
+def mail_to(host: str, port: int) -> Iterator[None]:
+    """Within the block all mail of Django goes to this server, without TLS and login.
+
+    Every alias in ``MAILERS`` does, also where Django's test runner has put the backend that
+    fills ``mail.outbox``. What concerns staging and partial refusals stays as it is set.
+    """
+    override = override_settings(**_changes(host, port))
+    with _without_djangos_warning():
+        override.enable()
+    try:
+        yield
+    finally:
+        with _without_djangos_warning():
+            override.disable()
+
+
+def _changes(host: str, port: int) -> dict[str, Any]:
+    address = {"host": host, "port": port}
+    if mailers_configured():
+        mailers: Mapping[str, Any] = settings.MAILERS
+        return {
+            "MAILERS": {
+                alias: {
+                    "BACKEND": _BACKEND,
+                    "OPTIONS": {**_behaviour(config.get("OPTIONS")), **address},
+                }
+                for alias, config in {"default": {}, **mailers}.items()
+            }
+        }
+    return {
+        "EMAIL_BACKEND": _BACKEND,
+        "EMAIL_HOST": host,
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": "",
+        "EMAIL_HOST_PASSWORD": "",
+        "EMAIL_USE_TLS": False,
+        "EMAIL_USE_SSL": False,
+        "EMAIL_SSL_CERTFILE": None,
+        "EMAIL_SSL_KEYFILE": None,
+        "MAILBACKENDS": _behaviour(getattr(settings, "MAILBACKENDS", None)),
+    }
+
+
+def _behaviour(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (options or {}).items() if name in BEHAVIOUR}
+
+
+@contextmanager
+def _without_djangos_warning() -> Iterator[None]:
+    """Django 6.1 warns of EMAIL_*; the project has been warned where it set them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

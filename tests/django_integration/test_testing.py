@@ -1,0 +1,111 @@
+"""The pytest fixtures that give an application the whole path to a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import django
+from django.conf import settings
+
+mail = {"host": "mail.example.com", "use_tls": True}
+if django.VERSION >= (6, 1):
+    settings.configure(MAILERS={
+        "default": {"BACKEND": "django_integration.EmailBackend", "OPTIONS": mail},
+        "bulk": {"BACKEND": "django_integration.EmailBackend", "OPTIONS": mail},
+    })
+else:
+    settings.configure(
+        EMAIL_BACKEND="django_integration.EmailBackend",
+        EMAIL_HOST="mail.example.com", EMAIL_USE_TLS=True,
+        MAILBACKENDS={"on_partial_refusal": "raise"},
+    )
+django.setup()
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+
+from mailbackends import Mailer, SMTPRecipientsRefused
+
+
+def message(*to):
+    return EmailMessage("Your order", "It is on its way.", "shop@example.com", list(to))
+
+
+def test_the_outbox_works_as_ever(mailoutbox):
+    message("ada@example.com").send()
+    assert len(mailoutbox) == 1
+
+
+def test_the_whole_path(django_smtp_server):
+    sent = message("ada@example.com")
+    sent.send()
+    [received] = django_smtp_server.messages
+    assert (received.sender, received.recipients) == ("shop@example.com", ("ada@example.com",))
+    assert received.message["Subject"] == "Your order"
+    assert received.message["Message-ID"] == sent.receipt.message_id
+    message("ada@example.com").send()
+    assert django_smtp_server.connections == 1
+    if django.VERSION >= (6, 1):
+        message("ada@example.com").send(using="bulk")
+        assert len(django_smtp_server.messages) == 3
+
+
+def test_a_refusal(django_smtp_server):
+    django_smtp_server.refuse("gone@example.com", "550 5.1.1 Gone")
+    with pytest.raises(SMTPRecipientsRefused):
+        message("gone@example.com").send()
+    assert django_smtp_server.messages == []
+
+
+def test_the_outbox_again(mailoutbox):
+    message("ada@example.com").send()
+    assert len(mailoutbox) == 1
+
+
+def test_without_django(smtp_server):
+    with Mailer(smtp_server.url) as mailer:
+        mailer.send_message(b"Subject: s\\r\\n\\r\\nb\\r\\n", "", ["ada@example.com"])
+    [received] = smtp_server.messages
+    assert (received.sender, received.content) == ("", b"Subject: s\\r\\n\\r\\nb\\r\\n")
+    smtp_server.clear()
+    assert smtp_server.messages == []
+"""
+
+UNUSED = """
+import sys
+
+def test_nothing_was_loaded():
+    assert "aiosmtpd" not in sys.modules
+    assert "django_integration" not in sys.modules
+"""
+
+
+def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_application.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "mailbackends.testing.plugin", "-q", "-W", "error"],
+        cwd=folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Path) -> None:
+    pytest.importorskip("pytest_django")
+    done = run(tmp_path, TESTS)
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+
+
+def test_the_plugin_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+    done = run(tmp_path, UNUSED)
+    assert done.returncode == 0, done.stdout
