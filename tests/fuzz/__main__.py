@@ -1,4 +1,10 @@
-"""The command: ``python -m tests.fuzz [--minutes 10] [--seed 1] [client session parser]``."""
+"""A fuzzer: servers that say anything, and clients that must bear it.
+
+Whatever a server says, what comes out may only be a result or a documented exception. This
+needs hypothesis, but no server and no network::
+
+    python -m tests.fuzz [--minutes 10] [--seed 1] [client] [session] [parser]
+"""
 
 from __future__ import annotations
 
@@ -20,7 +26,9 @@ PER_ROUND = 500
 
 def main() -> int:
     """Fuzz until the time is over; a failure ends it with the smallest case that shows it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Fuzz with servers that say anything."
+    )
     parser.add_argument("targets", nargs="*", default=sorted(TARGETS), metavar="TARGET")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=None, help="repeat a run of this seed")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from support.conformance import OURS, Raised, Scenario, on_client
+from support.conformance import OURS, Raised, Scenario, World, on_client
 from support.peer import Peer
-from support.talk import Talk, TalkServer
+from support.talk import HANG_UP, Talk, TalkServer
 
 
 def protocol_error(text: bytes) -> Raised:
@@ -34,7 +34,19 @@ def slowly(peer: Peer) -> None:
     peer.send(b"k\r\n")
 
 
+def in_block(world: World) -> None:
+    with world.client():
+        pass
+
+
 SCENARIOS = [
+    Scenario(
+        "no reply to the QUIT of a with block",
+        in_block,
+        Talk(quit=b"bye\r\n"),
+        differs="garbled-reply",
+        ours={"result": protocol_error(b"No reply code: bye")},
+    ),
     noop_gets("no code", b"what?\r\n", b"No reply code: what?", closed=True),
     noop_gets("an empty line", b"\r\n", b"No reply code: ", closed=True),
     noop_gets("a code of two digits", b"25 ok\r\n", b"No reply code: 25 ok", closed=True),
@@ -123,6 +135,33 @@ SCENARIOS = [
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_a_broken_reply_ends_the_connection(scenario: Scenario) -> None:
     scenario.check()
+
+
+def test_in_a_with_block_a_broken_quit_does_not_hide_the_blocks_own_exception() -> None:
+    """docs/smtplib.md: `exit-keeps-error`"""
+    with TalkServer(Talk(quit=b"bye\r\n")) as server:
+        client = OURS.SMTP(server.host, server.port, "a.test", 5)
+        with pytest.raises(KeyError, match="own"), client:
+            raise KeyError("own")
+        assert client.sock is None
+
+
+def test_what_a_server_says_before_it_leaves_is_kept() -> None:
+    """docs/smtplib.md: `last-words`"""
+
+    def data(peer: Peer) -> None:
+        peer.send(b"354 go\r\n")
+        peer.fill()
+        peer.send(b"552 5.3.4 too large\r\n")
+        HANG_UP(peer)
+
+    with TalkServer(Talk(data=data)) as server:
+        client = OURS.SMTP(server.host, server.port, "a.test", 5)
+        with pytest.raises(OURS.SMTPServerDisconnected, match="Server not connected") as caught:
+            client.data(b"x" * 20_000_000)
+        assert str(caught.value.reply) == "552 5.3.4 too large"
+        assert caught.value.is_transient is False
+        assert client.sock is None
 
 
 class Interruption(BaseException):

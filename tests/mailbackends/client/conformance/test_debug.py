@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.conformance import OURS, THEIRS, Scenario, World
+from support.conformance import OURS, THEIRS, Raised, Scenario, World
 from support.talk import Talk, TalkServer
 
 USER, PASSWORD = "user@b.test", "correct horse"
@@ -26,6 +26,13 @@ def debugging(call: Any, level: int = 1) -> Any:
         return call(client)
 
     return run
+
+
+def refused(world: World, kind: str, **address: Any) -> Any:
+    """The exception, where nobody listens."""
+    client = world.keep(getattr(world.lib, kind)(local_hostname="client.test", timeout=5))
+    client.set_debuglevel(1)
+    return Raised.by(lambda: client.connect(**address))
 
 
 def stderr_of(lib: Any, talk: Talk, call: Any, level: int = 1) -> str:
@@ -54,6 +61,11 @@ SCENARIOS = [
     ),
     Scenario("data refused", debugging(lambda c: c.data("x")), Talk(data="503 no")),
     Scenario("send of bytes", debugging(lambda c: (c.send(b"noop\r\n"), c.getreply()))),
+    Scenario(
+        "smtp_ssl",
+        lambda w: refused(w, "SMTP_SSL", host="127.0.0.1", port=1),
+    ),
+    Scenario("lmtp without a socket there", lambda w: refused(w, "LMTP", host="/no/such/socket")),
     Scenario("no debugging", debugging(lambda c: c.ehlo(), level=0)),
     Scenario("debugging switched off", debugging(lambda c: (c.set_debuglevel(False), c.ehlo()))),
     Scenario("debugging with True", debugging(lambda c: c.ehlo(), level=True)),
