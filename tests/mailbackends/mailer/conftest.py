@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
@@ -19,6 +20,32 @@ def sink() -> Iterator[Sink]:
     """A server with PIPELINING and CHUNKING, on loopback, without TLS and login."""
     with Sink() as sink:
         yield sink
+
+
+# Without CHUNKING there is a moment between the envelope and the content.
+_GROUPS = ("PIPELINING", "ENHANCEDSTATUSCODES")
+
+
+@pytest.fixture
+def one() -> Iterator[Sink]:
+    """The first of several servers; it has no CHUNKING."""
+    with Sink(extensions=_GROUPS) as sink:
+        yield sink
+
+
+@pytest.fixture
+def two() -> Iterator[Sink]:
+    """The second of several servers; it has no CHUNKING."""
+    with Sink(extensions=_GROUPS) as sink:
+        yield sink
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The URL of a port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return f"smtp://127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.fixture
