@@ -82,7 +82,8 @@ class Connection:
         self._begin(host)
         sock = self._get_socket(host, port, self.timeout)
         # Without this, the kernel holds back each small write behind an unanswered one.
-        with contextlib.suppress(OSError):
+        # (AttributeError: a subclass's `_get_socket` may return a stand-in for a socket.)
+        with contextlib.suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._greeting(sock)
 
@@ -181,7 +182,8 @@ class Connection:
 
     def _begin(self, host: str) -> None:
         """Forget what was known of an earlier connection."""
-        self.close()
+        if self.sock is not None:
+            self.close()
         self._host = host
         self._masking = Masking()
         self.command_encoding = "ascii"

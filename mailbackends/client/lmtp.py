@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from mailbackends.client.commands import Reply
 from mailbackends.client.connection import DEFAULT_TIMEOUT, SourceAddress, check_timeout
 from mailbackends.client.smtp import SMTP, Refused
-from mailbackends.errors import SMTPRecipientsRefused
+from mailbackends.errors import SMTPException, SMTPRecipientsRefused
+from mailbackends.reply import Reply as ServerReply
 
 __all__ = ["LMTP", "LMTP_PORT"]
 
@@ -79,10 +80,16 @@ class LMTP(SMTP):
     def data(self, msg: bytes | str) -> Reply:
         """DATA and the content, as `SMTP.data`; the replies are in ``recipient_replies``.
 
-        Returns the first of them that accepts, or the last that refuses.
+        Returns the first of them that accepts, or the last that refuses. Where the
+        connection breaks between them, the exception's ``accepted`` and ``refused`` tell
+        what is known; of the others nobody knows.
         """
         self.recipient_replies = ()
-        return super().data(msg)
+        try:
+            return super().data(msg)
+        except SMTPException as error:
+            self._tell(error)
+            raise
 
     def rset(self) -> Reply:
         """RSET, as `SMTP.rset`."""
@@ -102,6 +109,15 @@ class LMTP(SMTP):
                 reply = self.getreply()
             replies.append((recipient, reply))
         return next((reply for _, reply in replies if reply[0] == 250), replies[-1][1])
+
+    def _tell(self, error: SMTPException) -> None:
+        """Put what is known of the recipients on the exception."""
+        error.accepted = tuple(who for who, (code, _) in self.recipient_replies if code == 250)
+        error.refused = {
+            who: ServerReply(code, tuple(text.split(b"\n")))
+            for who, (code, text) in self.recipient_replies
+            if code != 250
+        }
 
     def _after_content(self, code: int, message: bytes, refused: Refused) -> Refused:
         refused |= {who: reply for who, reply in self.recipient_replies if reply[0] != 250}

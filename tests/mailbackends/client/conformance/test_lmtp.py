@@ -160,15 +160,17 @@ def test_lmtp_is_as_in_the_standard_library(scenario: Scenario) -> None:
 @pytest.mark.parametrize("rest", [HANG_UP, SILENCE], ids=["end", "silence"])
 def test_the_end_between_the_replies_leaves_the_others_unknown(rest: Any) -> None:
     def answer(peer: Any) -> None:
-        peer.send(b"250 for b\r\n")
+        peer.send(b"250 for b\r\n550 for c\r\n")
         rest(peer)
 
     with TalkServer(Talk(content=answer)) as server:
         client = OURS.LMTP(server.host, server.port, "a.test", timeout=0.3)
-        with pytest.raises(OURS.SMTPDeliveryUnknown):
-            client.sendmail(A, [B, C], "x")
+        with pytest.raises(OURS.SMTPDeliveryUnknown) as caught:
+            client.sendmail(A, [B, C, D], "x")
+        assert caught.value.accepted == (B,)
+        assert str(caught.value.refused[C]) == "550 for c"
         assert client.sock is None
-        assert client.recipient_replies == [(B, (250, b"for b"))]
+        assert client.recipient_replies == [(B, (250, b"for b")), (C, (550, b"for c"))]
 
 
 def test_the_same_recipient_twice_has_two_replies() -> None:

@@ -230,6 +230,21 @@ def test_a_subclass_has_the_same_effect_as_in_the_standard_library(scenario: Sce
     scenario.check()
 
 
+def test_a_subclass_may_close_what_it_makes_after_the_constructor() -> None:
+    class Custom(OURS.SMTP):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(local_hostname="a.test")
+            self.log: list[str] = []
+
+        def close(self) -> None:
+            self.log.append("closed")
+            super().close()
+
+    client = Custom()
+    client.close()
+    assert client.log == ["closed"]
+
+
 def test_starttls_goes_through_docmd() -> None:
     calls: list[Any] = []
     cls = tracing(OURS.SMTP, calls)
