@@ -1,4 +1,4 @@
-"""What is said around a message: greeting, EHLO, STARTTLS, AUTH, RSET, QUIT.
+"""What is said around a message: greeting, EHLO, STARTTLS, AUTH, QUIT.
 
 Each is a generator that queues commands in the session and yields what it waits for; a
 driver runs it (`mailbackends.transport`), or a test, with replies and no socket.
@@ -6,17 +6,18 @@ driver runs it (`mailbackends.transport`), or a test, with replies and no socket
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import cast
 
 from mailbackends.errors import (
     SMTPAuthenticationError,
     SMTPConnectError,
+    SMTPException,
     SMTPHeloError,
     SMTPNotSupportedError,
     SMTPProtocolError,
     SMTPResponseException,
-    SMTPServerDisconnected,
 )
 from mailbackends.protocol import extensions, sasl
 from mailbackends.protocol.command import Command
@@ -155,7 +156,9 @@ def authenticate(session: Session, mechanism: sasl.Mechanism) -> Dialogue[Reply]
         mechanism.finish(reply.message)
     except sasl.SASLServerError as error:
         if reply.code == 334:
-            yield from ask(session, Command("*"))
+            # What the server did before is what counts, also if it hangs up now.
+            with contextlib.suppress(SMTPException):
+                yield from ask(session, Command("*"))
         session.close()
         raise SMTPAuthenticationError(535, str(error).encode()) from error
     return reply
@@ -181,17 +184,6 @@ def _answer(mechanism: sasl.Mechanism, reply: Reply) -> Command:
 
 def _secret(line: bytes) -> Command:
     return Command("", line.decode("ascii"), is_secret=True)
-
-
-def reset(session: Session) -> Dialogue[None]:
-    """RSET: whatever transaction is open is over (RFC 5321 section 4.1.1.5).
-
-    Raises:
-        SMTPServerDisconnected: refused, after which the session cannot be trusted.
-    """
-    reply = yield from ask(session, Command("RSET"))
-    if session.state is State.CLOSED:
-        raise SMTPServerDisconnected(f"RSET was refused: {reply}")
 
 
 def quit_now(session: Session) -> None:
