@@ -114,6 +114,11 @@ class Line:
             self._take(self._up_to_cut("raw received", data))
         return True
 
+    def interject(self, data: bytes) -> None:
+        """Say something that nobody asked for."""
+        self.machine.output += data
+        self._answer()
+
     def hang_up(self) -> bool:
         """Close, and say whether the client had done so before."""
         had = self.is_closed
