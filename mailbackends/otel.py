@@ -34,7 +34,8 @@ from mailbackends.events import (
 )
 
 try:
-    from opentelemetry import metrics, trace
+    import opentelemetry.metrics as metrics
+    import opentelemetry.trace as trace
 except ImportError as error:
     raise ImportError(
         "mailbackends.otel needs OpenTelemetry: pip install 'mailbackends[otel]'"
