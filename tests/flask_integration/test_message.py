@@ -333,7 +333,7 @@ def test_a_message_tells_what_it_is_without_its_content() -> None:
 
 
 def test_base64_lines_are_as_long_as_they_may_be() -> None:
-    data = bytes(range(256)) * 40
+    data = bytes(range(256)) * 500  # more than one block
     sample = message(attachments=[Attachment("a.bin", data=data)])
     part = next(parsed(sample).iter_attachments())
     assert part.get_content() == data
