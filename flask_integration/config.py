@@ -120,11 +120,11 @@ def _settings(
             text_from_html=text_from_html,
         ),
         default_sender=_sender(f"{label}DEFAULT_SENDER", values.get("DEFAULT_SENDER")),
-        debug=int(flag(f"{label}DEBUG", values.get("DEBUG")) or 0),
+        debug=_debug(f"{label}DEBUG", values.get("DEBUG")),
         max_emails=max_emails,
         suppress=flag(f"{label}SUPPRESS_SEND", values.get("SUPPRESS_SEND")),
         file_path=values.get("FILE_PATH") or None,
-        mail_options=tuple(values.get("SEND_OPTIONS") or ()),
+        mail_options=_words(values.get("SEND_OPTIONS")),
         mailers=named or {},
     )
 
@@ -134,17 +134,18 @@ def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> l
     options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
     if {"SERVER", "HOST"} <= _given(values) and values["SERVER"] != values["HOST"]:
         raise ConfigurationError(f"{label}SERVER and {label}HOST contradict each other: give one")
-    if "DEADLINE" in values:
-        options["deadline"] = values["DEADLINE"]  # None: none
+    if values.get("DEADLINE", "") is None:
+        options["deadline"] = None  # the one setting that can be switched off so
     if security := _security(values, label):
         options["security"] = security
     if max_emails is not None:
         options.setdefault("max_messages", max_emails)
-    if isinstance(mechanisms := options.get("auth_mechanisms"), str):
-        options["auth_mechanisms"] = tuple(mechanisms.replace(",", " ").split())
-    given = values.get("URL") or ()
+    if "auth_mechanisms" in options:
+        options["auth_mechanisms"] = _words(options["auth_mechanisms"])
     # No URL holds white space, so that is how several fit into one environment variable.
-    urls = given.split() if isinstance(given, str) else list(given)
+    urls = _words(values.get("URL"), separators="")
+    if not all(isinstance(url, str) for url in urls):
+        raise ConfigurationError(f"{label}URL must be a URL or a list of them, not {urls[0]!r}")
     if urls and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
         raise ConfigurationError(
             f"{label}URL and {label}{clash[0]} contradict each other: put it into the URL"
@@ -231,6 +232,23 @@ def _warn(text: str) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     warnings.warn(text, ConfigurationWarning, stacklevel=level)
+
+
+def _words(value: Any, *, separators: str = ",") -> tuple[str, ...]:
+    """The strings in a list, or in a text where white space or a comma is between them."""
+    if isinstance(value, str):
+        for separator in separators:
+            value = value.replace(separator, " ")
+        return tuple(value.split())
+    try:
+        return tuple(value or ())
+    except TypeError:
+        return (value,)  # Options tells what is wrong with it
+
+
+def _debug(key: str, value: object) -> int:
+    """Flask-Mail has levels, as `smtplib.SMTP.set_debuglevel`; here there is one."""
+    return value if isinstance(value, int) else int(flag(key, value) or 0)
 
 
 def _count(key: str, value: object) -> int | None:

@@ -134,6 +134,21 @@ def test_a_url_says_it_all() -> None:
     assert (state.port, state.use_ssl) == (465, True)
 
 
+def test_what_is_a_list_may_come_as_one_text() -> None:
+    state = state_of(SEND_OPTIONS="RET=HDRS, BODY=8BITMIME", AUTH_MECHANISMS="PLAIN LOGIN")
+    assert state.mail_options == ("RET=HDRS", "BODY=8BITMIME")
+
+
+def test_flask_mails_levels_of_debugging_are_taken() -> None:
+    assert state_of(DEBUG=0).debug == 0
+    assert state_of(DEBUG="false").debug == 0
+
+
+def test_an_empty_deadline_is_the_default_and_none_is_none() -> None:
+    assert state_of(DEADLINE="").options.deadline == 180
+    assert state_of(DEADLINE=None).options.deadline is None
+
+
 def test_several_urls_are_several_servers() -> None:
     one, two = "smtp://one.example.com", "smtps://two.example.com"
     for urls in ([one, two], f"{one} {two}"):
@@ -200,6 +215,8 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"URL": "smtp://a.example", "SERVER": "b.example"}, "MAIL_URL and MAIL_SERVER contradict"),
         ({"URL": "smtps://a.example", "USE_TLS": True}, "contradicts the scheme of MAIL_URL"),
         ({"STRATEGY": "random"}, "MAIL_STRATEGY is 'random'"),
+        ({"URL": 5}, "MAIL_URL must be a URL"),
+        ({"URL": [5]}, "MAIL_URL must be a URL"),
         ({"RATE": "often"}, "rate='often'"),
         ({"MAILERS": "bulk"}, "MAIL_MAILERS must map names to settings"),
         ({"MAILERS": {"bulk": 1}}, "MAIL_MAILERS['bulk'] must be a URL or a mapping"),
