@@ -5,6 +5,7 @@ One setting: ``EMAIL_BACKEND = "django_integration.EmailBackend"``, or from Djan
 ``manage.py mail_doctor`` come with ``"django_integration"`` in ``INSTALLED_APPS``.
 """
 
+from django_integration.attachments import attach_path
 from django_integration.backend import EmailBackend
 from django_integration.delivery import receipt_of
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled, SettingsError
@@ -18,6 +19,7 @@ __all__ = [
     "SendCancelled",
     "SettingsError",
     "attach_inline_image",
+    "attach_path",
     "post_send",
     "pre_send",
     "receipt_of",

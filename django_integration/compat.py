@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email.policy
+from email.policy import Policy
 from typing import Any
 
 import django
@@ -13,6 +15,7 @@ from django_integration.errors import SettingsError
 __all__ = [
     "HAS_MAILERS",
     "HAS_MODERN_EMAIL",
+    "PART_POLICY",
     "backend_for",
     "backends_configured",
     "configuration_error",
@@ -24,6 +27,9 @@ __all__ = [
 
 HAS_MODERN_EMAIL = django.VERSION >= (6, 0)
 """``EmailMessage.message()`` takes a policy, and gives the email package's modern classes."""
+
+PART_POLICY: Policy[Any] = email.policy.default if HAS_MODERN_EMAIL else email.policy.compat32
+"""That of the message which a part will stand in."""
 
 HAS_MAILERS = django.VERSION >= (6, 1)
 """``settings.MAILERS`` and ``BaseEmailBackend(alias=...)``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.policy
 import mimetypes
 from email import encoders
 from email.message import Message, MIMEPart
@@ -13,12 +12,9 @@ from typing import Any
 
 from django.core.mail import DNS_NAME, EmailMessage
 
-from django_integration.compat import HAS_MODERN_EMAIL
+from django_integration.compat import PART_POLICY
 
 __all__ = ["attach_inline_image", "group_inline_images"]
-
-# That of the message which the part will stand in.
-_POLICY = email.policy.default if HAS_MODERN_EMAIL else email.policy.compat32
 
 
 class InlineImage(MIMEBase, MIMEPart):
@@ -60,7 +56,7 @@ def attach_inline_image(
     identifier = (content_id or make_msgid(domain=str(DNS_NAME))).strip("<>")
     if not identifier.isascii() or not identifier.isprintable() or set(identifier) & set(' <>"'):
         raise ValueError(f"{content_id!r} is no Content-ID: write it like 'logo@shop.example'")
-    part = InlineImage(maintype, subtype, policy=_POLICY)
+    part = InlineImage(maintype, subtype, policy=PART_POLICY)
     part.set_payload(data)
     encoders.encode_base64(part)
     part["Content-ID"] = f"<{identifier}>"

@@ -48,6 +48,7 @@ from mailbackends.errors import (
 )
 from mailbackends.mailer import (
     CircuitState,
+    FileAttachment,
     Held,
     Mailer,
     MailerStats,
@@ -70,6 +71,7 @@ __all__ = [
     "CircuitState",
     "ConfigurationError",
     "EnhancedStatus",
+    "FileAttachment",
     "Held",
     "InvalidAddressError",
     "InvalidMessageError",

@@ -1,5 +1,6 @@
 """Messages to one server, over pooled connections, each with an outcome."""
 
+from mailbackends.mailer.attachment import FileAttachment
 from mailbackends.mailer.circuit import CircuitState
 from mailbackends.mailer.held import Held
 from mailbackends.mailer.mailer import Mailer, MailerStats
@@ -10,6 +11,7 @@ from mailbackends.mailer.submission import Submission
 
 __all__ = [
     "CircuitState",
+    "FileAttachment",
     "Held",
     "Mailer",
     "MailerStats",

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol.serializer import EncodedText, Piece, serialized
+from mailbackends.protocol.serializer import Encoded, Piece, serialized
 
 __all__ = ["Content", "check_headers", "from_bytes", "from_message", "has_lone_line_end"]
 
@@ -147,7 +147,7 @@ def _made_of(pieces: Iterable[Piece]) -> Content:
         joined += [_with_crlf(b"".join(cast(list[bytes], run)))] if is_bytes else run
     if not _ends_line(joined):
         joined.append(b"\r\n")
-    is_8bit = not all(isinstance(p, EncodedText) or p.isascii() for p in joined)
+    is_8bit = not all(isinstance(p, Encoded) or p.isascii() for p in joined)
     return Content(tuple(joined), is_8bit)
 
 
@@ -162,7 +162,7 @@ def _ends_line(pieces: list[Piece]) -> bool:
     if not pieces:
         return False
     last = pieces[-1]
-    return last.endswith(b"\r\n") if isinstance(last, bytes) else last.text.endswith("\n")
+    return last.endswith(b"\r\n") if isinstance(last, bytes) else last.ends_line
 
 
 def check_headers(message: Message[Any, Any]) -> None:

@@ -12,6 +12,7 @@ import email.message
 import random
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from email import headerregistry
 from email.message import Message
@@ -19,7 +20,7 @@ from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-__all__ = ["EncodedText", "serialized"]
+__all__ = ["Encoded", "EncodedText", "Piece", "StreamedPart", "serialized"]
 
 # What the generator asks of a message. A class that answers one of these in its own way
 # is left to the generator.
@@ -62,16 +63,39 @@ _PLAIN_VALUE = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LARGE = 128 * 1024
 
 
-class EncodedText:
-    """A large ASCII text as lines that end with CRLF, made piece by piece each time."""
+class Encoded(ABC):
+    """Content that is made piece by piece while it is sent, each time anew: ASCII, CRLF."""
 
-    __slots__ = ("size", "text")
+    __slots__ = ()
+
+    size: int
+    """Bytes in all."""
+    ends_line: bool = True
+    """The last piece ends with CRLF."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, in whole order; no piece ends between CR and LF.
+
+        Raises:
+            InvalidMessageError: there are no longer as many as ``size`` says.
+        """
+
+    @abstractmethod
+    def holds(self, text: str) -> bool:
+        """True where ``text`` stands in it."""
+
+
+class EncodedText(Encoded):
+    """A large ASCII text as lines that end with CRLF."""
+
+    __slots__ = ("ends_line", "size", "text")
 
     def __init__(self, text: str) -> None:
         """``text`` is ASCII, with LF for each line end."""
         self.text = text
         self.size = len(text) + text.count("\n")
-        """Bytes in all."""
+        self.ends_line = text.endswith("\n")
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, in whole order."""
@@ -79,8 +103,23 @@ class EncodedText:
             piece = self.text[start : start + _LARGE].encode("ascii")
             yield piece.replace(b"\n", b"\r\n")
 
+    def holds(self, text: str) -> bool:
+        """True where ``text`` stands in it."""
+        return text in self.text
 
-Piece: TypeAlias = bytes | EncodedText
+
+class StreamedPart(Message, ABC):
+    """A part of a message that brings its body already encoded, without having it in memory.
+
+    Its header says how (Content-Transfer-Encoding). It is no multipart.
+    """
+
+    @abstractmethod
+    def encoded(self) -> Encoded:
+        """The body."""
+
+
+Piece: TypeAlias = bytes | Encoded
 
 
 def serialized(message: Message[Any, Any], policy: Policy) -> list[Piece] | None:
@@ -119,6 +158,10 @@ def _leaves_alone(policy: Policy, value: str) -> bool:
 
 
 def _write(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
+    if isinstance(message, StreamedPart):
+        lines = [header_line(policy, name, value) for name, value in message.raw_items()]
+        out += [b"".join(lines) + b"\r\n", message.encoded()]
+        return True
     kind: Any = type(message)
     if not _is_standard(kind) or not _ASKED.isdisjoint(vars(message)):
         return False
@@ -219,4 +262,4 @@ def _boundary(parts: list[list[Piece]]) -> str:
 
 
 def _contains(piece: Piece, boundary: str) -> bool:
-    return boundary.encode("ascii") in piece if isinstance(piece, bytes) else boundary in piece.text
+    return boundary.encode("ascii") in piece if isinstance(piece, bytes) else piece.holds(boundary)

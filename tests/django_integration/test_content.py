@@ -13,7 +13,7 @@ import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.functional import lazystr
 
-from django_integration import attach_inline_image
+from django_integration import attach_inline_image, attach_path
 from mailbackends import InvalidAddressError, InvalidMessageError, SMTPNotSupportedError
 from support.server import MailServer
 
@@ -298,3 +298,56 @@ def test_what_is_no_image_or_no_content_id_is_refused(given: dict[str, Any], wor
     with pytest.raises(ValueError, match=r"Content-ID|type") as caught:
         attach_inline_image(html_message(), PNG, **given)
     assert words in str(caught.value)
+
+
+# Attachments from files
+
+
+def test_a_file_is_attached_without_being_read(mail: MailServer, tmp_path: Path) -> None:
+    path = tmp_path / "bericht für ada.pdf"
+    path.write_bytes(b"old")
+    message = html_message()
+    message.attach_alternative("<p>html</p>", "text/html")
+    attach_path(message, path)
+    path.write_bytes(b"%PDF" + bytes(300_000))  # it is read when the message is sent
+    assert message.send() == 1
+
+    [pdf] = mail.message.message.iter_attachments()
+    assert (pdf.get_filename(), pdf.get_content_type()) == (path.name, "application/pdf")
+    assert pdf.get_content() == path.read_bytes()
+
+
+def test_a_large_attachment_is_never_in_memory_as_a_whole(use_mail: Use, tmp_path: Path) -> None:
+    import tracemalloc
+
+    from django_integration.messages import as_submission
+    from django_integration.staging import Staging
+    from mailbackends.protocol.content import from_message
+
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(25 * 1024 * 1024))
+    tracemalloc.start()
+    try:
+        message = html_message()
+        attach_path(message, path)
+        submission = as_submission(message, Staging())
+        sent = sum(len(buffer) for buffer in from_message(submission.message).dot_stuffed())  # type: ignore[arg-type]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sent > 34 * 1024 * 1024
+    assert peak < 1024 * 1024
+
+
+def test_the_outbox_takes_attachments_from_files(use_mail: Use, tmp_path: Path) -> None:
+    from django.core import mail as django_mail
+
+    use_mail(backend="django.core.mail.backends.locmem.EmailBackend")
+    django_mail.outbox = []
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"text")
+    message = html_message()
+    attach_path(message, path)
+    message.send()
+    [part] = [p for p in django_mail.outbox[0].message().walk() if p.get_filename() == "a.txt"]
+    assert part.get_payload(decode=True) == b"text"
