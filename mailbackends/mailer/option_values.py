@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mailbackends.errors import ConfigurationError
@@ -112,13 +112,17 @@ def _str(name: str, value: Any) -> str:
             raise ConfigurationError(f"{name} is empty: give a value, or leave it out")
         if any(ord(c) < 0x20 or ord(c) == 0x7F for c in text):
             raise ConfigurationError(f"{name}={text!r} holds a control character: take it out")
-    if name in ("host", "local_hostname") and any(c in text for c in " /@<>"):
+    # A colon is an address of IPv6, and nothing else.
+    if name in ("host", "local_hostname") and (
+        any(c in text for c in " /@<>") or text.count(":") == 1
+    ):
         raise ConfigurationError(f"{name}={text!r} is no host name: write it without port or path")
     return text
 
 
 def _strings(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    if not is_list or not all(isinstance(item, str) for item in value):
         raise ConfigurationError(f"{name}={value!r} must be a list of names")
     return tuple(item.upper() for item in value)
 
@@ -126,7 +130,9 @@ def _strings(name: str, value: Any) -> tuple[str, ...]:
 def _address(name: str, value: Any) -> tuple[str, int]:
     try:
         host, port = value
-        return _str("host", host) if host else "", int(port)
+        return _str("host", host) if host else "", _int("port", port) if port else 0
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}={value!r}: {error}") from None
     except (TypeError, ValueError):
         raise ConfigurationError(f"{name}={value!r} must be a pair of host and port") from None
 
@@ -157,8 +163,24 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
+# What these are called elsewhere: in Django, Flask-Mail, smtplib and other URLs.
+_ELSEWHERE = {
+    "use_tls": "security='starttls'",
+    "use_starttls": "security='starttls'",
+    "starttls": "security='starttls'",
+    "use_ssl": "security='tls'",
+    "ssl": "security='tls'",
+    "tls": "security='starttls', or 'tls' from the first byte",
+    "user": "username",
+    "server": "host",
+    "hostname": "host",
+}
+
+
 def unknown_option(name: str, known: tuple[str, ...], *, label: str = "option") -> str:
     """The text for an unknown name: the nearest known one, or all of them."""
+    if label == "option" and name.lower() in _ELSEWHERE:
+        return f"unknown option {name!r}: here it is {_ELSEWHERE[name.lower()]}"
     nearest = difflib.get_close_matches(name, known, n=1)
     mend = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
     return f"unknown {label} {name!r}: {mend}"

@@ -14,7 +14,7 @@ from mailbackends.mailer import option_values
 from mailbackends.mailer.option_values import unknown_option
 from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import parse
-from mailbackends.protocol.sasl import Credentials
+from mailbackends.protocol.sasl import MECHANISMS, Credentials
 
 __all__ = ["Options"]
 
@@ -195,6 +195,10 @@ class Options:
             raise ConfigurationError("socket_path is for LMTP only: set protocol='lmtp'")
 
     def _check_credentials(self) -> None:
+        for name in self.auth_mechanisms or ():
+            known = tuple(mechanism.name for mechanism in MECHANISMS)
+            if name not in known:
+                raise ConfigurationError(unknown_option(name, known, label="mechanism"))
         if self.username is None:
             for name in ("password", "token_provider"):
                 if getattr(self, name) is not None:

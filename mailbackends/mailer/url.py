@@ -33,10 +33,13 @@ _SCHEMES: dict[str, dict[str, str]] = {
     "lmtp+unix": {"protocol": "lmtp"},
 }
 
+_ENCODE = "write / as %2F, ? as %3F and # as %23"
+
 
 def masked(url: str) -> str:
     """The URL without its password, for people to see."""
-    return re.sub(r"(//[^:@/?#]*):.*@", r"\1:***@", url, flags=re.S)
+    shown = re.sub(r"(//[^:@/?#]*):.*@", r"\1:***@", url, flags=re.S)
+    return re.sub(r"([?&](?:password|rate_storage)=)[^&#]*", r"\1***", shown)
 
 
 def parse(url: str, types: Mapping[str, str]) -> dict[str, Any]:
@@ -50,6 +53,11 @@ def parse(url: str, types: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigurationError(
             f"the URL {masked(url)!r} holds white space or a control character"
         )
+    if "://" not in url:
+        # The URL is not shown: it may begin with a password.
+        raise ConfigurationError(
+            "the URL has no '://': write smtp://host, or give the name as host='...'"
+        )
     parts, port = _split(url)
     if parts.scheme not in _SCHEMES:
         raise ConfigurationError(unknown_option(parts.scheme, tuple(_SCHEMES), label="URL scheme"))
@@ -62,7 +70,14 @@ def parse(url: str, types: Mapping[str, str]) -> dict[str, Any]:
         options["socket_path"] = unquote(parts.path)
     else:
         options |= _server(url, parts, port)
-    return options | _query(parts, types)
+    for name, value in _query(parts, types).items():
+        if name in options:
+            raise ConfigurationError(
+                f"{name} stands in the query of the URL {masked(url)!r}, and before it: "
+                "write it once"
+            )
+        options[name] = value
+    return options
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -70,6 +85,9 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     try:
         parts = urlsplit(url)
         problem = "its port is no number from 1 to 65535"
+        if "@" in url[url.index("//") + 2 + len(parts.netloc) :]:
+            # What looks like a port is the beginning of a password.
+            problem = f"user name and password end at the first / ? or #: {_ENCODE}"
         port = parts.port
     except ValueError:
         # What the standard library says may show the password.
@@ -87,7 +105,7 @@ def _server(url: str, parts: SplitResult, port: int | None) -> dict[str, Any]:
     if parts.path not in ("", "/") or parts.fragment:
         raise ConfigurationError(
             f"the URL {masked(url)!r} has a path or a fragment: if that is part of the "
-            "password, write / as %2F, ? as %3F and # as %23"
+            f"password, {_ENCODE}"
         )
     options: dict[str, Any] = {"host": parts.hostname}
     if port is not None:

@@ -9,6 +9,13 @@ from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTL
 
 __all__ = ["client_context", "explained"]
 
+_VERSIONS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+
 # OpenSSL's verify codes (X509_V_ERR_*): what to do about each.
 _MENDS = {
     10: "it has expired: the server's administrator must renew it",
@@ -39,7 +46,7 @@ def client_context(
         if path is not None and not Path(path).is_file():
             raise ConfigurationError(f"ssl_{option}: there is no file {str(path)!r}")
     try:
-        version = ssl.TLSVersion[minimum_version.replace(".", "_")]
+        version = _VERSIONS[minimum_version]
     except KeyError:
         raise ConfigurationError(
             f"tls_minimum_version: {minimum_version!r} is no version: use 'TLSv1.2' or 'TLSv1.3'"
