@@ -91,6 +91,8 @@ def _address_fields(message: Any) -> Iterator[tuple[str, Address]]:
 
 def _bad_attachment(message: Any) -> str | None:
     for attachment in getattr(message, "attachments", None) or ():
+        if isinstance(attachment, Message):
+            continue  # the email package's own, which checks itself
         if not hasattr(attachment, "content_type"):
             return f"attachment {attachment!r} is none: write Attachment(filename, type, data)"
         headers = dict(getattr(attachment, "headers", None) or {})

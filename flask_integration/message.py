@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 from email.message import Message as Part
+from email.policy import compat32
 from email.utils import make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,6 +19,7 @@ from flask_integration.addresses import Address, bare_addresses, display
 from flask_integration.attachment import Attachment
 from flask_integration.headers import bad_header
 from flask_integration.rendering import Rendering, current_rendering
+from mailbackends import FileAttachment
 
 if TYPE_CHECKING:
     from flask_integration.connection import Connection
@@ -39,7 +41,7 @@ class Message:
         html: the HTML.
         alts: further alternatives, by subtype: ``{"calendar": "BEGIN:VCALENDAR..."}``.
         sender: MAIL_DEFAULT_SENDER where it is None.
-        attachments: a list of `Attachment`.
+        attachments: a list of `Attachment`, or of parts of the email package.
         reply_to: an address, or a list of them.
         date: seconds since the epoch or a `datetime`; the time of sending where it is None.
         charset: MAIL_DEFAULT_CHARSET where it is None. What does not fit goes as UTF-8.
@@ -58,7 +60,7 @@ class Message:
         sender: Address | None = None,
         cc: Iterable[Address] | None = None,
         bcc: Iterable[Address] | None = None,
-        attachments: Iterable[Attachment] | None = None,
+        attachments: Iterable[Attachment | Part] | None = None,
         reply_to: Address | list[Address] | None = None,
         date: float | datetime | None = None,
         charset: str | None = None,
@@ -85,7 +87,7 @@ class Message:
         self.extra_headers = dict(extra_headers) if extra_headers is not None else None
         self.mail_options: list[str] = _list(mail_options)
         self.rcpt_options: list[str] = _list(rcpt_options)
-        self.attachments: list[Attachment] = _list(attachments)
+        self.attachments: list[Attachment | Part] = _list(attachments)
         self._message_id: str | None = None
 
     @classmethod
@@ -100,7 +102,7 @@ class Message:
         sender: Address | None = None,
         cc: Iterable[Address] | None = None,
         bcc: Iterable[Address] | None = None,
-        attachments: Iterable[Attachment] | None = None,
+        attachments: Iterable[Attachment | Part] | None = None,
         reply_to: Address | list[Address] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         **values: Any,
@@ -184,6 +186,22 @@ class Message:
         """Add the file at ``path``, under its own name. Raises `OSError`."""
         path = Path(path)
         self.attach(path.name, content_type, path.read_bytes())
+
+    def attach_path(
+        self, path: str | Path, content_type: str | None = None, *, filename: str | None = None
+    ) -> None:
+        """Add the file at ``path``, but read it piece by piece while it is sent.
+
+        For files that are large: they are never in memory as a whole. The file must stay
+        as it is until then.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: ``content_type`` or ``filename`` is unusable.
+        """
+        self.attachments.append(
+            FileAttachment(path, filename=filename, mimetype=content_type, policy=compat32)
+        )
 
     def attach_inline(
         self,

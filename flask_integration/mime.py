@@ -49,13 +49,13 @@ def build(message: Message, rendering: Rendering) -> Part:
     """
     charset = message.charset or rendering.charset
     files = list(message.attachments)
-    related = [file for file in files if file.is_related] if message.html else []
+    related = [file for file in files if message.html and _is_related(file)]
     root = _texts(message, rendering, charset, related)
     if len(files) > len(related):
         root = _multipart("mixed", root)
         for file in files:
             if file not in related:
-                root.attach(to_part(file, ascii_filename=rendering.ascii_filenames))
+                root.attach(_part(file, rendering))
     _headers(root, message, rendering, charset)
     root.policy = _PLAIN if _is_plain(root) else policy.SMTP
     return root
@@ -73,7 +73,19 @@ def _is_plain(root: Part) -> bool:
     )
 
 
-def _texts(message: Message, rendering: Rendering, charset: str, related: list[Attachment]) -> Part:
+def _is_related(file: Attachment | Part) -> bool:
+    return isinstance(file, Attachment) and file.is_related
+
+
+def _part(file: Attachment | Part, rendering: Rendering) -> Part:
+    if isinstance(file, Part):
+        return file
+    return to_part(file, ascii_filename=rendering.ascii_filenames)
+
+
+def _texts(
+    message: Message, rendering: Rendering, charset: str, related: list[Attachment | Part]
+) -> Part:
     body = _text_body(message, rendering)
     if not message.alts:
         return _text(body, "plain", charset)
@@ -93,7 +105,7 @@ def _texts(message: Message, rendering: Rendering, charset: str, related: list[A
         if is_html and related:
             part = _multipart("related", part)
             for file in related:
-                part.attach(to_part(file, ascii_filename=rendering.ascii_filenames))
+                part.attach(_part(file, rendering))
         parts.append(part)
     return _multipart("alternative", *parts)
 

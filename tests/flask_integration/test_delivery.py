@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,3 +247,29 @@ def test_a_worker_thread_sends_in_an_application_context(
     assert len(mail_server.messages) == 1
     assert len(failures) == 1
     assert "app.app_context()" in str(failures[0])
+
+
+def test_a_large_file_is_sent_without_being_in_memory(
+    mail_server: MailServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(range(256)) * (8 * 4096))  # 8 MiB
+    # In a process of its own, for the server here has it all in memory.
+    script = f"""
+import tracemalloc
+from flask import Flask
+from flask_integration import Mail, Message
+
+app = Flask("large")
+app.config.update(MAIL_URL={mail_server.url!r}, MAIL_DEFAULT_SENDER="shop@example.com")
+mail = Mail(app)
+mail.send_message("Warm", ["ada@example.com"], body="Hi")
+message = Message("Large", ["ada@example.com"], body="Hi")
+message.attach_path({str(path)!r})
+tracemalloc.start()
+mail.send(message)
+assert tracemalloc.get_traced_memory()[1] < 2**20, tracemalloc.get_traced_memory()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)  # noqa: S603
+    part = next(mail_server.messages[1].message.iter_attachments())
+    assert part.get_content() == path.read_bytes()

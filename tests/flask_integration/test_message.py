@@ -285,6 +285,21 @@ def test_file_names_can_be_brought_to_ascii(app: Flask) -> None:
         assert 'filename="unicode . .txt"' in sample.as_string()
 
 
+def test_a_file_can_stay_where_it_is_until_it_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "größe.bin"
+    path.write_bytes(b"x")
+    sample = message(html="<p>Hi</p>")
+    sample.attach_path(path)
+    sample.attach_path(path, "application/pdf", filename="a.pdf")
+    path.write_bytes(b"later" * 100)
+    first, second = parsed(sample).iter_attachments()
+    assert (first.get_filename(), first.get_content()) == ("größe.bin", b"later" * 100)
+    assert (second.get_filename(), second.get_content_type()) == ("a.pdf", "application/pdf")
+    assert message(attachments=sample.attachments).as_string().count("a.pdf") == 1
+    with pytest.raises(FileNotFoundError):
+        sample.attach_path(tmp_path / "none")
+
+
 def test_a_message_can_be_attached_and_stays_readable() -> None:
     sample = message()
     sample.attach("forwarded.eml", "message/rfc822", b"Subject: Inner\r\n\r\nHi\r\n")
@@ -317,7 +332,9 @@ def test_flask_mails_way_to_give_a_content_id_does_the_same() -> None:
     sample = message(html='<img src="cid:logo">')
     sample.attach("logo.png", "image/png", b"png", "inline", headers={"Content-ID": "<logo>"})
     assert "multipart/related" in types(sample)
-    assert sample.attachments[0].content_id == "logo"
+    (image,) = sample.attachments
+    assert isinstance(image, Attachment)
+    assert image.content_id == "logo"
 
 
 def test_an_inline_image_without_html_is_an_attachment_like_any_other() -> None:
