@@ -70,5 +70,6 @@ def _behaviour(options: Mapping[str, Any] | None) -> dict[str, Any]:
 def _without_djangos_warning() -> Iterator[None]:
     """Django 6.1 warns of EMAIL_*; the project has been warned where it set them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         yield
