@@ -18,6 +18,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
 
+from support.ports import free_port
 from support.server import MailServer
 
 Use = Callable[..., None]
@@ -61,13 +62,6 @@ asgi = get_asgi_application()
 if os.environ.get("AT_IMPORT"):
     send()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import free_port
 from support.server import MailServer
 
 pytest.importorskip("django")
@@ -97,13 +98,6 @@ def running(command: Sequence[str], env: dict[str, str], port: int) -> Iterator[
         written = process.communicate(timeout=15)[0]
         print(written)
     assert "Traceback" not in written
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
