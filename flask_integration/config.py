@@ -73,7 +73,7 @@ def read(config: Mapping[str, Any]) -> Settings:
     }
     if "default" not in named:
         return _settings(values, PREFIX, named)
-    if clash := sorted(values.keys() - INHERITED):
+    if clash := sorted(values.keys() - INHERITED - {"SUPPRESS_SEND"}):
         raise ConfigurationError(
             f"MAIL_MAILERS['default'] and {PREFIX}{clash[0]} contradict each other: "
             "put it into MAIL_MAILERS['default']"

@@ -15,8 +15,8 @@ PREFIX = "MAIL_"
 # and the one that Flask-Mail has for the host.
 OPTION_OF = {name.upper(): name for name in Options.known()} | {"SERVER": "host"}
 
-# What a mail is like and whether it goes out: a named mailer has these from the
-# application unless it says otherwise.
+# What a mail is like and by which kind of backend it goes: a named mailer has these from
+# the application unless it says otherwise.
 INHERITED = frozenset(
     {
         "ASCII_ATTACHMENTS",
@@ -28,13 +28,16 @@ INHERITED = frozenset(
         "INLINE_CSS",
         "MAX_EMAILS",
         "SEND_OPTIONS",
-        "SUPPRESS_SEND",
         "TEXT_FROM_HTML",
         "USE_LOCALTIME",
     }
 )
 
-KEYS = frozenset(OPTION_OF) | INHERITED | {"MAILERS", "STRATEGY", "URL", "USE_SSL", "USE_TLS"}
+KEYS = (
+    frozenset(OPTION_OF)
+    | INHERITED
+    | {"MAILERS", "STRATEGY", "SUPPRESS_SEND", "URL", "USE_SSL", "USE_TLS"}
+)
 
 
 def unknown_key(name: str, *, prefix: str = PREFIX, known: Iterable[str] = KEYS) -> str:

@@ -22,7 +22,7 @@ from mailbackends import ConfigurationError, Options
 __all__ = ["MailState"]
 
 # Not one per state: two states with the same settings are the same in all attributes.
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 class _OptionAttribute:
@@ -82,7 +82,12 @@ class MailState(Sender):
     default_sender: Address | None
 
     def __init__(
-        self, settings: Settings, config: Mapping[str, Any], *, testing: bool = False
+        self,
+        settings: Settings,
+        config: Mapping[str, Any],
+        *,
+        testing: bool = False,
+        parent: MailState | None = None,
     ) -> None:
         self.settings = settings
         self.rendering = settings.rendering
@@ -94,6 +99,7 @@ class MailState(Sender):
         self._changes: dict[str, Any] = {}
         self._config = config
         self._testing = testing
+        self._parent = parent
         self._suppress = settings.suppress
         self._backends: list[Backend] = []  # at most one
         self._named: dict[str, MailState] = {}
@@ -122,9 +128,14 @@ class MailState(Sender):
 
     @property
     def suppress(self) -> bool:
-        """True where messages are not sent: MAIL_SUPPRESS_SEND, or else TESTING as it is now."""
+        """True where messages are not sent: MAIL_SUPPRESS_SEND, or else TESTING as it is now.
+
+        A named mailer that says nothing of its own follows the application's.
+        """
         if self._suppress is not None:
             return self._suppress
+        if self._parent is not None:
+            return self._parent.suppress
         explicit = flag("MAIL_SUPPRESS_SEND", self._config.get("MAIL_SUPPRESS_SEND"))
         if explicit is not None:
             return explicit
@@ -177,7 +188,7 @@ class MailState(Sender):
             raise ConfigurationError(f"MAIL_MAILERS: {text}")
         with _lock:
             if name not in self._named:
-                state = MailState(self.settings.mailers[name], self._config, testing=self._testing)
+                state = MailState(self.settings.mailers[name], self._config, parent=self)
                 self._named[name] = state
             return self._named[name]
 

@@ -300,6 +300,22 @@ def test_named_mailers_have_their_own_server_and_the_applications_manners(
         mail.using("bulc").send_message("Hello", ["a@x.com"])
 
 
+def test_a_named_mailer_is_suppressed_with_the_application_unless_it_says_otherwise(
+    make_app: MakeApp,
+) -> None:
+    mailers = {"bulk": "smtp://two.example", "alerts": {"HOST": "three", "SUPPRESS_SEND": False}}
+    mail = Mail(make_app(MAIL_MAILERS=mailers, MAIL_SUPPRESS_SEND=False))
+    bulk, alerts = mail.using("bulk").state, mail.using("alerts").state
+    assert mail.state is not None
+    assert bulk is not None
+    assert alerts is not None
+    assert (bulk.suppress, alerts.suppress) == (False, False)
+    mail.state.suppress = True
+    assert (bulk.suppress, alerts.suppress) == (True, False)
+    bulk.suppress = False
+    assert bulk.suppress is False
+
+
 def test_the_default_mailer_may_stand_among_the_named_ones() -> None:
     state = state_of(MAILERS={"default": "smtps://one.example.com", "bulk": "smtp://two.example"})
     assert state.server == "one.example.com"
