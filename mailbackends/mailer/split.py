@@ -33,11 +33,7 @@ class Parts:
 
         Returns how many recipients the server takes at once, where that was seen now.
         """
-        postponed = [
-            to
-            for to, reply in delivery.refused.items()
-            if to not in delivery.refused_late and _is_too_many(reply)
-        ]
+        postponed = self._beyond_limit(delivery)
         for to, reply in delivery.refused.items():
             if to not in postponed:
                 self.result.refused[to] = reply
@@ -83,6 +79,17 @@ class Parts:
         reply = error.reply if is_refusal and error.reply else _not_sent(error)
         self.result.refused.update({**dict.fromkeys(self.left, reply), **error.refused})
         self.left = ()
+
+    def _beyond_limit(self, delivery: Delivery) -> list[str]:
+        """Those who were too many: behind them nobody was taken, else it was about the one."""
+        beyond: list[str] = []
+        for to in self.left:
+            reply = delivery.refused.get(to)
+            if to in delivery.accepted or to in delivery.refused_late:
+                beyond.clear()
+            elif reply is not None and _is_too_many(reply):
+                beyond.append(to)
+        return beyond
 
     def _pass(self, done: set[str]) -> None:
         self.left = tuple(to for to in self.left if to not in done)

@@ -1,0 +1,187 @@
+"""The limits of a server, announced or met: recipients per message, messages per connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from mailbackends import (
+    Mailer,
+    Outcome,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPRecipientsRefused,
+)
+from support.machine import Habits
+from support.sink import EXTENSIONS, Sink
+from support.turns import Network, taking_turns
+
+CHUNKED = EXTENSIONS
+PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
+PLAIN = tuple(e for e in PIPELINED if e != "PIPELINING")
+ALL = pytest.mark.parametrize(
+    "extensions", [CHUNKED, PIPELINED, PLAIN], ids=["chunked", "pipelined", "plain"]
+)
+TOO_MANY = "452 4.5.3 Too many recipients"
+
+
+def people(count: int) -> list[str]:
+    return [f"u{number}@example.com" for number in range(count)]
+
+
+def recipients(sink: Sink) -> list[tuple[str, ...]]:
+    return [m.rcpt_tos for m in sink.messages]
+
+
+# Recipients
+
+
+@ALL
+def test_a_message_for_more_than_the_server_announces_goes_in_parts(
+    message, extensions: Sequence[str]
+) -> None:
+    with Sink(extensions=(*extensions, "LIMITS RCPTMAX=3")) as sink, Mailer(sink.url) as mailer:
+        receipt = mailer.send_message(message(*people(8)))
+        assert receipt.accepted == tuple(people(8))
+        assert not receipt.refused
+        assert mailer.stats().messages == {Outcome.ACCEPTED: 1}
+    users = people(8)
+    assert recipients(sink) == [tuple(users[:3]), tuple(users[3:6]), tuple(users[6:])]
+    assert len({m.content for m in sink.messages}) == 1
+    assert sink.connections == 1
+
+
+@ALL
+def test_a_limit_that_is_only_met_is_met_once(message, extensions: Sequence[str]) -> None:
+    users = people(7)
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        for user in users[3:]:
+            sink.refuse(user, TOO_MANY, times=1)
+        assert mailer.send_message(message(*users)).accepted == tuple(users)
+        assert recipients(sink) == [tuple(users[:3]), tuple(users[3:6]), tuple(users[6:])]
+        # The next one asks no more than three at once.
+        assert mailer.send_message(message(*users)).accepted == tuple(users)
+    assert [len(each) for each in recipients(sink)] == [3, 3, 1, 3, 3, 1]
+    assert sum(line.startswith("RCPT") for line in sink.commands[0]) == 7 + 4 + 7
+
+
+@pytest.mark.parametrize("reply", ["452 Too many", "452 4.5.3 Too many", "552 Too many"])
+def test_the_forms_of_too_many(message, sink: Sink, reply: str) -> None:
+    with Mailer(sink.url) as mailer:
+        sink.refuse("u1@example.com", reply, times=1)
+        assert mailer.send_message(message(*people(2))).accepted == tuple(people(2))
+
+
+@pytest.mark.parametrize(
+    "reply", ["452 4.2.2 Mailbox full", "450 4.5.3 Too many", "451 Later", "550 4.5.3 No"]
+)
+def test_another_refusal_is_one(message, sink: Sink, reply: str) -> None:
+    with Mailer(sink.url) as mailer:
+        sink.refuse("u1@example.com", reply, times=1)
+        receipt = mailer.send_message(message(*people(2)))
+        assert list(receipt.refused) == ["u1@example.com"]
+    assert len(sink.messages) == 1
+
+
+def test_a_452_in_the_midst_is_about_the_one_and_teaches_nothing(message, sink: Sink) -> None:
+    with Mailer(sink.url) as mailer:
+        sink.refuse("u1@example.com", "452 Insufficient storage", times=1)
+        receipt = mailer.send_message(message(*people(3)))
+        assert (receipt.accepted, [*receipt.refused]) == (
+            ("u0@example.com", "u2@example.com"),
+            ["u1@example.com"],
+        )
+        mailer.send_message(message(*people(3)))
+    assert [len(each) for each in recipients(sink)] == [2, 3]
+
+
+def test_where_the_second_part_is_refused_the_receipt_says_for_whom(message, sink: Sink) -> None:
+    with Mailer(sink.url) as mailer:
+        sink.refuse("u1@example.com", TOO_MANY, times=1)
+        sink.refuse("u1@example.com", "550 5.1.1 No such user", times=1)
+        receipt = mailer.send_message(message(*people(2)))
+    assert receipt.accepted == ("u0@example.com",)
+    assert receipt.refused["u1@example.com"].code == 550
+
+
+def test_where_all_are_too_many_none_is_tried_again(message, sink: Sink) -> None:
+    with Mailer(sink.url) as mailer:
+        for user in people(2):
+            sink.refuse(user, TOO_MANY)
+        with pytest.raises(SMTPRecipientsRefused) as caught:
+            mailer.send_message(message(*people(2)))
+        assert caught.value.is_transient
+    assert sum(line.startswith("RCPT") for line in sink.commands[0]) == 2
+
+
+def test_where_the_second_part_is_lost_each_recipient_is_accounted_for(message, sink: Sink) -> None:
+    users = people(3)
+    with Mailer(sink.url) as mailer:
+        for user in users[1:]:
+            sink.refuse(user, TOO_MANY, times=1)
+        mailer.send_message(message(*users))  # one at a time is learned
+        sink.refuse_content("250 fine", times=1)
+        sink.hang_up("content")
+        with pytest.raises(SMTPDeliveryUnknown) as caught:
+            mailer.send_message(message(*users))
+    error = caught.value
+    assert error.accepted == (users[0],)
+    assert error.unknown == (users[1],)
+    assert error.refused[users[2]].code == 451
+    assert "not sent" in str(error.refused[users[2]])
+
+
+def test_where_the_content_of_the_second_part_is_refused_who_was_served_keeps_the_receipt(
+    message,
+) -> None:
+    with Sink(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=1")) as sink, Mailer(sink.url) as mailer:
+        sink.refuse_content("250 2.0.0 Taken", times=1)
+        sink.refuse_content("552 5.2.2 Full", times=1)
+        receipt = mailer.send_message(message(*people(2)))
+        assert receipt.accepted == ("u0@example.com",)
+        assert receipt.refused["u1@example.com"].code == 552
+        sink.refuse_content("552 5.2.2 Full", times=1)
+        with pytest.raises(SMTPDataError):
+            mailer.send_message(message(*people(2)))
+
+
+# Messages
+
+
+@pytest.mark.parametrize(("limit", "connections"), [(1, 6), (2, 3), (6, 1), (100, 1)])
+def test_a_connection_carries_no_more_messages_than_the_server_announces(
+    message, limit: int, connections: int
+) -> None:
+    extensions = (*EXTENSIONS, f"LIMITS MAILMAX={limit}")
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        for _ in range(6):
+            mailer.send_message(message())
+        assert mailer.stats().pool.made == connections
+    assert all(commands[-1] == "QUIT" for commands in sink.commands)
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["pool", "held"])
+def test_a_connection_carries_no_more_messages_than_the_options_say(
+    message, sink: Sink, hold: bool
+) -> None:
+    with Mailer(sink.url, max_messages=2) as mailer, mailer.hold() as held:
+        sender = held if hold else mailer
+        for _ in range(6):
+            sender.send_message(message())
+    assert sink.connections == 3
+    assert mailer.stats().pool.retired == {"messages": 3}
+
+
+def test_a_421_after_so_many_messages_is_met_once() -> None:
+    """The limit of 3 messages is not announced: the fourth MAIL gets a 421."""
+    habits = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3)
+    with taking_turns(Network(habits)) as network:
+        with Mailer(host="127.0.0.1", port=network.ports[0], local_hostname="c.x") as mailer:
+            for number in range(10):
+                mailer.send_message(b"%d" % number, "s@x", "a@x")
+        counts = [line.received.count(b"BDAT") for line in network.lines]
+        assert all(times == 1 for times in network.delivered.count.values())
+        assert len(network.delivered.count) == 10
+    # The fourth was said in vain, and went over a new connection; from then on three each.
+    assert counts == [4, 3, 3, 1]
