@@ -57,6 +57,7 @@ from mailbackends.mailer import (
     ServerStats,
     Submission,
 )
+from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
 from mailbackends.reply import EnhancedStatus, Reply
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "SMTP_SSL_PORT",
     "CircuitState",
     "ConfigurationError",
+    "DeliveryOptions",
     "EnhancedStatus",
     "FileAttachment",
     "Held",
@@ -104,6 +106,7 @@ __all__ = [
     "Step",
     "Submission",
     "bCRLF",
+    "delivery_options",
     "diagnose",
     "quoteaddr",
     "quotedata",

@@ -104,7 +104,9 @@ class Connection:
             InvalidMessageError: before anything was sent.
         """
         session = self._driver.session
-        prepared = job.prepare(session.extensions, fast=self._options.fast_paths)
+        prepared = job.prepare(
+            session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths
+        )
         self.messages += 1
         part = recipients[: session.extensions.max_recipients]
         transaction = deliver(

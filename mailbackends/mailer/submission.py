@@ -9,10 +9,12 @@ from email.message import Message
 from typing import Any
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol import content, envelope
+from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
-from mailbackends.protocol.negotiation import Prepared, check_parameters, prepare
+from mailbackends.protocol.headers import check_headers
+from mailbackends.protocol.negotiation import Prepared, prepare
+from mailbackends.protocol.parameters import checked_parameters
 
 __all__ = ["Job", "Submission"]
 
@@ -49,7 +51,7 @@ class Job:
                     "a message given as bytes needs from_addr and to_addrs: its fields are not read"
                 )
         elif isinstance(message, Message):
-            content.check_headers(message)
+            check_headers(message)
         else:
             raise InvalidMessageError(
                 f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
@@ -61,10 +63,10 @@ class Job:
                 submission.from_addr,
                 submission.to_addrs,
             ),
-            mail_parameters=check_parameters(submission.mail_options),
-            rcpt_parameters=check_parameters(submission.rcpt_options),
+            mail_parameters=checked_parameters("MAIL", submission.mail_options),
+            rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
         )
-        self._prepared: tuple[Extensions, Prepared] | None = None
+        self._prepared: tuple[Extensions, bool, Prepared] | None = None
 
     @property
     def message_id(self) -> str | None:
@@ -79,15 +81,17 @@ class Job:
     @property
     def size(self) -> int | None:
         """The bytes of the content, once it was prepared."""
-        return self._prepared[1].content.size if self._prepared else None
+        return self._prepared[2].content.size if self._prepared else None
 
-    def prepare(self, extensions: Extensions, *, fast: bool = True) -> Prepared:
+    def prepare(
+        self, extensions: Extensions, *, is_tls: bool = False, fast: bool = True
+    ) -> Prepared:
         """The message as a server with these extensions takes it; made anew only for another.
 
         Raises:
             SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.
         """
-        if self._prepared is None or self._prepared[0] != extensions:
-            prepared = prepare(self.message, self.envelope, extensions, fast=fast)
-            self._prepared = extensions, prepared
-        return self._prepared[1]
+        if self._prepared is None or self._prepared[:2] != (extensions, is_tls):
+            prepared = prepare(self.message, self.envelope, extensions, is_tls=is_tls, fast=fast)
+            self._prepared = extensions, is_tls, prepared
+        return self._prepared[2]

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import io
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.generator import BytesGenerator
 from email.message import Message
-from email.policy import Policy
+from email.policy import EmailPolicy, Policy
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.protocol.headers import check_headers, make_domains_ascii, make_text
 from mailbackends.protocol.serializer import Encoded, Piece, serialized
 
 __all__ = ["Content", "check_headers", "from_bytes", "from_message", "has_lone_line_end"]
 
-# A line end within a header is folding only where white space follows (RFC 5322 section 2.2.3).
-_UNFOLDED_LINE_END = re.compile(r"\r\n(?![ \t])|\r(?!\n)(?![ \t])|(?<!\r)\n(?![ \t])")
-_HEADER_NAME = re.compile(r"[!-9;-~]+")
+# What the email package raises on messages that are no proper ones.
+_NOT_SERIALISABLE = (
+    *(UnicodeError, LookupError, TypeError, ValueError, AttributeError),
+    *(MessageError, RecursionError),
+)
 
 # Bytes that are stuffed at once, so that a large content with dots is never held twice.
 _WINDOW = 256 * 1024
@@ -110,27 +113,33 @@ def from_message(
     Without ``fast`` the email package's generator serialises every message.
 
     Raises:
-        InvalidMessageError: a header field holds a line break or has no proper name.
+        InvalidMessageError: a header field holds a line break or has no proper name, or the
+            message is no proper one.
+        InvalidAddressError: an address field holds a domain that has no form in ASCII.
     """
     check_headers(message)
     outgoing = copy.copy(message)
     for name in ("Bcc", "Resent-Bcc"):
         if name in outgoing:
             del outgoing[name]
+    (make_text if utf8 else make_domains_ascii)(outgoing)
     policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit)
     try:
         pieces = serialized(outgoing, policy) if fast else None
         return _made_of(_generated(outgoing, policy) if pieces is None else pieces)
-    except (UnicodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except _NOT_SERIALISABLE as error:
         raise InvalidMessageError(f"the message cannot be serialised: {error}") from error
 
 
 @lru_cache(maxsize=64)
 def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
-    # The legacy policy (``compat32``) does not know utf8.
-    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(policy, "utf8") else {}
-    cte_type = "8bit" if allow_8bit else "7bit"
-    return policy.clone(linesep="\r\n", cte_type=cte_type, **changes)
+    changes: dict[str, Any] = {"cte_type": "8bit" if allow_8bit else "7bit", "linesep": "\r\n"}
+    if utf8 and not hasattr(policy, "utf8"):
+        # The legacy policy (``compat32``) would encode the addresses, which none can read.
+        return EmailPolicy(utf8=True, max_line_length=policy.max_line_length, **changes)
+    if utf8:
+        changes["utf8"] = True
+    return policy.clone(**changes)
 
 
 def _generated(message: Message[Any, Any], policy: Policy) -> list[Piece]:
@@ -163,24 +172,3 @@ def _ends_line(pieces: list[Piece]) -> bool:
         return False
     last = pieces[-1]
     return last.endswith(b"\r\n") if isinstance(last, bytes) else last.ends_line
-
-
-def check_headers(message: Message[Any, Any]) -> None:
-    """Refuse what would let a header field's value become another field.
-
-    The legacy policy (``compat32``) takes any text, and the generators of some Python
-    versions write it out as it is.
-
-    Raises:
-        InvalidMessageError: names the field and the value.
-    """
-    for part in message.walk():
-        for name, value in part.raw_items():
-            text = str(value)
-            if not _HEADER_NAME.fullmatch(name):
-                raise InvalidMessageError(f"{name!r} is no name of a header field (RFC 5322)")
-            if ("\n" in text or "\r" in text) and _UNFOLDED_LINE_END.search(text):
-                raise InvalidMessageError(
-                    f"the header field {name} holds a line break: {text[:200]!r}; "
-                    "take it out, for it would begin another field"
-                )

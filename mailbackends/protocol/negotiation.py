@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any, TypeAlias
@@ -13,13 +11,12 @@ from mailbackends.protocol import content as contents
 from mailbackends.protocol.content import Content
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.headers import field_that_needs_utf8
+from mailbackends.protocol.parameters import check_supported, keyword_of
 
-__all__ = ["Prepared", "check_parameters", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 MessageOrBytes: TypeAlias = "Message[Any, Any] | bytes"
-
-# RFC 5321 section 4.1.2: esmtp-param.
-_PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[!-<>-~]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,43 +27,76 @@ class Prepared:
     content: Content
 
 
-def check_parameters(parameters: Iterable[str]) -> tuple[str, ...]:
-    """The parameters for MAIL or RCPT, each ``KEYWORD`` or ``KEYWORD=value``.
-
-    Raises:
-        InvalidMessageError: one of them would break the command line.
-    """
-    checked = tuple(parameters)
-    for parameter in checked:
-        if not _PARAMETER.fullmatch(parameter):
-            raise InvalidMessageError(
-                f"{parameter!r} is no parameter of MAIL or RCPT: write KEYWORD or KEYWORD=value, "
-                "without spaces (RFC 5321 section 4.1.2)"
-            )
-    return checked
-
-
 def prepare(
-    message: MessageOrBytes, envelope: Envelope, extensions: Extensions, *, fast: bool = True
+    message: MessageOrBytes,
+    envelope: Envelope,
+    extensions: Extensions,
+    *,
+    is_tls: bool = False,
+    fast: bool = True,
 ) -> Prepared:
     """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 by need.
 
     SMTPUTF8 is asked for only where a local part leaves no other way: not every server
-    on the way to the recipient may know it.
+    on the way to the recipient may know it. What the caller asks for is kept.
 
     Raises:
-        SMTPNotSupportedError: an address needs SMTPUTF8 and the server lacks it.
+        SMTPNotSupportedError: an address or a parameter needs what the server lacks.
         SMTPDataError: the content is larger than the server takes (code 552).
         InvalidMessageError, InvalidAddressError: it cannot be sent to any server.
     """
-    if envelope.needs_smtputf8 and "SMTPUTF8" not in extensions:
+    asked = {keyword_of(p): p.partition("=")[2].upper() for p in envelope.mail_parameters}
+    _check_parameters(envelope, extensions, is_tls=is_tls)
+    utf8 = "SMTPUTF8" in asked or _needs_utf8(message, envelope, extensions)
+    may_be_8bit = "8BITMIME" in extensions and asked.get("BODY") != "7BIT"
+    if isinstance(message, bytes):
+        content = contents.from_bytes(message)
+    else:
+        content = contents.from_message(message, utf8=utf8, allow_8bit=may_be_8bit, fast=fast)
+    if content.is_8bit and asked.get("BODY") == "7BIT":
+        raise InvalidMessageError(
+            "BODY=7BIT is given, and the content is not ASCII: leave BODY out, it is chosen by need"
+        )
+    _check_size(content, extensions)
+    added = {
+        f"SIZE={content.size}": "SIZE" in extensions,
+        "BODY=8BITMIME": content.is_8bit and may_be_8bit,
+        "SMTPUTF8": utf8,
+    }
+    wanted = (p for p, is_wanted in added.items() if is_wanted and keyword_of(p) not in asked)
+    return Prepared(
+        replace(envelope, mail_parameters=(*wanted, *envelope.mail_parameters)), content
+    )
+
+
+def _check_parameters(envelope: Envelope, extensions: Extensions, *, is_tls: bool) -> None:
+    rcpt = envelope.rcpt_parameters
+    check_supported((*envelope.mail_parameters, *rcpt), extensions, is_tls=is_tls)
+    if len(envelope.forward_paths) > 1 and any(keyword_of(p) == "ORCPT" for p in rcpt):
+        raise InvalidMessageError(
+            "ORCPT names one original recipient, and the message has "
+            f"{len(envelope.forward_paths)}: send it to each of them with an ORCPT of its own"
+        )
+
+
+def _needs_utf8(message: MessageOrBytes, envelope: Envelope, extensions: Extensions) -> bool:
+    field = None if isinstance(message, bytes) else field_that_needs_utf8(message)
+    if field is None and not envelope.needs_smtputf8:
+        return False
+    if "SMTPUTF8" not in extensions:
+        what = "One or more source or delivery addresses require"
+        if field is not None:
+            what = f"An address in the {field} field requires"
         raise _not_sent(
             SMTPNotSupportedError(
-                "One or more source or delivery addresses require internationalized email "
-                "support, but the server does not advertise the required SMTPUTF8 capability"
+                f"{what} internationalized email support, but the server does not advertise "
+                "the required SMTPUTF8 capability"
             )
         )
-    content = _content(message, envelope, extensions, fast=fast)
+    return True
+
+
+def _check_size(content: Content, extensions: Extensions) -> None:
     if extensions.max_size is not None and content.size > extensions.max_size:
         error = SMTPDataError(
             552,
@@ -75,33 +105,6 @@ def prepare(
         )
         error.outcome = Outcome.REFUSED
         raise error
-    return Prepared(_with_parameters(envelope, content, extensions), content)
-
-
-def _content(
-    message: MessageOrBytes, envelope: Envelope, extensions: Extensions, *, fast: bool
-) -> Content:
-    if isinstance(message, bytes):
-        return contents.from_bytes(message)
-    return contents.from_message(
-        message,
-        utf8=envelope.needs_smtputf8,
-        allow_8bit="8BITMIME" in extensions,
-        fast=fast,
-    )
-
-
-def _with_parameters(envelope: Envelope, content: Content, extensions: Extensions) -> Envelope:
-    given = {parameter.partition("=")[0].upper() for parameter in envelope.mail_parameters}
-    wanted = []
-    if "SIZE" in extensions:
-        wanted.append(f"SIZE={content.size}")
-    if content.is_8bit and "8BITMIME" in extensions:
-        wanted.append("BODY=8BITMIME")
-    if envelope.needs_smtputf8:
-        wanted.append("SMTPUTF8")
-    added = [parameter for parameter in wanted if parameter.partition("=")[0] not in given]
-    return replace(envelope, mail_parameters=(*added, *envelope.mail_parameters))
 
 
 def _not_sent(error: SMTPNotSupportedError) -> SMTPNotSupportedError:
