@@ -12,6 +12,7 @@ from mailbackends.errors import (
     ConfigurationError,
     InvalidAddressError,
     InvalidMessageError,
+    Outcome,
     PoolClosed,
     RateLimited,
     SMTPException,
@@ -111,6 +112,7 @@ class Route:
             except SMTPException as error:
                 server.failed(error)
                 error.server = server.options.server
+                error.outcome = error.outcome or Outcome.NOT_SENT
                 error.earlier = tuple(errors)
                 errors.append(error)
                 if isinstance(error, PoolClosed) or not self._goes_on(started, further):
