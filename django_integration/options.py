@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -195,10 +196,29 @@ def make_options(said: Mapping[str, Any], *, alias: str | None) -> Options:
     if "username" not in values or not any(values.get(name) for name in means):
         values.pop("username", None)
         values.pop("password", None)
+    said_so = tuple(
+        (name, tuple(value) if isinstance(value, list) else value) for name, value in values.items()
+    )
     try:
-        return Options.from_mapping(values)
+        return (_remembered if _is_hashable(said_so) else _made)(said_so)
     except ConfigurationError as error:
         raise configuration_error(str(error), alias) from error
+
+
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _made(values: tuple[tuple[str, Any], ...]) -> Options:
+    return Options.from_mapping(dict(values))
+
+
+# Django makes a backend for each message, from the same settings.
+_remembered = lru_cache(maxsize=64)(_made)
 
 
 def partial_refusal(said: Mapping[str, Any], alias: str | None) -> str:
