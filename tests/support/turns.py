@@ -38,6 +38,8 @@ class Network:
         self.context = context
         self.delivered = Delivered()
         self.lines: list[Line] = []
+        self._standing: list[Line] = []
+        self._seen = 0
         self._cuts: At[Cut] = _nowhere
         self._habits: At[Habits] = _nowhere
         self._listeners = [
@@ -56,6 +58,7 @@ class Network:
         self._habits = habits or _nowhere
         self.delivered = Delivered()
         self.lines = []
+        self._standing, self._seen = [], 0
         return self.delivered
 
     def turn(self) -> bool:
@@ -70,9 +73,18 @@ class Network:
                 cut = self._cuts(index, server)
                 self.lines.append(Line(sock, habits, self.delivered, cut, self.context))
                 has_acted = True
-        for line in self.lines:
+        for line in self.standing():
             has_acted |= line.turn()
         return has_acted
+
+    def standing(self) -> list[Line]:
+        """The lines on which something can still happen."""
+        self._standing += self.lines[self._seen :]
+        self._seen = len(self.lines)
+        self._standing = [
+            line for line in self._standing if line.fileno() >= 0 and not line.is_silent
+        ]
+        return self._standing
 
     def end(self) -> None:
         """End a run. Raises AssertionError where the client left a connection open."""
@@ -94,7 +106,7 @@ class Network:
 
     def descriptors(self) -> list[int]:
         """All that the server could be woken by."""
-        lines = [line.fileno() for line in self.lines if line.fileno() >= 0]
+        lines = (line.fileno() for line in self.standing())
         return [*(listener.fileno() for listener in self._listeners), *lines]
 
 
