@@ -32,8 +32,9 @@ class EmailBackend(BaseEmailBackend):
 
     Raises:
         SettingsError, InvalidMailer: a setting or an argument is unknown or contradicts
-            another. What only the Mailer can judge is found by ``manage.py check``, or
-            before the first connection is made.
+            another. Without an alias, what only the Mailer can judge is found by
+            ``manage.py check``, or before the first connection is made: a subclass may
+            still complete it.
     """
 
     alias: str | None
@@ -89,6 +90,8 @@ class EmailBackend(BaseEmailBackend):
         self.staging = Staging.from_options(said, self.alias)
         self.on_partial_refusal = options.partial_refusal(said, self.alias)
         self._further = {name: said[name] for name in said if name in Options.known()}
+        if self.alias is not None:
+            _ = self.options  # InvalidMailer now and not with the first message
 
     def _init_base(self, kwargs: dict[str, Any]) -> None:
         """What is unknown goes to Django 6.1's base class; below, it is refused here."""

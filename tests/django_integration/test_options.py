@@ -303,7 +303,7 @@ if django.VERSION >= (6, 1):
         def test_what_the_mailer_refuses_is_an_invalid_mailer(self, use_settings: Use) -> None:
             self.use(use_settings, bulk={"host": "h", "pool_size": 0})
             with pytest.raises(InvalidMailer, match=r"MAILERS\['bulk'\]: pool_size=0"):
-                _ = mailers["bulk"].options
+                mailers["bulk"]
 
         def test_credentials_of_one_call_go_before_the_options(self, use_settings: Use) -> None:
             self.use(use_settings, default={"host": "localhost", "username": "a", "password": "b"})
