@@ -35,6 +35,7 @@ _LONGEST = 512 - len("MAIL FROM:<>\r\n")
 _EMPTY_GROUP = re.compile(r"[^<>@:;,]*:\s*;")
 _EMPTY_ENTRIES = re.compile(r",(?:\s*,)+")
 # Where a comma separates nothing: quoted strings, comments, address literals.
+_SEPARATOR = re.compile("[,;]")
 _OPAQUE = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]', re.S)
 
 
@@ -114,10 +115,18 @@ def _read(text: str) -> list[str]:
     if not text or _EMPTY_GROUP.fullmatch(text):
         return []
     found = [path for _, path in getaddresses([text])]
-    # Older versions of Python make two addresses of one entry (CVE-2023-27043).
-    entries = re.split("[,;]", _OPAQUE.sub("", text))
-    expected = sum(1 for entry in entries if entry.rpartition(":")[2].strip())
-    return found if len(found) == expected else [""]
+    # Older versions of Python make two addresses of one entry (CVE-2023-27043), and all of
+    # them a mailbox "John" of the entry "John Doe".
+    entries = [
+        entry.rpartition(":")[2].strip() for entry in _SEPARATOR.split(_OPAQUE.sub("", text))
+    ]
+    entries = [entry for entry in entries if entry]
+    if len(found) != len(entries):
+        return [""]
+    return [
+        path if "@" in path or " " not in entry or "<" in entry else ""
+        for path, entry in zip(found, entries, strict=True)
+    ]
 
 
 def _decoded(addr_spec: str) -> str:

@@ -57,7 +57,7 @@ class Content:
     def dot_stuffed(self) -> Iterator[bytes]:
         """The buffers for DATA: a dot before each leading dot, and the final dot."""
         at_line_start = True
-        for buffer in _windows(self.chunk()):
+        for buffer in _windows(filter(None, self.chunk())):
             if at_line_start and buffer.startswith(b"."):
                 yield b"."
             # Ten times as fast as a regular expression. No lone CR or LF can stand here,

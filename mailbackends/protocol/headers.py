@@ -11,7 +11,7 @@ from email.utils import formataddr, getaddresses
 from typing import Any
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
-from mailbackends.protocol.address import addresses_in, to_ascii
+from mailbackends.protocol.address import addresses_in, parse_path, to_ascii
 
 __all__ = ["check_headers", "field_that_needs_utf8", "make_domains_ascii", "make_text"]
 
@@ -64,13 +64,12 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     """
     for name, value in _international_fields(message):
         try:
-            paths = addresses_in(name, value)
+            paths = [parse_path(path) for path in addresses_in(name, value)]
         except InvalidAddressError:
             continue  # as unreadable to whoever receives it
         for path in paths:
             local = path.rpartition("@")[0] or path
-            # Where U+FFFD stands, the legacy policy has lost what had been there.
-            if not local.isascii() and "\ufffd" not in local:
+            if not local.isascii():
                 return name
     return None
 

@@ -193,6 +193,7 @@ def in_field(kind, text):
         ("John Q. Public <a@x.example>", ["a@x.example"]),
         ("a.@x.example", ["a.@x.example"]),
         ("root", ["root"]),
+        ("The Boss <root>, postmaster", ["root", "postmaster"]),
         ("Jörg <a@bücher.example>", ["a@bücher.example"]),
         ("jörg@bücher.example", ["jörg@bücher.example"]),
         # What is encoded is a name, and never an address.
@@ -212,6 +213,8 @@ def test_the_addresses_in_a_field(kind, text, found):
         "a@x.example <b@x.example>",
         "a@x.example; b@x.example",
         "alice@x.example)bob@x.example",
+        "John Doe",
+        "John Doe, a@x.example",
     ],
 )
 def test_a_field_that_can_be_read_only_in_part_is_refused(kind, text):
