@@ -1,0 +1,158 @@
+"""Measure mailbackends beside the other clients: one server, rounds in turn, medians, ratios."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import fnmatch
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+try:
+    from bench.cases import CASES, DEFAULT, QUICK
+    from bench.document import fill
+    from bench.lines import Failed
+    from bench.progress import Progress
+    from bench.report import show
+    from bench.results import Results
+    from bench.roster import CLIENTS
+    from bench.running import Bench, Plan
+    from bench.samples import SAMPLES
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"The module {error.name!r} is not installed. "
+        "`python -m tox -e bench` runs this with all that it needs."
+    )
+
+EXAMPLES = """
+examples:
+  python benchmarks --quick                       a first look, in less than a minute
+  python benchmarks --sizes 5mb --delays 0        one kind of message, without delay
+  python benchmarks --cases 'text-*-tls' --clients 'django-*' 'ours-*' --rounds 11
+  python benchmarks --cases all --json all.json   everything there is
+  python benchmarks --profile                     and where the time goes, by part
+  python benchmarks --from all.json --plots .     show what was measured before
+
+`python -m tox -e bench -- OPTIONS` takes the same options, and installs what is needed.
+Nodemailer takes part where node and npm are installed, Postfix's smtp-source where it is.
+Exit status: 0 measured, 1 a client failed or wrong content arrived, 2 wrong options.
+"""
+
+PROFILED = ("text-0-plain", "text-0-tls", "5mb-0-plain")
+PROFILED_CLIENTS = ("django-batch", "ours-django-batch", "ours-batch", "ours-bytes")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure as the command line says; the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.list:
+        _list()
+        return 0
+    if given.read:
+        results = Results.load(given.read)
+    else:
+        names = QUICK if given.quick else DEFAULT
+        cases = [CASES[n] for n in _chosen(parser, "case", given.cases, CASES, names)]
+        cases = [c for c in cases if not given.sizes or c.sample.name in given.sizes]
+        cases = [c for c in cases if not given.delays or c.delay in given.delays]
+        clients = [CLIENTS[n] for n in _chosen(parser, "client", given.clients, CLIENTS, CLIENTS)]
+        without = _chosen(parser, "client", given.without, CLIENTS, ())
+        clients = [entry for entry in clients if entry.name not in without]
+        if not cases or not clients:
+            parser.error("nothing is left to be measured: see --list")
+        plan = Plan(cases, clients, given.rounds or (2 if given.quick else 7), is_quick=given.quick)
+        try:
+            results = _measured(plan, profile=given.profile)
+        except Failed as error:
+            print(f"The benchmark failed. {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    show(results)
+    if given.json:
+        results.save(given.json)
+    if given.plots:
+        from bench.plots import draw
+
+        draw(results, given.plots)
+    if given.document:
+        fill(given.document, results)
+    return 0
+
+
+def _measured(plan: Plan, *, profile: bool) -> Results:
+    with Progress(len(plan.cases)) as progress, Bench(plan, progress) as bench:
+        results = bench.run()
+        if profile:
+            for case in (c for c in plan.cases if c.name in PROFILED):
+                for entry in (e for e in plan.clients if e.name in PROFILED_CLIENTS):
+                    bench.profile(case, entry)
+        return results
+
+
+def _chosen(
+    parser: argparse.ArgumentParser,
+    kind: str,
+    patterns: Iterable[str] | None,
+    known: Iterable[str],
+    default: Iterable[str],
+) -> list[str]:
+    """Those that a pattern matches, in the order in which they are known."""
+    if patterns is None:
+        return list(default)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = list(known) if pattern == "all" else fnmatch.filter(known, pattern)
+        if not found:
+            near = difflib.get_close_matches(pattern, known, n=1)
+            mend = f": do you mean {near[0]!r}?" if near else ": see --list"
+            parser.error(f"there is no {kind} {pattern!r}{mend}")
+        chosen.update(found)
+    return [name for name in known if name in chosen]
+
+
+def _list() -> None:
+    print("cases (* by default):")
+    for case in CASES.values():
+        print(f"  {'*' if case.name in DEFAULT else ' '} {case.name:14} {case.title}")
+    print("clients:")
+    for entry in CLIENTS.values():
+        print(f"    {entry.name:22} {entry.title}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to measure")
+    what.add_argument("--list", action="store_true", help="show all cases and clients")
+    what.add_argument("--cases", nargs="+", metavar="CASE", help="patterns, or 'all'")
+    what.add_argument("--sizes", nargs="+", choices=list(SAMPLES), help="only these messages")
+    what.add_argument("--delays", nargs="+", type=int, choices=(0, 20, 80), help="only these (ms)")
+    what.add_argument("--clients", nargs="+", metavar="CLIENT", help="patterns (default: all)")
+    what.add_argument("--without", nargs="+", metavar="CLIENT", help="patterns of those left out")
+    what.add_argument("--rounds", type=_positive, metavar="N", help="default: 7, or 2 if quick")
+    what.add_argument("--quick", action="store_true", help="few cases, few messages, few rounds")
+    what.add_argument("--profile", action="store_true", help="also where the time goes, by part")
+    out = parser.add_argument_group("what to make of it")
+    out.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    out.add_argument("--plots", type=Path, metavar="DIR", help="draw them, as SVG")
+    out.add_argument("--document", type=Path, metavar="FILE", help="put them into its tables")
+    out.add_argument("--from", type=Path, dest="read", metavar="FILE", help="measure nothing anew")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

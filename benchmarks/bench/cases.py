@@ -1,0 +1,65 @@
+"""What is measured: each kind of message, at each distance, in clear and over TLS with login."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from bench.samples import SAMPLES, Sample
+
+__all__ = ["CASES", "DEFAULT", "QUICK", "Case"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of message, sent one way."""
+
+    sample: Sample
+    delay: int
+    """The round trip to the server, in milliseconds."""
+    is_tls: bool
+    """With STARTTLS and a login; else in clear and without."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        return f"{self.sample.name}-{self.delay}-{'tls' if self.is_tls else 'plain'}"
+
+    @property
+    def title(self) -> str:
+        """As in a heading."""
+        away = f"{self.delay} ms away" if self.delay else "no delay"
+        return f"{self.sample.title}, {away}, {'TLS and login' if self.is_tls else 'in clear'}"
+
+    @property
+    def security(self) -> str:
+        """As the clients know it."""
+        return "starttls" if self.is_tls else "none"
+
+    @property
+    def wants_memory(self) -> bool:
+        """True where the peak of memory is measured, too: that does not depend on the line."""
+        return self.sample.attachment_size > 0 and not self.delay and not self.is_tls
+
+
+CASES = {
+    case.name: case
+    for case in itertools.starmap(
+        Case, itertools.product(SAMPLES.values(), (0, 20, 80), (False, True))
+    )
+}
+
+DEFAULT = (
+    "text-0-plain",
+    "text-0-tls",
+    "text-20-tls",
+    "text-80-tls",
+    "html-0-plain",
+    "html-20-tls",
+    "many-20-tls",
+    "5mb-0-plain",
+    "25mb-0-plain",
+)
+"""One of each, and all that is needed to tell what was wanted from what was reached."""
+
+QUICK = ("text-0-plain", "text-20-tls", "html-0-plain")

@@ -1,0 +1,19 @@
+"""A certificate for loopback that lasts as long as the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trustme
+
+__all__ = ["write"]
+
+
+def write(directory: Path) -> tuple[str, str]:
+    """Make an authority and a certificate; the paths of the former, and of the latter with key."""
+    authority = trustme.CA(organization_name="mailbackends benchmarks")
+    certificate = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    cafile, server = directory / "authority.pem", directory / "server.pem"
+    authority.cert_pem.write_to_path(cafile)
+    certificate.private_key_and_cert_chain_pem.write_to_path(server)
+    return str(cafile), str(server)

@@ -1,0 +1,1 @@
+"""The clients: one file for each library, each in a process of its own."""

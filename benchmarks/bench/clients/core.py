@@ -1,0 +1,71 @@
+"""Our own Mailer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.clients.base import Client, Work
+from bench.samples import SENDER
+from mailbackends import Mailer, Receipt, Submission
+
+__all__ = ["make"]
+
+_CONNECTIONS = 4
+
+
+def make(manner: str) -> Client:
+    """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
+    message), ``connections`` (four of them), ``bytes`` (in place of message objects),
+    ``pipelining`` (without CHUNKING)."""
+    return _Core(manner)
+
+
+class _Core(Client):
+    def __init__(self, manner: str) -> None:
+        super().__init__(manner)
+        self.words = set(manner.split())
+        self.mailer: Mailer | None = None
+
+    def prepare(self, work: Work) -> int:
+        self.options: dict[str, Any] = {
+            "host": work.host,
+            "port": work.port,
+            "security": work.security,
+            "local_hostname": work.local_hostname,
+            "chunking": "pipelining" not in self.words,
+        }
+        if work.login:
+            self.options["username"], self.options["password"] = work.login
+        if "connections" in self.words:
+            self.options["connections"] = _CONNECTIONS
+        if "cold" in self.words:
+            return 0
+        self.mailer = Mailer(**self.options)
+        warm = self.make(work, self.options.get("connections", 1))
+        self.send(work, warm)
+        return len(warm)
+
+    def make(self, work: Work, count: int) -> Sequence[Any]:
+        if "bytes" not in self.words:
+            return [Submission(work.sample.email_message()) for _ in range(count)]
+        content, to_addrs = work.sample.wire_bytes(), work.sample.recipients
+        return [Submission(content, SENDER, to_addrs)] * count
+
+    def send(self, work: Work, messages: Sequence[Any]) -> None:
+        if self.mailer is None:
+            for message in messages:
+                with Mailer(**self.options) as mailer:
+                    mailer.send_message(message.message)
+        elif "batch" in self.words:
+            for outcome in self.mailer.send_messages(messages):
+                if not isinstance(outcome, Receipt):
+                    raise outcome
+        else:
+            for message in messages:
+                self.mailer.send_message(message.message, message.from_addr, message.to_addrs)
+
+    def finish(self) -> None:
+        if self.mailer is not None:
+            self.mailer.close()
+            self.mailer = None

@@ -1,0 +1,69 @@
+"""The limit: bytes that were made before, replayed over a socket, replies merely counted."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from bench.clients.base import Client, Work
+from bench.samples import SENDER
+
+__all__ = ["make"]
+
+
+def make(manner: str) -> Client:
+    """``one flight`` (PIPELINING, CHUNKING) or ``two flights`` (PIPELINING)."""
+    return _Replay(manner)
+
+
+class _Replay(Client):
+    def prepare(self, work: Work) -> int:
+        self.sock = socket.create_connection((work.host, work.port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._say(b"", 1)
+        self._say(b"EHLO client.example\r\n", 1)
+        if work.security == "starttls":
+            self._say(b"STARTTLS\r\n", 1)
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(self.sock, server_hostname=work.host)
+            self._say(b"EHLO client.example\r\n", 1)
+        if work.login:
+            secret = base64.b64encode("\0".join(("", *work.login)).encode())
+            self._say(b"AUTH PLAIN " + secret + b"\r\n", 1)
+        self.send(work, self.make(work, 1))
+        return 1
+
+    def make(self, work: Work, count: int) -> Sequence[Any]:
+        content = work.sample.wire_bytes()
+        rcpts = b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in work.sample.recipients)
+        envelope = f"MAIL FROM:<{SENDER}> SIZE={len(content)}\r\n".encode() + rcpts
+        replies = len(work.sample.recipients) + 2
+        if self.manner == "one flight":
+            flight = envelope + b"BDAT %d LAST\r\n" % len(content) + content
+            flights = [(flight, replies)]
+        else:
+            stuffed = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+            flights = [(envelope + b"DATA\r\n", replies), (stuffed, 1)]
+        return [flights] * count
+
+    def send(self, work: Work, messages: Sequence[Any]) -> None:
+        say = self._say
+        for flights in messages:
+            for flight, replies in flights:
+                say(flight, replies)
+
+    def finish(self) -> None:
+        self._say(b"QUIT\r\n", 1)
+        self.sock.close()
+
+    def _say(self, flight: bytes, replies: int) -> None:
+        self.sock.sendall(flight)
+        while replies:
+            data = self.sock.recv(65536)
+            if not data or data[:1] > b"3":
+                raise ConnectionError(data)
+            # Each line ends a reply but those with a hyphen, which only EHLO gets here.
+            replies -= data.count(b"\r\n") - data.count(b"250-")

@@ -1,0 +1,55 @@
+"""The standard library's smtplib, and mailbackends in its place."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import mailbackends
+from bench.clients.base import Client, Work
+
+__all__ = ["make"]
+
+
+def make(manner: str) -> Client:
+    """``each`` or ``kept``, or ``ours kept``."""
+    return _Smtplib(manner)
+
+
+class _Smtplib(Client):
+    def __init__(self, manner: str) -> None:
+        super().__init__(manner)
+        self.library: Any = mailbackends if manner.startswith("ours") else smtplib
+        self.kept: Any = None
+
+    def prepare(self, work: Work) -> int:
+        self.context = ssl.create_default_context()
+        if not self.manner.endswith("kept"):
+            return 0
+        self.kept = self._connected(work)
+        self.kept.send_message(work.sample.email_message())
+        return 1
+
+    def send(self, work: Work, messages: Sequence[Any]) -> None:
+        if self.kept is not None:
+            for message in messages:
+                self.kept.send_message(message)
+            return
+        for message in messages:
+            with self._connected(work) as client:
+                client.send_message(message)
+
+    def finish(self) -> None:
+        if self.kept is not None:
+            self.kept.quit()
+            self.kept = None
+
+    def _connected(self, work: Work) -> Any:
+        client = self.library.SMTP(work.host, work.port, local_hostname=work.local_hostname)
+        if work.security == "starttls":
+            client.starttls(context=self.context)
+        if work.login:
+            client.login(*work.login)
+        return client

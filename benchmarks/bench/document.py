@@ -1,0 +1,47 @@
+"""Puts the tables into a page of documentation, between marks that stay there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bench.results import Results
+from bench.tables import Table, case_table, line_table, profile_table, wanted_table
+
+__all__ = ["fill", "filled"]
+
+_MARKED = re.compile(r"(<!-- table: ([\w -]+?) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
+
+
+def fill(page: Path, results: Results) -> None:
+    """Write the tables anew in this page."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(filled(text, results), encoding="utf-8")
+
+
+def filled(text: str, results: Results) -> str:
+    """The text with what stands behind each ``<!-- table: NAME -->`` made anew.
+
+    Names are ``wanted``, ``line``, ``case NAME`` and ``profile NAME``. A table of which
+    nothing was measured stays as it is.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        made = _table(found[2], results)
+        return f"{found[1]}{made.markdown()}{found[3]}" if made.rows else found[0]
+
+    return _MARKED.sub(table, text)
+
+
+def _table(name: str, results: Results) -> Table:
+    kind, _, case = name.partition(" ")
+    match kind:
+        case "wanted":
+            return wanted_table(results)
+        case "line":
+            return line_table(results)
+        case "case":
+            return case_table(results, case)
+        case "profile":
+            return profile_table(results, case)
+    raise ValueError(f"there is no table {name!r}")

@@ -1,0 +1,95 @@
+"""What this machine has beside Python packages: Nodemailer, and Postfix's smtp-source."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.samples import SAMPLES, SENDER, SENDER_NAME
+
+__all__ = ["Missing", "nodemailer_command", "smtp_source"]
+
+NODEMAILER = "nodemailer@7"
+_SCRIPT = Path(__file__).parent / "clients" / "nodemailer.js"
+
+
+class Missing(Exception):
+    """A client cannot run here; the text says why."""
+
+
+def smtp_source() -> str | None:
+    """The path of Postfix's load generator. It lies where only root's PATH goes."""
+    return shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
+
+
+def nodemailer_command(connections: int, directory: Path) -> list[str]:
+    """The command that runs Nodemailer; it is installed into the cache if need be.
+
+    ``directory`` takes the messages, as files.
+
+    Raises:
+        Missing: there is no node, or npm could not install it.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise Missing("node is not installed")
+    arguments = [_SCRIPT, _installed(), connections, _written(directory)]
+    return [node, "--expose-gc", *map(str, arguments)]
+
+
+@cache
+def _installed() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    for place in (Path(cache), Path(tempfile.gettempdir())):
+        folder = place / "mailbackends-benchmarks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        break
+    module = folder / "node_modules" / "nodemailer"
+    if not (module / "package.json").is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise Missing("npm is not installed, to get nodemailer with")
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
+        try:
+            done = subprocess.run(  # noqa: S603
+                [npm, "install", *options, NODEMAILER], capture_output=True, text=True, timeout=120
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Missing("npm did not get nodemailer within two minutes") from error
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
+            raise Missing(f"npm could not get nodemailer: {last[0]}")
+    return module
+
+
+def _written(directory: Path) -> Path:
+    """The samples as JSON, and each attachment as a file beside it."""
+    path = directory / "samples.json"
+    if path.is_file():
+        return path
+    samples: dict[str, Any] = {}
+    for sample in SAMPLES.values():
+        samples[sample.name] = {
+            "recipients": sample.recipients,
+            "subject": sample.subject,
+            "text": sample.text,
+            "html": sample.html,
+            "file_name": sample.file_name,
+            "file_type": sample.file_type,
+        }
+        if sample.attachment_size:
+            file = directory / sample.name
+            file.write_bytes(sample.attachment)
+            samples[sample.name]["attachment"] = str(file)
+    sender = {"name": SENDER_NAME, "address": SENDER}
+    path.write_text(json.dumps({"sender": sender, "samples": samples}), encoding="utf-8")
+    return path

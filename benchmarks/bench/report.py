@@ -1,0 +1,59 @@
+"""What a run found, in the terminal; plain lines of ASCII where there is none."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bench.results import Results
+from bench.tables import Table, case_table, line_table, profile_table, wanted_table
+
+__all__ = ["show"]
+
+_PLAIN_WIDTH = 150
+
+
+def show(results: Results) -> None:
+    """Print all tables."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    console.print(Text(_machine(results)))
+    for table in (
+        line_table(results),
+        *(case_table(results, case) for case in dict.fromkeys(c.case for c in results.cells)),
+        *(profile_table(results, case) for case in dict.fromkeys(p.case for p in results.profiles)),
+        wanted_table(results),
+    ):
+        if table.rows:
+            console.print()
+            console.print(_grid(table, console.is_terminal))
+    for name, reason in results.skipped.items():
+        console.print(Text(f"{name} was left out: {reason}"))
+
+
+def _grid(table: Table, is_terminal: bool) -> Grid:
+    grid = Grid(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD if is_terminal else box.ASCII,
+    )
+    for number, column in enumerate(table.columns):
+        is_text = number == 0 or not column or column == "of"
+        grid.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for index, row in enumerate(table.rows):
+        grid.add_row(*row, style="bold" if index in table.ours else "")
+    return grid
+
+
+def _machine(results: Results) -> str:
+    machine = results.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    load = ", ".join(str(value) for value in machine["load"])
+    return (
+        f"{machine['cores']} cores, {machine['system']}, {machine['python']}"
+        f"{'' if machine['is_optimised'] else ' (built without --enable-optimizations)'}, "
+        f"{versions}. Load average before and after: {load}."
+    )

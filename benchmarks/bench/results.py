@@ -1,0 +1,150 @@
+"""What was measured, as it is kept in a file of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sysconfig
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Cell", "Line", "Profile", "Results", "machine"]
+
+_VERSIONS = ("Django", "Flask", "Flask-Mail", "aiosmtplib")
+
+
+@dataclass(slots=True)
+class Cell:
+    """One client in one case: each list has one number for each round."""
+
+    case: str
+    client: str
+    count: int
+    """Messages in each round."""
+    wall: list[float] = field(default_factory=list)
+    """Seconds per message."""
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of processor time of the client's process, per message."""
+    peak: float | None = None
+    """Bytes allocated while one message was sent, beyond those of the message."""
+
+    @property
+    def median_wall(self) -> float:
+        """Seconds per message."""
+        return statistics.median(self.wall)
+
+    @property
+    def median_cpu(self) -> float:
+        """Seconds of processor time per message."""
+        return statistics.median(self.cpu)
+
+
+@dataclass(slots=True)
+class Line:
+    """What was measured between a client and the sink, without any client's doing."""
+
+    delay: int
+    """The round trip that was asked for, in milliseconds."""
+    throughput: float
+    """Bytes per second."""
+    echoes: list[float] = field(default_factory=list)
+    """What a byte and its echo took, in seconds: some in each round."""
+
+    @property
+    def round_trip(self) -> float:
+        """The median, in seconds."""
+        return statistics.median(self.echoes)
+
+
+@dataclass(slots=True)
+class Profile:
+    """Where one client's time goes in one case, in seconds of the processor per message."""
+
+    case: str
+    client: str
+    cpu: float
+    parts: dict[str, float]
+
+
+@dataclass(slots=True)
+class Results:
+    """One run."""
+
+    machine: dict[str, Any]
+    lines: list[Line] = field(default_factory=list)
+    """What the proxy did, for each delay."""
+    cells: list[Cell] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """The clients that could not run, and why."""
+    profiles: list[Profile] = field(default_factory=list)
+
+    def cell(self, case: str, client: str) -> Cell | None:
+        """What one client did in one case; None where it took no part."""
+        found = (c for c in self.cells if (c.case, c.client) == (case, client))
+        return next(found, None)
+
+    def round_trip(self, delay: int) -> float:
+        """What was measured for this delay (ms), in seconds."""
+        return self.line(delay).round_trip
+
+    def line(self, delay: int) -> Line:
+        """What was measured for this delay (ms)."""
+        return next(line for line in self.lines if line.delay == delay)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON. Numbers are rounded to what can be meant by them."""
+        made = asdict(self)
+        for lists in made["cells"] + made["lines"]:
+            for name in {"wall", "cpu", "echoes"} & lists.keys():
+                lists[name] = [float(f"{value:.4g}") for value in lists[name]]
+        text = json.dumps(made, indent=1, ensure_ascii=False)
+        path.write_text(_compact(text) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read it again."""
+        read = json.loads(path.read_text(encoding="utf-8"))
+        read["lines"] = [Line(**line) for line in read["lines"]]
+        read["profiles"] = [Profile(**profile) for profile in read["profiles"]]
+        read["cells"] = [Cell(**cell) for cell in read["cells"]]
+        return cls(**read)
+
+
+def machine() -> dict[str, Any]:
+    """What kind of machine this is; nothing that would tell which one."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    versions = {}
+    for name in _VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
+        "system": f"{platform.system()} on {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "is_optimised": "--enable-optimizations" in options,
+        "versions": versions,
+        "load": [round(os.getloadavg()[0], 1)] if hasattr(os, "getloadavg") else [],
+    }
+
+
+def _compact(text: str) -> str:
+    """Lists of numbers on one line each."""
+    lines: list[str] = []
+    is_open = False
+    for line in text.split("\n"):
+        bare = line.strip().rstrip(",")
+        is_number = bare.replace(".", "").replace("e-", "").isdecimal()
+        if is_open and (is_number or bare == "]"):
+            lines[-1] += line.strip() + (" " if is_number and line.endswith(",") else "")
+            is_open = bare != "]"
+            continue
+        lines.append(line)
+        is_open = line.endswith("[")
+    return "\n".join(lines)

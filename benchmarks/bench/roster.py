@@ -1,0 +1,112 @@
+"""Who takes part: each client with its name, and whether it can run here."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.installed import Missing, nodemailer_command, smtp_source
+from bench.lines import Process, python
+
+__all__ = ["CLIENTS", "Entry"]
+
+_NEEDS = {
+    "aiosmtplib_": ("aiosmtplib",),
+    "django_": ("django",),
+    "flask_": ("flask", "flask_mail"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A library, used in one manner."""
+
+    name: str
+    title: str
+    family: str
+    """The module in `bench.clients`; ``nodemailer`` is no Python."""
+    manner: str
+    is_ours: bool = False
+    is_batch: bool = False
+    """One call, or one connection made on the clock, for all messages of a run."""
+    knows_tls: bool = True
+    fewest: int = 0
+
+    @property
+    def least(self) -> int:
+        """How many messages a run must have, lest its beginning weighs too much."""
+        return self.fewest or (5 if self.is_batch else 1)
+
+    def start(self, directory: Path, environment: Mapping[str, str]) -> Process:
+        """Its process. ``directory`` takes files that it needs.
+
+        Raises:
+            Missing: it cannot run here; the text says why.
+        """
+        for module in _NEEDS.get(self.family, ()):
+            if importlib.util.find_spec(module) is None:
+                raise Missing(f"{module} is not installed")
+        if self.family == "postfix" and smtp_source() is None:
+            raise Missing(
+                "smtp-source is not installed (Debian: package postfix, of which no service "
+                "has to run)"
+            )
+        if self.family == "nodemailer":
+            command = nodemailer_command(int(self.manner), directory)
+        else:
+            command = python("bench.worker", self.family, self.manner)
+        return Process(self.name, command, environment)
+
+
+def _theirs(name: str, title: str, family: str, manner: str, **further: Any) -> Entry:
+    return Entry(name, title, family, manner, **further)
+
+
+def _ours(name: str, title: str, family: str, manner: str, **further: Any) -> Entry:
+    return Entry(f"ours-{name}", title, family, manner, is_ours=True, **further)
+
+
+_BATCH: dict[str, Any] = {"is_batch": True}
+_SMTP_SOURCE = _BATCH | {"knows_tls": False, "fewest": 200}
+
+CLIENTS = {
+    entry.name: entry
+    for entry in (
+        _theirs("raw", "raw socket, one flight", "raw", "one flight"),
+        _theirs("raw-two", "raw socket, two flights", "raw", "two flights"),
+        _theirs("smtp-source", "smtp-source (C)", "postfix", "kept", **_SMTP_SOURCE),
+        _theirs("smtplib", "smtplib, per message", "stdlib", "each"),
+        _theirs("smtplib-kept", "smtplib, kept", "stdlib", "kept"),
+        _theirs("aiosmtplib", "aiosmtplib, per message", "aiosmtplib_", "each"),
+        _theirs("aiosmtplib-kept", "aiosmtplib, kept", "aiosmtplib_", "kept"),
+        _theirs("nodemailer", "Nodemailer, pool of 1", "nodemailer", "1"),
+        _theirs("nodemailer-4", "Nodemailer, pool of 4", "nodemailer", "4", **_BATCH),
+        _theirs("django-view", "Django, per view", "django_", "own view"),
+        _theirs("django-batch", "Django, batch", "django_", "own batch", **_BATCH),
+        _theirs("flask-mail", "Flask-Mail, per message", "flask_", "own each"),
+        _theirs("flask-mail-connect", "Flask-Mail, connect()", "flask_", "own connect", **_BATCH),
+        _ours("smtp", "our SMTP, kept", "stdlib", "ours kept"),
+        _ours("cold", "our Mailer, first message", "core", "cold"),
+        _ours("cold-pipelining", "our Mailer, first, no CHUNKING", "core", "cold pipelining"),
+        _ours("core", "our Mailer", "core", "each"),
+        _ours("core-pipelining", "our Mailer, no CHUNKING", "core", "each pipelining"),
+        _ours("batch", "our Mailer, batch", "core", "batch", **_BATCH),
+        _ours(
+            "batch-pipelining", "our Mailer, batch, no CHUNKING", "core", "batch pipelining",
+            **_BATCH,
+        ),
+        _ours("bytes", "our Mailer, bytes", "core", "batch bytes", **_BATCH),
+        _ours(
+            "bytes-pipelining", "our Mailer, bytes, no CHUNKING", "core",
+            "batch bytes pipelining", **_BATCH,
+        ),
+        _ours("batch-4", "our Mailer, 4 connections", "core", "batch connections", **_BATCH),
+        _ours("django-view", "our Django backend, per view", "django_", "ours view"),
+        _ours("django-batch", "our Django backend, batch", "django_", "ours batch", **_BATCH),
+        _ours("flask", "our Flask Mail, per message", "flask_", "ours each"),
+        _ours("flask-connect", "our Flask Mail, connect()", "flask_", "ours connect", **_BATCH),
+    )
+}  # fmt: skip

@@ -1,0 +1,184 @@
+"""The run: in each round every client has its turn, at one server: all share the weather."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import certificates
+from bench.cases import Case
+from bench.installed import Missing
+from bench.lines import Failed, Process, python
+from bench.probing import echoes, throughput
+from bench.progress import Progress
+from bench.results import Cell, Line, Profile, Results, machine
+from bench.roster import Entry
+from bench.sink import LOGIN
+
+__all__ = ["Bench", "Plan"]
+
+# A run shall take about so long (seconds), and have at most so many messages.
+_BUDGET = 0.3
+_QUICK_BUDGET = 0.02
+_MOST = 3000
+_LEAST_IN_BATCH = 5
+_LARGE = 1_000_000
+_ECHOES = 3
+
+
+class Plan:
+    """What to measure, and how often."""
+
+    def __init__(
+        self, cases: Sequence[Case], clients: Sequence[Entry], rounds: int, *, is_quick: bool
+    ) -> None:
+        self.cases = cases
+        self.clients = clients
+        self.rounds = rounds
+        self.budget = _QUICK_BUDGET if is_quick else _BUDGET
+
+    def count(self, case: Case, entry: Entry, seconds: float) -> int:
+        """How many messages fit, where one took so many seconds."""
+        if case.sample.attachment_size > _LARGE:
+            return 3 if entry.is_batch else 2
+        least = entry.least if not case.delay else min(entry.least, _LEAST_IN_BATCH)
+        return min(max(least, round(self.budget / max(seconds, 1e-6))), _MOST)
+
+
+class Bench:
+    """The server, the proxy and the clients, each in a process of its own."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.results = Results(machine())
+        self._stack = contextlib.ExitStack()
+        self._processes: dict[str, Process] = {}
+
+    def __enter__(self) -> Bench:
+        with contextlib.ExitStack() as stack:
+            self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            self._cafile, certificate = certificates.write(self.directory)
+            self._sink = self._started(stack, Process("sink", python("bench.sink", certificate)))
+            self._proxy = self._started(stack, Process("proxy", python("bench.proxy")))
+            for entry in self.plan.clients:
+                try:
+                    process = entry.start(self.directory, self._environment())
+                except Missing as missing:
+                    self.results.skipped[entry.name] = str(missing)
+                    self.progress.note(f"{entry.name} is left out: {missing}")
+                else:
+                    self._processes[entry.name] = self._started(stack, process)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(self) -> Results:
+        """Measure all.
+
+        Raises:
+            Failed: a client broke, or what arrived was not what it was to send.
+        """
+        for case in self.plan.cases:
+            entries = [e for e in self._present() if e.knows_tls or not case.is_tls]
+            self.progress.begin(case.name, len(entries) * (self.plan.rounds + 1))
+            cells = [self._pilot(case, entry) for entry in entries]
+            for number in range(self.plan.rounds):
+                self._probe(case.delay)
+                # Whoever comes behind a heavy one may suffer from it: not the same each time.
+                for cell, entry in _in_turn([*zip(cells, entries, strict=True)], number):
+                    answer = self._ask(case, entry, cell.count)
+                    cell.wall.append(answer["wall"] / cell.count)
+                    cell.cpu.append(answer["cpu"] / cell.count)
+                    self.progress.advance()
+            self.results.cells += cells
+        if hasattr(os, "getloadavg"):
+            self.results.machine["load"].append(round(os.getloadavg()[0], 1))
+        return self.results
+
+    def profile(self, case: Case, entry: Entry) -> None:
+        """Where the time goes, by part: see `bench.profiling`."""
+        measured = self.results.cell(case.name, entry.name)
+        if measured is None:
+            return
+        count = measured.count
+        cpu = statistics.median(
+            self._ask(case, entry, count)["cpu"] for _ in range(self.plan.rounds)
+        )
+        answer = self._ask(case, entry, count, do="profile", cpu=cpu)
+        per_message = {part: seconds / count for part, seconds in answer["parts"].items()}
+        self.results.profiles.append(Profile(case.name, entry.name, cpu / count, per_message))
+
+    def _present(self) -> list[Entry]:
+        return [entry for entry in self.plan.clients if entry.name in self._processes]
+
+    def _pilot(self, case: Case, entry: Entry) -> Cell:
+        """A run that is not counted: it warms up, and shows how many messages fit into one."""
+        count = self.plan.count(case, entry, self._ask(case, entry, 1)["wall"])
+        if count > 10:
+            answer = self._ask(case, entry, 10)
+            count = self.plan.count(case, entry, answer["wall"] / 10)
+        cell = Cell(case.name, entry.name, count)
+        if case.wants_memory:
+            cell.peak = self._ask(case, entry, 1, do="memory").get("peak")
+        self.progress.advance()
+        return cell
+
+    def _ask(
+        self, case: Case, entry: Entry, count: int, do: str = "measure", **further: Any
+    ) -> dict[str, Any]:
+        """One client's turn, checked at the sink."""
+        login = LOGIN if case.is_tls else None
+        face = {"security": case.security, "login": case.is_tls, "chunking": True}
+        question = {
+            "do": do,
+            "sample": case.sample.name,
+            "count": count,
+            "port": self._port({"do": "listen", **face}, case.delay),
+            "security": case.security,
+            "login": login,
+            "cafile": self._cafile,
+            **further,
+        }
+        self._sink.ask({"do": "begin"})
+        try:
+            answer = self._processes[entry.name].ask(question)
+            expected = {"sample": case.sample.name, "count": answer["sent"]}
+            arrived = self._sink.ask({"do": "check", **expected})
+        except Failed as error:
+            raise Failed(f"{entry.name} in {case.name}: {error}") from error
+        return {**answer, **arrived}
+
+    def _probe(self, delay: int) -> None:
+        """See how the line is just now."""
+        port = self._port({"do": "listen for probes"}, delay)
+        if all(line.delay != delay for line in self.results.lines):
+            self.results.lines.append(Line(delay, throughput(port)))
+        self.results.line(delay).echoes += echoes(port, _ECHOES)
+
+    def _port(self, face: dict[str, Any], delay: int) -> int:
+        port: int = self._sink.ask(face)["port"]
+        if delay:
+            port = self._proxy.ask({"target": port, "round_trip": delay / 1000})["port"]
+        return port
+
+    def _environment(self) -> dict[str, str]:
+        """Trust in the certificate, for clients that cannot be told another way."""
+        return {"SSL_CERT_FILE": self._cafile, "NODE_EXTRA_CA_CERTS": self._cafile}
+
+    def _started(self, stack: contextlib.ExitStack, process: Process) -> Process:
+        stack.callback(process.close)
+        return process
+
+
+def _in_turn(items: Sequence[Any], first: int) -> Iterator[Any]:
+    first %= max(1, len(items))
+    yield from items[first:]
+    yield from items[:first]

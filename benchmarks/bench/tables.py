@@ -1,0 +1,130 @@
+"""The tables, as rows of text: for the terminal, and for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.cases import CASES
+from bench.profiling import PARTS
+from bench.results import Cell, Results
+from bench.roster import CLIENTS
+from bench.wanted import findings
+
+__all__ = ["Table", "case_table", "line_table", "profile_table", "wanted_table"]
+
+_REFERENCE = ("django-batch", "django-view")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns, rows, and which rows are about us. The first column is text, the others numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    ours: frozenset[int] = frozenset()
+
+    def markdown(self) -> str:
+        """As in the documentation."""
+        head = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)]]
+        body = [
+            [f"**{cell}**" if index in self.ours and n == 0 else cell for n, cell in enumerate(row)]
+            for index, row in enumerate(self.rows)
+        ]
+        return "\n".join("| " + " | ".join(row) + " |" for row in [*head, *body])
+
+
+def wanted_table(results: Results) -> Table:
+    """Each aim, what the others and ours were measured to take, and whether it is reached."""
+    rows = []
+    for finding in findings(results):
+        wanted = finding.wanted
+        unit = {"round trips": " RT", "MiB": " MiB"}.get(wanted.measure, " µs")
+        scale = 1e6 if wanted.is_ratio else 1
+        rows.append(
+            [
+                wanted.title,
+                {"time": "time", "CPU": "CPU"}.get(wanted.measure, wanted.measure),
+                _title(wanted.theirs),
+                "" if finding.theirs is None else _number(finding.theirs * scale) + unit,
+                _title(wanted.ours),
+                _number(finding.ours * scale) + unit,
+                _aim(finding.reached, ratio=wanted.is_ratio),
+                _aim(wanted.value, ratio=wanted.is_ratio),
+                {True: "yes", False: "NO", None: ""}[finding.is_reached],
+            ]
+        )
+    columns = ["", "of", "", "theirs", "", "ours", "reached", "wanted", ""]
+    return Table("What was to be reached", columns, rows)
+
+
+def case_table(results: Results, name: str) -> Table:
+    """All clients in one case."""
+    case = CASES[name]
+    cells = [cell for cell in results.cells if cell.case == name]
+    reference = next((c for r in _REFERENCE if (c := results.cell(name, r))), None)
+    has_peak = any(cell.peak is not None for cell in cells)
+    columns = ["", "ms per message", "least", "most"]
+    columns += ["round trips"] if case.delay else ["messages/s"]
+    columns += ["CPU µs", "time, Django = 1", "CPU, Django = 1"] + ["peak MiB"] * has_peak
+    rows = []
+    for cell in cells:
+        wall = cell.median_wall
+        row = [_title(cell.client), *(_number(t * 1000) for t in (wall, *_ends(cell)))]
+        row.append(_number(wall / results.round_trip(case.delay) if case.delay else 1 / wall))
+        row.append(_number(cell.median_cpu * 1e6))
+        row.append(_number(reference.median_wall / wall) if reference else "")
+        row.append(_number(reference.median_cpu / cell.median_cpu) if reference else "")
+        if has_peak:
+            row.append("" if cell.peak is None else f"{cell.peak / 2**20:.1f}")
+        rows.append(row)
+    ours = frozenset(n for n, cell in enumerate(cells) if CLIENTS[cell.client].is_ours)
+    return Table(case.title, columns, rows, ours)
+
+
+def line_table(results: Results) -> Table:
+    """What the proxy did."""
+    rows = [
+        [
+            f"{line.delay} ms",
+            f"{line.round_trip * 1000:.2f} ms",
+            f"{line.throughput / 2**20:.0f} MiB/s",
+        ]
+        for line in results.lines
+    ]
+    return Table("The line", ["round trip asked for", "measured", "throughput"], rows)
+
+
+def profile_table(results: Results, name: str) -> Table:
+    """Where the time goes in one case: microseconds of the processor per message."""
+    profiles = [profile for profile in results.profiles if profile.case == name]
+    columns = ["CPU µs per message", *(_title(p.client) for p in profiles)]
+    rows = [
+        [part, *(f"{_number(p.parts[part] * 1e6)} ({p.parts[part] / p.cpu:.0%})" for p in profiles)]
+        for part in PARTS
+        if any(p.parts[part] > p.cpu / 1000 for p in profiles)
+    ]
+    rows.append(["in all", *(_number(p.cpu * 1e6) for p in profiles)])
+    return Table(f"By part: {CASES[name].title}", columns, rows)
+
+
+def _ends(cell: Cell) -> tuple[float, float]:
+    return min(cell.wall), max(cell.wall)
+
+
+def _title(client: str) -> str:
+    return CLIENTS[client].title
+
+
+def _aim(value: float | None, *, ratio: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g} x" if ratio else f"{value:.3g}"
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
