@@ -150,6 +150,47 @@ def test_a_tenants_own_server_gets_its_own_pool(mail: MailServer) -> None:
         assert {received.user for received in other.messages} == {"tenant"}
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_credentials_of_one_call_get_a_pool_of_their_own(use_mail: Use) -> None:
+    """Django 6.1 warns of these functions; they go on working."""
+    with MailServer(login=("tenant", "word")) as server:
+        use_mail(host=server.host, port=server.port)
+        for _ in range(3):
+            send_mail("s", "b", None, ["a@example.com"])
+            send_mail("s", "b", None, ["a@example.com"], auth_user="tenant", auth_password="word")
+            connection = django_mail.get_connection(username="tenant", password="word")
+            message = EmailMultiAlternatives("s", "b", None, ["a@example.com"])
+            assert connection.send_messages([message]) == 1
+
+        assert server.connections == 2
+        assert [received.user for received in server.messages] == [None, "tenant", "tenant"] * 3
+        assert len(registry.stats()) == 2
+
+
+def test_a_view_that_fails_is_reported_to_the_admins_through_the_pool(
+    mail: MailServer, use_settings: Use
+) -> None:
+    def fail(request: HttpRequest) -> HttpResponse:
+        raise RuntimeError("a bug in a view")
+
+    use_settings(
+        ADMINS=["op@example.com"] if django_mail_takes_strings() else [("Op", "op@example.com")],
+        ROOT_URLCONF=(path("fail/", fail), path("order/", order)),
+    )
+    # Django's own LOGGING has AdminEmailHandler on "django", outside debug mode.
+    client = Client(raise_request_exception=False)
+    for _ in range(2):
+        assert client.get("/fail/").status_code == 500
+        client.post("/order/")
+    assert [received.rcpt_tos[0] for received in mail.messages[:2]] == [
+        "op@example.com",
+        "ada@example.com",
+    ]
+    assert "a bug in a view" in mail.messages[0].content.decode()
+    assert mail.connections == 1
+
+
 def test_settings_that_change_take_their_pools_with_them(mail: MailServer, use_mail: Use) -> None:
     send_mail("s", "b", None, ["a@example.com"])
     with MailServer() as other:

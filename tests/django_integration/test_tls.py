@@ -1,0 +1,88 @@
+"""A private CA, a client's certificate, a context, a minimum version: to real servers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from django.core.mail import send_mail
+
+from django_integration.compat import backend_for
+from mailbackends import SMTPException, SMTPTLSError
+from support.server import MailServer
+
+Use = Callable[..., None]
+
+
+@contextmanager
+def serving(tls: Any, change: Callable[[ssl.SSLContext, trustme.CA], None]) -> Iterator[Any]:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    change(context, authority)
+    server = MailServer(tls=tls)
+    server._context = context
+    with server:
+        yield server, authority
+
+
+def options(server: MailServer, tmp_path: Path, authority: trustme.CA) -> dict[str, Any]:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    kind = {"use_tls": True} if server.tls == "starttls" else {"use_ssl": True}
+    return {"host": server.host, "port": server.port, "ssl_cafile": str(path), **kind}
+
+
+def send() -> int:
+    return send_mail("s", "b", None, ["a@example.com"])
+
+
+@pytest.mark.parametrize("tls", ["starttls", "tls"])
+def test_a_server_may_ask_for_a_clients_certificate(
+    tls: str, use_mail: Use, tmp_path: Path
+) -> None:
+    def want_certificate(context: ssl.SSLContext, authority: trustme.CA) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # so that the handshake tells
+        authority.configure_trust(context)
+
+    with serving(tls, want_certificate) as (server, authority):
+        given = options(server, tmp_path, authority)
+        use_mail(**given)
+        with pytest.raises(SMTPException):
+            send()
+        certificate = authority.issue_cert("client@example.com")
+        key, chain = tmp_path / "client.key", tmp_path / "client.pem"
+        certificate.private_key_pem.write_to_path(key)
+        certificate.cert_chain_pems[0].write_to_path(chain)
+        use_mail(**given, ssl_certfile=str(chain), ssl_keyfile=str(key))
+        assert send() == send() == 1
+        assert len(server.messages) == 2
+
+
+def test_a_server_below_the_minimum_version_is_refused(use_mail: Use, tmp_path: Path) -> None:
+    def be_old(context: ssl.SSLContext, authority: trustme.CA) -> None:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with serving("starttls", be_old) as (server, authority):
+        given = options(server, tmp_path, authority)
+        use_mail(**given, tls_minimum_version="TLSv1.3")
+        with pytest.raises(SMTPTLSError):
+            send()
+        use_mail(**given)
+        assert send() == 1
+
+
+def test_a_context_in_the_settings_is_used_for_all_messages(use_mail: Use, tmp_path: Path) -> None:
+    with serving("starttls", lambda context, authority: None) as (server, authority):
+        given = options(server, tmp_path, authority)
+        context = ssl.create_default_context(cafile=given.pop("ssl_cafile"))
+        use_mail(**given, ssl_context=context)
+        assert send() == send() == 1
+        assert server.connections == 1
+        assert backend_for().ssl_context is context
