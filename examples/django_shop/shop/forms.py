@@ -9,7 +9,7 @@ from django.core.validators import validate_email
 
 from .orders import PRODUCTS, Order
 
-__all__ = ["NewsletterForm", "OrderForm"]
+__all__ = ["ContactForm", "NewsletterForm", "OrderForm"]
 
 
 class OrderForm(forms.Form):
@@ -32,6 +32,13 @@ class OrderForm(forms.Form):
             quantity=given["quantity"] or 1,
             copy_to=given["copy_to"],
         )
+
+
+class ContactForm(forms.Form):
+    """Who wants the catalogue, or has something to say."""
+
+    email = forms.EmailField()
+    text = forms.CharField(max_length=10_000, required=False)
 
 
 class NewsletterForm(forms.Form):

@@ -1,6 +1,7 @@
-"""What became of each mail, kept by the signals of `django_integration`.
+"""What the shop does with every mail, by the signals of `django_integration`.
 
-The only way to a receipt where Django sends the mail itself, as in a password reset.
+They keep what became of each, which is the only way to a receipt where Django sends the
+mail itself, as in a password reset; and they keep newsletters from who wants none.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 
-from django_integration import post_send, pre_send, send_failed
+from django_integration import SendCancelled, post_send, pre_send, send_failed
 from mailbackends import Receipt
 
-__all__ = ["Entry", "connect", "entries"]
+__all__ = ["UNSUBSCRIBED", "Entry", "as_json", "connect", "entries"]
+
+UNSUBSCRIBED = {"no-news@example.com"}
+"""Who wants no newsletter."""
 
 Entry = dict[str, Any]
 
@@ -23,14 +27,16 @@ entries: deque[Entry] = deque(maxlen=50)
 
 def connect() -> None:
     """Listen to the mail of this process."""
-    pre_send.connect(_mark, dispatch_uid="shop")
+    pre_send.connect(_prepare, dispatch_uid="shop")
     post_send.connect(_note_receipt, dispatch_uid="shop")
     send_failed.connect(_note_error, dispatch_uid="shop")
 
 
-def _mark(message: EmailMessage, **kwargs: Any) -> None:
+def _prepare(message: EmailMessage, **kwargs: Any) -> None:
     """Nobody's mail program shall answer a machine with an out-of-office note (RFC 3834)."""
     message.extra_headers.setdefault("Auto-Submitted", "auto-generated")
+    if "List-Unsubscribe" in message.extra_headers and UNSUBSCRIBED & set(message.to):
+        raise SendCancelled(f"{message.to[0]} wants no newsletter")
 
 
 def _note_receipt(message: EmailMessage, receipt: Receipt, **kwargs: Any) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.template.loader import render_to_string
 
-from django_integration import attach_inline_image
+from django_integration import attach_inline_image, attach_path
 
 from .invoice import invoice_pdf
 from .orders import Order
 
-__all__ = ["newsletter", "order_confirmation"]
+__all__ = ["catalogue", "newsletter", "order_confirmation"]
 
-LOGO = Path(__file__).parent / "static" / "shop" / "logo.png"
+STATIC = Path(__file__).parent / "static" / "shop"
+LOGO = STATIC / "logo.png"
+CATALOGUE = STATIC / "catalogue.txt"
 
 
 def order_confirmation(order: Order) -> EmailMultiAlternatives:
@@ -37,4 +39,15 @@ def order_confirmation(order: Order) -> EmailMultiAlternatives:
 def newsletter(recipients: list[str]) -> list[EmailMessage]:
     """A message for each recipient."""
     body = render_to_string("shop/newsletter.txt")
-    return [EmailMessage("New tea has arrived", body, to=[address]) for address in recipients]
+    unsubscribe = {"List-Unsubscribe": "<mailto:unsubscribe@example.com>"}
+    return [
+        EmailMessage("New tea has arrived", body, to=[address], headers=unsubscribe)
+        for address in recipients
+    ]
+
+
+def catalogue(email: str) -> EmailMessage:
+    """With a file that is read while it is sent: a catalogue may be large."""
+    message = EmailMessage("Our catalogue", "It is attached.\n", to=[email])
+    attach_path(message, CATALOGUE)
+    return message

@@ -61,9 +61,11 @@ USE_I18N = False
 
 DEFAULT_FROM_EMAIL = "The Example Shop <shop@example.com>"
 SERVER_EMAIL = "shop-server@example.com"
-ADMINS: list[Any] = (
-    ["operator@example.com"] if django.VERSION >= (6, 0) else [("Operator", "operator@example.com")]
-)
+# Django 6.0 and later take addresses, Django 5.2 pairs of name and address.
+ADMINS: list[Any] = ["operator@example.com"]
+MANAGERS: list[Any] = ["managers@example.com"]
+if django.VERSION < (6, 0):
+    ADMINS, MANAGERS = [("Operator", *ADMINS)], [("Managers", *MANAGERS)]
 
 MAIL_HOST = os.environ.get("MAIL_DEMO_HOST", "localhost")
 MAIL_PORT = int(os.environ.get("MAIL_DEMO_PORT", "25"))

@@ -11,6 +11,8 @@ urlpatterns = [
     path("health/mail/", views.health, name="health"),
     path("api/orders/", views.api_order, name="api_order"),
     path("api/password-reset/", views.api_password_reset, name="api_password_reset"),
+    path("api/catalogue/", views.api_catalogue, name="api_catalogue"),
+    path("api/contact/", views.api_contact, name="api_contact"),
     path("api/newsletter/", views.api_newsletter, name="api_newsletter"),
     # Django's own password reset, whose parts find each other by these names.
     path("password-reset/", auth.PasswordResetView.as_view(), name="password_reset"),

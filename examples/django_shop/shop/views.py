@@ -6,19 +6,19 @@ import json
 from typing import Any
 
 from django.contrib.auth.forms import PasswordResetForm
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage, get_connection, mail_managers
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
-from django_integration import BatchError, receipt_of
+from django_integration import BatchError, SendCancelled, receipt_of
 from django_integration.health import check_mail
 from mailbackends import SMTPException
 
 from . import journal
-from .forms import NewsletterForm, OrderForm
-from .mails import newsletter, order_confirmation
+from .forms import ContactForm, NewsletterForm, OrderForm
+from .mails import catalogue, newsletter, order_confirmation
 from .orders import Order
 
 
@@ -90,6 +90,30 @@ def api_password_reset(request: HttpRequest) -> JsonResponse:
 
 @csrf_exempt
 @require_POST
+def api_catalogue(request: HttpRequest) -> JsonResponse:
+    """The catalogue for one visitor."""
+    form = ContactForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    message = catalogue(form.cleaned_data["email"])
+    message.send()  # what goes wrong here is reported to ADMINS
+    return JsonResponse({"receipt": journal.as_json(receipt_of(message))}, status=202)
+
+
+@csrf_exempt
+@require_POST
+def api_contact(request: HttpRequest) -> JsonResponse:
+    """A visitor's words, to the managers."""
+    form = ContactForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    given = form.cleaned_data
+    mail_managers(f"A question from {given['email']}", given["text"])
+    return JsonResponse({}, status=202)
+
+
+@csrf_exempt
+@require_POST
 def api_newsletter(request: HttpRequest) -> JsonResponse:
     """A message to each of many: what became of every one."""
     form = NewsletterForm(_json(request))
@@ -108,7 +132,12 @@ def api_newsletter(request: HttpRequest) -> JsonResponse:
 def _result(message: EmailMessage) -> dict[str, Any]:
     error = getattr(message, "send_error", None)
     receipt = journal.as_json(receipt_of(message))
-    return {"to": message.to[0], "receipt": receipt, "error": str(error) if error else None}
+    is_wanted = not isinstance(error, SendCancelled)
+    return {
+        "to": message.to[0],
+        "receipt": receipt,
+        "error": str(error) if error and is_wanted else None,
+    }
 
 
 def _connection() -> Any:
