@@ -154,7 +154,7 @@ def _made_of(pieces: Iterable[Piece]) -> Content:
     for is_bytes, group in groupby(pieces, lambda piece: isinstance(piece, bytes)):
         run = list(group)
         joined += [_with_crlf(b"".join(cast(list[bytes], run)))] if is_bytes else run
-    if not _ends_line(joined):
+    if not _ends_line(joined[-1]):
         joined.append(b"\r\n")
     is_8bit = not all(isinstance(p, Encoded) or p.isascii() for p in joined)
     return Content(tuple(joined), is_8bit)
@@ -167,8 +167,5 @@ def _with_crlf(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
-def _ends_line(pieces: list[Piece]) -> bool:
-    if not pieces:
-        return False
-    last = pieces[-1]
-    return last.endswith(b"\r\n") if isinstance(last, bytes) else last.ends_line
+def _ends_line(piece: Piece) -> bool:
+    return piece.endswith(b"\r\n") if isinstance(piece, bytes) else piece.ends_line

@@ -171,6 +171,13 @@ def test_the_legacy_policy_encodes_names_only_although_the_address_is_ascii():
     assert made.as_bytes().startswith(b"From: =?utf-8?b?SsO2cmc=?= <a@x.example>\n")
 
 
+def test_a_field_without_such_a_domain_is_left_as_it_is():
+    made = with_field("From", "Jörg <a@x.example>", EmailMessage)
+    before = made["From"]
+    make_domains_ascii(made)
+    assert made["From"] is before
+
+
 def test_a_group_stays_a_group():
     made = with_field("Reply-To", "team: a@bücher.example, b@x.example;", EmailMessage)
     make_domains_ascii(made)
