@@ -132,8 +132,12 @@ def _settings(
 def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> list[Options]:
     """The options of each server: one for each URL, or one without any."""
     options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
-    if {"SERVER", "HOST"} <= _given(values) and values["SERVER"] != values["HOST"]:
-        raise ConfigurationError(f"{label}SERVER and {label}HOST contradict each other: give one")
+    for one, two in (("SERVER", "HOST"), ("MAX_EMAILS", "MAX_MESSAGES")):
+        if {one, two} <= _given(values) and str(values[one]) != str(values[two]):
+            raise ConfigurationError(
+                f"{label}{one} and {label}{two} are two names for one setting, and contradict "
+                "each other: give one"
+            )
     if values.get("DEADLINE", "") is None:
         options["deadline"] = None  # the one setting that can be switched off so
     if security := _security(values, label):

@@ -74,10 +74,8 @@ class Connection:
         receipt = deliver(app, self.mail, message, envelope_from, self._send)
         self.num_emails += 1
         if self.num_emails == self.mail.max_emails:
+            # As Flask-Mail counts; the pool has replaced the connection by itself.
             self.num_emails = 0
-            if self.host is not None and self.host is self._own_host:
-                self._stack.close()
-                self.host = self.configure_host()
         return receipt
 
     def send_message(self, *args: Any, **kwargs: Any) -> Receipt:

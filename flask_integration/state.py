@@ -93,7 +93,7 @@ class MailState(Sender):
         self.rendering = settings.rendering
         self.default_sender = settings.default_sender
         self.debug = settings.debug
-        self.max_emails = settings.max_emails
+        self._max_emails = settings.max_emails
         self.mail_options = settings.mail_options
         self.file_path = settings.file_path
         self._changes: dict[str, Any] = {}
@@ -144,6 +144,16 @@ class MailState(Sender):
     @suppress.setter
     def suppress(self, value: bool | None) -> None:
         self._suppress = value
+
+    @property
+    def max_emails(self) -> int | None:
+        """MAIL_MAX_EMAILS: messages on one connection; None where it was not set."""
+        return self._max_emails
+
+    @max_emails.setter
+    def max_emails(self, value: int | None) -> None:
+        self._max_emails = value
+        self._change("max_messages", value or self.settings.options.max_messages)
 
     @property
     def backend(self) -> Backend:

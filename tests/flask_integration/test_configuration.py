@@ -197,7 +197,8 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"PORT": "smtp"}, "port='smtp' is no whole number"),
         ({"PORT": 99999}, "port=99999 is out of range"),
         ({"SERVER": "mail example"}, "host='mail example' is no host name"),
-        ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST contradict"),
+        ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST are two names for one setting"),
+        ({"MAX_EMAILS": 1, "MAX_MESSAGES": 2}, "MAIL_MAX_EMAILS and MAIL_MAX_MESSAGES are two"),
         ({"SECURITY": "ssl"}, "security='ssl' is none of"),
         ({"SECURITY": "none", "USE_TLS": True}, "MAIL_SECURITY='none' contradicts"),
         ({"TIMEOUT": 0}, "timeout=0 is out of range"),
@@ -260,6 +261,17 @@ def test_half_a_login_is_warned_of_and_there_is_none_as_with_flask_mail() -> Non
     assert state.options.username is None
     with pytest.warns(ConfigurationWarning, match="MAIL_USERNAME is not"):
         state_of(PASSWORD="secret")
+
+
+@pytest.mark.parametrize(
+    "other", [{"TOKEN_PROVIDER": lambda: "token"}, {"AUTH_MECHANISMS": "EXTERNAL"}]
+)
+def test_a_login_without_a_password_is_whole_with_a_token_or_a_mechanism(
+    other: dict[str, Any],
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert state_of(USERNAME="user", **other).options.username == "user"
 
 
 def test_settings_of_others_are_left_alone() -> None:

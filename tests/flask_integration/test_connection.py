@@ -62,6 +62,28 @@ def test_so_many_messages_on_one_connection_are_the_limit_outside_of_blocks_too(
     assert [m.connection for m in mail_server.messages] == [0, 0, 1, 1, 2]
 
 
+def test_the_limit_can_be_set_while_the_application_runs(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    mail = Mail(make_app(**settings))
+    assert mail.state is not None
+    mail.state.max_emails = 2
+    with mail.connect() as connection:
+        for _ in range(3):
+            connection.send(message())
+        assert connection.num_emails == 1
+    assert [m.connection for m in mail_server.messages] == [0, 0, 1]
+
+
+def test_one_message_for_each_connection_can_be_had(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    with Mail(make_app(**settings, MAIL_MAX_EMAILS=1)).connect() as connection:
+        connection.send(message())
+        connection.send(message())
+    assert [m.connection for m in mail_server.messages] == [0, 1]
+
+
 def test_a_refused_message_does_not_stop_those_behind_it(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:

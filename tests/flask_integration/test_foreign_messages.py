@@ -43,6 +43,7 @@ def test_a_standard_message_gets_what_it_lacks(mail: Mail, mail_server: MailServ
     assert received.message["From"] == "Shop <shop@example.com>"
     assert received.message["Date"].datetime.tzinfo is not None
     assert received.message["Message-ID"] == receipt.message_id
+    assert str(receipt.message_id).endswith("@example.com>")
     assert received.message["Bcc"] is None
     assert received.message.get_content().strip() == "Hällo"
 
@@ -191,6 +192,20 @@ def test_a_django_like_message_is_taken(mail: Mail, mail_server: MailServer) -> 
     assert receipt.message_id == "<django@example.com>"
 
 
+@pytest.mark.parametrize("message_id", ["<django@example.com>", None])
+def test_the_receipt_of_a_suppressed_django_like_message_has_its_id(
+    app: Flask, message_id: str | None
+) -> None:
+    class Sample(DjangoLike):
+        def message(self) -> EmailMessage:
+            made = super().message()
+            if message_id is None:
+                del made["Message-ID"]
+            return made
+
+    assert Mail(app).send(Sample("me@x.com", ["a@x.com"], [])).message_id == message_id
+
+
 def test_a_django_like_message_may_take_the_default_sender(
     mail: Mail, mail_server: MailServer
 ) -> None:
@@ -215,7 +230,19 @@ def test_djangos_own_message_is_taken(mail: Mail, mail_server: MailServer) -> No
     assert mail_server.message.message["Subject"] == "Grüße"
 
 
-@pytest.mark.parametrize("message", [None, "Hello", b"Hello", object(), ["a@x.com"]])
+class Bytes:
+    def as_bytes(self) -> bytes:
+        return b""
+
+
+class Letter:
+    def recipients(self) -> list[str]:
+        return ["a@x.com"]
+
+
+@pytest.mark.parametrize(
+    "message", [None, "Hello", b"Hello", object(), ["a@x.com"], Bytes(), Letter()]
+)
 def test_what_is_no_message_is_told(app: Flask, message: object) -> None:
     with pytest.raises(TypeError, match=rf"cannot send '{type(message).__name__}'"):
         Mail(app).send(message)

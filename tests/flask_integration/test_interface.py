@@ -313,6 +313,29 @@ def test_a_named_mailer_sends_over_its_own_server_with_its_own_sender(
     assert "From: news@example.com" in other.messages[0].content.decode()
 
 
+def test_a_sender_that_is_set_later_is_kept_by_a_named_mailer(make_app: MakeApp) -> None:
+    mailers = {"bulk": {"DEFAULT_SENDER": "news@example.com"}}
+    mail = Mail(app := make_app(MAIL_BACKEND="memory", MAIL_MAILERS=mailers))
+    with app.app_context():
+        message = Message("Hello", ["ada@example.com"], body="Hi")
+    message.sender = "me@example.com"
+    mail.using("bulk").send(message)
+    assert message.sender == "me@example.com"
+
+
+def test_parameters_of_mail_are_the_messages_or_the_configurations(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    mail = Mail(make_app(**settings, MAIL_SEND_OPTIONS=["BODY=8BITMIME"]))
+    mail.send_message("Hello", ["ada@example.com"], body="Hi")
+    mail.send_message("Hello", ["ada@example.com"], body="Hi", mail_options=["BODY=7BIT"])
+    bodies = [
+        [option for option in received.mail_options if option.startswith("BODY=")]
+        for received in mail_server.messages
+    ]
+    assert bodies == [["BODY=8BITMIME"], ["BODY=7BIT"]]
+
+
 def test_the_envelope_sender_may_differ(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:

@@ -111,7 +111,29 @@ def test_a_long_subject_is_folded_and_arrives_whole() -> None:
 
 def test_a_subject_that_is_folded_already_stays_so() -> None:
     subject = "one\r\n two\r\n three \r\n \tfour"
-    assert f"Subject: {subject}\r\n" in message(subject=subject).as_string()
+    sample = message(subject=subject, extra_headers={"X-Kind": "a\r\n b"})
+    assert f"Subject: {subject}\r\n" in sample.as_string()
+    assert "X-Kind: a\r\n b\r\n" in sample.as_string()
+    assert not sample.has_bad_headers()
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t "])
+def test_a_blank_value_is_no_bad_header(blank: str) -> None:
+    assert not message(subject=blank, extra_headers={"X-Kind": blank}).has_bad_headers()
+
+
+def test_long_headers_are_folded_at_spaces_and_no_line_is_blank() -> None:
+    people = [(f'Person "{n}", the Great', f"person.{n}@example.com") for n in range(30)]
+    wide = "a" + " " * 300 + "b " * 60 + "c"
+    sample = message(recipients=people, extra_headers={"X-Wide": wide})
+    headers = dict(sample.as_email().raw_items())
+    for name in ("To", "X-Wide"):
+        first, *others = headers[name].split("\r\n")
+        assert others
+        assert all(line.strip() for line in [first, *others])
+        assert all(line.startswith(" ") for line in others)
+    assert all(len(line) <= 78 for line in headers["To"].split("\r\n"))
+    assert headers["X-Wide"].replace("\r\n", "") == wide
 
 
 def test_no_subject_leaves_the_field_out() -> None:
@@ -231,6 +253,7 @@ def test_an_attachment_stands_beside_the_text() -> None:
         "text/csv",
         "application/octet-stream",
     ]
+    assert not sample.has_bad_headers()
     first, second = parsed(sample).iter_attachments()
     assert first.get_filename() == "a b.csv"
     assert first.get_content() == "größe;preis"
