@@ -233,9 +233,10 @@ class _Transaction:
                 if reply.is_positive:
                     raise SMTPProtocolError(500, b"the content was answered before its end")
             elif self.session.is_lmtp:
-                # RFC 2033 section 4.2: an answer for one recipient after the other.
+                # RFC 2033 section 4.2: an answer for one recipient after the other. There
+                # 552 is a full mailbox.
                 answered = self.pending[:1]
-            if self.chunking and reply.code in _OUT_OF_STEP:
+            elif self.chunking and reply.code in _OUT_OF_STEP:
                 self.session.close()
             self.pending = self.pending[len(answered) :]
             if reply.is_positive:
