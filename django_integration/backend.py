@@ -16,7 +16,7 @@ from django_integration.compat import HAS_MAILERS, configuration_error, warn_of_
 from django_integration.connection import PooledConnection
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
-from django_integration.registry import registry
+from django_integration.registry import Route, registry
 from django_integration.staging import Staging
 from mailbackends import Options
 
@@ -90,8 +90,10 @@ class EmailBackend(BaseEmailBackend):
         self.staging = Staging.from_options(said, self.alias)
         self.on_partial_refusal = options.partial_refusal(said, self.alias)
         self._further = {name: said[name] for name in said if name in Options.known()}
+        self._fallbacks: options.Fallbacks | None = said.get("fallbacks")
+        self._strategy = options.strategy(said, self.alias)
         if self.alias is not None:
-            _ = self.options  # InvalidMailer now and not with the first message
+            _ = self.route  # InvalidMailer now and not with the first message
 
     def _init_base(self, kwargs: dict[str, Any]) -> None:
         """What is unknown goes to Django 6.1's base class; below, it is refused here."""
@@ -118,12 +120,26 @@ class EmailBackend(BaseEmailBackend):
         Raises:
             SettingsError, InvalidMailer: with this, no mail can be sent.
         """
+        return options.make_options(self._said(), alias=self.alias)
+
+    @property
+    def route(self) -> Route:
+        """The server of `options`, and those for what it does not take for now.
+
+        Raises: as `options`.
+        """
+        further: tuple[Options, ...] = ()
+        if self._fallbacks is not None:
+            further = self._fallbacks.options(self._said(), alias=self.alias)
+        return Route((self.options, *further), self._strategy)
+
+    def _said(self) -> dict[str, Any]:
         said = self._further | {name: getattr(self, name) for name in options.ATTRIBUTES}
         if self._overrides("ssl_context"):
             said["ssl_context"] = self.ssl_context
             for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
                 said.pop(name, None)
-        return options.make_options(said, alias=self.alias)
+        return said
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
@@ -158,7 +174,7 @@ class EmailBackend(BaseEmailBackend):
             if self._overrides("connection_class"):
                 self.connection = foreign.connect(self)
             else:
-                self.connection = PooledConnection(self.options)
+                self.connection = PooledConnection(self.route)
                 self.connection.open()
         except OSError as error:
             self.connection = None
@@ -219,7 +235,7 @@ class EmailBackend(BaseEmailBackend):
 
     def _send_pooled(self, messages: Iterable[EmailMessage]) -> int:
         delivery = Delivery(self)
-        with registry.mailer(self.options) as mailer:
+        with registry.mailer(self.route) as mailer:
             delivery.by_mailer(mailer, messages)
         return delivery.finish()
 

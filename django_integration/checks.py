@@ -58,7 +58,7 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
             backend = _made(alias)
             found += _check_login(backend, alias)
             # What only the Mailer can tell: a file of certificates that is not there.
-            Mailer(backend.options).close()
+            Mailer(backend.route.servers).close()
         except (ImproperlyConfigured, ConfigurationError) as error:
             found.append(
                 checks.Error(
@@ -86,10 +86,12 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
     for alias, _ in _ours():
         try:
             backend = _made(alias)
-            options = backend.options
+            servers = backend.route.servers
         except (ImproperlyConfigured, ConfigurationError):
             continue  # that is check_configuration's
-        found += [*_check_tls(options, alias), *_check_limits(options, alias)]
+        for options in servers:
+            found += _check_tls(options, alias)
+        found += _check_limits(servers[0], alias)
         if backend.staging.is_active:
             found.append(
                 checks.Warning(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from email.message import Message
 from typing import Any
 
-from django_integration.registry import registry
-from mailbackends import Options, Receipt
+from django_integration.registry import Route, registry
+from mailbackends import Receipt
 
 __all__ = ["PooledConnection"]
 
@@ -20,25 +20,25 @@ class PooledConnection:
     and gives it back, so a backend that nobody closes withholds nothing from the others.
     """
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, route: Route) -> None:
+        self.route = route
 
     @property
     def timeout(self) -> float | None:
         """The longest wait for one reply, in seconds."""
-        return self.options.timeout
+        return self.route.servers[0].timeout
 
     @property
     def local_hostname(self) -> str | None:
         """Our name in EHLO; None: this machine's."""
-        return self.options.local_hostname
+        return self.route.servers[0].local_hostname
 
     def open(self) -> bool:
         """Make sure that a connection stands ready; True where a new one was made.
 
         Raises: as `mailbackends.Mailer.send_message`.
         """
-        with registry.mailer(self.options) as mailer:
+        with registry.mailer(self.route) as mailer:
             return mailer.open()
 
     def sendmail(
@@ -67,7 +67,7 @@ class PooledConnection:
         rcpt_options: Sequence[str] = (),
     ) -> Receipt:
         """As `mailbackends.Mailer.send_message`."""
-        with registry.mailer(self.options) as mailer:
+        with registry.mailer(self.route) as mailer:
             return mailer.send_message(msg, from_addr, to_addrs, mail_options, rcpt_options)
 
     def quit(self) -> None:
@@ -76,4 +76,4 @@ class PooledConnection:
     close = quit
 
     def __repr__(self) -> str:
-        return f"<PooledConnection to {self.options.server}>"
+        return f"<PooledConnection to {self.route.servers[0].server}>"

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 
@@ -27,10 +27,12 @@ __all__ = [
     "ATTRIBUTES",
     "BEHAVIOUR",
     "KNOWN",
+    "Fallbacks",
     "gather",
     "hint",
     "make_options",
     "partial_refusal",
+    "strategy",
     "unknown",
 ]
 
@@ -51,7 +53,7 @@ BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
 """What concerns the backend and not the `Mailer`."""
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Options)}
-KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *BEHAVIOUR, "url"})
+KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})
 """All names that ``OPTIONS``, ``MAILBACKENDS`` and the constructor take."""
 
 # A URL says who the server is: a user name meant for another one must not go there.
@@ -79,6 +81,8 @@ def gather(
     if call.get("url") is not None:
         for name in _SAID_BY_URL:
             said.pop(name, None)
+    if any(call.get(name) is not None for name in ("url", *_SAID_BY_URL)):
+        said.pop("fallbacks", None)  # they are not a tenant's
     said |= _merge(_sources(call, "the arguments", alias), alias)
     return _completed(said, alias)
 
@@ -119,7 +123,7 @@ def _sources(
     if options.get("security") is not None:
         found.append((f"{where}['security']", _from_security(options["security"], alias)))
     if options.get("url") is not None:
-        found.append((f"{where}['url']", _from_url(options["url"], alias)))
+        found.append((f"{where}['url']", _from_urls(options["url"], alias)))
     return found
 
 
@@ -129,6 +133,19 @@ def _from_security(security: Any, alias: str | None) -> dict[str, Any]:
             f"'security' must be 'none', 'starttls' or 'tls', not {security!r}.", alias
         )
     return {"use_tls": security == "starttls", "use_ssl": security == "tls"}
+
+
+def _from_urls(value: Any, alias: str | None) -> dict[str, Any]:
+    # No URL holds white space: so several fit into one environment variable.
+    urls = value.split() if isinstance(value, str) else value
+    if not isinstance(urls, list | tuple) or not urls:
+        raise configuration_error(f"'url' must be a URL or a list of them, not {value!r}.", alias)
+    said = _from_url(urls[0], alias)
+    if len(urls) > 1:
+        for url in urls[1:]:
+            _from_url(url, alias)
+        said["fallbacks"] = Fallbacks(tuple(urls[1:]), shares_login="username" not in said)
+    return said
 
 
 def _from_url(url: Any, alias: str | None) -> dict[str, Any]:
@@ -219,6 +236,38 @@ def _made(values: tuple[tuple[str, Any], ...]) -> Options:
 
 # Django makes a backend for each message, from the same settings.
 _remembered = lru_cache(maxsize=64)(_made)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fallbacks:
+    """Further servers, for what the first one does not take for now."""
+
+    urls: tuple[str, ...] = dataclasses.field(repr=False)
+    shares_login: bool
+    """The login stands beside the URLs, and not in the first one's: it is for all."""
+
+    def options(self, said: Mapping[str, Any], *, alias: str | None) -> tuple[Options, ...]:
+        """The options of each: its URL's, and of the first server what is not its own."""
+        own = set(_SAID_BY_URL) | {"protocol", "socket_path"}
+        if self.shares_login:
+            own -= {"username", "password"}
+        shared = {name: value for name, value in said.items() if name not in own}
+        return tuple(
+            make_options(_completed(shared | _from_url(url, alias), alias), alias=alias)
+            for url in self.urls
+        )
+
+
+def strategy(said: Mapping[str, Any], alias: str | None) -> Literal["ordered", "round robin"]:
+    """``strategy``: which of several servers comes first. Raises: as `gather`."""
+    value = said.get("strategy") or "ordered"
+    if value == "ordered":
+        return "ordered"
+    if value == "round robin":
+        return "round robin"
+    raise configuration_error(
+        f"'strategy' must be 'ordered' or 'round robin', not {value!r}.", alias
+    )
 
 
 def partial_refusal(said: Mapping[str, Any], alias: str | None) -> str:

@@ -12,17 +12,26 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from mailbackends import Mailer, Options
+from mailbackends import Mailer, MailerStats, Options
 
-__all__ = ["DEFAULT_LIMIT", "Registry", "registry"]
+__all__ = ["DEFAULT_LIMIT", "Registry", "Route", "registry"]
 
 DEFAULT_LIMIT = 32
 """Pools that are kept at once, unless ``MAILBACKENDS_MAX_POOLS`` says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the mail of one configuration goes: what one `Mailer` is made of."""
+
+    servers: tuple[Options, ...]
+    """The server, and those for what it does not take for now."""
+    strategy: Literal["ordered", "round robin"] = "ordered"
 
 
 @dataclass(slots=True)
@@ -33,24 +42,25 @@ class _Entry:
 
 
 class Registry:
-    """Mailers by their options. More than ``limit``, and the least recently used is closed.
+    """Mailers by their routes. More than ``limit``, and the least recently used is closed.
 
     One per tenant or per call with its own credentials would otherwise grow without end.
     """
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
-        self._entries: OrderedDict[Options, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Route, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
-    def mailer(self, options: Options) -> Iterator[Mailer]:
-        """The Mailer for ``options``, which is not closed before the block ends."""
+    def mailer(self, route: Route) -> Iterator[Mailer]:
+        """The Mailer for ``route``, which is not closed before the block ends."""
         with self._lock:
-            entry = self._entries.get(options)
+            entry = self._entries.get(route)
             if entry is None:
-                entry = self._entries[options] = _Entry(Mailer(options))
-            self._entries.move_to_end(options)
+                mailer = Mailer(route.servers, strategy=route.strategy)
+                entry = self._entries[route] = _Entry(mailer)
+            self._entries.move_to_end(route)
             entry.users += 1
             dropped = self._drop(len(self._entries) - max(1, self._limit()))
         _close(dropped)
@@ -63,11 +73,11 @@ class Registry:
             if is_last:
                 entry.mailer.close()
 
-    def stats(self) -> dict[Options, Any]:
-        """What each pool says of itself, by its options; the most recently used last."""
+    def stats(self) -> dict[Route, MailerStats]:
+        """What each Mailer says of itself; the most recently used last."""
         with self._lock:
-            entries = [(options, entry.mailer) for options, entry in self._entries.items()]
-        return {options: mailer.stats() for options, mailer in entries}
+            entries = [(route, entry.mailer) for route, entry in self._entries.items()]
+        return {route: mailer.stats() for route, mailer in entries}
 
     def close(self) -> None:
         """Close all Mailers. The next message makes a new one."""

@@ -11,29 +11,29 @@ import pytest
 from django.core.mail import EmailMessage
 
 from django_integration.compat import backend_for
-from django_integration.registry import Registry, registry
+from django_integration.registry import Registry, Route, registry
 from mailbackends import Options
 from support.server import MailServer
 
 Use = Callable[..., None]
 
 
-def options(server: MailServer, **more: Any) -> Options:
-    return Options(host=server.host, port=server.port, **more)
+def route(server: MailServer, **more: Any) -> Route:
+    return Route((Options(host=server.host, port=server.port, **more),))
 
 
 def message() -> EmailMessage:
     return EmailMessage("s", "b", to=["a@example.com"])
 
 
-def test_equal_options_share_a_mailer(server: MailServer) -> None:
-    with registry.mailer(options(server)) as one, registry.mailer(options(server)) as two:
+def test_equal_routes_share_a_mailer(server: MailServer) -> None:
+    with registry.mailer(route(server)) as one, registry.mailer(route(server)) as two:
         assert one is two
 
 
 def test_the_least_recently_used_mailer_is_closed(server: MailServer) -> None:
     pools = Registry(limit=lambda: 2)
-    tenants = [options(server, local_hostname=f"tenant{number}.example") for number in range(4)]
+    tenants = [route(server, local_hostname=f"tenant{number}.example") for number in range(4)]
     for tenant in tenants:
         with pools.mailer(tenant) as mailer:
             mailer.open()
@@ -47,8 +47,8 @@ def test_the_least_recently_used_mailer_is_closed(server: MailServer) -> None:
 
 def test_a_mailer_in_use_is_closed_when_its_last_user_is_done(server: MailServer) -> None:
     pools = Registry(limit=lambda: 1)
-    with pools.mailer(options(server)) as mailer:
-        with pools.mailer(options(server, local_hostname="other.example")):
+    with pools.mailer(route(server)) as mailer:
+        with pools.mailer(route(server, local_hostname="other.example")):
             pass
         # Pushed out meanwhile, and still good for what it was taken for.
         assert mailer.send_message(b"Subject: s\r\n\r\nb\r\n", "a@x.example", "b@x.example")

@@ -50,38 +50,36 @@ class Command(BaseCommand):
                     'set it to "django_integration.EmailBackend".'
                 )
             steps = self._steps(backend, options["to"])
-            self._report(backend.options, steps, as_json=options["json"])
+            self._report(steps, as_json=options["json"])
         except (ImproperlyConfigured, ConfigurationError) as error:
             raise CommandError(f"The configuration is wrong. {error}") from error
 
-    def _steps(self, backend: EmailBackend, to: list[str] | None) -> Iterator[Step]:
-        for step in diagnose(backend.options):
-            yield step
-            if not step.is_ok:
-                return
-        if to:
-            yield _test_message(backend, to)
+    def _steps(self, backend: EmailBackend, to: list[str] | None) -> Iterator[tuple[Options, Step]]:
+        is_ok = True
+        for options in backend.route.servers:
+            for step in diagnose(options):
+                yield options, step
+                is_ok = is_ok and step.is_ok
+        if to and is_ok:
+            yield backend.options, _test_message(backend, to)
 
-    def _report(self, options: Options, steps: Iterator[Step], *, as_json: bool) -> None:
-        failed: Step | None = None
-        seen = []
-        if not as_json:
-            self.stdout.write(f"{options.server}, {_words(options)}")
-        for step in steps:
-            seen.append(step)
+    def _report(self, steps: Iterator[tuple[Options, Step]], *, as_json: bool) -> None:
+        failed: list[Step] = []
+        rows: list[dict[str, Any]] = []
+        server: Options | None = None
+        for options, step in steps:
+            rows.append({"server": options.server, **_row(step)})
             if not step.is_ok:
-                failed = step
+                failed.append(step)
             if not as_json:
+                if options is not server:
+                    self.stdout.write(f"{options.server}, {_words(options)}")
                 self._write(step)
+            server = options
         if as_json:
-            report = {
-                "server": options.server,
-                "ok": failed is None,
-                "steps": list(map(_row, seen)),
-            }
-            self.stdout.write(json.dumps(report, indent=2))
-        if failed is not None:
-            raise CommandError(f"Mail cannot be sent: {failed.name} failed.")
+            self.stdout.write(json.dumps({"ok": not failed, "steps": rows}, indent=2))
+        if failed:
+            raise CommandError(f"Mail cannot be sent: {failed[0].name} failed.")
         if not as_json:
             self.stdout.write(self.style.SUCCESS("Mail can be sent."))
 
