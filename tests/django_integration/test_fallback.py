@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.core.management import CommandError, call_command
 
 from django_integration import receipt_of
@@ -75,6 +75,16 @@ def test_a_login_in_the_first_url_goes_to_no_other_server(use_mail: Use) -> None
     use_mail(url=["smtps://u:p@one.example.com", "smtps://two.example.com"])
     one, two = backend_for().route.servers
     assert (one.username, two.username, two.password) == ("u", None, None)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("given", [{"host": "tenant.example.com"}, {"username": "tenant"}])
+def test_a_tenants_mail_goes_to_no_server_of_the_settings(
+    use_mail: Use, given: dict[str, str]
+) -> None:
+    """Django 6.1 warns of this function; it goes on working."""
+    use_mail(url=["smtps://one.example.com", "smtps://two.example.com"])
+    assert len(get_connection(**given).route.servers) == 1
 
 
 @pytest.mark.parametrize(
