@@ -197,7 +197,7 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"PORT": "smtp"}, "port='smtp' is no whole number"),
         ({"PORT": 99999}, "port=99999 is out of range"),
         ({"SERVER": "mail example"}, "host='mail example' is no host name"),
-        ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST are two names for one setting"),
+        ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST are two names"),
         ({"MAX_EMAILS": 1, "MAX_MESSAGES": 2}, "MAIL_MAX_EMAILS and MAIL_MAX_MESSAGES are two"),
         ({"SECURITY": "ssl"}, "security='ssl' is none of"),
         ({"SECURITY": "none", "USE_TLS": True}, "MAIL_SECURITY='none' contradicts"),

@@ -68,6 +68,14 @@ def test_no_recipient_in_to_leaves_the_field_out() -> None:
     assert parsed(message(recipients=[], bcc=["ada@example.com"]))["To"] is None
 
 
+def test_cc_stands_in_its_header_in_order() -> None:
+    sample = parsed(message(cc=["Zoë <z@x.com>", ("A", "a@x.com")]))
+    assert [(a.display_name, a.addr_spec) for a in sample["Cc"].addresses] == [
+        ("Zoë", "z@x.com"),
+        ("A", "a@x.com"),
+    ]
+
+
 def test_reply_to_may_be_one_address_or_several() -> None:
     assert parsed(message(reply_to="a@x.com"))["Reply-To"] == "a@x.com"
     assert parsed(message(reply_to=("Ada", "a@x.com")))["Reply-To"] == "Ada <a@x.com>"
@@ -210,6 +218,11 @@ def test_a_body_goes_as_it_is_in_utf_8_without_base64() -> None:
     sample = parsed(message(body="Grüße"))
     assert sample["Content-Transfer-Encoding"] == "8bit"
     assert sample.get_content() == "Grüße"
+
+
+def test_the_longest_line_that_every_server_takes_goes_as_it_is() -> None:
+    assert parsed(message(body="x" * 998))["Content-Transfer-Encoding"] == "7bit"
+    assert parsed(message(body="x" * 999))["Content-Transfer-Encoding"] == "quoted-printable"
 
 
 def test_a_line_that_no_server_need_take_is_encoded() -> None:
