@@ -23,11 +23,11 @@ DEBUG = os.environ.get("SHOP_DEBUG", "") == "1"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 
 INSTALLED_APPS = [
+    "shop.apps.ShopConfig",  # first, so that its templates go before those of auth
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django_integration",  # system checks and `manage.py mail_doctor`
-    "shop.apps.ShopConfig",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -42,4 +42,5 @@ class PasswordResetTests(TestCase):
         answer = self.client.post("/password-reset/", {"email": "ada@example.com"})
         self.assertRedirects(answer, "/password-reset/done/")
         [message] = mail.outbox
+        assert message.subject == "Set a new password for testserver"
         assert "/reset/" in message.body
