@@ -9,7 +9,6 @@ In the gate some of the ways to break take turns from byte to byte; with
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
 from faults.ways import REFUSING, SECURE, WAYS, Way
@@ -24,7 +23,7 @@ THOROUGH = bool(os.environ.get("MAILBACKENDS_EVERY_CUT"))
 ALL = tuple(Break)
 
 
-def every(offset: int) -> tuple[Break, ...]:
+def all_at_once(offset: int) -> tuple[Break, ...]:
     return ALL
 
 
@@ -40,15 +39,14 @@ def two_in_turn(offset: int) -> tuple[Break, ...]:
     return ALL if THOROUGH else (ALL[offset % 2], ALL[2 + offset % 2])
 
 
-@pytest.mark.parametrize(
-    ("call", "letters", "kinds"),
-    [("single", 2, every), ("batch", 3, two_in_turn), ("held", 2, in_turn)],
-    ids=["single", "batch", "held"],
-)
+@pytest.mark.parametrize(("call", "letters"), [("single", 2), ("batch", 3), ("held", 2)])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_one_connection_breaks_and_nothing_is_lost_or_sent_twice(
-    way: Way, call: str, letters: int, kinds: Callable[[int], tuple[Break, ...]]
+    way: Way, call: str, letters: int
 ) -> None:
+    kinds = {"single": all_at_once, "batch": two_in_turn, "held": in_turn}[call]
+    if kinds is all_at_once and "partial" in way.name:
+        kinds = two_in_turn
     with taking_turns(Network(way.habits)) as network:
         world = World(way, call, letters, network)
         for cut in world.cuts(kinds):
