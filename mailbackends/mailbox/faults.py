@@ -1,0 +1,153 @@
+"""Faults on demand: what the mailbox does wrong because a developer asked for it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+__all__ = ["KINDS", "Fault", "Faults"]
+
+KINDS = {
+    "refuse": "Refuse the recipient",
+    "reject": "Refuse the message after its content",
+    "delay": "Answer late after the content",
+    "drop": "Hang up after the content, without an answer",
+}
+_REPLIES = {"refuse": "550 5.1.1 No such user here", "reject": "552 5.2.2 Mailbox full"}
+# A reply that fits on one line (RFC 5321 section 4.5.3.1.5) and says no.
+_REPLY = re.compile(r"[45][0-5][0-9] [ -~]{1,400}")
+_LONGEST_DELAY = 300.0  # seconds
+_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing to do wrong.
+
+    Raises:
+        ValueError: a value is none that could be acted on; the text is for people to read.
+    """
+
+    kind: str
+    recipient: str = "*"
+    """Whom it concerns: an address, or a pattern with ``*`` and ``?``, in any case."""
+    reply: str = ""
+    """For "refuse" and "reject": a 4xx or 5xx reply."""
+    seconds: float = 0.0
+    """For "delay"."""
+    times: int | None = None
+    """How often it is still to strike; None for always."""
+    id: int = 0
+    struck: int = 0
+    """How often it struck."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"the kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if not isinstance(self.recipient, str) or not 0 < len(self.recipient) <= 320:
+            raise ValueError("the recipient is an address or a pattern such as *@example.com")
+        if self.kind in _REPLIES:
+            if not self.reply:
+                object.__setattr__(self, "reply", _REPLIES[self.kind])
+            if not isinstance(self.reply, str) or not _REPLY.fullmatch(self.reply):
+                raise ValueError("the reply is a line such as 450 4.2.1 Try again later")
+        if self.kind == "delay" and not 0 < self.seconds <= _LONGEST_DELAY:
+            raise ValueError(f"a delay takes more than 0 and at most {_LONGEST_DELAY:.0f} seconds")
+        if self.times is not None and not 0 <= self.times <= 1_000_000:
+            raise ValueError("the times are a whole number from 1, or nothing for always")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fault:
+        """From JSON or a form, where every value may be text, or missing.
+
+        Raises:
+            ValueError: as for the class; also for a name that is unknown.
+        """
+        known = {"kind", "recipient", "reply", "seconds", "times"}
+        if unknown := set(values) - known:
+            raise ValueError(f"{min(unknown)!r} is none of {', '.join(sorted(known))}")
+        given = {name: value for name, value in values.items() if value not in ("", None)}
+        try:
+            seconds = float(given.get("seconds", 0))
+            times = int(given["times"]) if "times" in given else None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError("seconds and times are numbers") from error
+        if times == 0:
+            raise ValueError("the times are a whole number from 1, or nothing for always")
+        return cls(
+            given.get("kind", ""),
+            given.get("recipient", "*"),
+            given.get("reply", ""),
+            seconds,
+            times,
+        )
+
+    @property
+    def is_spent(self) -> bool:
+        """True where it will not strike again."""
+        return self.times == 0
+
+    def concerns(self, recipients: Iterable[str]) -> bool:
+        """True where one of these matches ``recipient``."""
+        pattern = self.recipient.casefold()
+        return any(fnmatchcase(recipient.casefold(), pattern) for recipient in recipients)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Faults:
+    """Those that are set. The page sets them in one thread, and they strike in another."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._lock = threading.Lock()
+        self._faults: dict[int, Fault] = {}
+        self._last = 0
+        for fault in faults:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> Fault:
+        """Set one; it strikes from now on. The one returned has its number.
+
+        Raises:
+            ValueError: there are too many.
+        """
+        with self._lock:
+            if len(self._faults) >= _MOST:
+                raise ValueError(f"there are {_MOST} faults already: remove some")
+            self._last += 1
+            fault = replace(fault, id=self._last, struck=0)
+            self._faults[fault.id] = fault
+            return fault
+
+    def all(self) -> list[Fault]:
+        """All, also those that are spent, oldest first."""
+        with self._lock:
+            return list(self._faults.values())
+
+    def remove(self, number: int) -> bool:
+        """Take one back; False where there is none of that number."""
+        with self._lock:
+            return self._faults.pop(number, None) is not None
+
+    def clear(self) -> None:
+        """Take all back."""
+        with self._lock:
+            self._faults.clear()
+
+    def strike(self, kind: str, recipients: Iterable[str]) -> Fault | None:
+        """The first of this kind that concerns one of them, counted as struck; or None."""
+        recipients = list(recipients)
+        with self._lock:
+            for fault in self._faults.values():
+                if fault.kind == kind and not fault.is_spent and fault.concerns(recipients):
+                    left = None if fault.times is None else fault.times - 1
+                    fault = replace(fault, struck=fault.struck + 1, times=left)
+                    self._faults[fault.id] = fault
+                    return fault
+        return None

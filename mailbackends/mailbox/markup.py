@@ -1,0 +1,218 @@
+"""HTML of strangers: made harmless for the frame, read for its links and its words.
+
+Two walls stand between a mail and the developer's browser: this cleaning, and the frame's
+own sandbox and content security policy (`mailbackends.mailbox.guard`). Either is enough.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import nh3
+
+__all__ = ["PLAIN_LINK", "Cleaned", "Link", "clean", "links", "plain_text"]
+
+# What lays out a mail; nothing that runs, loads, submits or navigates.
+_TAGS = set(nh3.ALLOWED_TAGS) | {"font", "style", "main", "section", "label", "big", "address"}
+_STYLING = {"style", "class", "id", "dir", "lang", "title", "align", "valign", "role"}
+_SIZING = {"width", "height", "bgcolor", "background", "border", "color"}
+_ATTRIBUTES = {
+    "*": _STYLING | _SIZING | {"aria-label", "aria-hidden"},
+    "a": {"href", "name"},
+    "img": {"src", "srcset", "alt", "hspace", "vspace"},
+    "font": {"face", "size"},
+    "table": {"cellpadding", "cellspacing", "summary"},
+    "td": {"colspan", "rowspan", "nowrap", "headers"},
+    "th": {"colspan", "rowspan", "nowrap", "headers", "scope"},
+    "col": {"span"},
+    "ol": {"start", "type"},
+    "style": {"media", "type"},
+}
+_SCHEMES = {"http", "https", "mailto", "tel", "cid", "data"}
+_LOADS = {"src", "srcset", "background"}
+_PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif|bmp)[;,]", re.IGNORECASE)
+_CSS_URL = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)", re.IGNORECASE | re.DOTALL)
+_CSS_IMPORT = re.compile(r"@import\b[^;]*;?", re.IGNORECASE)
+_STYLE = re.compile(r"(<style\b[^>]*>)(.*?)(</style>)", re.IGNORECASE | re.DOTALL)
+_BODY = re.compile(r"<(/?)body\b", re.IGNORECASE)
+PLAIN_LINK = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Markup for the frame."""
+
+    html: str
+    remote: int
+    """How many references to other servers there are: taken out, or left in where asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a mail leads."""
+
+    url: str
+    text: str
+    kind: str
+    """"link", "image", or "text" for one that stands in the text alternative."""
+    warning: str = ""
+    """What is wrong with it, for people to read."""
+
+
+def clean(
+    markup: str,
+    *,
+    picture: Callable[[str], tuple[str, bytes] | None] = lambda content_id: None,
+    remote: bool = False,
+) -> Cleaned:
+    """The mail's HTML without anything that runs, and without what is loaded from elsewhere.
+
+    Args:
+        picture: gives the type and the bytes for a Content-ID, which then stand inside.
+        remote: leave in what is loaded from other servers.
+    """
+    found = 0
+
+    def address(url: str) -> str | None:
+        nonlocal found
+        url = url.strip()
+        if url[:4].lower() == "cid:":
+            held = picture(unquote(url[4:]))
+            if held is None:
+                return None
+            return f"data:{held[0]};base64,{base64.b64encode(held[1]).decode()}"
+        if _PICTURE.match(url):
+            return url
+        if url[:5].lower() == "data:":
+            return None
+        found += 1
+        return url if remote else None
+
+    def css(text: str) -> str:
+        nonlocal found
+
+        def replaced(match: re.Match[str]) -> str:
+            kept = address(match[2])
+            return f"url('{kept}')" if kept and not set(kept) & set("'\\\n<>()") else "none"
+
+        if not remote:
+            text, imports = _CSS_IMPORT.subn("", text)
+            found += imports
+        return _CSS_URL.sub(replaced, text)
+
+    def attribute(tag: str, name: str, value: str) -> str | None:
+        if name == "style":
+            return css(value)
+        if name == "href":
+            return value if not value.lower().startswith(("data:", "cid:")) else None
+        if name == "srcset":
+            kept = address(value)
+            return kept if kept and not kept.startswith("data:") else None
+        return address(value) if name in _LOADS else value
+
+    html = nh3.clean(
+        # nh3 unwraps <body>, whose colours should stay.
+        _BODY.sub(r"<\1div", markup),
+        tags=_TAGS,
+        clean_content_tags={"script", "title", "noscript", "template", "iframe", "object", "svg"},
+        attributes=_ATTRIBUTES,
+        attribute_filter=attribute,
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
+    html = _STYLE.sub(lambda match: match[1] + css(match[2]) + match[3], html)
+    return Cleaned(html, found)
+
+
+class _Reader(HTMLParser):
+    """Collects words and links; knows nothing of what is dangerous, for it only reads."""
+
+    _UNREAD = ("script", "style", "title", "head")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.links: list[Link] = []
+        self._href: str | None = None
+        self._inside: list[str] = []
+        self._unread = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag in self._UNREAD and tag != "head":
+            self._unread += 1
+        elif tag == "a" and given.get("href"):
+            self._end_link()
+            self._href, self._inside = given["href"], []
+        elif tag == "img" and (source := given.get("src", "")):
+            if not source.lower().startswith(("cid:", "data:")):
+                self.links.append(Link(source, given.get("alt", ""), "image"))
+            self._inside.append(given.get("alt", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._UNREAD and tag != "head":
+            self._unread = max(0, self._unread - 1)
+        elif tag == "a":
+            self._end_link()
+
+    def handle_data(self, data: str) -> None:
+        if not self._unread:
+            self.words.append(data)
+            self._inside.append(data)
+
+    def close(self) -> None:
+        super().close()
+        self._end_link()
+
+    def _end_link(self) -> None:
+        if self._href is not None:
+            text = " ".join("".join(self._inside).split())
+            url = self._href.strip()
+            self.links.append(Link(url, text, "link", _warning(url, text)))
+        self._href = None
+
+
+def _read(markup: str) -> _Reader:
+    reader = _Reader()
+    try:
+        reader.feed(markup)
+        reader.close()
+    except (AssertionError, ValueError, RecursionError):
+        pass  # what was read until then
+    return reader
+
+
+def plain_text(markup: str) -> str:
+    """The words in the HTML."""
+    return " ".join(" ".join(_read(markup).words).split())
+
+
+def links(html: str | None, text: str | None) -> list[Link]:
+    """All links of a mail, in their order, each once."""
+    found = _read(html).links if html else []
+    found += [Link(url, "", "text", _warning(url, "")) for url in PLAIN_LINK.findall(text or "")]
+    return list(dict.fromkeys(found))
+
+
+def _warning(url: str, text: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return "This is no valid address."
+    if parts.scheme.lower() in ("javascript", "data", "vbscript", "file"):
+        return f"Mail programs do not follow {parts.scheme.lower()}: links."
+    if not parts.scheme or (parts.scheme in ("http", "https") and not host):
+        return "This is relative: in a mail it leads nowhere."
+    shown = re.match(r"(?:https?://)?([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?:[/:?#]|$)", text.lower())
+    if shown and host and shown[1].removeprefix("www.") != host.removeprefix("www."):
+        return f"The text names {shown[1]}, and it leads to {host}."
+    if host in ("localhost", "127.0.0.1", "::1", "testserver") or host.endswith(".local"):
+        return "This leads to the reader's own machine or network."
+    return "This is not encrypted." if parts.scheme == "http" else ""

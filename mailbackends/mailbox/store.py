@@ -1,0 +1,219 @@
+"""`Store`: what arrived, in memory or in an SQLite file, for any thread of any process."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mailbackends.mailbox.mail import Arrival, Mail, Summary
+from mailbackends.mailbox.message import Message
+
+__all__ = ["Store"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS mail (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received REAL NOT NULL,
+    arrival TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    author TEXT NOT NULL,
+    addressees TEXT NOT NULL,
+    excerpt TEXT NOT NULL,
+    attachments INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    is_read INTEGER NOT NULL DEFAULT 0,
+    words TEXT NOT NULL,
+    content BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT OR IGNORE INTO fact VALUES ('version', '0');
+"""
+_SUMMARY = "id, received, outcome, subject, author, addressees, excerpt, attachments, size, is_read"
+# Another process may write to the same file; nobody tells of that but the file itself.
+_LOOK_AGAIN = 0.5  # seconds
+
+
+class Store:
+    """Messages, newest first, of which the oldest go when there are more than ``keep``.
+
+    Args:
+        path: an SQLite file, made where there is none and readable by its owner alone;
+            None keeps everything in memory. Several processes may share a file.
+        keep: how many messages are kept.
+
+    Raises:
+        sqlite3.Error, OSError: the file cannot be used.
+    """
+
+    def __init__(self, path: str | Path | None = None, *, keep: int = 1000) -> None:
+        self.path = Path(path) if path is not None else None
+        self.keep = keep
+        self._changed = threading.Condition(threading.RLock())
+        self._is_closed = False
+        if self.path is not None:
+            # Mail has passwords' reset links in it: no other user of the machine reads them.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = sqlite3.connect(
+            self.path or ":memory:", check_same_thread=False, isolation_level=None, timeout=10
+        )
+        self._db.executescript(_SCHEMA)
+        self._db.execute(
+            "INSERT OR IGNORE INTO fact VALUES ('token', ?)", (secrets.token_urlsafe(24),)
+        )
+
+    @property
+    def token(self) -> str:
+        """What a form of the page must bring along, the same for all processes at a file."""
+        return str(self._one("SELECT value FROM fact WHERE name = 'token'")[0])
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change."""
+        return int(self._one("SELECT value FROM fact WHERE name = 'version'")[0])
+
+    def add(self, content: bytes, arrival: Arrival) -> int:
+        """Keep one message, and return its number."""
+        message = Message(content)
+        excerpt = message.excerpt
+        words = " ".join(
+            [
+                *(message.subject, message.author, message.addressees, message.searchable),
+                *(arrival.sender, *arrival.accepted, *arrival.refused),
+            ]
+        )
+        values = (
+            time.time(),
+            json.dumps(arrival.as_dict()),
+            arrival.outcome,
+            message.subject,
+            message.author,
+            message.addressees or ", ".join(arrival.accepted),
+            excerpt,
+            len(message.attachments),
+            len(content),
+            words.casefold(),
+            content,
+        )
+        with self._change() as db:
+            cursor = db.execute(
+                "INSERT INTO mail (received, arrival, outcome, subject, author, addressees,"
+                " excerpt, attachments, size, words, content) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                values,
+            )
+            db.execute(
+                "DELETE FROM mail WHERE id <= (SELECT id FROM mail ORDER BY id DESC"
+                " LIMIT 1 OFFSET ?)",
+                (self.keep,),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def find(
+        self, search: str = "", *, limit: int = 100, before: int | None = None
+    ) -> list[Summary]:
+        """Those that have all the words of ``search``, newest first.
+
+        ``before`` is the number of a message: only older ones are wanted.
+        """
+        where, values = _conditions(search)
+        if before is not None:
+            where, values = f"{where} AND id < ?", [*values, before]
+        rows = self._all(
+            f"SELECT {_SUMMARY} FROM mail WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        )
+        return [_summary(*row) for row in rows]
+
+    def count(self, search: str = "") -> int:
+        """How many have all the words of ``search``."""
+        where, values = _conditions(search)
+        return int(self._one(f"SELECT count(*) FROM mail WHERE {where}", values)[0])  # noqa: S608
+
+    def unread(self) -> int:
+        """How many nobody has opened."""
+        return int(self._one("SELECT count(*) FROM mail WHERE NOT is_read")[0])
+
+    def get(self, number: int) -> Mail | None:
+        """One message with its content, or None where there is none of that number."""
+        rows = self._all(
+            f"SELECT {_SUMMARY}, arrival, content FROM mail WHERE id = ?",  # noqa: S608
+            (number,),
+        )
+        for *values, arrival, content in rows:
+            came = Arrival.from_dict(json.loads(arrival))
+            return Mail(_summary(*values), came, bytes(content))
+        return None
+
+    def mark_read(self, number: int) -> None:
+        """Note that somebody has opened it."""
+        if self._all("SELECT 1 FROM mail WHERE id = ? AND NOT is_read", (number,)):
+            with self._change() as db:
+                db.execute("UPDATE mail SET is_read = 1 WHERE id = ?", (number,))
+
+    def delete(self, number: int) -> bool:
+        """Forget one message; False where there is none of that number."""
+        with self._change() as db:
+            return db.execute("DELETE FROM mail WHERE id = ?", (number,)).rowcount > 0
+
+    def clear(self) -> int:
+        """Forget all, and return how many there were."""
+        with self._change() as db:
+            return db.execute("DELETE FROM mail").rowcount
+
+    def wait(self, version: int, seconds: float) -> int:
+        """The version, once it is another than ``version``, or after so many seconds."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while not self._is_closed and self.version == version:
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, _LOOK_AGAIN) if self.path else left)
+            return version if self._is_closed else self.version
+
+    def close(self) -> None:
+        """Let go of the file, or of everything in memory. Whoever waits is sent on."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._db.close()
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._changed:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("UPDATE fact SET value = value + 1 WHERE name = 'version'")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+            self._changed.notify_all()
+
+    def _all(self, sql: str, values: Any = ()) -> list[Any]:
+        with self._changed, closing(self._db.execute(sql, values)) as cursor:
+            return cursor.fetchall()
+
+    def _one(self, sql: str, values: Any = ()) -> Any:
+        return self._all(sql, values)[0]
+
+
+def _summary(*values: Any) -> Summary:
+    summary = Summary(*values)
+    return replace(summary, is_read=bool(summary.is_read))
+
+
+def _conditions(search: str) -> tuple[str, list[Any]]:
+    words = search.casefold().split()[:20]
+    # instr() and not LIKE: the words may have % and _ in them.
+    return " AND ".join(["1"] + ["instr(words, ?) > 0"] * len(words)), list(words)
