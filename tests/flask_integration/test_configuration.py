@@ -375,8 +375,13 @@ def test_attributes_of_the_state_can_be_set_and_hold_from_then_on() -> None:
         host="other.example.com", port=2465, security="tls", username="user", password="secret"
     )
     assert (state.use_tls, state.use_ssl, state.ascii_attachments) == (False, True, True)
-    state.use_ssl = False
     state.use_tls = False
+    assert (state.use_tls, state.use_ssl) == (False, True)
+    state.max_emails = 5
+    assert state.options.max_messages == 5
+    state.max_emails = None
+    assert state.options.max_messages == 100
+    state.use_ssl = False
     assert (state.use_tls, state.use_ssl) == (False, False)
 
 
@@ -398,7 +403,12 @@ def _quiet_logger() -> Iterator[None]:
 def test_debug_shows_conversations_but_no_secret(
     make_app: MakeApp, secure_settings: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    logger = logging.getLogger("mailbackends")
+    logger.setLevel(logging.NOTSET)
+    Mail(make_app(**secure_settings, DEBUG=True))
+    assert logger.level == logging.NOTSET
     mail = Mail(make_app(**secure_settings, MAIL_DEBUG=True))
+    assert logger.level == logging.DEBUG
     assert mail.debug == 1
     mail.send_message("Hello", ["ada@example.com"], body="Hi")
     assert "MAIL FROM:<shop@example.com>" in caplog.text

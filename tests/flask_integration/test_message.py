@@ -373,6 +373,24 @@ def test_flask_mails_way_to_give_a_content_id_does_the_same() -> None:
     assert image.content_id == "logo"
 
 
+@pytest.mark.parametrize(
+    ("disposition", "headers", "is_related"),
+    [
+        ("inline", {"Content-ID": "<logo>"}, True),
+        ("INLINE", {"content-id": "logo"}, True),
+        ("inline", {}, False),
+        ("attachment", {"Content-ID": "<logo>"}, False),
+    ],
+)
+def test_what_is_inline_and_has_a_content_id_belongs_to_the_html(
+    disposition: str, headers: dict[str, str], is_related: bool
+) -> None:
+    image = Attachment("a.png", "image/png", b"x", disposition, headers)
+    sample = message(html="<p>Hi</p>", attachments=[image])
+    assert ("multipart/related" in types(sample)) is is_related
+    assert ("multipart/mixed" in types(sample)) is not is_related
+
+
 def test_an_inline_image_without_html_is_an_attachment_like_any_other() -> None:
     sample = message()
     assert sample.attach_inline("logo.png", b"png").endswith("@example.com")
