@@ -190,7 +190,7 @@ class _Transaction:
             reply = yield from wait(Want.CONTENT_REPLY)
             if reply.code not in (503, 554) or not self.session.content_was_sent:
                 self.session.close()
-            if reply.is_positive and self.pending:
+            if reply.is_positive and self.pending and self.session.content_was_sent:
                 raise SMTPDeliveryUnknown("the server took the content of a refused message")
         elif self.pipelining and not self.chunking:
             reply = yield from wait(Want.REPLY)

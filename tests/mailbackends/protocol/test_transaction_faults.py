@@ -114,6 +114,12 @@ def test_a_refused_message_whose_chunk_is_not_out_yet_ends_the_connection():
     assert not sent.session.is_reusable
 
 
+def test_a_yes_behind_a_refused_sender_before_the_chunk_is_out_changes_nothing():
+    sent = Sent(FLIGHT, [NO, OK, OK], takes=50)
+    assert isinstance(sent.error, SMTPSenderRefused)
+    assert not sent.session.is_reusable
+
+
 def test_garbage_behind_the_content_leaves_us_in_the_dark():
     sent = Sent(GROUP, [OK, OK, GO, b"what?\r\n"])
     assert isinstance(sent.error, SMTPDeliveryUnknown)
