@@ -7,17 +7,20 @@ from pathlib import Path
 
 from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTLSError
 
-__all__ = ["client_context", "explained"]
+__all__ = ["WANTS_CERTIFICATE", "client_context", "explained", "wants_certificate"]
 
+WANTS_CERTIFICATE = "the server wants a certificate from us: give it as ssl_certfile"
+
+# What is older is not to be used (RFC 8996); OpenSSL refuses it too as it comes.
 _VERSIONS = {
-    "TLSv1": ssl.TLSVersion.TLSv1,
-    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+_TOO_OLD = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.0", "TLSv1.1"})
 
 # OpenSSL's verify codes (X509_V_ERR_*): what to do about each.
 _MENDS = {
+    9: "it is not valid yet: check the clocks of both machines",
     10: "it has expired: the server's administrator must renew it",
     18: "it is self-signed: give its file as ssl_cafile if you trust it",
     19: "its chain ends in an unknown root: give that CA's file as ssl_cafile if you trust it",
@@ -40,7 +43,7 @@ def client_context(
     ``cafile`` is trusted beside nothing else; without it the system's store is.
 
     Raises:
-        ConfigurationError: a file cannot be read, or the version is none.
+        ConfigurationError: a file cannot be read, or the version is none or older than TLS 1.2.
     """
     for option, path in (("cafile", cafile), ("certfile", certfile), ("keyfile", keyfile)):
         if path is not None and not Path(path).is_file():
@@ -48,18 +51,35 @@ def client_context(
     try:
         version = _VERSIONS[minimum_version]
     except KeyError:
+        what = "is too old" if minimum_version in _TOO_OLD else "is no version"
         raise ConfigurationError(
-            f"tls_minimum_version: {minimum_version!r} is no version: use 'TLSv1.2' or 'TLSv1.3'"
+            f"tls_minimum_version: {minimum_version!r} {what}: use 'TLSv1.2' or 'TLSv1.3'"
         ) from None
     try:
         context = ssl.create_default_context(cafile=cafile)
         context.minimum_version = version
         if certfile is not None:
-            context.load_cert_chain(certfile, keyfile)
+            context.load_cert_chain(certfile, keyfile, _no_password)
     except (ssl.SSLError, OSError) as error:
         files = ", ".join(str(path) for path in (cafile, certfile, keyfile) if path)
         raise ConfigurationError(f"no certificate could be read from {files}: {error}") from error
     return context
+
+
+def wants_certificate(error: Exception | None) -> bool:
+    """True where the server wants a certificate from us.
+
+    In TLS 1.3 it says so only behind the handshake (RFC 8446 section 4.4.2.4).
+    """
+    return isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error)
+
+
+def _no_password() -> str:
+    """In place of OpenSSL's own question on the terminal, which no server would answer."""
+    raise ConfigurationError(
+        "the key of ssl_certfile is encrypted: give one that is not, or an ssl_context that "
+        "has loaded it"
+    )
 
 
 def explained(error: Exception, server_hostname: str) -> SMTPTLSError:
@@ -81,7 +101,9 @@ def _explained(error: Exception, server_hostname: str) -> SMTPTLSError:
         mend = "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465)"
     elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
         mend = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
-    elif isinstance(error, ConnectionError | ssl.SSLEOFError):
+    elif wants_certificate(error):
+        mend = WANTS_CERTIFICATE
+    elif isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError | ValueError):
         mend = "the server closed the connection: look into its log for the reason"
     else:
         mend = "no TLS connection could be agreed on"

@@ -72,7 +72,9 @@ BAD_OPTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"ssl_keyfile": "key.pem"}, ["ssl_keyfile", "ssl_certfile", "give both"]),
     ({"ssl_cafile": "/no/ca.pem", "security": "tls"}, ["ssl_cafile", "/no/ca.pem", "no file"]),
     ({"tls_minimum_version": "1.2", "security": "tls"}, ["'1.2'", "'TLSv1.2' or 'TLSv1.3'"]),
-    ({"tls_minimum_version": "SSLv3", "security": "tls"}, ["'SSLv3'", "'TLSv1.2' or 'TLSv1.3'"]),
+    ({"tls_minimum_version": "SSLv3", "security": "tls"}, ["'SSLv3' is too old", "use 'TLSv1.2'"]),
+    ({"tls_minimum_version": "TLSv1", "security": "tls"}, ["'TLSv1' is too old", "use 'TLSv1.2'"]),
+    ({"tls_minimum_version": "TLSv1.1", "security": "tls"}, ["too old", "'TLSv1.2' or 'TLSv1.3'"]),
 ]
 
 
