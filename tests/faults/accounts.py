@@ -20,10 +20,12 @@ class Letter:
     recipients: tuple[str, ...]
 
 
-def letter(number: int, recipients: int = 3) -> Letter:
-    """A short one, with a dot at the start of a line."""
-    people = tuple(f"{name}{number}@x" for name in "abcdefgh"[:recipients])
-    return Letter(b"N: %d\r\n\r\n.%d\r\n" % (number, number), f"s{number}@x", people)
+def letter(number: int, size: int = 0) -> Letter:
+    """A short one, or one of ``size`` bytes and a few more, with dots at the start of lines."""
+    people = tuple(f"{name}{number}@x" for name in "abc")
+    body = b".%d\r\n" % number
+    body += (b"." + b"x" * 75 + b"\r\n") * (size // 78)
+    return Letter(b"N: %d\r\n\r\n%s" % (number, body), f"s{number}@x", people)
 
 
 def check(

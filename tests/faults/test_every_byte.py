@@ -86,6 +86,14 @@ def test_a_connection_with_tls_breaks_at_a_byte_within(way: Way, call: str) -> N
             assert outcomes[1] is Outcome.ACCEPTED or world.may_be_unknown(1, cut), cut
 
 
+@pytest.mark.parametrize("way", [*WAYS[:4], *SECURE], ids=str)
+def test_a_connection_breaks_amid_a_message_that_fills_all_buffers(way: Way) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "single", 2, network, size=4_000_000)
+        for cut in world.cuts(all_at_once, step=1_000_003):
+            world.run(cut)
+
+
 @pytest.mark.parametrize("way", SECURE, ids=str)
 def test_a_connection_with_tls_breaks_between_any_two_bytes_of_a_record(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:

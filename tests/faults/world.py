@@ -71,16 +71,16 @@ CALLS: dict[str, Callable[[Mailer, list[Letter]], Results]] = {
 class World:
     """One way of saying messages, one call to send them, and a network.
 
-    The first message finds no connection, the others a used one. ``outcomes`` are those
-    of a run in which nothing breaks.
+    The first message finds no connection, the others a used one; each has ``size`` bytes at
+    least. ``outcomes`` are those of a run in which nothing breaks.
     """
 
-    def __init__(self, way: Way, call: str, count: int, network: Network) -> None:
+    def __init__(self, way: Way, call: str, count: int, network: Network, *, size: int = 0) -> None:
         self.way = way
         self._network = network
         self._send = CALLS[call]
         self._options = [way.options(port) for port in network.ports]
-        self.letters = [letter(number) for number in range(count)]
+        self.letters = [letter(number, size) for number in range(count)]
         self.outcomes = self._run()
         assert len(network.lines) <= len(network.ports), "a second connection was needed"
         self._line: Line = network.lines[0]
@@ -95,14 +95,15 @@ class World:
         return self._line.machine.replies
 
     def cuts(
-        self, kinds: Callable[[int], tuple[Break, ...]], *, raw: bool = False
+        self, kinds: Callable[[int], tuple[Break, ...]], *, raw: bool = False, step: int = 1
     ) -> Iterator[Cut]:
         """Every place at which the dialogue can break, and how: by the number of the place.
 
-        The places lie between the bytes of the dialogue, or (``raw``) those of TLS around it.
+        The places lie between the bytes of the dialogue, or (``raw``) those of TLS around
+        it. With ``step`` it is not every one.
         """
         for direction in ("received", "sent"):
-            for offset in range(self._line.totals["raw " * raw + direction] + 1):
+            for offset in range(0, self._line.totals["raw " * raw + direction] + 1, step):
                 for kind in kinds(offset):
                     yield Cut(direction, offset, kind, raw)
 

@@ -54,6 +54,7 @@ class Machine:
         self._input = bytearray()
         self._chunk: tuple[int, bool] | None = None
         self._in_content = False
+        self._searched = 0
         self._awaits_response = False
         self.output = bytearray()
         self.is_over = False
@@ -204,6 +205,9 @@ class Machine:
         if not self._recipients:
             self._say("503 RCPT")
         else:
+            # With this in front, a dot on the first line is found as on any other.
+            self._input[:0] = b"\r\n"
+            self._searched = 0
             self._in_content = True
             self._say("354 go")
 
@@ -212,14 +216,17 @@ class Machine:
         self._chunk = int(size), last.upper() == "LAST"
 
     def _data_content(self) -> bool:
-        lines, end, rest = (b"\r\n" + self._input).partition(b"\r\n.\r\n")
-        if not end:
+        # What was searched before is not searched again: it may be some MB.
+        end = self._input.find(b"\r\n.\r\n", max(0, self._searched - 4))
+        if end < 0:
+            self._searched = len(self._input)
             return False
-        self._input[:] = rest
+        content = bytes(self._input[: end + 2]).replace(b"\r\n.", b"\r\n")[2:]
+        del self._input[: end + 5]
         self._in_content = False
-        if rest:
+        if self._input:
             self._violation("did not wait for the reply to the content")
-        self._deliver((lines + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
+        self._deliver(content)
         return True
 
     def _chunk_content(self, size: int, is_last: bool) -> bool:
