@@ -24,6 +24,8 @@ _SHORT_NAMES: dict[str, type[Backend]] = {
     "locmem": MemoryBackend,  # the name that Flask-Mailman has for it
     "dummy": DummyBackend,
 }
+# Imported where it is asked for: it needs an extra.
+_LAZY_NAMES = {"mailbox": "flask_integration.mailbox.MailboxBackend"}
 
 
 def find_backend(name: str | type[Backend]) -> type[Backend]:
@@ -37,13 +39,15 @@ def find_backend(name: str | type[Backend]) -> type[Backend]:
     short = name.removeprefix("flask_mailman.backends.").removesuffix(".EmailBackend")
     if found := _SHORT_NAMES.get(short.lower()):
         return found
+    name = _LAZY_NAMES.get(short.lower(), name)
     module, _, attribute = name.rpartition(".")
     try:
         backend = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
             f"MAIL_BACKEND {name!r} cannot be found: use one of "
-            f"{', '.join(sorted(_SHORT_NAMES))}, or the dotted path of a Backend class"
+            f"{', '.join(sorted({*_SHORT_NAMES, *_LAZY_NAMES}))}, or the dotted path of a "
+            f"Backend class ({error})"
         ) from error
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise ConfigurationError(

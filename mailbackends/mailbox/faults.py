@@ -46,7 +46,7 @@ class Fault:
     """How often it struck."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ValueError(f"the kind {self.kind!r} is none of {', '.join(KINDS)}")
         if not isinstance(self.recipient, str) or not 0 < len(self.recipient) <= 320:
             raise ValueError("the recipient is an address or a pattern such as *@example.com")

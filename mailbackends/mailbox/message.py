@@ -170,9 +170,8 @@ def _leaves(tree: Tree) -> Iterator[Tree]:
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        payload = node.get_payload()
-        if isinstance(payload, list) and node.get_content_maintype() == "multipart":
-            waiting += reversed([child for child in payload if isinstance(child, Tree)])
+        if node.is_multipart() and node.get_content_maintype() == "multipart":
+            waiting += reversed(_children(node))
         else:
             yield node
 
@@ -201,14 +200,19 @@ def _part(index: int, leaf: Tree) -> Part:
     )
 
 
+def _children(node: Tree) -> list[Tree]:
+    payload = node.get_payload()
+    return [child for child in payload if isinstance(child, Tree)] if payload else []
+
+
 def _content(leaf: Tree) -> bytes:
-    payload = leaf.get_payload()
-    if isinstance(payload, list):  # message/rfc822 and message/delivery-status
-        return b"\r\n".join(
-            child.as_bytes() if isinstance(child, Tree) else b"" for child in payload
-        )
-    data = leaf.get_payload(decode=True)
-    return data if isinstance(data, bytes) else b""
+    # The email package raises this and that on charsets with NUL in them, and the like.
+    with suppress(LookupError, ValueError, TypeError):
+        if leaf.is_multipart():  # message/rfc822 and message/delivery-status
+            return b"\r\n".join(child.as_bytes() for child in _children(leaf))
+        data = leaf.get_payload(decode=True)
+        return data if isinstance(data, bytes) else b""
+    return b""
 
 
 def _suffix(content_type: str) -> str:

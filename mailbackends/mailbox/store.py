@@ -161,6 +161,8 @@ class Store:
 
     def delete(self, number: int) -> bool:
         """Forget one message; False where there is none of that number."""
+        if not self._all("SELECT 1 FROM mail WHERE id = ?", (number,)):
+            return False
         with self._change() as db:
             return db.execute("DELETE FROM mail WHERE id = ?", (number,)).rowcount > 0
 

@@ -1,0 +1,116 @@
+"""HTML of strangers: nothing runs, nothing is loaded, and what is harmless stays."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailbackends.mailbox.markup import clean, links, plain_text
+from support.mailbox import SAMPLE_HTML
+
+RUNS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)><script>alert(1)</script></svg>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<a href='JaVa\tScript:alert(1)'>x</a>",
+    "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<object data=x></object><embed src=x>",
+    "<form action=https://evil.example><input name=a><button>Go</button></form>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example'>",
+    "<base href=https://evil.example><link rel=stylesheet href=https://evil.example>",
+    "<style></style><img src=x onerror=alert(1)></style>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "</body></html><script>alert(1)</script>",
+    "<template><script>alert(1)</script></template>",
+    "<body onload=alert(1)>",
+    "<img src='data:image/svg+xml,<svg onload=alert(1)>'>",
+]
+LOADS = [
+    "<img src=https://tracker.example/a.gif>",
+    "<img src=//tracker.example/a.gif>",
+    "<img srcset='https://tracker.example/a.gif 2x'>",
+    "<table background=https://tracker.example/a.gif>",
+    "<p style='background:url(https://tracker.example/a.gif)'>x</p>",
+    "<style>p { background: url( 'https://tracker.example/a.gif' ) }</style>",
+    "<style>@import 'https://tracker.example/a.css';</style>",
+    "<style>@import url(https://tracker.example/a.css);</style>",
+]
+
+
+@pytest.mark.parametrize("markup", RUNS)
+def test_nothing_that_runs_is_left(markup: str) -> None:
+    html = clean(f"<p>before</p>{markup}<p>after</p>", remote=True).html
+    assert not re.search(r"<(script|iframe|object|embed|form|input|meta|base|link|svg)", html)
+    assert not re.search(r"<[^>]*\son\w+\s*=", html)
+    assert "javascript:" not in html.lower()
+    assert 'href="data:' not in html
+    assert "svg+xml" not in html
+    assert "before" in html
+
+
+@pytest.mark.parametrize("markup", LOADS)
+def test_nothing_is_loaded_unless_it_is_asked_for(markup: str) -> None:
+    blocked = clean(markup)
+    assert "tracker.example" not in blocked.html
+    assert blocked.remote == 1
+    if "//tracker" in markup and "https" in markup:
+        assert "tracker.example" in clean(markup, remote=True).html
+
+
+def test_pictures_of_the_mail_itself_stand_inside() -> None:
+    cleaned = clean(
+        '<img src="cid:a%40b"><img src="CID:nobody"><p style="background:url(cid:a@b)">',
+        picture=lambda name: ("image/png", b"png") if name == "a@b" else None,
+    )
+    assert cleaned.html.count("data:image/png;base64,cG5n") == 2
+    assert cleaned.remote == 0
+
+
+def test_what_lays_out_a_mail_stays() -> None:
+    html = clean(SAMPLE_HTML).html
+    for kept in ("border-radius:14px", "<style>", "cellpadding", "Follow the parcel", "#eef1ee"):
+        assert kept in html
+
+
+def test_links_open_elsewhere_and_do_not_say_where_from() -> None:
+    html = clean('<a href="https://example.com" target="_top">x</a>').html
+    assert 'target="_blank"' in html
+    assert "noreferrer" in html
+
+
+@given(st.text(alphabet="<>\"'/=abcdeghilmnoprstuxy!-&;:#()\n ", max_size=200))
+def test_no_text_breaks_the_cleaning_or_gets_a_handler_through(text: str) -> None:
+    html = clean(text).html
+    assert "<script" not in html.lower()
+    # What comes out is a fixed point: a browser reads it as nh3 did.
+    assert clean(html).html == clean(clean(html).html).html
+    links(text, text)
+    plain_text(text)
+
+
+def test_links_are_listed_with_what_is_wrong_with_them() -> None:
+    html = (
+        '<a href="https://shop.example/a"><b>Your</b> order</a><a href="http://evil.example">'
+        'www.bank.example</a><a href="/relative">x</a><a href="javascript:1">y</a>'
+        '<a href="http://localhost:8000/reset">z</a><a href="http://[">w</a>'
+        '<img src="https://shop.example/logo.png" alt="Logo">'
+    )
+    found = {link.url: link for link in links(html, "See http://plain.example/x.")}
+    assert found["https://shop.example/a"].text == "Your order"
+    assert found["https://shop.example/a"].warning == ""
+    assert "leads to evil.example" in found["http://evil.example"].warning
+    assert "relative" in found["/relative"].warning
+    assert "javascript" in found["javascript:1"].warning
+    assert "own machine" in found["http://localhost:8000/reset"].warning
+    assert "no valid" in found["http://["].warning
+    assert found["https://shop.example/logo.png"].kind == "image"
+    assert found["http://plain.example/x"].kind == "text"
