@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.test.utils import override_settings
+from django.test.utils import _TestState, override_settings
 
 from django_integration.compat import mailers_configured
 from django_integration.options import BEHAVIOUR
@@ -45,7 +45,7 @@ def _changes(host: str, port: int) -> dict[str, Any]:
                     "BACKEND": _BACKEND,
                     "OPTIONS": {**_behaviour(config.get("OPTIONS")), **address},
                 }
-                for alias, config in {"default": {}, **mailers}.items()
+                for alias, config in {"default": {}, **mailers, **_as_the_project_set()}.items()
             }
         }
     return {
@@ -60,6 +60,12 @@ def _changes(host: str, port: int) -> dict[str, Any]:
         "EMAIL_SSL_KEYFILE": None,
         "MAILBACKENDS": _behaviour(getattr(settings, "MAILBACKENDS", None)),
     }
+
+
+def _as_the_project_set() -> Mapping[str, Any]:
+    """``MAILERS`` before Django's test environment put its own there, without OPTIONS."""
+    saved = getattr(_TestState, "saved_data", None)
+    return getattr(saved, "mailers", None) or {}
 
 
 def _behaviour(options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from django.conf import settings
 mail = {"host": "mail.example.com", "use_tls": True}
 if django.VERSION >= (6, 1):
     settings.configure(MAILERS={
-        "default": {"BACKEND": "django_integration.EmailBackend", "OPTIONS": mail},
+        "default": {"BACKEND": "django_integration.EmailBackend",
+                    "OPTIONS": {**mail, "on_partial_refusal": "raise"}},
         "bulk": {"BACKEND": "django_integration.EmailBackend", "OPTIONS": mail},
     })
 else:
@@ -31,6 +32,7 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 
+from django_integration import PartialRefusal
 from mailbackends import Mailer, SMTPRecipientsRefused
 
 
@@ -62,6 +64,12 @@ def test_a_refusal(django_smtp_server):
     with pytest.raises(SMTPRecipientsRefused):
         message("gone@example.com").send()
     assert django_smtp_server.messages == []
+
+
+def test_a_partial_refusal_is_the_error_that_the_settings_make_it(django_smtp_server):
+    django_smtp_server.refuse("gone@example.com", "550 5.1.1 Gone")
+    with pytest.raises(PartialRefusal):
+        message("ada@example.com", "gone@example.com").send()
 
 
 def test_the_outbox_again(mailoutbox):
@@ -103,7 +111,7 @@ def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Pat
     pytest.importorskip("pytest_django")
     done = run(tmp_path, TESTS)
     assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_the_plugin_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:

@@ -250,6 +250,15 @@ def test_who_wants_no_newsletter_gets_none(shop: Shop, server: MailServer) -> No
     assert server.message.rcpt_tos == ("a@example.com",)
 
 
+def test_a_recall_that_some_did_not_get_says_whom_to_telephone(
+    shop: Shop, server: MailServer
+) -> None:
+    server.refuse("gone@example.com", times=1)
+    status, answer = shop.api("/api/recall/", recipients="ada@example.com, gone@example.com")
+    assert (status, answer) == (207, {"telephone": ["gone@example.com"]})
+    assert server.message.rcpt_tos == ("ada@example.com",)
+
+
 def test_the_catalogue_comes_from_its_file(shop: Shop, server: MailServer) -> None:
     status, answer = shop.api("/api/catalogue/", email="ada@example.com")
     assert status == 202
@@ -326,3 +335,17 @@ def test_the_shops_own_tests_pass(server: MailServer) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"Ran \d+ tests", done.stderr)
+
+
+def test_the_shops_tests_with_a_real_server_pass() -> None:
+    pytest.importorskip("pytest_django")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "mailbackends.testing.plugin"],
+        cwd=SHOP,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b[5-9] passed", done.stdout), done.stdout

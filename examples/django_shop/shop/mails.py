@@ -12,7 +12,7 @@ from django_integration import attach_inline_image, attach_path
 from .invoice import invoice_pdf
 from .orders import Order
 
-__all__ = ["catalogue", "newsletter", "order_confirmation"]
+__all__ = ["catalogue", "newsletter", "order_confirmation", "recall"]
 
 STATIC = Path(__file__).parent / "static" / "shop"
 LOGO = STATIC / "logo.png"
@@ -51,3 +51,8 @@ def catalogue(email: str) -> EmailMessage:
     message = EmailMessage("Our catalogue", "It is attached.\n", to=[email])
     attach_path(message, CATALOGUE)
     return message
+
+
+def recall(recipients: list[str]) -> EmailMessage:
+    """One message to all who bought an article."""
+    return EmailMessage("A recall: teapots", "The handle may break.\n", to=recipients)

@@ -77,6 +77,7 @@ MAIL_TLS = bool(MAIL_CAFILE or MAIL_USER)
 if os.environ.get("MAIL_DEMO_BACKEND") == "django":
     MAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     MAIL_FURTHER: dict[str, Any] = {}
+    MAIL_STRICT: dict[str, Any] = {}
     if MAIL_CAFILE:
         # Django's backend has no setting for a private CA; OpenSSL has this variable.
         os.environ["SSL_CERT_FILE"] = MAIL_CAFILE
@@ -85,21 +86,22 @@ else:
     MAIL_FURTHER = {"ssl_cafile": MAIL_CAFILE} if MAIL_CAFILE else {}
     if os.environ.get("MAIL_DEMO_REDIRECT"):
         MAIL_FURTHER["redirect_all_to"] = [os.environ["MAIL_DEMO_REDIRECT"]]
+    # For mail that every recipient must get: a refusal of some is an error too.
+    MAIL_STRICT = {"on_partial_refusal": "raise"}
 
 if django.VERSION >= (6, 1):
+    MAIL_OPTIONS = {
+        "host": MAIL_HOST,
+        "port": MAIL_PORT,
+        "username": MAIL_USER,
+        "password": MAIL_PASSWORD,
+        "use_tls": MAIL_TLS,
+        "timeout": 20,
+        **MAIL_FURTHER,
+    }
     MAILERS = {
-        "default": {
-            "BACKEND": MAIL_BACKEND,
-            "OPTIONS": {
-                "host": MAIL_HOST,
-                "port": MAIL_PORT,
-                "username": MAIL_USER,
-                "password": MAIL_PASSWORD,
-                "use_tls": MAIL_TLS,
-                "timeout": 20,
-                **MAIL_FURTHER,
-            },
-        }
+        "default": {"BACKEND": MAIL_BACKEND, "OPTIONS": MAIL_OPTIONS},
+        "strict": {"BACKEND": MAIL_BACKEND, "OPTIONS": {**MAIL_OPTIONS, **MAIL_STRICT}},
     }
 else:
     EMAIL_BACKEND = MAIL_BACKEND

@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/catalogue/", views.api_catalogue, name="api_catalogue"),
     path("api/contact/", views.api_contact, name="api_contact"),
     path("api/newsletter/", views.api_newsletter, name="api_newsletter"),
+    path("api/recall/", views.api_recall, name="api_recall"),
     # Django's own password reset, whose parts find each other by these names.
     path("password-reset/", auth.PasswordResetView.as_view(), name="password_reset"),
     path("password-reset/done/", auth.PasswordResetDoneView.as_view(), name="password_reset_done"),

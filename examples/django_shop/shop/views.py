@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.forms import PasswordResetForm
 from django.core.mail import EmailMessage, get_connection, mail_managers
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
@@ -12,13 +13,13 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
-from django_integration import BatchError, SendCancelled, receipt_of
+from django_integration import BatchError, PartialRefusal, SendCancelled, receipt_of
 from django_integration.health import check_mail
 from mailbackends import SMTPException
 
 from . import journal
 from .forms import ContactForm, NewsletterForm, OrderForm
-from .mails import catalogue, newsletter, order_confirmation
+from .mails import catalogue, newsletter, order_confirmation, recall
 from .orders import Order
 
 
@@ -140,12 +141,29 @@ def _result(message: EmailMessage) -> dict[str, Any]:
     }
 
 
-def _connection() -> Any:
+@csrf_exempt
+@require_POST
+def api_recall(request: HttpRequest) -> JsonResponse:
+    """A recall that every one of its recipients must get: who has not is to be telephoned."""
+    form = NewsletterForm(_json(request))
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    message = recall(form.cleaned_data["recipients"])
+    try:
+        _connection("strict").send_messages([message])
+    except PartialRefusal as error:
+        return JsonResponse({"telephone": sorted(error.receipt.refused)}, status=207)
+    except SMTPException as error:
+        return JsonResponse({"telephone": message.to, "error": str(error)}, status=502)
+    return JsonResponse({"telephone": []}, status=200)
+
+
+def _connection(alias: str = "default") -> Any:
     try:
         from django.core.mail import mailers  # Django 6.1
     except ImportError:
-        return get_connection()
-    return mailers.default
+        return get_connection(**(settings.MAIL_STRICT if alias == "strict" else {}))
+    return mailers[alias]
 
 
 @require_GET
