@@ -24,10 +24,10 @@ __all__ = [
     "EventHook",
     "MessageFailed",
     "MessageSent",
+    "Tell",
     "error_type",
     "guarded",
     "subscribe",
-    "told_of",
 ]
 
 logger = logging.getLogger("mailbackends.pool")
@@ -168,26 +168,32 @@ def error_type(error: BaseException) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def told_of(
-    hook: EventHook | None, address: str | None = None, port: int | None = None
-) -> EventHook:
+class Tell:
     """A hook that tells `hook`, and whoever has subscribed, what happens at a server.
 
     None of them can do harm, neither to the message nor to the others: see `guarded`.
     """
-    own = () if hook is None else (guarded(hook),)
 
-    def tell(event: Event) -> None:
-        if hooks := own + _subscribers:
-            event = (
-                event
-                if address is None
-                else replace(event, server_address=address, server_port=port)
-            )
-            for each in hooks:
-                each(event)
+    __slots__ = ("_address", "_own", "_port")
 
-    return tell
+    def __init__(
+        self, hook: EventHook | None, address: str | None = None, port: int | None = None
+    ) -> None:
+        self._own = () if hook is None else (guarded(hook),)
+        self._address = address
+        self._port = port
+
+    @property
+    def is_heard(self) -> bool:
+        """False where nobody listens: the event need not be made."""
+        return bool(self._own or _subscribers)
+
+    def __call__(self, event: Event) -> None:
+        hooks = self._own + _subscribers
+        if hooks and self._address is not None:
+            event = replace(event, server_address=self._address, server_port=self._port)
+        for each in hooks:
+            each(event)
 
 
 # Replaced whole, never changed: it is read without a lock.

@@ -41,6 +41,11 @@ class Circuit:
         self._next_probe = 0.0
         self.state = CircuitState.CLOSED
 
+    @property
+    def is_untroubled(self) -> bool:
+        """True where there was no fault since the last success. May be asked without a lock."""
+        return self._faults == 0 and self.state is CircuitState.CLOSED
+
     def admits(self, now: float) -> bool:
         """Whether a message may go there first.
 

@@ -108,10 +108,10 @@ class Connection:
             session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths
         )
         self.messages += 1
-        part = recipients[: session.extensions.max_recipients]
+        envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         transaction = deliver(
             session,
-            replace(prepared.envelope, forward_paths=part),
+            envelope if envelope.forward_paths == part else replace(envelope, forward_paths=part),
             prepared.content,
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,

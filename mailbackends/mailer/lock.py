@@ -16,15 +16,28 @@ class ProcessLock:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[int, threading.Lock] = {os.getpid(): threading.Lock()}
+        self._locks: dict[int, threading.Lock] = {_process: threading.Lock()}
 
     def __enter__(self) -> None:
-        pid = os.getpid()
-        lock = self._locks.get(pid)
+        lock = self._locks.get(_process)
         if lock is None:
             # One step, so that threads that come here at once agree on the new lock.
-            lock = self._locks.setdefault(pid, threading.Lock())
+            lock = self._locks.setdefault(_process, threading.Lock())
         lock.acquire()
 
     def __exit__(self, *exc: object) -> None:
-        self._locks[os.getpid()].release()
+        self._locks[_process].release()
+
+
+# The process we are in, known without a system call: these locks are taken several times
+# for each message.
+_process = os.getpid()
+
+
+def _after_fork_in_child() -> None:
+    global _process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

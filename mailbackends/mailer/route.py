@@ -17,7 +17,7 @@ from mailbackends.errors import (
     RateLimited,
     SMTPException,
 )
-from mailbackends.events import EventHook, told_of
+from mailbackends.events import EventHook, Tell
 from mailbackends.mailer.dispatch import Leases, Until
 from mailbackends.mailer.journey import Journey
 from mailbackends.mailer.receipt import Receipt
@@ -59,7 +59,7 @@ class Route:
         self._turns = itertools.count()
         self._throttle = throttle
         self._deadline = servers[0].options.deadline
-        self.tally = Tally(told_of(on_event))
+        self.tally = Tally(Tell(on_event))
 
     def send(self, submission: Submission, leases: LeasesAt) -> Receipt:
         """Send one message.

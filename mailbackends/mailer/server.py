@@ -16,7 +16,7 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
-from mailbackends.events import EventHook, told_of
+from mailbackends.events import EventHook, Tell
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
@@ -49,7 +49,7 @@ class Server:
         # Made once: loading the system's certificates takes longer than sending a message.
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
-        emit = told_of(on_event, options.socket_path or options.host, port)
+        emit = Tell(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options.server)
         self.tally = Tally(emit)
         self.pool: Pool[Connection] = Pool(
@@ -66,13 +66,16 @@ class Server:
 
     def admits(self) -> bool:
         """Whether the next message should go here first. See `Circuit.admits`."""
+        if self._circuit.is_untroubled:
+            return True
         with self._lock:
             return self._circuit.admits(time.monotonic())
 
     def worked(self) -> None:
         """Note that it took a message, or stood ready for one."""
-        with self._lock:
-            self._circuit.succeeded()
+        if not self._circuit.is_untroubled:
+            with self._lock:
+                self._circuit.succeeded()
 
     def failed(self, error: SMTPException) -> None:
         """Note what that says about the server: nothing, where the fault is ours."""

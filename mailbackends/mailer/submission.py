@@ -57,15 +57,17 @@ class Job:
                 f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
             )
         self.message = message
-        self.envelope: Envelope = replace(
-            envelope.from_message(
-                message if isinstance(message, Message) else None,
-                submission.from_addr,
-                submission.to_addrs,
-            ),
-            mail_parameters=checked_parameters("MAIL", submission.mail_options),
-            rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
+        self.envelope: Envelope = envelope.from_message(
+            message if isinstance(message, Message) else None,
+            submission.from_addr,
+            submission.to_addrs,
         )
+        if submission.mail_options or submission.rcpt_options:
+            self.envelope = replace(
+                self.envelope,
+                mail_parameters=checked_parameters("MAIL", submission.mail_options),
+                rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
+            )
         self._prepared: tuple[Extensions, bool, Prepared] | None = None
 
     @property

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from mailbackends.errors import Outcome
-from mailbackends.events import EventHook, MessageFailed, MessageSent
+from mailbackends.events import MessageFailed, MessageSent, Tell
 from mailbackends.mailer.lock import ProcessLock
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol.transaction import Delivery
@@ -17,8 +17,8 @@ __all__ = ["Tally"]
 class Tally:
     """Messages by outcome. Thread-safe. Times are seconds of the monotonic clock."""
 
-    def __init__(self, emit: EventHook) -> None:
-        self._emit = emit
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
         self._lock = ProcessLock()
         self._outcomes: Counter[Outcome] = Counter()
 
@@ -37,15 +37,16 @@ class Tally:
     def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
         """Count and tell that a server took a message."""
         self.count()
-        self._emit(
-            MessageSent(
-                accepted=len(delivery.accepted),
-                refused=len(delivery.refused),
-                size=job.size,
-                duration=time.monotonic() - started,
-                is_final=is_final,
+        if self._tell.is_heard:
+            self._tell(
+                MessageSent(
+                    accepted=len(delivery.accepted),
+                    refused=len(delivery.refused),
+                    size=job.size,
+                    duration=time.monotonic() - started,
+                    is_final=is_final,
+                )
             )
-        )
 
     def failed(
         self,
@@ -58,7 +59,7 @@ class Tally:
     ) -> None:
         """Count and tell that a message was not taken; ``job`` is None where it is not fit."""
         self.count(error)
-        self._emit(
+        self._tell(
             MessageFailed.because_of(
                 error,
                 duration=time.monotonic() - started,

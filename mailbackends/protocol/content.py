@@ -40,11 +40,8 @@ class Content:
 
     pieces: tuple[Piece, ...]
     is_8bit: bool
-
-    @property
-    def size(self) -> int:
-        """The bytes of the message, as SIZE declares and BDAT counts them (RFC 1870)."""
-        return sum(len(p) if isinstance(p, bytes) else p.size for p in self.pieces)
+    size: int
+    """The bytes of the message, as SIZE declares and BDAT counts them (RFC 1870)."""
 
     def chunk(self) -> Iterator[bytes]:
         """The buffers for BDAT: the lines as they are (RFC 3030 section 2)."""
@@ -157,7 +154,8 @@ def _made_of(pieces: Iterable[Piece]) -> Content:
     if not _ends_line(joined[-1]):
         joined.append(b"\r\n")
     is_8bit = not all(isinstance(p, Encoded) or p.isascii() for p in joined)
-    return Content(tuple(joined), is_8bit)
+    size = sum(len(p) if isinstance(p, bytes) else p.size for p in joined)
+    return Content(tuple(joined), is_8bit, size)
 
 
 def _with_crlf(data: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any, TypeAlias
 
@@ -46,7 +46,8 @@ def prepare(
         InvalidMessageError, InvalidAddressError: it cannot be sent to any server.
     """
     asked = {keyword_of(p): p.partition("=")[2].upper() for p in envelope.mail_parameters}
-    _check_parameters(envelope, extensions, is_tls=is_tls)
+    if asked or envelope.rcpt_parameters:
+        _check_parameters(envelope, extensions, is_tls=is_tls)
     utf8 = "SMTPUTF8" in asked or _needs_utf8(message, envelope, extensions)
     may_be_8bit = "8BITMIME" in extensions and asked.get("BODY") != "7BIT"
     if isinstance(message, bytes):
@@ -58,15 +59,15 @@ def prepare(
             "BODY=7BIT is given, and the content is not ASCII: leave BODY out, it is chosen by need"
         )
     _check_size(content, extensions)
-    added = {
-        f"SIZE={content.size}": "SIZE" in extensions,
-        "BODY=8BITMIME": content.is_8bit and may_be_8bit,
-        "SMTPUTF8": utf8,
-    }
-    wanted = (p for p, is_wanted in added.items() if is_wanted and keyword_of(p) not in asked)
-    return Prepared(
-        replace(envelope, mail_parameters=(*wanted, *envelope.mail_parameters)), content
-    )
+    parameters = envelope.mail_parameters
+    if utf8 and "SMTPUTF8" not in asked:
+        parameters = ("SMTPUTF8", *parameters)
+    if content.is_8bit and may_be_8bit and "BODY" not in asked:
+        parameters = ("BODY=8BITMIME", *parameters)
+    if "SIZE" in extensions and "SIZE" not in asked:
+        parameters = (f"SIZE={content.size}", *parameters)
+    paths = envelope.reverse_path, envelope.forward_paths
+    return Prepared(Envelope(*paths, parameters, envelope.rcpt_parameters), content)
 
 
 def _check_parameters(envelope: Envelope, extensions: Extensions, *, is_tls: bool) -> None:
