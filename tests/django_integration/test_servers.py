@@ -1,4 +1,4 @@
-"""A project under gunicorn (preload, sync and gthread) and under ASGI, over real sockets."""
+"""A project under gunicorn (preload, sync, gthread), uWSGI and ASGI, over real sockets."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def running(
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     process = subprocess.Popen(  # noqa: S603 - the command is written below
-        [sys.executable, "-m", *(part.format(port=port) for part in command)],
+        [part.format(port=port) for part in command],
         cwd=tmp_path,
         env={
             **kept,
@@ -108,19 +108,19 @@ def get(url: str) -> str:
         return text
 
 
-GUNICORN = ("gunicorn", "project:wsgi", "--bind=127.0.0.1:{port}", "--workers=2", "--preload")
+PYTHON = (sys.executable, "-m")
+GUNICORN = (
+    *PYTHON,
+    "gunicorn",
+    "project:wsgi",
+    "--bind=127.0.0.1:{port}",
+    "--workers=2",
+    "--preload",
+)
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread"])
-def test_under_gunicorn_with_preload_each_worker_has_a_connection_of_its_own(
-    worker: str, server: MailServer, tmp_path: Path
-) -> None:
-    pytest.importorskip("gunicorn")
-    command = (
-        *GUNICORN,
-        f"--worker-class={worker}",
-        "--threads=1" if worker == "sync" else "--threads=4",
-    )
+def check_prefork(tmp_path: Path, server: MailServer, command: tuple[str, ...]) -> None:
+    """Parent and workers each have a connection of their own."""
     with running(tmp_path, server, *command, at_import=True) as base:
         workers = {get(f"{base}/sync/") for _ in range(12)}
 
@@ -140,9 +140,36 @@ def test_under_gunicorn_with_preload_each_worker_has_a_connection_of_its_own(
     assert server.connections == 1 + len(workers)
 
 
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+def test_under_gunicorn_with_preload_each_worker_has_a_connection_of_its_own(
+    worker: str, server: MailServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("gunicorn")
+    command = (
+        *GUNICORN,
+        f"--worker-class={worker}",
+        "--threads=1" if worker == "sync" else "--threads=4",
+    )
+    check_prefork(tmp_path, server, command)
+
+
+def test_under_uwsgi_each_worker_has_a_connection_of_its_own(
+    server: MailServer, tmp_path: Path
+) -> None:
+    program = Path(sys.executable).with_name("uwsgi")
+    if not program.exists():
+        pytest.skip("uWSGI is not installed")
+    command = (
+        *(str(program), "--module=project:wsgi", "--http-socket=127.0.0.1:{port}", "--master"),
+        *("--processes=2", "--need-app", "--die-on-term", f"--virtualenv={sys.prefix}"),
+    )
+    check_prefork(tmp_path, server, command)
+
+
 def test_under_asgi_async_and_sync_views_share_the_pool(server: MailServer, tmp_path: Path) -> None:
     pytest.importorskip("uvicorn")
     command = (
+        *PYTHON,
         "uvicorn",
         "project:asgi",
         "--host=127.0.0.1",
