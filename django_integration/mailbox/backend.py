@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django_integration import backend
 from django_integration.mailbox.settings import get_mailbox
 from django_integration.registry import Route
@@ -18,6 +20,12 @@ class EmailBackend(backend.EmailBackend):
     Raises:
         SettingsError: DEBUG is off, and nothing says that the mailbox may be used then.
     """
+
+    def __init__(self, host: str | None = None, *args: Any, **kwargs: Any) -> None:
+        # OPTIONS of MAILERS must name a server; here they need not.
+        if not {"url", "socket_path"} & kwargs.keys():
+            host = host or "localhost"
+        super().__init__(host, *args, **kwargs)
 
     @property
     def options(self) -> Options:

@@ -32,14 +32,15 @@ _STATIC = {
 _FRAME = """<!doctype html>
 <html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Message</title>
-<style>body{margin:8px;font-family:system-ui,sans-serif;overflow-wrap:anywhere}
-img{max-width:100%}</style></head>
-<body>"""
+<style>body{margin:%s;font-family:system-ui,sans-serif;overflow-wrap:break-word}
+img{max-width:100%%}</style></head>
+<body>%s</body></html>"""
 
 
 def frame(view: View, *, remote: bool) -> Response:
     """The HTML of a message, for the frame in the page: cleaned, and locked up besides."""
-    html = f"{_FRAME}{view.cleaned(remote=remote).html}</body></html>"
+    cleaned = view.cleaned(remote=remote)
+    html = _FRAME % ("0" if cleaned.fills else "8px", cleaned.html)
     return Response(
         html.encode("utf-8", "replace"),
         headers={

@@ -39,6 +39,7 @@ _PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif|bmp)[;,]", re.IGNO
 _CSS_URL = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)", re.IGNORECASE | re.DOTALL)
 _CSS_IMPORT = re.compile(r"@import\b[^;]*;?", re.IGNORECASE)
 _STYLE = re.compile(r"(<style\b[^>]*>)(.*?)(</style>)", re.IGNORECASE | re.DOTALL)
+_FILLING_BODY = re.compile(r"<body\b[^>]*\b(?:margin|background|bgcolor)", re.IGNORECASE)
 _BODY = re.compile(r"<(/?)body\b", re.IGNORECASE)
 PLAIN_LINK = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
 
@@ -50,6 +51,8 @@ class Cleaned:
     html: str
     remote: int
     """How many references to other servers there are: taken out, or left in where asked."""
+    fills: bool = False
+    """True where the mail's own body says how far from the edge it begins, or has a colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def clean(
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
     html = _STYLE.sub(lambda match: match[1] + css(match[2]) + match[3], html)
-    return Cleaned(html, found)
+    return Cleaned(html, found, _FILLING_BODY.search(markup) is not None)
 
 
 class _Reader(HTMLParser):

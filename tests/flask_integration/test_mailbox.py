@@ -1,0 +1,106 @@
+"""The mailbox inside of a Flask application."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
+pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_integration import Mail, Message
+from flask_integration.mailbox import blueprint, get_mailbox
+from mailbackends import ConfigurationError
+from mailbackends.previews import preview
+
+from .conftest import MakeApp
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Iterator[Flask]:
+    app = make_app(MAIL_BACKEND="mailbox", TESTING=True)
+    app.debug = True
+    Mail(app)
+    app.register_blueprint(blueprint)
+    yield app
+    if "mailbackends_mailbox" in app.extensions:
+        app.extensions["mailbackends_mailbox"].close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def send(app: Flask, **more: Any) -> Any:
+    with app.app_context():
+        return app.extensions["mail"].send(Message("Hello", ["ada@example.com"], "Text", **more))
+
+
+def test_mail_of_the_application_is_in_the_mailbox_also_in_tests(
+    app: Flask, client: FlaskClient
+) -> None:
+    receipt = send(app, html="<p>HTML</p>")
+    page = client.get("/mailbox/")
+    assert page.status_code == 200
+    assert 'href="/mailbox/messages/1/"' in page.text
+    assert "<p>HTML</p>" in client.get("/mailbox/messages/1/frame").text
+    told = client.get("/mailbox/api/messages/1").get_json()
+    assert told["receipt"]["reply"] == str(receipt.reply)
+    assert told["receipt"]["message_id"] == receipt.message_id
+
+
+def test_the_form_of_the_page_deletes(app: Flask, client: FlaskClient) -> None:
+    send(app)
+    assert client.post("/mailbox/messages/1/delete").status_code == 403
+    token = re.search(r'name="token" value="([^"]+)"', client.get("/mailbox/messages/1/").text)
+    assert token is not None
+    gone = client.post("/mailbox/messages/1/delete", data={"token": token[1]})
+    assert (gone.status_code, gone.headers["Location"]) == (303, "/mailbox/")
+    assert get_mailbox(app).store.count() == 0
+
+
+def test_it_may_stand_elsewhere_below_a_prefix(make_app: MakeApp) -> None:
+    app = make_app(MAIL_BACKEND="mailbox")
+    app.debug = True
+    app.register_blueprint(blueprint, url_prefix="/dev/mail")
+    page = app.test_client().get("/dev/mail/", environ_overrides={"SCRIPT_NAME": "/shop"})
+    assert 'href="/shop/dev/mail/faults/"' in page.text
+    app.extensions["mailbackends_mailbox"].close()
+
+
+def test_another_name_is_not_answered(client: FlaskClient) -> None:
+    assert client.get("/mailbox/", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_outside_of_debug_mode_it_is_refused(app: Flask, client: FlaskClient) -> None:
+    app.debug = False
+    assert client.get("/mailbox/").status_code == 404
+    with pytest.raises(ConfigurationError, match="debug mode is off"):
+        send(app)
+
+
+def test_outside_of_debug_mode_it_is_shown_where_the_application_says_so(
+    app: Flask, client: FlaskClient, tmp_path: Path
+) -> None:
+    app.debug = False
+    app.config.update(MAILBOX_OUTSIDE_DEBUG=True, MAILBOX_PATH=tmp_path / "mail.sqlite3")
+    send(app)
+    assert "Hello" in client.get("/mailbox/").text
+    assert (tmp_path / "mail.sqlite3").exists()
+
+
+def test_flasks_own_messages_are_previewed(client: FlaskClient) -> None:
+    @preview("Flask's hello", name="flasks-hello")
+    def hello() -> Message:
+        return Message("Hello preview", ["ada@example.com"], "Text", html="<p>HTML</p>")
+
+    assert "Hello preview" in client.get("/mailbox/previews/flasks-hello/").text
+    assert "<p>HTML</p>" in client.get("/mailbox/previews/flasks-hello/frame").text
