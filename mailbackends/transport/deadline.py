@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 __all__ = ["Deadline", "Timeouts"]
 
+# poll() counts milliseconds in 32 bits: a wait of more than 24 days is beyond it.
+_LONGEST = 1_000_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -25,7 +28,7 @@ class Deadline:
 
     def remaining(self) -> float | None:
         """The seconds left, 0 or less where it has passed; None where there is no limit."""
-        return None if self.at is None else self.at - time.monotonic()
+        return None if self.at is None else min(self.at - time.monotonic(), _LONGEST)
 
     def exceeded(self) -> str:
         """The text for the error: what took too long."""

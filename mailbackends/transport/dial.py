@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -21,6 +22,8 @@ Address: TypeAlias = tuple[socket.AddressFamily, Any]
 
 # RFC 8305 section 8 recommends 250 ms before the next address is tried beside the first.
 _NEXT_ATTEMPT = 0.25
+# How long to wait before a Unix socket with a full queue is tried again, in seconds.
+_FULL_QUEUE = 0.02
 
 
 def dial(
@@ -41,6 +44,8 @@ def dial(
     first_error: OSError | None = None
     try:
         for address in itertools.chain(addresses, [None]):
+            if (left := deadline.remaining()) is not None and left <= 0:
+                break
             if address is not None:
                 try:
                     attempts[_start(address, source_address)] = None
@@ -59,28 +64,38 @@ def dial(
                     first_error = first_error or OSError(code, os.strerror(code))
                 if not ready:
                     break
-            if (left := deadline.remaining()) is not None and left <= 0:
-                raise SMTPTimeoutError(f"{deadline.exceeded()} to {host}:{port}")
+        else:
+            if not attempts:
+                raise first_error or OSError(errno.EHOSTUNREACH, f"{host} has no address")
+        raise SMTPTimeoutError(f"{deadline.exceeded()} to {host}:{port}")
     finally:
         for sock in attempts:
             sock.close()
-    raise first_error or OSError(errno.EHOSTUNREACH, f"{host} has no address")
 
 
 def dial_unix(path: str, deadline: Deadline) -> socket.socket:
-    """A connected Unix socket.
+    """A connected Unix socket; non-blocking.
 
     Raises:
         OSError: nobody listens there.
+        SMTPTimeoutError: the server did not take the connection in time.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(deadline.remaining())
-        sock.connect(path)
+        sock.setblocking(False)
+        while True:
+            if (left := deadline.remaining()) is not None and left <= 0:
+                raise SMTPTimeoutError(f"{deadline.exceeded()} to {path}")
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                # The server's queue is full, and nothing tells when it no longer is.
+                time.sleep(_FULL_QUEUE)
+            else:
+                return sock
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
 def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
@@ -100,7 +115,7 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
             answer.append(_lookup(host, port))
         except OSError as error:
             answer.append(error)
-        except UnicodeError as error:  # a label that is empty or too long
+        except ValueError as error:  # a label that is empty or too long, a NUL
             answer.append(socket.gaierror(socket.EAI_NONAME, str(error)))
         finally:
             done.set()

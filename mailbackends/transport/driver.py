@@ -11,6 +11,7 @@ from mailbackends.protocol.session import Buffer, Dialogue, Session, Want
 from mailbackends.reply import Reply
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.stream import Stream
+from mailbackends.transport.tls import WANTS_CERTIFICATE, wants_certificate
 
 __all__ = ["Driver"]
 
@@ -52,6 +53,11 @@ class Driver:
                 except SMTPException as error:
                     self.session.close()
                     want = dialogue.throw(error)
+                except BaseException:
+                    # An interruption, or content that could not be read: half of it may be
+                    # out, and the dialogue did not come to its end.
+                    self.session.close()
+                    raise
                 else:
                     want = dialogue.send(reply)
         except StopIteration as stop:
@@ -86,13 +92,17 @@ class Driver:
         """
         if (reply := self.session.next_reply()) is not None:
             return reply
+        deadline = None
         while self._load():
             try:
                 if self._send():
+                    deadline = None
                     continue
             except OSError as error:
                 return self._last_words(error)
-            self.stream.wait(timeouts.for_writing(), for_writing=True)
+            # From the last byte that was taken: a reply that drips in buys no time.
+            deadline = deadline or timeouts.for_writing()
+            self.stream.wait(deadline, for_writing=True)
             if (reply := self._read()) is not None:
                 return reply
         return None
@@ -135,5 +145,5 @@ class Driver:
 
 
 def _disconnected(error: OSError | None = None) -> SMTPServerDisconnected:
-    reason = f": {error}" if error else ""
+    reason = f": {WANTS_CERTIFICATE if wants_certificate(error) else error}" if error else ""
     return SMTPServerDisconnected(f"Connection unexpectedly closed{reason}")

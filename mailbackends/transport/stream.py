@@ -6,8 +6,7 @@ import contextlib
 import select
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
@@ -15,8 +14,6 @@ from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.tls import explained
 
 __all__ = ["Stream"]
-
-T = TypeVar("T")
 
 _RECEIVE = 64 * 1024
 # One TLS record holds 16 KiB: joining up to that costs less than the records it saves.
@@ -31,9 +28,14 @@ class Stream:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Without it the second of two small writes waits for the first one's ACK.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Without it the second of two small writes waits for the first one's ACK. On
+            # some systems it fails where the server has hung up already; reading tells that.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
+        # TLS may have to read before it can write, and the other way round.
+        self._writing_waits_to_read = False
+        self._reading_waits_to_write = False
 
     @property
     def sock(self) -> socket.socket:
@@ -46,9 +48,16 @@ class Stream:
         Raises:
             OSError: the connection is broken.
         """
-        if isinstance(self._sock, ssl.SSLSocket):
-            return self._try(lambda: self._sock.send(_joined(buffers))) or 0
-        return self._try(lambda: self._sock.sendmsg(buffers[:_MAX_BUFFERS])) or 0
+        self._writing_waits_to_read = False
+        try:
+            if isinstance(self._sock, ssl.SSLSocket):
+                return self._sock.send(_joined(buffers))
+            return self._sock.sendmsg(buffers[:_MAX_BUFFERS])
+        except ssl.SSLWantReadError:
+            self._writing_waits_to_read = True
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        return 0
 
     def receive_some(self) -> bytes | None:
         """The bytes that are there; empty at the end of the stream; None where none are there.
@@ -56,7 +65,14 @@ class Stream:
         Raises:
             OSError: the connection is broken.
         """
-        return self._try(lambda: self._sock.recv(_RECEIVE))
+        self._reading_waits_to_write = False
+        try:
+            return self._sock.recv(_RECEIVE)
+        except ssl.SSLWantWriteError:
+            self._reading_waits_to_write = True
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        return None
 
     def wait(self, deadline: Deadline, *, for_writing: bool = False) -> None:
         """Wait for bytes to read, or also for room to write.
@@ -66,6 +82,9 @@ class Stream:
         """
         if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
             return
+        # A socket that has room all the time would end the wait at once, for ever.
+        for_writing = for_writing and not self._writing_waits_to_read
+        for_writing = for_writing or self._reading_waits_to_write
         self._poll(deadline, for_reading=True, for_writing=for_writing)
 
     def start_tls(self, context: ssl.SSLContext, server_hostname: str, deadline: Deadline) -> None:
@@ -78,6 +97,8 @@ class Stream:
         try:
             # "[::1]" and a trailing dot are no names of a certificate.
             name = server_hostname.strip("[]").rstrip(".")
+            # As wrap_socket() does it, which would lose the socket over a name that is none.
+            name.encode("idna")
             self._sock = tls = context.wrap_socket(
                 self._sock, server_hostname=name, do_handshake_on_connect=False
             )
@@ -108,12 +129,6 @@ class Stream:
         """Close the descriptor. Not a byte goes out, not even TLS's farewell."""
         with contextlib.suppress(OSError):
             self._sock.close()
-
-    def _try(self, call: Callable[[], T]) -> T | None:
-        try:
-            return call()
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
 
     def _poll(
         self, deadline: Deadline, *, for_reading: bool = False, for_writing: bool = False

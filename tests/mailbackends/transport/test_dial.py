@@ -1,0 +1,251 @@
+"""Connecting: to the first address that answers, within its time."""
+
+import contextlib
+import errno
+import select
+import socket
+import threading
+
+import pytest
+
+from mailbackends.errors import SMTPTimeoutError
+from mailbackends.transport.deadline import Deadline
+from mailbackends.transport.dial import _interleaved, dial, dial_unix
+
+SOON = 10.0
+
+
+def soon(seconds=SOON):
+    return Deadline.after(seconds, "connecting")
+
+
+@pytest.fixture
+def sockets():
+    """Closes what is put into it."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def listening(sockets):
+    """Makes a socket that takes connections; its address."""
+
+    def make(host="127.0.0.1", backlog=10):
+        listener = sockets(socket.create_server((host, 0), backlog=backlog))
+        return listener, listener.getsockname()
+
+    return make
+
+
+@pytest.fixture
+def refusing():
+    """An address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()
+
+
+@pytest.fixture
+def black_hole(sockets, listening):
+    """An address that swallows what is sent to it: its queue of connections is full."""
+    _, address = listening(backlog=0)
+    for _ in range(4):
+        filler = sockets(socket.socket())
+        filler.setblocking(False)
+        filler.connect_ex(address)
+    return address
+
+
+@pytest.fixture
+def resolving(monkeypatch):
+    """Makes the name ``many.test`` resolve to these addresses."""
+
+    def make(*addresses):
+        def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "no address")
+            assert (host, port) == ("many.test", 25)
+            return [(socket.AF_INET, kind, 6, "", address) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return make
+
+
+def test_one_address_that_answers(listening, sockets):
+    _, address = listening()
+    sock = sockets(dial(*address, soon()))
+    assert sock.getpeername() == address
+    assert sock.getblocking() is False
+
+
+def test_a_refused_address_is_passed_over_at_once(listening, sockets, refusing, resolving):
+    _, address = listening()
+    resolving(refusing, refusing, address)
+    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+
+
+def test_an_address_that_swallows_packets_costs_no_whole_timeout(
+    listening, sockets, black_hole, resolving
+):
+    _, address = listening()
+    resolving(black_hole, black_hole, address)
+    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+
+
+def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
+    sockets, black_hole, resolving, listening, monkeypatch
+):
+    listener, address = listening()
+    resolving(black_hole, address)
+    # Both are under way when the second one answers.
+    sock = sockets(dial("many.test", 25, soon()))
+    assert sock.getpeername() == address
+    assert listener.accept()[0].close() is None
+
+
+def test_where_all_refuse_the_first_ones_error_is_told(refusing, resolving):
+    resolving(refusing, refusing)
+    with pytest.raises(ConnectionRefusedError) as caught:
+        dial("many.test", 25, soon())
+    assert caught.value.errno == errno.ECONNREFUSED
+
+
+def test_where_none_answers_in_time_it_says_so(black_hole, resolving):
+    resolving(black_hole, black_hole)
+    with pytest.raises(SMTPTimeoutError, match=r"timed out: connecting to many\.test:25"):
+        dial("many.test", 25, soon(0.4))
+
+
+def test_a_refusal_behind_one_that_swallows_packets_is_the_end_of_it(
+    black_hole, refusing, resolving
+):
+    resolving(refusing, black_hole)
+    with pytest.raises(SMTPTimeoutError):
+        dial("many.test", 25, soon(0.4))
+
+
+def test_a_deadline_that_has_passed_connects_to_nobody(listening):
+    listener, address = listening()
+    listener.settimeout(0.05)
+    with pytest.raises(SMTPTimeoutError):
+        dial(*address, soon(-1.0))
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_a_name_without_addresses(resolving):
+    resolving()
+    with pytest.raises(OSError, match="has no address"):
+        dial("many.test", 25, soon())
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".test", "."])
+def test_a_name_that_is_none(name):
+    with pytest.raises(OSError):  # noqa: PT011 - the system's own words
+        dial(name, 25, soon())
+
+
+def test_a_name_that_does_not_resolve(monkeypatch):
+    def getaddrinfo(*args):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(socket.gaierror, match="not known"):
+        dial("nowhere.test", 25, soon())
+
+
+def test_a_resolver_that_is_silent_is_not_waited_for(monkeypatch):
+    released = threading.Event()
+
+    def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
+        if not flags:
+            released.wait(SOON)
+        raise socket.gaierror(socket.EAI_AGAIN, "later")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(SMTPTimeoutError, match=r"looking up silent\.test"):
+        dial("silent.test", 25, soon(0.1))
+    released.set()
+
+
+def test_the_source_address_is_used(listening, sockets):
+    listener, address = listening()
+    sock = sockets(dial(*address, soon(), source_address=("127.0.0.1", 0)))
+    peer, source = listener.accept()
+    peer.close()
+    assert source == sock.getsockname()
+
+
+def test_a_source_address_that_is_not_ours_is_an_error(listening):
+    _, address = listening()
+    with pytest.raises(OSError, match=r"\[Errno"):
+        dial(*address, soon(), source_address=("203.0.113.1", 0))
+
+
+def test_where_there_is_no_poll_select_serves(listening, sockets, refusing, resolving, monkeypatch):
+    monkeypatch.delattr(select, "poll")
+    _, address = listening()
+    resolving(refusing, address)
+    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+
+
+def test_families_take_turns():
+    six, four = socket.AF_INET6, socket.AF_INET
+    found = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
+    assert _interleaved(found) == [(six, 1), (four, 4), (six, 2), (four, 5), (six, 3)]
+    assert _interleaved([]) == []
+
+
+# --- Unix sockets ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def unix_listener(sockets, tmp_path):
+    listener = sockets(socket.socket(socket.AF_UNIX))
+    listener.bind(str(tmp_path / "lmtp"))
+    listener.listen(0)
+    return listener
+
+
+def test_a_unix_socket(unix_listener, sockets):
+    sock = sockets(dial_unix(unix_listener.getsockname(), soon()))
+    assert sock.getpeername() == unix_listener.getsockname()
+    assert sock.getblocking() is False
+
+
+def test_no_unix_socket_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        dial_unix(str(tmp_path / "lmtp"), soon())
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_a_deadline_that_has_passed_connects_to_no_unix_socket(unix_listener, seconds):
+    with pytest.raises(SMTPTimeoutError):
+        dial_unix(unix_listener.getsockname(), soon(seconds))
+
+
+def filled(path, sockets):
+    """Connections that wait to be taken, as many as there is room for."""
+    while True:
+        filler = sockets(socket.socket(socket.AF_UNIX))
+        filler.setblocking(False)
+        try:
+            filler.connect(path)
+        except BlockingIOError:
+            return
+
+
+def test_a_unix_socket_whose_queue_is_full_is_tried_again(unix_listener, sockets):
+    path = unix_listener.getsockname()
+    filled(path, sockets)
+    taker = threading.Timer(0.1, lambda: unix_listener.accept()[0].close())
+    taker.start()
+    sockets(dial_unix(path, soon()))
+    taker.join()
+
+
+def test_a_unix_socket_whose_queue_stays_full_is_given_up(unix_listener, sockets):
+    path = unix_listener.getsockname()
+    filled(path, sockets)
+    with pytest.raises(SMTPTimeoutError, match=r"timed out: connecting to .*lmtp"):
+        dial_unix(path, soon(0.1))

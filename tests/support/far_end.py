@@ -1,0 +1,90 @@
+"""`FarEnd`: a driver on one end of a socket pair, and a server's part on the other."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.driver import Driver
+from mailbackends.transport.stream import Stream
+
+__all__ = ["PATIENT", "FarEnd"]
+
+T = TypeVar("T")
+
+PATIENT = Timeouts(command=10.0, content=10.0)
+
+
+class FarEnd:
+    """The other end of a `Driver`'s stream: a function that plays the server, in a thread.
+
+    ``buffer`` is the size of the system's own buffers, in bytes.
+    """
+
+    def __init__(self, play: Callable[[FarEnd], object], *, buffer: int | None = None) -> None:
+        ours, self.sock = socket.socketpair()
+        for sock in (ours, self.sock):
+            if buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        self.sock.settimeout(10)
+        self.session = Session()
+        self.driver = Driver(self.session, Stream(ours))
+        self.received = b""
+        self.errors: list[BaseException] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(play,))
+
+    def _run(self, play: Callable[[FarEnd], object]) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                play(self)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def __enter__(self) -> FarEnd:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stopped.set()
+        self.driver.stream.abort()
+        self.thread.join()
+        self.sock.close()
+        assert self.errors == []
+
+    def run(self, dialogue: Dialogue[T], timeouts: Timeouts = PATIENT) -> T:
+        """Run a dialogue of ours."""
+        return self.driver.run(dialogue, timeouts)
+
+    # What a play does
+
+    def read_until(self, end: bytes) -> bytes:
+        """What comes before ``end``, which is dropped."""
+        while end not in self.received:
+            data = self.sock.recv(65536)
+            if not data:
+                raise ConnectionError
+            self.received += data
+        found, _, self.received = self.received.partition(end)
+        return found
+
+    def say(self, *lines: bytes) -> None:
+        """Send these lines."""
+        self.sock.sendall(b"".join(line + b"\r\n" for line in lines))
+
+    def answer(self, *lines: bytes) -> None:
+        """One line for each command."""
+        for line in lines:
+            self.read_until(b"\r\n")
+            self.say(line)
+
+    def reset(self) -> None:
+        """Hang up, and let the client's kernel forget what it has not read yet."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
