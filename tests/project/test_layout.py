@@ -26,6 +26,8 @@ LAYERS = [
     "mailbackends.testing",
     "mailbackends.previews",
     "mailbackends.mailbox",
+    "mailbackends.cli",
+    "mailbackends.__main__",
     "mailbackends",
 ]
 # Parts whose public names the integrations may import too.
