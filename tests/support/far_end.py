@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.transport.deadline import Timeouts
@@ -24,19 +24,29 @@ PATIENT = Timeouts(command=10.0, content=10.0)
 class FarEnd:
     """The other end of a `Driver`'s stream: a function that plays the server, in a thread.
 
-    ``buffer`` is the size of the system's own buffers, in bytes.
+    ``buffer`` is the size of the system's own buffers, in bytes. With ``tcp`` the sockets
+    are those of TCP. ``tls_context`` and ``tls_hostname`` are the driver's.
     """
 
-    def __init__(self, play: Callable[[FarEnd], object], *, buffer: int | None = None) -> None:
-        ours, self.sock = socket.socketpair()
+    def __init__(
+        self,
+        play: Callable[[FarEnd], object],
+        *,
+        buffer: int | None = None,
+        tcp: bool = False,
+        **tls: Any,
+    ) -> None:
+        ours, self.sock = _tcp_pair() if tcp else socket.socketpair()
         for sock in (ours, self.sock):
             if buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         self.sock.settimeout(10)
         self.session = Session()
-        self.driver = Driver(self.session, Stream(ours))
+        self.driver = Driver(self.session, Stream(ours), **tls)
         self.received = b""
         self.errors: list[BaseException] = []
+        self.go = threading.Event()
+        """For a play that waits until the test has come so far."""
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(play,))
 
@@ -52,6 +62,7 @@ class FarEnd:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.go.set()
         self.stopped.set()
         self.driver.stream.abort()
         self.thread.join()
@@ -88,3 +99,9 @@ class FarEnd:
         """Hang up, and let the client's kernel forget what it has not read yet."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]

@@ -133,6 +133,16 @@ def test_a_deadline_that_has_passed_connects_to_nobody(listening):
         listener.accept()
 
 
+def test_an_address_that_the_system_itself_refuses_is_passed_over(listening, sockets, resolving):
+    _, address = listening()
+    # To everybody there is no connection.
+    resolving(("255.255.255.255", 25), address)
+    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+    resolving(("255.255.255.255", 25))
+    with pytest.raises(OSError, match=r"\[Errno"):
+        dial("many.test", 25, soon())
+
+
 def test_a_name_without_addresses(resolving):
     resolving()
     with pytest.raises(OSError, match="has no address"):

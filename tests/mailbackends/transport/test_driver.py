@@ -23,6 +23,7 @@ from mailbackends.protocol.serializer import Encoded
 from mailbackends.protocol.session import State
 from mailbackends.protocol.transaction import deliver
 from mailbackends.transport.deadline import Timeouts
+from support import certs
 from support.far_end import FarEnd
 
 HASTY = Timeouts(command=0.2, content=0.2)
@@ -73,6 +74,22 @@ def test_a_reply_that_comes_byte_by_byte():
 
     with FarEnd(play) as server:
         assert server.run(greeting(server.session)).message == b"hello\nthere"
+
+
+def test_a_wait_that_ends_without_a_byte_goes_on():
+    def play(server):
+        server.go.wait(10)
+        server.say(b"220 hi")
+
+    with FarEnd(play) as server:
+        wait = server.driver.stream.wait
+
+        def nothing_yet(deadline, **options):
+            server.driver.stream.wait = wait
+            server.go.set()
+
+        server.driver.stream.wait = nothing_yet
+        assert server.run(greeting(server.session)).code == 220
 
 
 # --- reading while writing ------------------------------------------------------------
@@ -152,17 +169,18 @@ def test_a_reset_is_told_with_its_reason():
         server.sock.recv(1)
         server.reset()
 
-    with FarEnd(play) as server:
+    with FarEnd(play, tcp=True) as server:
         introduce(server)
-        with pytest.raises(SMTPServerDisconnected) as caught:
+        with pytest.raises(SMTPServerDisconnected, match=r"closed: .*reset") as caught:
             server.run(ask(server.session, Command("NOOP")))
-        assert "Connection unexpectedly closed" in str(caught.value)
+        assert isinstance(caught.value.__cause__, ConnectionResetError)
         assert server.session.state is State.CLOSED
 
 
 def hang_up_with(*words):
     def play(server):
         introduced(server, "PIPELINING")
+        server.go.wait(10)
         server.say(*words)
         server.sock.shutdown(socket.SHUT_RD)
         server.sock.close()
@@ -173,6 +191,7 @@ def hang_up_with(*words):
 def test_the_last_words_of_a_server_that_closed_while_we_wrote_are_read():
     with FarEnd(hang_up_with(b"421 too slow")) as server:
         introduce(server)
+        server.go.set()
         server.thread.join()
         # Its buffer is full, and its end closed: writing fails, and the reason is there.
         with pytest.raises(SMTPServerDisconnected) as caught:
@@ -184,6 +203,7 @@ def test_the_last_words_of_a_server_that_closed_while_we_wrote_are_read():
 def test_a_server_that_closed_without_a_word_leaves_the_systems_reason():
     with FarEnd(hang_up_with()) as server:
         introduce(server)
+        server.go.set()
         server.thread.join()
         with pytest.raises(SMTPServerDisconnected, match=r"closed: .*[Bb]roken pipe") as caught:
             server.run(deliver(server.session, ONE, from_bytes(b"hi\r\n")))
@@ -194,6 +214,7 @@ def test_a_server_that_closed_without_a_word_leaves_the_systems_reason():
 def test_half_a_word_is_no_last_word():
     with FarEnd(hang_up_with()) as server:
         introduce(server)
+        server.go.set()
         server.thread.join()
         server.session.receive_data(b"421-half")
         with pytest.raises(SMTPServerDisconnected):
@@ -349,6 +370,23 @@ def test_content_that_breaks_off_while_it_is_read_ends_the_connection():
         assert caught.value.outcome is Outcome.NOT_SENT
         assert not server.session.content_was_sent
         assert server.session.state is State.CLOSED
+
+
+def test_starttls_goes_on_under_tls():
+    context = certs.server_context()
+
+    def play(server):
+        introduced(server, "STARTTLS")
+        server.answer(b"220 go")
+        server.sock = context.wrap_socket(server.sock, server_side=True)
+        server.answer(b"250 under TLS")
+
+    client = ssl.create_default_context(cafile=certs.cafile())
+    with FarEnd(play, tls_context=client, tls_hostname="localhost") as server:
+        introduce(server)
+        server.run(starttls(server.session, "here"))
+        assert server.session.is_tls
+        assert server.session.state is State.READY
 
 
 def test_starttls_without_a_context_is_told_before_a_handshake():

@@ -288,6 +288,16 @@ def test_a_server_that_drips_in_the_handshake_is_given_up(pair):
     stream.sock.close()
 
 
+def test_a_server_that_takes_nothing_in_the_handshake_is_given_up(pair):
+    stream, _ = pair
+    while stream.send_some([b"x" * 65536]):
+        pass
+    context = ssl.create_default_context(cafile=certs.cafile())
+    with pytest.raises(SMTPTimeoutError):
+        stream.start_tls(context, "localhost", soon(0.05))
+    stream.sock.close()
+
+
 @pytest.mark.parametrize("name", ["", ".", "a" * 300])
 def test_a_name_that_no_certificate_can_have_is_told(pair, name):
     stream, _ = pair
