@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("mailbackends", "django_integration", "flask_integration")
 
 
+@cache
 def modules(*packages: str) -> dict[str, Path]:
     """Dotted name -> file, of all modules in these packages."""
     found = {}
