@@ -11,7 +11,6 @@ import ssl
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from support.machine import Delivered, Habits, Machine
 
@@ -55,6 +54,8 @@ class Line:
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._sock = sock
+        self.peer = sock.getpeername()
+        """The client's address."""
         self._cut = cut
         self._context = context
         self._is_implicit_tls = context is not None and "STARTTLS" not in habits.extensions
@@ -93,10 +94,6 @@ class Line:
     def fileno(self) -> int:
         """The descriptor, or -1 where it is closed."""
         return self._sock.fileno()
-
-    def peer(self) -> Any:
-        """The client's address."""
-        return self._sock.getpeername()
 
     def turn(self) -> bool:
         """Do what there is to do; False where there was nothing."""
