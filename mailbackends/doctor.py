@@ -16,10 +16,16 @@ from mailbackends.errors import (
     SMTPConnectionError,
     SMTPException,
     SMTPNotSupportedError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
 )
 from mailbackends.mailer import Options
 from mailbackends.protocol import dialogue
+from mailbackends.protocol.address import parse_path, to_ascii
+from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Session
+from mailbackends.reply import Reply
+from mailbackends.transport.chain import verified_chain
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
@@ -51,16 +57,22 @@ class Step:
         return self.error is None
 
 
-def diagnose(options: Options) -> Iterator[Step]:
+def diagnose(
+    options: Options, *, probe_from: str | None = None, probe_to: str | None = None
+) -> Iterator[Step]:
     """Go the whole way to the server with these options, up to the login, on a new connection.
 
     Each step is made when it is asked for, and yielded when it is done; the first that
-    fails is the last. No message is sent, and the server is left politely.
+    fails is the last. No message is sent, and the server is left politely. With
+    ``probe_from`` and ``probe_to`` the server is asked whether it would take a message of
+    this sender to this recipient (MAIL and RCPT, then RSET); without the one, the other
+    stands for both, and the sender may be empty.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
+        InvalidAddressError: an address to probe with is unusable.
     """
-    visit = _Visit(options)
+    visit = _Visit(options, _probe(probe_from, probe_to))
     try:
         for name, look in visit.steps():
             started = time.monotonic()
@@ -83,9 +95,21 @@ def diagnose(options: Options) -> Iterator[Step]:
         visit.leave()
 
 
+def _probe(sender: str | None, recipient: str | None) -> tuple[str, str] | None:
+    if sender is None and recipient is None:
+        return None
+    if sender is None:
+        sender = recipient or ""
+    elif recipient is None:
+        recipient = sender
+    path = "" if sender in ("", "<>") else to_ascii(parse_path(sender, of="sender"))
+    return path, to_ascii(parse_path(recipient or ""))
+
+
 class _Visit:
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, probe: tuple[str, str] | None = None) -> None:
         self.options = options
+        self.probed = probe
         self.timeouts = Timeouts(
             connect=options.connect_timeout or options.timeout,
             command=options.timeout,
@@ -117,6 +141,8 @@ class _Visit:
             yield "STARTTLS", self.upgrade
         if options.credentials is not None:
             yield "login", self.log_in
+        if self.probed is not None:
+            yield "probe", self.probe
 
     def resolve(self) -> None:
         try:
@@ -181,6 +207,21 @@ class _Visit:
         reply = self.driver.run(login, self.timeouts)
         self.findings += [f"as {self.options.username}", str(reply)]
 
+    def probe(self) -> None:
+        sender, recipient = self.probed or ("", "")
+        reply = self._ask(mail(sender))
+        if not reply.is_positive:
+            raise SMTPSenderRefused(reply.code, reply.message, sender)
+        self.findings.append(f"sender <{sender}>: {reply}")
+        reply = self._ask(rcpt(recipient))
+        if not reply.is_positive:
+            raise SMTPRecipientsRefused({recipient: (reply.code, reply.message)})
+        self.findings.append(f"recipient <{recipient}>: {reply}")
+        self._ask(Command("RSET"))
+
+    def _ask(self, command: Command) -> Reply:
+        return self.driver.run(dialogue.ask(self.session, command), self.timeouts)
+
     def leave(self) -> None:
         if self.stream is None:
             return
@@ -212,19 +253,31 @@ class _Visit:
             return
         names = [value for _, value in certificate.get("subjectAltName", ())]
         self.findings.append(f"certificate for {', '.join(names[:5]) or 'no name'}")
-        issuer = dict(pair for part in certificate.get("issuer", ()) for pair in part)
-        self.findings.append(
-            f"issued by {issuer.get('organizationName') or issuer.get('commonName') or 'nobody'}"
-        )
+        self.findings.append(f"issued by {_name(certificate.get('issuer', ()))}")
+        for authority in verified_chain(sock):
+            self.findings.append(
+                f"chain: {_name(authority.get('subject', ()))}, until {authority['notAfter']}"
+            )
         left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
         self.findings.append(f"good until {certificate['notAfter']} ({left / 86400:.0f} days)")
         if left < _SOON:
             self.warnings.append(f"the certificate expires in {left / 86400:.0f} days: renew it")
 
 
+def _name(parts: Any) -> str:
+    """Of an authority, as `ssl` gives a distinguished name."""
+    named = dict(pair for part in parts for pair in part)
+    return str(named.get("organizationName") or named.get("commonName") or "nobody")
+
+
 def _explained(error: OSError) -> str:
     reply = getattr(error, "reply", None)
     said = f"{type(error).__name__}: {reply or (error.args[-1] if error.args else error)}"
+    if isinstance(error, SMTPSenderRefused):
+        return f"{said}: this server or login may not send for <{error.sender}>"
+    if isinstance(error, SMTPRecipientsRefused):
+        relay = "log in, or ask for leave to relay" if "relay" in said.lower() else "check it"
+        return f"{said}: the recipient <{next(iter(error.recipients))}> is not taken: {relay}"
     if isinstance(error, SMTPAuthenticationError):
         return f"{said}: check user name and password, and that this account may send"
     if isinstance(error, SMTPNotSupportedError):

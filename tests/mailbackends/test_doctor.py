@@ -103,3 +103,33 @@ def test_no_step_is_made_before_it_is_asked_for() -> None:
         assert next(visit).name == "resolve"
         visit.close()  # type: ignore[attr-defined]
         assert server.connections == 0
+
+
+def test_the_chain_is_shown_up_to_the_root() -> None:
+    with MailServer(tls="starttls") as server:
+        found = steps(server)
+    text = " | ".join(found[-1].findings)
+    assert "chain: mailbackends tests (trusted), until " in text
+
+
+def test_a_probe_asks_for_sender_and_recipient_and_sends_nothing() -> None:
+    with MailServer() as server:
+        options = Options(host=server.host, port=server.port)
+        found = list(diagnose(options, probe_from="a@example.com", probe_to="b@example.com"))
+        assert found[-1].name == "probe"
+        assert found[-1].is_ok
+        assert "recipient <b@example.com>: 250 2.1.5 Ok" in found[-1].findings
+        server.wait(lambda: server.open_connections == 0)
+        assert [line.split()[0] for line in server.commands[0]] == [
+            "EHLO", "MAIL", "RCPT", "RSET", "QUIT",
+        ]  # fmt: skip
+        assert server.messages == []
+
+
+def test_a_recipient_whom_the_probe_finds_refused_is_named_with_the_mend() -> None:
+    with MailServer() as server:
+        server.refuse("b@example.com", "550 5.7.1 Relaying denied")
+        options = Options(host=server.host, port=server.port)
+        found = list(diagnose(options, probe_to="b@example.com"))
+    assert "550 5.7.1 Relaying denied" in str(found[-1].error)
+    assert "<b@example.com> is not taken: log in" in str(found[-1].error)

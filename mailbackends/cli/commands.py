@@ -1,0 +1,70 @@
+"""All commands under one name, and what becomes of an error."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from mailbackends.cli.output import one_line
+
+__all__ = ["mailbackends"]
+
+# Each stands in a module of its name, which is imported when it is asked for.
+_COMMANDS = ("bulk", "demo", "doctor", "mailbox", "send")
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"mailbackends.cli.{cmd_name}"), cmd_name)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            mend = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            ctx.fail(f"No such command {args[0]!r}.{mend} There are: {', '.join(_COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (OSError, ValueError, ImportError) as error:
+            # SMTPException is an OSError, ConfigurationError and the like a ValueError. None
+            # of them shows a secret.
+            raise click.ClickException(one_line(str(error) or type(error).__name__)) from error
+
+
+def _version() -> str:
+    try:
+        return version("mailbackends")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n"
+    "  mailbackends demo\n"
+    "  mailbackends doctor smtp+starttls://shop@mail.example.com\n"
+    "  mailbackends send --help",
+)
+@click.version_option(_version(), prog_name="mailbackends")
+def mailbackends() -> None:
+    """Check the way to a mail server, send mail over it, and catch mail in development.
+
+    The server is a URL, here or in MAILBACKENDS_URL: smtp://host, smtp+starttls://host,
+    smtps://host, lmtp://host or lmtp+unix:///path. Its password comes from
+    MAILBACKENDS_PASSWORD, from a file or from a prompt.
+    """

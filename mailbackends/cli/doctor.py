@@ -1,0 +1,93 @@
+"""``mailbackends doctor``: each step to a server, what is wrong there, and the mend."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mailbackends.cli.output import consoles, say, say_json
+from mailbackends.cli.server import options_from, server_options
+from mailbackends.doctor import Step, diagnose
+
+__all__ = ["doctor"]
+
+_TLS = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS from the first byte"}
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  mailbackends doctor smtp+starttls://shop@mail.example.com\n"
+    "  mailbackends doctor smtps://mail.example.com --username shop --password-file secret\n"
+    "  mailbackends doctor smtp://localhost --from shop@example.com --to ada@example.com\n"
+    "  mailbackends doctor smtp://localhost --json | jq .ok"
+)
+@click.argument("url", required=False)
+@server_options
+@click.option("--from", "sender", metavar="ADDRESS", help="Would this sender be taken?")
+@click.option("--to", "recipient", metavar="ADDRESS", help="And this recipient? Nothing is sent.")
+@click.option("--json", "as_json", is_flag=True, help="For programs to read.")
+def doctor(
+    url: str | None, sender: str | None, recipient: str | None, as_json: bool, **server: Any
+) -> None:
+    """Go each step to the server at URL: resolve, connect, TLS, EHLO, login.
+
+    With --from or --to the server is also asked whether it would take a message; none is
+    sent. The exit status is 0 where all is well, 1 where a step failed, and 2 where the
+    command line is wrong.
+    """
+    options = options_from(url, **server)
+    out, _ = consoles()
+    login = f"login as {options.username}" if options.credentials else "no login"
+    place = f"{options.server}, {_TLS[options.security]}, {login}"
+    if not as_json:
+        say(out, (place, "bold"))
+    steps: list[Step] = []
+    for step in diagnose(options, probe_from=sender, probe_to=recipient):
+        steps.append(step)
+        if not as_json:
+            _show(out, step)
+    failed = [step for step in steps if not step.is_ok]
+    warned = sum(len(step.warnings) for step in steps)
+    if as_json:
+        say_json(
+            {
+                "ok": not failed,
+                "server": options.server,
+                "security": options.security,
+                "warnings": warned,
+                "steps": [_as_dict(step) for step in steps],
+            }
+        )
+    elif failed:
+        say(out, (f"Failed at {failed[0].name}.", "bold red"))
+    else:
+        remark = "; see the warnings" if warned else ""
+        say(out, (f"All is well{remark}.", "yellow" if warned else "green"))
+    sys.exit(1 if failed else 0)
+
+
+def _show(out: Console, step: Step) -> None:
+    mark = ("ok    ", "green") if step.is_ok else ("FAILED", "bold red")
+    first, *others = step.findings or ("",)
+    say(out, mark, f" {step.name:<9}{step.seconds * 1000:>8.1f} ms  {first}".rstrip())
+    indent = " " * 29
+    for line in others:
+        say(out, indent, line)
+    for line in step.warnings:
+        say(out, indent, (f"warning: {line}", "yellow"))
+    if step.error:
+        say(out, indent, (step.error, "red"))
+
+
+def _as_dict(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "ok": step.is_ok,
+        "milliseconds": round(step.seconds * 1000, 1),
+        "findings": list(step.findings),
+        "warnings": list(step.warnings),
+        "error": step.error,
+    }

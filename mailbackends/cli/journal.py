@@ -1,0 +1,140 @@
+"""The results file of ``bulk``, which is also what a later run goes by.
+
+It is CSV and only ever added to. Before a message is sent a line says that its row was
+begun, and that line is on the disk before a byte goes to the server; behind it comes a line
+with the outcome. So a run that ends between the two, however it ends, leaves a row that was
+begun and has no outcome: nobody knows whether that message went out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mailbackends.reply import one_line
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no flock
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Entry", "Journal"]
+
+FIELDS = ("time", "key", "recipient", "state", "message_id", "detail")
+BEGUN = "begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The last that is known of a row."""
+
+    key: str
+    recipient: str
+    state: str
+    """``begun``, or an outcome: accepted, refused, ``refused for now``, not sent, unknown."""
+    message_id: str = ""
+    detail: str = ""
+
+
+class Journal:
+    """A results file that this process alone adds to. Use `opened`."""
+
+    def __init__(self, descriptor: int, entries: dict[str, Entry]) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self.entries = entries
+        """The last entry for each key."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Journal]:
+        """The journal in this file, which is made where there is none.
+
+        Raises:
+            ValueError: the file is something else, or another run is using it.
+            OSError: it cannot be read or written.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            _lock_alone(descriptor, path)
+            # Its own descriptor's end is no matter: O_APPEND writes at the end of the file.
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            head = ",".join(FIELDS).encode()
+            # The head itself may have been cut off; anything else is not ours to cut.
+            if not (whole.startswith(head) or head.startswith(data)):
+                raise ValueError(f"{path} is no results file of this command: name another")
+            if whole != data:
+                # The last line was cut short by a crash: it was never relied upon.
+                os.ftruncate(descriptor, len(whole))
+            journal = cls(descriptor, _read(whole.decode("utf-8"), path))
+            if not whole:
+                journal._add(FIELDS)
+                _sync_folder(path)
+            yield journal
+        finally:
+            os.close(descriptor)
+
+    def begin(self, key: str, recipient: str, message_id: str) -> None:
+        """Say that this row's message is about to be sent. On the disk when this returns."""
+        self._note(Entry(key, recipient, BEGUN, message_id))
+        os.fsync(self._descriptor)
+
+    def end(self, key: str, recipient: str, state: str, message_id: str, detail: str) -> None:
+        """Say what became of it."""
+        self._note(Entry(key, recipient, state, message_id, one_line(detail)))
+
+    def _note(self, entry: Entry) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._lock:
+            self._add(
+                (now, entry.key, entry.recipient, entry.state, entry.message_id, entry.detail)
+            )
+            self.entries[entry.key] = entry
+
+    def _add(self, values: tuple[str, ...]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        data = text.getvalue().encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+def _read(text: str, path: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for line in csv.DictReader(io.StringIO(text, newline=""), strict=True):
+        try:
+            entry = Entry(*(line[name] for name in FIELDS[1:]))
+        except KeyError:
+            raise ValueError(f"{path} is no results file of this command: name another") from None
+        entries[entry.key] = entry
+    return entries
+
+
+def _lock_alone(descriptor: int, path: Path) -> None:
+    """Two runs at once over one file would each send what the other has not noted yet."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another run is using {path}: wait until it has ended") from None
+
+
+def _sync_folder(path: Path) -> None:
+    """A new file's name is on the disk only when its folder is."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,158 @@
+"""``mailbackends send``: one message, from options, from a file or from standard input."""
+
+from __future__ import annotations
+
+import sys
+from email import message_from_binary_file
+from email.message import EmailMessage, Message
+from email.policy import SMTP
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailbackends.cli.message import compose, new_message_id
+from mailbackends.cli.output import consoles, error_as_dict, receipt_as_dict, say, say_json
+from mailbackends.cli.server import options_from, server_options
+from mailbackends.mailer import Mailer
+
+__all__ = ["send"]
+
+_FILE = click.Path(exists=True, dir_okay=False)
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  mailbackends send --server smtp://localhost --from shop@example.com \\\n"
+    "      --to ada@example.com --subject Invoice --text 'Enclosed.' --attach invoice.pdf\n"
+    "  echo 'The backup is done.' | mailbackends send --from cron@example.com \\\n"
+    "      --to ops@example.com --subject Backup\n"
+    "  mailbackends send --message saved.eml --to ada@example.com"
+)
+@click.option("--server", "url", metavar="URL", help="The server; else MAILBACKENDS_URL.")
+@server_options
+@click.option("--from", "sender", metavar="ADDRESS")
+@click.option("--to", multiple=True, metavar="ADDRESS", help="May be given several times.")
+@click.option("--cc", multiple=True, metavar="ADDRESS")
+@click.option("--bcc", multiple=True, metavar="ADDRESS", help="In no header of the message.")
+@click.option("--reply-to", metavar="ADDRESS")
+@click.option("--subject", default="")
+@click.option("--text", help="The text itself; without it, standard input is the text.")
+@click.option("--text-file", type=_FILE, help="A file with the text.")
+@click.option("--html-file", type=_FILE, help="A file with the HTML.")
+@click.option("--attach", multiple=True, type=_FILE, help="May be given several times.")
+@click.option(
+    "--message",
+    "message_file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="A whole message (RFC 5322), - for standard input; --from and --to are its envelope.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The receipt for programs to read.")
+def send(
+    url: str | None,
+    sender: str | None,
+    to: tuple[str, ...],
+    bcc: tuple[str, ...],
+    message_file: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Send one message, and show the receipt.
+
+    The exit status is 0 where all recipients were accepted, 1 where one was refused or the
+    message was not sent, and 2 where the command line is wrong.
+    """
+    server = {
+        name: given.pop(name)
+        for name in ("username", "password_file", "ask_password", "cafile", "timeout")
+    }
+    options = options_from(url, **server)
+    if server["password_file"] == "-" and (message_file == "-" or _reads_standard_input(given)):  # noqa: S105
+        raise click.UsageError("Standard input cannot be both the password and the message.")
+    message: Message[Any, Any]
+    if message_file is not None:
+        _refuse_parts(given, bcc)
+        message = _read(message_file)
+        envelope = (sender, list(to) or None)
+    else:
+        message = _compose(sender, to, bcc, given)
+        envelope = (None, None)
+    try:
+        with Mailer(options) as mailer:
+            receipt = mailer.send_message(message, *envelope)
+    except (OSError, ValueError) as error:
+        if not as_json:
+            raise
+        say_json(error_as_dict(error))
+        sys.exit(1)
+    if as_json:
+        say_json(receipt_as_dict(receipt))
+    else:
+        out, _ = consoles()
+        for address in receipt.accepted:
+            say(out, ("accepted ", "green"), address)
+        for address, reply in receipt.refused.items():
+            say(out, ("refused  ", "red"), f"{address}: {reply}")
+        say(out, "reply    ", str(receipt.reply))
+        if receipt.message_id:
+            say(out, "id       ", receipt.message_id)
+        say(out, "time     ", f"{receipt.duration * 1000:.1f} ms")
+    sys.exit(1 if receipt.refused else 0)
+
+
+def _compose(
+    sender: str | None, to: tuple[str, ...], bcc: tuple[str, ...], given: dict[str, Any]
+) -> EmailMessage:
+    if not sender or not (to or given["cc"] or bcc):
+        raise click.UsageError("Give --from and at least one --to (or --cc, --bcc).")
+    if given["text"] is not None and given["text_file"]:
+        raise click.UsageError("Give --text or --text-file, not both.")
+    text: str | None = given["text"]
+    if given["text_file"]:
+        text = Path(given["text_file"]).read_text(encoding="utf-8")
+    elif _reads_standard_input(given):
+        if sys.stdin.isatty():
+            raise click.UsageError("Give --text, --text-file or --html-file, or pipe the text in.")
+        text = sys.stdin.read()
+    html = given["html_file"]
+    return compose(
+        {
+            "From": sender,
+            "To": ", ".join(to),
+            "Cc": ", ".join(given["cc"]),
+            "Bcc": ", ".join(bcc),
+            "Reply-To": given["reply_to"] or "",
+            "Subject": given["subject"],
+        },
+        text=text,
+        html=Path(html).read_text(encoding="utf-8") if html else None,
+        attachments=[Path(path) for path in given["attach"]],
+    )
+
+
+def _reads_standard_input(given: dict[str, Any]) -> bool:
+    return given["text"] is None and not given["text_file"] and not given["html_file"]
+
+
+def _refuse_parts(given: dict[str, Any], bcc: tuple[str, ...]) -> None:
+    names = [name for name, value in {**given, "bcc": bcc}.items() if value]
+    if names:
+        option = names[0].replace("_", "-")
+        raise click.UsageError(f"--message is a whole message: --{option} cannot be added to it.")
+
+
+def _read(path: str) -> Message[Any, Any]:
+    if path == "-":
+        message = message_from_binary_file(sys.stdin.buffer, policy=SMTP)
+    else:
+        with Path(path).open("rb") as file:
+            message = message_from_binary_file(file, policy=SMTP)
+    if not message.keys():
+        raise ValueError(f"{path} holds no message: it has no header")
+    # What a submission server would add (RFC 6409 section 8).
+    if "Date" not in message:
+        message["Date"] = formatdate(localtime=True)
+    if "Message-ID" not in message:
+        message["Message-ID"] = new_message_id(str(message["From"] or ""))
+    return message

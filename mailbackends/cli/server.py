@@ -1,0 +1,101 @@
+"""Which server, and with what password: options that several commands have."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mailbackends.cli.output import consoles, say
+from mailbackends.mailer import Options
+
+__all__ = ["PASSWORD_VARIABLE", "URL_VARIABLE", "options_from", "server_options"]
+
+URL_VARIABLE = "MAILBACKENDS_URL"
+PASSWORD_VARIABLE = "MAILBACKENDS_PASSWORD"  # noqa: S105 - the name of a variable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def server_options(command: Function) -> Function:
+    """Add ``--username``, ``--password-file``, ``--ask-password``, ``--cafile``, ``--timeout``."""
+    for option in (
+        click.option("--timeout", type=float, metavar="SECONDS", help="For each wait; 30."),
+        click.option(
+            "--cafile",
+            type=click.Path(exists=True, dir_okay=False),
+            help="Trust this authority (PEM) in place of the system's.",
+        ),
+        click.option("--ask-password", is_flag=True, help="Ask for the password."),
+        click.option(
+            "--password-file",
+            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+            help=f"Its first line is the password; else {PASSWORD_VARIABLE} is.",
+        ),
+        click.option("--username", metavar="NAME", help="The login, where the URL has none."),
+    ):
+        command = option(command)
+    return command
+
+
+def options_from(
+    url: str | None,
+    *,
+    username: str | None,
+    password_file: str | None,
+    ask_password: bool,
+    cafile: str | None,
+    timeout: float | None,
+) -> Options:
+    """The options of the server that the command line and the environment name.
+
+    Raises:
+        click.UsageError: no server is named.
+        ConfigurationError: the URL or an option is wrong.
+    """
+    given = url or os.environ.get(URL_VARIABLE)
+    if not given:
+        raise click.UsageError(
+            f"No server is named: give its URL (smtp://host), or set {URL_VARIABLE}."
+        )
+    options = Options.parse_url(given)
+    if url and "password" in options:
+        _, err = consoles()
+        say(
+            err,
+            ("note: ", "yellow"),
+            "the password stands in the command line, where others on this machine can see "
+            f"it: set {PASSWORD_VARIABLE} in its place",
+        )
+    if username is not None:
+        options["username"] = username
+    if cafile is not None:
+        options["ssl_cafile"] = cafile
+    if timeout is not None:
+        options["timeout"] = timeout
+    if "username" in options:
+        password = _password(password_file, ask_password, options)
+        if password is not None:
+            options["password"] = password
+    return Options.from_mapping(options)
+
+
+def _password(file: str | None, ask: bool, options: dict[str, Any]) -> str | None:
+    if file is not None:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        return text.splitlines()[0] if text else ""
+    if not ask:
+        if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:
+            return found
+        known = ("password", "auth_mechanisms")
+        if any(name in options for name in known) or not sys.stdin.isatty():
+            return None
+    answer: str = click.prompt(
+        f"Password of {options['username']}", hide_input=True, err=True, default="",
+        show_default=False,
+    )  # fmt: skip
+    return answer

@@ -1,0 +1,295 @@
+"""``mailbackends bulk``: each row once, whatever happens between two of them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from support.server import MailServer
+
+pytest.importorskip("click", reason="the command line needs the extra cli")
+pytest.importorskip("rich", reason="the command line needs the extra cli")
+
+from mailbackends.cli.batch import is_left, read_rows
+from mailbackends.cli.journal import Entry, Journal
+from mailbackends.cli.template import Template, read_letter
+
+Run = Callable[..., SimpleNamespace]
+PEOPLE = ["ada", "bob", "cyd", "dan", "eve", "fay"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A list of six and a letter."""
+    rows = "".join(f"{name}@example.com,{name.title()} <&>,{n}\n" for n, name in enumerate(PEOPLE))
+    (tmp_path / "people.csv").write_text(f"email,name,order\n{rows}")
+    (tmp_path / "letter.txt").write_text("Subject: Order {{ order }}\n\nDear {{name}}\n")
+    return tmp_path
+
+
+def arguments(server: MailServer, *more: str) -> list[str]:
+    place = f"smtp://{server.host}:{server.port}"
+    return [
+        *("bulk", "people.csv", "--server", place, "--from", "shop@example.com"),
+        *("--template", "letter.txt", *more),
+    ]
+
+
+def states(folder: Path) -> dict[str, str]:
+    with (folder / "people.csv.results.csv").open(newline="") as file:
+        return {line["recipient"].partition("@")[0]: line["state"] for line in csv.DictReader(file)}
+
+
+def received(server: MailServer) -> list[str]:
+    return [message.rcpt_tos[0].partition("@")[0] for message in server.messages]
+
+
+def test_each_row_gets_its_message_and_a_second_run_sends_none(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    (files / "letter.html").write_text("<p>Dear {{ name }}</p>")
+    done = run(*arguments(mail_server, "--html", "letter.html"))
+    assert done.returncode == 0, done.stderr
+    assert received(mail_server) == PEOPLE
+    assert mail_server.connections == 1
+    message = mail_server.messages[0].message
+    assert message["Subject"] == "Order 0"
+    plain, html = message.iter_parts()
+    assert plain.get_content().rstrip() == "Dear Ada <&>"
+    assert html.get_content().rstrip() == "<p>Dear Ada &lt;&amp;&gt;</p>"
+
+    again = run(*arguments(mail_server))
+    assert again.returncode == 0
+    assert "6 of 6 rows stand in people.csv.results.csv already." in again.stdout
+    assert len(mail_server.messages) == 6
+
+
+def test_what_was_refused_for_now_is_tried_by_the_next_run_and_the_rest_is_not(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    mail_server.refuse("bob@example.com", "450 4.2.1 Mailbox busy")
+    mail_server.refuse("cyd@example.com", "550 5.1.1 No such user")
+    done = run(*arguments(mail_server))
+    assert done.returncode == 1
+    assert "refused: cyd@example.com:" in done.stderr
+    assert states(files)["bob"] == "refused for now"
+
+    with MailServer() as healthy:
+        assert run(*arguments(healthy)).returncode == 1
+        assert received(healthy) == ["bob"]
+        assert run(*arguments(healthy, "--again", "refused")).returncode == 0
+        assert received(healthy) == ["bob", "cyd"]
+
+
+def test_a_connection_lost_behind_the_content_leaves_a_row_unknown_that_is_not_sent_again(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    mail_server.hang_up("content")
+    done = run(*arguments(mail_server))
+    assert done.returncode == 1
+    assert states(files) == {**dict.fromkeys(PEOPLE, "accepted"), "ada": "unknown"}
+    assert run(*arguments(mail_server)).returncode == 1
+    assert received(mail_server) == PEOPLE[1:]
+    assert run(*arguments(mail_server, "--again", "unknown")).returncode == 0
+    assert received(mail_server) == [*PEOPLE[1:], "ada"]
+
+
+def test_a_server_that_is_not_there_ends_the_run_and_the_next_one_sends_all(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    nowhere = MailServer()
+    nowhere.port = 1
+    done = run(*arguments(nowhere))
+    assert done.returncode == 1
+    assert states(files) == {"ada": "not sent"}
+    assert "nobody listens there" in done.stderr
+    assert "Run the same command again" in done.stdout
+    assert run(*arguments(mail_server)).returncode == 0
+    assert received(mail_server) == PEOPLE
+
+
+def start(server: MailServer, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "mailbackends", *arguments(server)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Slow(MailServer):
+    """Holds its reply to the third content until ``go_on``, and tells by ``held`` that it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = threading.Event()
+        self.go_on = threading.Event()
+
+    def _scripted_reply(self, key: str) -> str | None:
+        if key == "content" and len(self.messages) == 2:
+            self.held.set()
+            assert self.go_on.wait(30)
+        return super()._scripted_reply(key)
+
+
+def test_ctrl_c_finishes_what_is_on_its_way_and_the_next_run_goes_on(
+    run: Run, files: Path, environment: dict[str, str]
+) -> None:
+    with Slow() as server:
+        process = start(server, files, environment)
+        assert server.held.wait(30)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "Finishing what is on its way" in process.stderr.readline()
+        server.go_on.set()
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert states(files) == dict.fromkeys(PEOPLE[:3], "accepted")
+        assert "not begun" in out
+        assert run(*arguments(server)).returncode == 0
+        assert received(server) == PEOPLE
+
+
+def test_a_kill_leaves_the_row_on_its_way_unknown_and_nothing_is_sent_twice(
+    run: Run, files: Path, environment: dict[str, str]
+) -> None:
+    with Slow() as server:
+        process = start(server, files, environment)
+        assert server.held.wait(30)
+        process.kill()
+        process.communicate(timeout=30)
+        assert states(files) == {"ada": "accepted", "bob": "accepted", "cyd": "begun"}
+        server.go_on.set()
+        done = run(*arguments(server))
+        assert done.returncode == 1
+        assert "unknown" in done.stdout
+        sent = received(server)
+        assert len(sent) == len(set(sent))
+        assert set(PEOPLE) - {"cyd"} <= set(sent)
+
+
+def test_several_connections_send_each_row_once(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    assert run(*arguments(mail_server, "--connections", "3")).returncode == 0
+    assert sorted(received(mail_server)) == PEOPLE
+
+
+def test_a_row_that_makes_no_message_is_refused_and_the_others_are_sent(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    with (files / "people.csv").open("a") as file:
+        file.write('gus@example.com,Gus,"7\nBcc: eve@example.com"\n')
+        file.write('"hal@example.com, ida@example.com",Both,8\n')
+    done = run(*arguments(mail_server))
+    assert done.returncode == 1
+    assert received(mail_server) == PEOPLE
+    assert "Subject holds a line break" in done.stderr
+    assert "is not one address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("letter", "more", "words"),
+    [
+        ("Subject: {{ nmae }}\n\nx", [], "names the column 'nmae'; there are: email, name, order"),
+        ("Dear {{ name }}", [], "give --subject"),
+        ("Subject: x\n\nx", ["--column", "mail"], "has no column 'mail'"),
+        ("Subject: x\n\nx", ["--key", "nr"], "has no column 'nr'"),
+    ],
+)
+def test_a_slip_is_named_before_anything_is_sent(
+    run: Run, mail_server: MailServer, files: Path, letter: str, more: list[str], words: str
+) -> None:
+    (files / "letter.txt").write_text(letter)
+    done = run(*arguments(mail_server, *more))
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert mail_server.connections == 0
+
+
+def test_a_dry_run_shows_the_first_message_and_needs_no_server(run: Run, files: Path) -> None:
+    done = run(
+        "bulk", "people.csv", "--template", "letter.txt", "--from", "a@b.example", "--dry-run"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Subject: Order 0" in done.stdout
+    assert "6 rows; nothing was sent." in done.stdout
+    assert not (files / "people.csv.results.csv").exists()
+
+
+def test_two_rows_with_one_address_need_a_column_that_tells_them_apart(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("email,order\na@example.com,1\nA@example.com,2\n")
+    with pytest.raises(ValueError, match=r"lines 2 and 3.*--key"):
+        read_rows(path, address="email", key=None)
+    assert [row.key for row in read_rows(path, address="email", key="order")] == ["1", "2"]
+
+
+def test_a_line_cut_short_by_a_crash_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    with Journal.opened(path) as journal:
+        journal.begin("a", "a@example.com", "<1@x>")
+        journal.end("a", "a@example.com", "accepted", "<1@x>", "250 Ok")
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with Journal.opened(path) as journal:
+            entry = journal.entries.get("a")
+            assert entry is None or entry.state == "begun"
+        assert whole.startswith(path.read_bytes())
+
+
+def test_a_results_file_is_of_one_run_alone_and_nothing_else_is_taken_for_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "results.csv"
+    with (
+        Journal.opened(path),
+        pytest.raises(ValueError, match="another run"),
+        Journal.opened(path),
+    ):
+        pass
+    other = tmp_path / "novel.txt"
+    other.write_text("Call me Ishmael")
+    with pytest.raises(ValueError, match="no results file"), Journal.opened(other):
+        pass
+    assert other.read_text() == "Call me Ishmael"
+    assert os.stat(path).st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "again", "left"),
+    [
+        (None, "", True),
+        ("not sent", "", True),
+        ("refused for now", "", True),
+        ("refused", "", False),
+        ("refused", "refused", True),
+        ("begun", "refused", False),
+        ("begun", "unknown", True),
+        ("unknown", "unknown", True),
+        ("accepted", "unknown", False),
+    ],
+)
+def test_which_rows_are_left(state: str | None, again: str, left: bool) -> None:
+    entry = None if state is None else Entry("k", "a@example.com", state)
+    assert is_left(entry, frozenset([again])) is left
+
+
+def test_a_value_is_never_taken_for_a_template(tmp_path: Path) -> None:
+    assert Template("{{ a }}", name="t").fill({"a": "{{ b }}", "b": "no"}) == "{{ b }}"
+    path = tmp_path / "t"
+    path.write_text("Subject: A\nnot empty")
+    with pytest.raises(ValueError, match="an empty line"):
+        read_letter(path)
