@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.samples import SAMPLES, SENDER, SENDER_NAME
+from bench.samples import SAMPLES, SENDER, SENDER_NAME, WARM_UP
 
 __all__ = ["Missing", "nodemailer_command", "smtp_source"]
 
@@ -91,5 +91,6 @@ def _written(directory: Path) -> Path:
             file.write_bytes(sample.attachment)
             samples[sample.name]["attachment"] = str(file)
     sender = {"name": SENDER_NAME, "address": SENDER}
-    path.write_text(json.dumps({"sender": sender, "samples": samples}), encoding="utf-8")
+    written = {"sender": sender, "samples": samples, "warm_up": samples[WARM_UP.name]}
+    path.write_text(json.dumps(written), encoding="utf-8")
     return path

@@ -34,6 +34,8 @@ class Entry:
     """One call, or one connection made on the clock, for all messages of a run."""
     knows_tls: bool = True
     fewest: int = 0
+    is_for_large: bool = True
+    """False where another one tells the same of large messages."""
 
     @property
     def least(self) -> int:
@@ -69,44 +71,55 @@ def _ours(name: str, title: str, family: str, manner: str, **further: Any) -> En
     return Entry(f"ours-{name}", title, family, manner, is_ours=True, **further)
 
 
+_SMALL: dict[str, Any] = {"is_for_large": False}
 _BATCH: dict[str, Any] = {"is_batch": True}
+_SMALL_BATCH = _BATCH | _SMALL
 _SMTP_SOURCE = _BATCH | {"knows_tls": False, "fewest": 200}
 
 CLIENTS = {
     entry.name: entry
     for entry in (
         _theirs("raw", "raw socket, one flight", "raw", "one flight"),
-        _theirs("raw-two", "raw socket, two flights", "raw", "two flights"),
+        _theirs("raw-two", "raw socket, two flights", "raw", "two flights", **_SMALL),
         _theirs("smtp-source", "smtp-source (C)", "postfix", "kept", **_SMTP_SOURCE),
-        _theirs("smtplib", "smtplib, per message", "stdlib", "each"),
+        _theirs("smtplib", "smtplib, per message", "stdlib", "each", **_SMALL),
         _theirs("smtplib-kept", "smtplib, kept", "stdlib", "kept"),
-        _theirs("aiosmtplib", "aiosmtplib, per message", "aiosmtplib_", "each"),
+        _theirs("aiosmtplib", "aiosmtplib, per message", "aiosmtplib_", "each", **_SMALL),
         _theirs("aiosmtplib-kept", "aiosmtplib, kept", "aiosmtplib_", "kept"),
         _theirs("nodemailer", "Nodemailer, pool of 1", "nodemailer", "1"),
-        _theirs("nodemailer-4", "Nodemailer, pool of 4", "nodemailer", "4", **_BATCH),
+        _theirs("nodemailer-4", "Nodemailer, pool of 4", "nodemailer", "4", **_SMALL_BATCH),
         _theirs("django-view", "Django, per view", "django_", "own view"),
         _theirs("django-batch", "Django, batch", "django_", "own batch", **_BATCH),
         _theirs("flask-mail", "Flask-Mail, per message", "flask_", "own each"),
-        _theirs("flask-mail-connect", "Flask-Mail, connect()", "flask_", "own connect", **_BATCH),
+        _theirs(
+            "flask-mail-connect", "Flask-Mail, connect()", "flask_", "own connect",
+            **_SMALL_BATCH,
+        ),
         _ours("smtp", "our SMTP, kept", "stdlib", "ours kept"),
-        _ours("cold", "our Mailer, first message", "core", "cold"),
-        _ours("cold-pipelining", "our Mailer, first, no CHUNKING", "core", "cold pipelining"),
+        _ours("cold", "our Mailer, first message", "core", "cold", **_SMALL),
+        _ours(
+            "cold-pipelining", "our Mailer, first, no CHUNKING", "core", "cold pipelining",
+            **_SMALL,
+        ),
         _ours("core", "our Mailer", "core", "each"),
-        _ours("core-pipelining", "our Mailer, no CHUNKING", "core", "each pipelining"),
+        _ours("core-pipelining", "our Mailer, no CHUNKING", "core", "each pipelining", **_SMALL),
         _ours("batch", "our Mailer, batch", "core", "batch", **_BATCH),
         _ours(
             "batch-pipelining", "our Mailer, batch, no CHUNKING", "core", "batch pipelining",
-            **_BATCH,
+            **_SMALL_BATCH,
         ),
         _ours("bytes", "our Mailer, bytes", "core", "batch bytes", **_BATCH),
         _ours(
             "bytes-pipelining", "our Mailer, bytes, no CHUNKING", "core",
-            "batch bytes pipelining", **_BATCH,
+            "batch bytes pipelining", **_SMALL_BATCH,
         ),
-        _ours("batch-4", "our Mailer, 4 connections", "core", "batch connections", **_BATCH),
+        _ours("batch-4", "our Mailer, 4 connections", "core", "batch connections", **_SMALL_BATCH),
         _ours("django-view", "our Django backend, per view", "django_", "ours view"),
         _ours("django-batch", "our Django backend, batch", "django_", "ours batch", **_BATCH),
         _ours("flask", "our Flask Mail, per message", "flask_", "ours each"),
-        _ours("flask-connect", "our Flask Mail, connect()", "flask_", "ours connect", **_BATCH),
+        _ours(
+            "flask-connect", "our Flask Mail, connect()", "flask_", "ours connect",
+            **_SMALL_BATCH,
+        ),
     )
 }  # fmt: skip

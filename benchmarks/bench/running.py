@@ -28,6 +28,7 @@ _QUICK_BUDGET = 0.02
 _MOST = 3000
 _LEAST_IN_BATCH = 5
 _LARGE = 1_000_000
+_MOST_ROUNDS_IF_LARGE = 3
 _ECHOES = 3
 
 
@@ -42,10 +43,21 @@ class Plan:
         self.rounds = rounds
         self.budget = _QUICK_BUDGET if is_quick else _BUDGET
 
+    def fits(self, entry: Entry, case: Case) -> bool:
+        """True where this client can take part in this case, and tells something by it."""
+        is_large = case.sample.attachment_size > _LARGE
+        return (entry.knows_tls or not case.is_tls) and (entry.is_for_large or not is_large)
+
+    def rounds_of(self, case: Case) -> int:
+        """Each client's turns in a case."""
+        if case.sample.attachment_size > _LARGE:
+            return min(self.rounds, _MOST_ROUNDS_IF_LARGE)
+        return self.rounds
+
     def count(self, case: Case, entry: Entry, seconds: float) -> int:
         """How many messages fit, where one took so many seconds."""
         if case.sample.attachment_size > _LARGE:
-            return 3 if entry.is_batch else 2
+            return 5 if entry.fewest else 2 if entry.is_batch else 1
         least = entry.least if not case.delay else min(entry.least, _LEAST_IN_BATCH)
         return min(max(least, round(self.budget / max(seconds, 1e-6))), _MOST)
 
@@ -87,10 +99,11 @@ class Bench:
             Failed: a client broke, or what arrived was not what it was to send.
         """
         for case in self.plan.cases:
-            entries = [e for e in self._present() if e.knows_tls or not case.is_tls]
-            self.progress.begin(case.name, len(entries) * (self.plan.rounds + 1))
+            entries = [entry for entry in self._present() if self.plan.fits(entry, case)]
+            rounds = self.plan.rounds_of(case)
+            self.progress.begin(case.name, len(entries) * (rounds + 1))
             cells = [self._pilot(case, entry) for entry in entries]
-            for number in range(self.plan.rounds):
+            for number in range(rounds):
                 self._probe(case.delay)
                 # Whoever comes behind a heavy one may suffer from it: not the same each time.
                 for cell, entry in _in_turn([*zip(cells, entries, strict=True)], number):
@@ -150,7 +163,7 @@ class Bench:
         self._sink.ask({"do": "begin"})
         try:
             answer = self._processes[entry.name].ask(question)
-            expected = {"sample": case.sample.name, "count": answer["sent"]}
+            expected = {"sample": case.sample.name, "count": answer["sent"], "warm": answer["warm"]}
             arrived = self._sink.ask({"do": "check", **expected})
         except Failed as error:
             raise Failed(f"{entry.name} in {case.name}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import email
+import copy
 import email.policy
 import hashlib
 import random
@@ -11,7 +11,7 @@ from email.message import EmailMessage, Message
 from functools import cache
 from typing import Any
 
-__all__ = ["SAMPLES", "SENDER", "SENDER_NAME", "Sample", "fingerprint"]
+__all__ = ["SAMPLES", "SENDER", "SENDER_NAME", "WARM_UP", "Sample", "fingerprint"]
 
 SENDER = "shop@example.com"
 SENDER_NAME = "Example Shop"
@@ -54,7 +54,7 @@ class Sample:
         return _noise(self.attachment_size)
 
     def email_message(self) -> EmailMessage:
-        """The message as the standard library's class, made anew."""
+        """The message as the standard library's class, made anew; the attachment is shared."""
         message = EmailMessage()
         message["From"] = f"{SENDER_NAME} <{SENDER}>"
         message["To"] = ", ".join(self.recipients)
@@ -65,17 +65,32 @@ class Sample:
         if self.has_html:
             message.add_alternative(self.html, subtype="html")
         if self.attachment_size:
-            main, _, sub = self.file_type.partition("/")
-            message.add_attachment(self.attachment, main, sub, filename=self.file_name)
+            message.make_mixed()
+            message.attach(copy.copy(_attached(self)))
         return message
 
     def wire_bytes(self) -> bytes:
         """The message with CRLF for its line ends, and without dot-stuffing."""
-        return self.email_message().as_bytes(policy=email.policy.SMTP)
+        return _wire_bytes(self)
 
     def expected(self) -> tuple[str, ...]:
         """The `fingerprint` of this message, however a client has encoded it."""
         return _expected(self)
+
+
+@cache
+def _attached(sample: Sample) -> EmailMessage:
+    """The attachment as a part: encoding it takes longer than anything that is measured."""
+    part = EmailMessage()
+    main, _, sub = sample.file_type.partition("/")
+    part.set_content(sample.attachment, main, sub, filename=sample.file_name)
+    del part["MIME-Version"]
+    return part
+
+
+@cache
+def _wire_bytes(sample: Sample) -> bytes:
+    return sample.email_message().as_bytes(policy=email.policy.SMTP)
 
 
 @cache
@@ -151,9 +166,13 @@ SAMPLES = {
         Sample(
             "many",
             "2 KB text, 50 recipients",
-            recipients=tuple(f"{number}{_READER}" for number in range(1, 51)),
+            # As smtp-source numbers them.
+            recipients=(_READER, *(f"{number}{_READER}" for number in range(2, 51))),
         ),
         Sample("5mb", "5 MB attachment", attachment_size=5_000_000),
         Sample("25mb", "25 MB attachment", attachment_size=25_000_000),
     )
 }
+
+WARM_UP = SAMPLES["text"]
+"""What a client sends before the clock is started, where a connection is kept."""

@@ -60,7 +60,7 @@ class Sink:
                 return {}
             case "check":
                 arrived = self.arrived
-                result = check(arrived, question["sample"], question["count"])
+                result = check(arrived, question["sample"], question["count"], question["warm"])
                 return {**result, "connections": self.connections}
             case unknown:
                 raise ValueError(unknown)

@@ -44,7 +44,7 @@ class Worker:
                     raise ValueError(unknown)
         finally:
             self.client.finish()
-        return {**answer, "sent": before + count}
+        return {"sent": count, "warm": before, **answer}
 
 
 if __name__ == "__main__":

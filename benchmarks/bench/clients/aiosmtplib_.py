@@ -10,6 +10,7 @@ from typing import Any
 import aiosmtplib
 
 from bench.clients.base import Client, Work
+from bench.samples import WARM_UP
 
 __all__ = ["make"]
 
@@ -43,7 +44,7 @@ class _Aiosmtplib(Client):
     async def _open(self, work: Work) -> None:
         self.kept = aiosmtplib.SMTP(**self.options)
         await self.kept.connect()
-        await self.kept.send_message(work.sample.email_message())
+        await self.kept.send_message(WARM_UP.email_message())
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
         self.runner.run(self._send(messages))

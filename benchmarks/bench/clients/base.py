@@ -47,7 +47,7 @@ class Client(ABC):
         self.manner = manner
 
     def prepare(self, work: Work) -> int:
-        """Make ready what an application would have ready. The messages sent by that."""
+        """Make ready what an application would have ready. How many `WARM_UP` that sent."""
         return 0
 
     def make(self, work: Work, count: int) -> Sequence[Any]:

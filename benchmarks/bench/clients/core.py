@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.clients.base import Client, Work
-from bench.samples import SENDER
+from bench.samples import SENDER, WARM_UP, Sample
 from mailbackends import Mailer, Receipt, Submission
 
 __all__ = ["make"]
@@ -42,15 +42,17 @@ class _Core(Client):
         if "cold" in self.words:
             return 0
         self.mailer = Mailer(**self.options)
-        warm = self.make(work, self.options.get("connections", 1))
-        self.send(work, warm)
-        return len(warm)
+        connections: int = self.options.get("connections", 1)
+        self.send(work, self._made(WARM_UP, connections))
+        return connections
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
+        return self._made(work.sample, count)
+
+    def _made(self, sample: Sample, count: int) -> list[Submission]:
         if "bytes" not in self.words:
-            return [Submission(work.sample.email_message()) for _ in range(count)]
-        content, to_addrs = work.sample.wire_bytes(), work.sample.recipients
-        return [Submission(content, SENDER, to_addrs)] * count
+            return [Submission(sample.email_message()) for _ in range(count)]
+        return [Submission(sample.wire_bytes(), SENDER, sample.recipients)] * count
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
         if self.mailer is None:

@@ -12,7 +12,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.utils import DNS_NAME
 
 from bench.clients.base import Client, Work
-from bench.samples import SENDER, SENDER_NAME, Sample
+from bench.samples import SENDER, SENDER_NAME, WARM_UP, Sample
 
 __all__ = ["make"]
 
@@ -48,7 +48,7 @@ class _Django(Client):
             options["local_hostname"] = work.local_hostname
         _configure(_OURS if self.is_ours else _OWN, options)
         # The pool outlives a view: what an application's first mail cost is not asked here.
-        return _backend().send_messages([_message(work.sample)]) if self.is_ours else 0
+        return _backend().send_messages([_message(WARM_UP)]) if self.is_ours else 0
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
         # A view makes its message itself, on the clock.

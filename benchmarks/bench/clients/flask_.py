@@ -10,7 +10,7 @@ import flask_mail
 
 import flask_integration
 from bench.clients.base import Client, Work
-from bench.samples import SENDER, SENDER_NAME
+from bench.samples import SENDER, SENDER_NAME, WARM_UP, Sample
 
 __all__ = ["make"]
 
@@ -43,11 +43,11 @@ class _Flask(Client):
         self.context = app.app_context()
         self.context.push()
         if self.is_ours:
-            self.mail.send(self._message(work))
+            self.mail.send(self._message(WARM_UP))
         return int(self.is_ours)
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
-        return [self._message(work) for _ in range(count)]
+        return [self._message(work.sample) for _ in range(count)]
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
         if self.use == "each":
@@ -63,8 +63,7 @@ class _Flask(Client):
             self.mail.close()
         self.context.pop()
 
-    def _message(self, work: Work) -> Any:
-        sample = work.sample
+    def _message(self, sample: Sample) -> Any:
         message = self.library.Message(
             sample.subject, recipients=list(sample.recipients), body=sample.text
         )

@@ -58,12 +58,12 @@ function resident(peak) {
 async function run(question) {
     const sample = samples.samples[question.sample];
     const pool = transport(question);
-    const warm = Array.from({ length: connections }, () => pool.sendMail(fields(sample)));
+    const warm = Array.from({ length: connections }, () => pool.sendMail(fields(samples.warm_up)));
     await Promise.all(warm);
     const isMemory = question.do === "memory";
     const count = isMemory ? 1 : question.count;
     const messages = Array.from({ length: count }, () => fields(sample));
-    const answer = { sent: count + connections };
+    const answer = { sent: count, warm: connections };
     const before = isMemory ? resident() : null;
     const cpu = process.cpuUsage();
     const start = process.hrtime.bigint();

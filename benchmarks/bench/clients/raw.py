@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.clients.base import Client, Work
-from bench.samples import SENDER
+from bench.samples import SENDER, WARM_UP, Sample
 
 __all__ = ["make"]
 
@@ -33,21 +33,23 @@ class _Replay(Client):
         if work.login:
             secret = base64.b64encode("\0".join(("", *work.login)).encode())
             self._say(b"AUTH PLAIN " + secret + b"\r\n", 1)
-        self.send(work, self.make(work, 1))
+        self.send(work, [self._flights(WARM_UP)])
         return 1
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
-        content = work.sample.wire_bytes()
-        rcpts = b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in work.sample.recipients)
+        return [self._flights(work.sample)] * count
+
+    def _flights(self, sample: Sample) -> list[tuple[bytes, int]]:
+        """What to write, and how many replies there are to it."""
+        content = sample.wire_bytes()
+        rcpts = b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in sample.recipients)
         envelope = f"MAIL FROM:<{SENDER}> SIZE={len(content)}\r\n".encode() + rcpts
-        replies = len(work.sample.recipients) + 2
+        replies = len(sample.recipients) + 2
         if self.manner == "one flight":
             flight = envelope + b"BDAT %d LAST\r\n" % len(content) + content
-            flights = [(flight, replies)]
-        else:
-            stuffed = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
-            flights = [(envelope + b"DATA\r\n", replies), (stuffed, 1)]
-        return [flights] * count
+            return [(flight, replies)]
+        stuffed = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        return [(envelope + b"DATA\r\n", replies), (stuffed, 1)]
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
         say = self._say

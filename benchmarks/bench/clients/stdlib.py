@@ -9,6 +9,7 @@ from typing import Any
 
 import mailbackends
 from bench.clients.base import Client, Work
+from bench.samples import WARM_UP
 
 __all__ = ["make"]
 
@@ -29,7 +30,7 @@ class _Smtplib(Client):
         if not self.manner.endswith("kept"):
             return 0
         self.kept = self._connected(work)
-        self.kept.send_message(work.sample.email_message())
+        self.kept.send_message(WARM_UP.email_message())
         return 1
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
