@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.generator import BytesGenerator
 from email.message import Message
-from email.policy import SMTP, SMTPUTF8
 from inspect import getdoc
+from io import BytesIO
 from typing import Any, TypeVar, overload
 
 __all__ = ["Preview", "Previews", "as_content", "preview"]
@@ -110,12 +111,17 @@ def as_content(message: Any) -> bytes:
     if isinstance(message, bytes | bytearray):
         return bytes(message)
     if isinstance(message, Message):
-        try:
-            return message.as_bytes(policy=SMTP)
-        except UnicodeEncodeError:  # an address that only SMTPUTF8 can carry
-            return message.as_bytes(policy=SMTPUTF8)
+        return _written(message)
     if callable(made := getattr(message, "message", None)):  # Django's
         return as_content(made())
     if callable(made := getattr(message, "as_bytes", None)):  # Flask's
         return re.sub(rb"\r?\n", b"\r\n", made())
     raise TypeError(f"a preview returns a message, not {type(message).__name__}")
+
+
+def _written(message: Message) -> bytes:
+    # Not as_bytes(): that of Django's older messages takes other arguments.
+    written = BytesIO()
+    policy = message.policy.clone(linesep="\r\n")
+    BytesGenerator(written, mangle_from_=False, policy=policy).flatten(message)
+    return written.getvalue()

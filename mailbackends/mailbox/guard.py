@@ -82,6 +82,7 @@ def harden(response: Response) -> dict[str, str]:
         "Cache-Control": "no-store",
         "Content-Security-Policy": PAGE,
         "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
         # "no-referrer" would make the origin of the page's own forms "null".
         "Referrer-Policy": "same-origin",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.header import decode_header, make_header
 from email.message import Message as Tree
+from email.parser import BytesHeaderParser
 from functools import cached_property
 
 from mailbackends.mailbox.markup import plain_text
@@ -73,7 +74,13 @@ class Message:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self._tree: Tree = email.message_from_bytes(content, policy=email.policy.compat32)
+        try:
+            self._tree: Tree = email.message_from_bytes(content, policy=email.policy.compat32)
+        except RecursionError:  # parts within parts, hundreds deep: as one text
+            parser = BytesHeaderParser(policy=email.policy.compat32)
+            self._tree = parser.parsebytes(content)
+            for name in ("Content-Type", "Content-Transfer-Encoding"):
+                del self._tree[name]
 
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
@@ -207,7 +214,7 @@ def _children(node: Tree) -> list[Tree]:
 
 def _content(leaf: Tree) -> bytes:
     # The email package raises this and that on charsets with NUL in them, and the like.
-    with suppress(LookupError, ValueError, TypeError):
+    with suppress(LookupError, ValueError, TypeError, RecursionError):
         if leaf.is_multipart():  # message/rfc822 and message/delivery-status
             return b"\r\n".join(child.as_bytes() for child in _children(leaf))
         data = leaf.get_payload(decode=True)

@@ -174,6 +174,12 @@ class _Conversation(SMTP):
         self.ended.set()
         super().connection_lost(error)
 
+    async def smtp_POST(self, arg: str | None) -> None:
+        """Hang up: any website can make a browser send a form here, with SMTP in its fields."""
+        self.hang_up()
+
+    smtp_GET = smtp_PUT = smtp_OPTIONS = smtp_POST
+
     def hang_up(self) -> None:
         """Close without a word."""
         transport: Any = self.transport

@@ -43,6 +43,7 @@ LOADS = [
     "<style>p { background: url( 'https://tracker.example/a.gif' ) }</style>",
     "<style>@import 'https://tracker.example/a.css';</style>",
     "<style>@import url(https://tracker.example/a.css);</style>",
+    "<style>p { background: url('https://tracker.example/(a).gif') }</style>",
 ]
 
 
@@ -95,6 +96,24 @@ def test_no_text_breaks_the_cleaning_or_gets_a_handler_through(text: str) -> Non
     assert clean(html).html == clean(clean(html).html).html
     links(text, text)
     plain_text(text)
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<style>" + "url(" * 300_000,
+        "<body " * 200_000,
+        "<style>@import " * 80_000,
+        "<p style='" + 'url("' * 300_000,
+        "http://." * 150_000,
+        "<a href=x>" * 30_000,
+    ],
+    ids=["url", "body", "import", "quotes", "links", "anchors"],
+)
+def test_a_mail_that_is_made_to_be_slow_is_not(markup: str) -> None:
+    """Each takes a fraction of a second; what grows with the square would take minutes."""
+    clean(markup)
+    links(markup, markup)
 
 
 def test_links_are_listed_with_what_is_wrong_with_them() -> None:

@@ -80,6 +80,17 @@ def test_what_receivers_stumble_over_is_noted() -> None:
         assert word in told
 
 
+def test_parts_within_parts_hundreds_deep_are_shown_as_one_text() -> None:
+    deep = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n)
+        for n in range(3000)
+    )
+    message = Message(b"Subject: Deep\r\n" + deep)
+    assert message.subject == "Deep"
+    assert [part.content_type for part in message.parts] == ["text/plain"]
+    assert message.excerpt.startswith("--b0")
+
+
 _LINES = st.sampled_from(
     [
         b"From: a@b", b"Subject: =?utf-8?b?w7w=?=", b"Content-Type: multipart/mixed; boundary=x",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -105,6 +107,18 @@ def test_an_answer_comes_late(box: Mailbox) -> None:
             impatient.send_message(mail())
         impatient.send_message(mail())
     assert box.faults.all()[0].struck == 1
+
+
+def test_a_browser_that_a_website_sends_here_is_hung_up_on(box: Mailbox) -> None:
+    with socket.create_connection(("127.0.0.1", box.listen().port), timeout=20) as browser:
+        browser.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nEHLO x\r\nMAIL FROM:<a@b>\r\n"
+            b"RCPT TO:<c@d>\r\nDATA\r\nSubject: Evil\r\n\r\n.\r\n"
+        )
+        with suppress(ConnectionError):
+            while browser.recv(4096):
+                pass
+    assert box.store.count() == 0
 
 
 def test_closing_hangs_up(mailer: Mailer, box: Mailbox) -> None:
