@@ -45,6 +45,7 @@ _PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif|bmp)[;,]", re.IGNO
 _CSS_URL = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^"'()]*))\s*\)?""", re.IGNORECASE)
 _CSS_IMPORT = re.compile(r"@import\b[^;]*;?", re.IGNORECASE)
 _STYLE = re.compile(r"(<style\b[^>]*>)(.*?)(</style>)", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(r"\b(href|src)(\s*=)", re.IGNORECASE)
 _FILLING_BODY = re.compile(r"<body\b[^<>]*\b(?:margin|background|bgcolor)", re.IGNORECASE)
 _BODY = re.compile(r"<(/?)body\b", re.IGNORECASE)
 PLAIN_LINK = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
@@ -151,8 +152,8 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "a":
-            self._href, self._inside = given.get("href"), []
-        elif source := given.get("src", ""):
+            self._href, self._inside = given.get("data-href"), []
+        elif source := given.get("data-src", ""):
             if not source.lower().startswith(("cid:", "data:")):
                 self.links.append(Link(source, given.get("alt", ""), "image"))
             self._inside.append(given.get("alt", ""))
@@ -175,7 +176,6 @@ def _in_order(markup: str, tags: set[str], attributes: dict[str, set[str]]) -> s
         tags=tags,
         attributes=attributes,
         clean_content_tags=_NOT_WORDS,
-        url_schemes=_SCHEMES | _NEVER_FOLLOWED,
         link_rel=None,
     )
 
@@ -190,7 +190,10 @@ def links(html: str | None, text: str | None) -> list[Link]:
     """All links of a mail, in their order, each once."""
     reader = _Reader()
     if html:
-        reader.feed(_in_order(html, {"a", "img"}, {"a": {"href"}, "img": {"src", "alt"}}))
+        # Under other names, or nh3 would drop the addresses that are wrong: they are wanted.
+        renamed = _ADDRESS.sub(r"data-\1\2", html)
+        kept = {"a": {"data-href"}, "img": {"data-src", "alt"}}
+        reader.feed(_in_order(renamed, {"a", "img"}, kept))
         reader.close()
     found = reader.links
     found += [Link(url, "", "text", _warning(url, "")) for url in PLAIN_LINK.findall(text or "")]
