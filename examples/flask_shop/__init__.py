@@ -28,6 +28,10 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     mail.init_app(app)
     log.listen(app)
     app.register_blueprint(views.blueprint)
+    if app.config["MAIL_BACKEND"] == "mailbox":
+        from flask_integration import mailbox  # needs the extra of that name
+
+        app.register_blueprint(mailbox.blueprint)
     app.cli.add_command(commands.send_newsletter)
     errors.register(app)
     return app

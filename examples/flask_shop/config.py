@@ -6,6 +6,7 @@ MAIL_DEMO_PORT        its port, by default 587
 MAIL_DEMO_USER        the login, which is sent over STARTTLS only
 MAIL_DEMO_PASSWORD    and its password
 MAIL_DEMO_CAFILE      the authority to trust, in place of the system's
+MAIL_DEMO_BACKEND     ``mailbox``: all mail is shown at ``/mailbox/``, in debug mode
 ====================  ======================================================
 """
 
@@ -37,7 +38,8 @@ def from_environment() -> dict[str, Any]:
     return {
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_hex(),
         **{f"MAIL_{name}": value for name, value in server.items()},
-        "MAIL_BACKEND": "smtp" if host else "console",
+        "MAIL_BACKEND": os.environ.get("MAIL_DEMO_BACKEND") or ("smtp" if host else "console"),
+        "MAILBOX_PREVIEWS": ["flask_shop.previews"],
         "MAIL_DEFAULT_SENDER": ("Leaf & Cup", "shop@leafandcup.example"),
         # A view is never kept longer than this, whatever the server does.
         "MAIL_DEADLINE": 30,

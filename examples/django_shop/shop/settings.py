@@ -3,6 +3,7 @@
 ``MAIL_DEMO_HOST``, ``MAIL_DEMO_PORT``, ``MAIL_DEMO_USER``, ``MAIL_DEMO_PASSWORD`` and
 ``MAIL_DEMO_CAFILE`` (a private CA, PEM). With a CA or a user, STARTTLS is used.
 ``MAIL_DEMO_BACKEND=django`` takes Django's own SMTP backend instead, to compare.
+``MAIL_DEMO_BACKEND=mailbox`` shows all mail at ``/mailbox/``, with ``SHOP_DEBUG=1``.
 ``MAIL_DEMO_REDIRECT`` sends everything to one address, as on a staging system.
 """
 
@@ -81,6 +82,10 @@ if os.environ.get("MAIL_DEMO_BACKEND") == "django":
     if MAIL_CAFILE:
         # Django's backend has no setting for a private CA; OpenSSL has this variable.
         os.environ["SSL_CERT_FILE"] = MAIL_CAFILE
+elif os.environ.get("MAIL_DEMO_BACKEND") == "mailbox":
+    MAIL_BACKEND = "django_integration.mailbox.EmailBackend"
+    MAIL_FURTHER = {}
+    MAIL_STRICT = {"on_partial_refusal": "raise"}
 else:
     MAIL_BACKEND = "django_integration.EmailBackend"
     MAIL_FURTHER = {"ssl_cafile": MAIL_CAFILE} if MAIL_CAFILE else {}

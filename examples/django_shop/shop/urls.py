@@ -1,11 +1,12 @@
 """The shop's addresses."""
 
+from django.conf import settings
 from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import URLPattern, URLResolver, include, path
 
 from . import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.index, name="index"),
     path("orders/", views.order, name="order"),
     path("health/mail/", views.health, name="health"),
@@ -25,3 +26,7 @@ urlpatterns = [
     ),
     path("reset/done/", auth.PasswordResetCompleteView.as_view(), name="password_reset_complete"),
 ]
+
+# In development: all mail, and the previews of `shop.mail_previews`.
+if settings.MAIL_BACKEND == "django_integration.mailbox.EmailBackend":
+    urlpatterns.append(path("mailbox/", include("django_integration.mailbox.urls")))
