@@ -6,10 +6,11 @@ import contextlib
 import socket
 import ssl
 
-from mailbackends.errors import SMTPCertificateError, SMTPTLSError
 from mailbackends.transport.tls import explained
 
 __all__ = ["wrap"]
+
+_TRUST = "in context=ssl.create_default_context(cafile=...)"
 
 
 def wrap(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
@@ -27,23 +28,10 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSock
         return context.wrap_socket(sock, server_hostname=host.removesuffix(".") or None)
     except ssl.SSLError as error:
         _close(sock)
-        failure = _failure(error, host)
-        # What a program written for `ssl` looks at: reason, library, verify_code, ...
-        vars(failure).update(vars(error))
-        raise failure from error
+        raise explained(error, host, trust=_TRUST) from error
     except BaseException:
         _close(sock)
         raise
-
-
-def _failure(error: ssl.SSLError, host: str) -> SMTPTLSError:
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        return explained(error, host)
-    return SMTPCertificateError(
-        f"the certificate of {host} cannot be verified: {error.verify_message}; connect to the "
-        "name that it was issued for, or give context=ssl.create_default_context(cafile=...) "
-        "with the authority that signed it"
-    )
 
 
 def _close(sock: socket.socket) -> None:

@@ -22,9 +22,9 @@ _TOO_OLD = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.0", "TLSv1.1"})
 _MENDS = {
     9: "it is not valid yet: check the clocks of both machines",
     10: "it has expired: the server's administrator must renew it",
-    18: "it is self-signed: give its file as ssl_cafile if you trust it",
-    19: "its chain ends in an unknown root: give that CA's file as ssl_cafile if you trust it",
-    20: "its CA is unknown here: give the CA's file as ssl_cafile if you trust it",
+    18: "it is self-signed: give its file {trust} if you trust it",
+    19: "its chain ends in an unknown root: give that CA's file {trust} if you trust it",
+    20: "its CA is unknown here: give the CA's file {trust} if you trust it",
     21: "the server does not send the whole chain: have it send the intermediate certificates",
     62: "it was issued for another name: connect by a name that stands in the certificate",
     64: "it was issued for another address: connect by a name that stands in the certificate",
@@ -82,17 +82,22 @@ def _no_password() -> str:
     )
 
 
-def explained(error: Exception, server_hostname: str) -> SMTPTLSError:
-    """The documented exception for a failed handshake: why it failed, and the mend."""
-    made = _explained(error, server_hostname)
+def explained(
+    error: Exception, server_hostname: str, *, trust: str = "as ssl_cafile"
+) -> SMTPTLSError:
+    """The documented exception for a failed handshake: why it failed, and the mend.
+
+    ``trust`` says how a file of CA certificates is given, in the caller's interface.
+    """
+    made = _explained(error, server_hostname, trust)
     # What a program written for `ssl` looks at: reason, library, verify_code, ...
     vars(made).update(vars(error))
     return made
 
 
-def _explained(error: Exception, server_hostname: str) -> SMTPTLSError:
+def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = _MENDS.get(error.verify_code, error.verify_message)
+        reason = _MENDS.get(error.verify_code, error.verify_message).replace("{trust}", trust)
         return SMTPCertificateError(
             f"the certificate of {server_hostname} cannot be verified: {reason}"
         )
