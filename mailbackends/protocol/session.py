@@ -179,9 +179,11 @@ class Session:
         size = 0
         while self._outgoing and size < limit:
             buffer = next(self._outgoing[0], None)
-            if buffer is not None:
+            if buffer:
                 taken.append(buffer)
                 size += len(buffer)
+            elif buffer is not None:
+                continue  # An empty one could never be sent.
             elif self._outgoing.popleft() is self._content:
                 self._queued = self._content_end = self._taken + size
         self._taken += size

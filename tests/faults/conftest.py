@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 
 import pytest
 from faults import tally
+
+from mailbackends.transport.stream import Stream
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +18,18 @@ def _no_logs() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's kernel takes little at once, where it would take some MB."""
+    take_over = Stream.__init__
+
+    def init(self: Stream, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        take_over(self, sock)
+
+    monkeypatch.setattr(Stream, "__init__", init)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -87,11 +87,16 @@ def test_a_connection_with_tls_breaks_at_a_byte_within(way: Way, call: str) -> N
 
 
 @pytest.mark.parametrize("way", [*WAYS[:4], *SECURE], ids=str)
+@pytest.mark.usefixtures("small_buffers")
 def test_a_connection_breaks_amid_a_message_that_fills_all_buffers(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
-        world = World(way, "single", 2, network, size=4_000_000)
-        for cut in world.cuts(all_at_once, step=1_000_003):
-            world.run(cut)
+        world = World(way, "single", 2, network, size=2_000_000)
+        for cut in world.cuts(all_at_once, step=300_007):
+            outcomes = world.run(cut)
+            # With half a megabyte to go, a server that broke off is known not to have it all.
+            total = world.totals()["received"] // 2
+            if cut.direction == "received" and cut.offset % total < total - 500_000:
+                assert Outcome.UNKNOWN not in outcomes, cut
 
 
 @pytest.mark.parametrize("way", SECURE, ids=str)

@@ -49,6 +49,8 @@ class Network:
         ]
         for listener in self._listeners:
             listener.setblocking(False)
+            # Handed down to each connection: the kernel would take some MB by itself.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         self.ports: list[int] = [listener.getsockname()[1] for listener in self._listeners]
 
     def begin(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> Delivered:

@@ -285,6 +285,17 @@ def test_content_is_pulled_as_it_goes_and_its_end_is_known_only_then():
     assert session.content_was_sent
 
 
+def test_a_piece_of_no_bytes_is_passed_over():
+    """No socket ever takes it: a driver would try for good."""
+    session = in_state(State.CONTENT)
+    session.begin_transaction()
+    session.send_content([b"", b"one", b"", memoryview(b""), b"two", b""])
+    assert session.data_to_send(100) == [b"one", b"two"]
+    session.bytes_sent(6)
+    assert session.data_to_send(100) == []
+    assert session.content_was_sent
+
+
 @pytest.mark.parametrize("missing", [0, 1, 12])
 def test_the_content_was_sent_with_its_last_byte(missing):
     session = ready_session()
