@@ -1,0 +1,191 @@
+"""What a message costs the machine: system calls, and memory. Round trips: see test_round_trips."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from email.message import EmailMessage
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailbackends import Mailer, Submission
+from mailbackends.mailer import connection
+from mailbackends.transport import stream
+from support.sink import EXTENSIONS, Sink
+
+PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
+MiB = 1024 * 1024
+
+# Is it still there? The flight; the wait for the reply; the reply.
+ONE_FLIGHT = ["recv", "send", "poll", "recv"]
+TWO_FLIGHTS = [*ONE_FLIGHT, "send", "poll", "recv"]
+
+
+class Counting:
+    """Mixed into a client's socket: notes each call that ends in one of the operating system."""
+
+    calls: list[str]
+    server_side = False
+
+    def _noted(self, name: str, method: str, *arguments: Any) -> Any:
+        if not self.server_side:
+            self.calls.append(name)
+        return getattr(super(), method)(*arguments)
+
+    def sendmsg(self, *arguments: Any) -> Any:
+        return self._noted("send", "sendmsg", *arguments)
+
+    def send(self, *arguments: Any) -> Any:
+        return self._noted("send", "send", *arguments)
+
+    def recv(self, *arguments: Any) -> Any:
+        return self._noted("recv", "recv", *arguments)
+
+    def setsockopt(self, *arguments: Any) -> Any:
+        return self._noted("setsockopt", "setsockopt", *arguments)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The system calls on the connections of Mailers, TLS's among them, and all waiting."""
+    seen: list[str] = []
+
+    class CountingSocket(Counting, socket.socket):
+        calls = seen
+
+    class CountingTLS(Counting, ssl.SSLSocket):
+        calls = seen
+
+    class CountingPoll:
+        def __init__(self) -> None:
+            self._poll = poll()
+            self.register = self._poll.register
+
+        def poll(self, *arguments: Any) -> Any:
+            seen.append("poll")
+            return self._poll.poll(*arguments)
+
+    poll, dial = select.poll, connection.dial
+
+    def dialled(*arguments: Any, **options: Any) -> socket.socket:
+        return CountingSocket(fileno=dial(*arguments, **options).detach())
+
+    monkeypatch.setattr(connection, "dial", dialled)
+    monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", CountingTLS)
+    # Not in the module itself, which the server uses, too.
+    counting = {**vars(select), "poll": CountingPoll}
+    monkeypatch.setattr(stream, "select", SimpleNamespace(**counting))
+    return seen
+
+
+@pytest.mark.parametrize("security", ["none", "starttls"])
+@pytest.mark.parametrize(
+    ("extensions", "expected"), [(EXTENSIONS, ONE_FLIGHT), (PIPELINED, TWO_FLIGHTS)]
+)
+def test_a_message_takes_four_system_calls_or_seven(
+    message, calls: list[str], security: Any, extensions: Sequence[str], expected: list[str]
+) -> None:
+    with (
+        Sink(extensions=extensions, tls=security) as sink,
+        Mailer(sink.url) as mailer,
+    ):
+        mailer.send_message(message())
+        calls.clear()
+        mailer.send_message(message())
+        assert calls == expected
+        calls.clear()
+        assert len(list(mailer.send_messages([message()] * 3))) == 3
+        assert calls == expected * 3
+
+
+def test_recipients_and_lines_cost_no_system_call(message, sink: Sink, calls: list[str]) -> None:
+    people = [f"user{number}@example.com" for number in range(50)]
+    with Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        calls.clear()
+        mailer.send_message(message(*people, text="A line.\n" * 1000))
+    assert calls[:4] == ONE_FLIGHT
+
+
+# Memory. The server is a process of its own: what it keeps is not what the client takes.
+
+_SERVER = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+
+def serve(sock):
+    lines = sock.makefile("rb")
+    sock.sendall(b"220 x\\r\\n")
+    for line in lines:
+        reply = b"250 ok\\r\\n"
+        verb = line[:4]
+        if verb == b"EHLO":
+            reply = b"250-x\\r\\n250-PIPELINING\\r\\n250 CHUNKING\\r\\n"
+        elif verb == b"BDAT":
+            size = int(line.split()[1])
+            while size:
+                size -= len(lines.read(min(size, 65536)))
+        elif verb == b"DATA":
+            sock.sendall(b"354 go\\r\\n")
+            while lines.readline() != b".\\r\\n":
+                pass
+        sock.sendall(reply)
+
+while True:
+    try:
+        serve(listener.accept()[0])
+    except OSError:
+        pass  # the client does not wait for the reply to QUIT
+"""
+
+
+@pytest.fixture(scope="module")
+def discarding() -> Iterator[str]:
+    """The URL of a server that throws away what it gets, in another process."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield f"smtp://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.kill()
+
+
+def _as_object() -> Submission:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "a@example.com", "b@example.com", "s"
+    made.set_content("text\n")
+    made.add_attachment(bytes(25 * MiB), "application", "octet-stream", filename="a.bin")
+    return Submission(made)
+
+
+def _as_bytes() -> Submission:
+    content = b"Subject: s\r\n\r\n" + (b"A" * 76 + b"\r\n") * (35 * MiB // 78)
+    return Submission(content, "a@example.com", "b@example.com")
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+@pytest.mark.parametrize("make", [_as_object, _as_bytes])
+def test_25_mb_are_sent_without_being_copied(
+    discarding: str, chunking: bool, make: Callable[[], Submission]
+) -> None:
+    one = make()
+    with Mailer(discarding, chunking=chunking) as mailer:
+        mailer.send_message(b"", "a@example.com", "b@example.com")
+        tracemalloc.start()
+        try:
+            [receipt] = mailer.send_messages([one])
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert not isinstance(receipt, Exception)
+    assert peak < MiB
