@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 
@@ -15,24 +16,29 @@ __all__ = ["Tally"]
 
 
 class Tally:
-    """Messages by outcome. Thread-safe. Times are seconds of the monotonic clock."""
+    """Messages by outcome, since it was made or, as the pool's counts, since the fork.
+
+    Thread-safe. Times are seconds of the monotonic clock.
+    """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._lock = ProcessLock()
-        self._outcomes: Counter[Outcome] = Counter()
+        # By process id, so that a forked child does not count its parent's messages again.
+        self._outcomes: dict[int, Counter[Outcome]] = {os.getpid(): Counter()}
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
         """How many messages came to which end so far."""
         with self._lock:
-            return dict(self._outcomes)
+            return dict(self._outcomes.get(os.getpid(), ()))
 
     def count(self, error: Exception | None = None) -> None:
         """Count a message that was accepted, or what became of one that failed with `error`."""
         outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
         with self._lock:
-            self._outcomes[Outcome.ACCEPTED if error is None else outcome] += 1
+            mine = self._outcomes.setdefault(os.getpid(), Counter())
+            mine[Outcome.ACCEPTED if error is None else outcome] += 1
 
     def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
         """Count and tell that a server took a message."""

@@ -99,11 +99,19 @@ def test_a_child_counts_its_own_messages_and_connections(network: Network) -> No
 
         def child() -> dict[str, int]:
             send(mailer, letter(1))
-            pool = mailer.stats().pool
-            return {"made": pool.made, "open": pool.open, "forked": pool.retired["forked"]}
+            stats = mailer.stats()
+            pool = stats.pool
+            return {
+                "made": pool.made,
+                "open": pool.open,
+                "forked": pool.retired["forked"],
+                "accepted": stats.messages[Outcome.ACCEPTED],
+            }
 
-        assert in_child(child) == {"made": 1, "open": 1, "forked": 1}
+        assert in_child(lambda: mailer.stats().messages) == {}
+        assert in_child(child) == {"made": 1, "open": 1, "forked": 1, "accepted": 1}
         assert mailer.stats().pool.made == 1
+        assert mailer.stats().messages == {Outcome.ACCEPTED: 1}
 
 
 def test_a_held_connection_is_not_the_childs(network: Network) -> None:
