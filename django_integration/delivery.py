@@ -41,6 +41,7 @@ class Delivery:
         self.sent = 0
         self._messages: list[EmailMessage] = []
         self._results: dict[int, Receipt | Exception] = {}
+        self._fast = False  # another connection than the pool's takes the message as Django's
 
     @property
     def outcomes(self) -> list[tuple[EmailMessage, Receipt | Exception]]:
@@ -49,6 +50,7 @@ class Delivery:
 
     def by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
         """Send all through the pool; a failure of one does not stop the others."""
+        self._fast = mailer.options.fast_paths
         rest = iter(messages)
         waiting: deque[int] = deque()
         for result in mailer.send_messages(self._submissions(rest, waiting)):
@@ -116,7 +118,7 @@ class Delivery:
             self._announce(pre_send, message, robust=False)
             if not message.recipients():
                 return SendCancelled("it has no recipients")
-            return as_submission(message, self.backend.staging)
+            return as_submission(message, self.backend.staging, fast=self._fast)
         except Exception as error:
             return error
 

@@ -20,7 +20,7 @@ from django.core.mail import DNS_NAME
 from django_integration.addresses import prep_address
 from django_integration.connection import PooledConnection
 from django_integration.logs import logger
-from mailbackends import SMTP, SMTP_SSL, Receipt, Reply, Submission
+from mailbackends import SMTP, SMTP_SSL, Receipt, Reply, Submission, WrittenMessage
 
 if TYPE_CHECKING:
     from django_integration.backend import EmailBackend
@@ -95,9 +95,11 @@ def sender(connection: Any) -> Callable[[Submission], Receipt]:
     return send
 
 
-def _serialised(message: Message[Any, Any] | bytes) -> bytes:
+def _serialised(message: Message[Any, Any] | WrittenMessage | bytes) -> bytes:
     if isinstance(message, bytes):
         return message
+    if isinstance(message, WrittenMessage):
+        message = message.build()
     buffer = io.BytesIO()
     policy = message.policy.clone(linesep="\r\n")
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message)

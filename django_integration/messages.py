@@ -6,7 +6,7 @@ import email
 import email.policy
 import inspect
 from email.message import Message
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.core.mail import EmailMessage
@@ -15,6 +15,7 @@ from django.utils.encoding import force_str
 from django_integration.addresses import envelope_address
 from django_integration.compat import HAS_MODERN_EMAIL
 from django_integration.errors import SendCancelled
+from django_integration.fast import written
 from django_integration.related import group_inline_images
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
 from mailbackends import InvalidMessageError, Submission
@@ -24,8 +25,10 @@ __all__ = ["as_submission"]
 _ADDRESS_FIELDS = {"From": "from_email", "To": "to", "Cc": "cc", "Reply-To": "reply_to"}
 
 
-def as_submission(message: EmailMessage, staging: Staging) -> Submission:
+def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False) -> Submission:
     """The message with its envelope, ready for the `Mailer`.
+
+    With ``fast`` a plain message is written at once and not built.
 
     Raises:
         ValueError: a line break in a header field, or an address that is none
@@ -45,6 +48,10 @@ def as_submission(message: EmailMessage, staging: Staging) -> Submission:
         recipients, held_back = staging.apply(recipients)
         if not recipients:
             raise SendCancelled(f"no recipient is in allowed_recipients: {', '.join(held_back)}")
+    if fast and not needs_utf8 and not held_back:
+        ready = written(message, partial(_built, message, False))
+        if ready is not None:
+            return Submission(ready, sender, tuple(recipients))
     mime = _built(message, needs_utf8)
     if held_back:
         mime[ORIGINAL_RECIPIENTS] = ", ".join(held_back)

@@ -58,6 +58,7 @@ from mailbackends.mailer import (
     Submission,
 )
 from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
+from mailbackends.protocol.mime_writer import WrittenMessage, written_message
 from mailbackends.reply import EnhancedStatus, Reply
 
 __all__ = [
@@ -105,9 +106,11 @@ __all__ = [
     "ServerStats",
     "Step",
     "Submission",
+    "WrittenMessage",
     "bCRLF",
     "delivery_options",
     "diagnose",
     "quoteaddr",
     "quotedata",
+    "written_message",
 ]

@@ -13,6 +13,7 @@ from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.headers import check_headers
+from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
 
@@ -28,7 +29,7 @@ class Submission:
     The fields are the arguments of `Mailer.send_message`.
     """
 
-    message: Message[Any, Any] | bytes
+    message: Message[Any, Any] | WrittenMessage | bytes
     from_addr: str | None = None
     to_addrs: str | Iterable[str] | None = None
     mail_options: Iterable[str] = ()
@@ -52,7 +53,7 @@ class Job:
                 )
         elif isinstance(message, Message):
             check_headers(message)
-        else:
+        elif not isinstance(message, WrittenMessage):
             raise InvalidMessageError(
                 f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
             )
@@ -76,8 +77,11 @@ class Job:
         if isinstance(self.message, Message):
             value = self.message["Message-ID"]
             return str(value).strip() if value is not None else None
-        head, _, _ = self.message.partition(b"\r\n\r\n")
-        found = _MESSAGE_ID.search(head[:65536])
+        if isinstance(self.message, WrittenMessage):
+            return self.message.message_id
+        # Of the beginning only: to part the whole would copy it.
+        head, _, _ = self.message[:65536].partition(b"\r\n\r\n")
+        found = _MESSAGE_ID.search(head)
         return found[1].decode("ascii", "backslashreplace") if found else None
 
     @property

@@ -16,9 +16,17 @@ from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.protocol.headers import check_headers, make_domains_ascii, make_text
+from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.serializer import Encoded, Piece, serialized
 
-__all__ = ["Content", "check_headers", "from_bytes", "from_message", "has_lone_line_end"]
+__all__ = [
+    "Content",
+    "check_headers",
+    "from_bytes",
+    "from_message",
+    "from_written",
+    "has_lone_line_end",
+]
 
 # What the email package raises on messages that are no proper ones.
 _NOT_SERIALISABLE = (
@@ -126,6 +134,24 @@ def from_message(
         return _made_of(_generated(outgoing, policy) if pieces is None else pieces)
     except _NOT_SERIALISABLE as error:
         raise InvalidMessageError(f"the message cannot be serialised: {error}") from error
+
+
+def from_written(
+    message: WrittenMessage,
+    *,
+    utf8: bool = False,
+    allow_8bit: bool = True,
+    fast: bool = True,
+) -> Content:
+    """The content of a message that stands written; built after all where that does not do.
+
+    Raises: as `from_message`.
+    """
+    if fast and not utf8:
+        content = _made_of(message.pieces)
+        if allow_8bit or not content.is_8bit:
+            return content
+    return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)
 
 
 @lru_cache(maxsize=64)

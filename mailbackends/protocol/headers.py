@@ -13,7 +13,13 @@ from typing import Any
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.protocol.address import addresses_in, parse_path, to_ascii
 
-__all__ = ["check_headers", "field_that_needs_utf8", "make_domains_ascii", "make_text"]
+__all__ = [
+    "ADDRESS_FIELDS",
+    "check_headers",
+    "field_that_needs_utf8",
+    "make_domains_ascii",
+    "make_text",
+]
 
 # A line end within a header is folding only where white space follows (RFC 5322 section 2.2.3).
 _UNFOLDED_LINE_END = re.compile(r"\r\n(?![ \t])|\r(?!\n)(?![ \t])|(?<!\r)\n(?![ \t])")
@@ -22,13 +28,14 @@ _OTHER_LINE_END = re.compile(r"[\x0b\x0c\x1c-\x1e]")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 
 # RFC 5322 section 3.6, and those in use beside it that hold addresses.
-_ADDRESS_FIELDS = frozenset(
+ADDRESS_FIELDS = frozenset(
     {
         *("from", "sender", "reply-to", "to", "cc", "bcc"),
         *("resent-from", "resent-sender", "resent-reply-to", "resent-to", "resent-cc"),
         *("resent-bcc", "disposition-notification-to", "return-receipt-to"),
     }
 )
+"""The fields that hold addresses, in lower case."""
 
 
 def check_headers(message: Message[Any, Any]) -> None:
@@ -103,7 +110,7 @@ def make_text(message: Message[Any, Any]) -> None:
 
 def _international_fields(message: Message[Any, Any]) -> Iterator[tuple[str, Any]]:
     for name, raw in message.raw_items():
-        if name.lower() in _ADDRESS_FIELDS and not str(raw).isascii():
+        if name.lower() in ADDRESS_FIELDS and not str(raw).isascii():
             yield name, message.policy.header_fetch_parse(name, raw)
 
 

@@ -12,11 +12,12 @@ from mailbackends.protocol.content import Content
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.headers import field_that_needs_utf8
+from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.parameters import check_supported, keyword_of
 
 __all__ = ["Prepared", "prepare"]
 
-MessageOrBytes: TypeAlias = "Message[Any, Any] | bytes"
+MessageOrBytes: TypeAlias = "Message[Any, Any] | WrittenMessage | bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def prepare(
     may_be_8bit = "8BITMIME" in extensions and asked.get("BODY") != "7BIT"
     if isinstance(message, bytes):
         content = contents.from_bytes(message)
+    elif isinstance(message, WrittenMessage):
+        content = contents.from_written(message, utf8=utf8, allow_8bit=may_be_8bit, fast=fast)
     else:
         content = contents.from_message(message, utf8=utf8, allow_8bit=may_be_8bit, fast=fast)
     if content.is_8bit and asked.get("BODY") == "7BIT":
@@ -81,7 +84,7 @@ def _check_parameters(envelope: Envelope, extensions: Extensions, *, is_tls: boo
 
 
 def _needs_utf8(message: MessageOrBytes, envelope: Envelope, extensions: Extensions) -> bool:
-    field = None if isinstance(message, bytes) else field_that_needs_utf8(message)
+    field = field_that_needs_utf8(message) if isinstance(message, Message) else None
     if field is None and not envelope.needs_smtputf8:
         return False
     if "SMTPUTF8" not in extensions:

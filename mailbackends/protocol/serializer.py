@@ -20,7 +20,15 @@ from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-__all__ = ["Encoded", "EncodedText", "Piece", "StreamedPart", "serialized"]
+__all__ = [
+    "Encoded",
+    "EncodedText",
+    "Piece",
+    "StreamedPart",
+    "header_line",
+    "made_boundary",
+    "serialized",
+]
 
 # What the generator asks of a message. A class that answers one of these in its own way
 # is left to the generator.
@@ -235,7 +243,7 @@ def _multipart(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> 
         written.append(pieces)
     boundary = message.get_boundary()
     if not boundary:
-        boundary = _boundary(written)
+        boundary = made_boundary(written)
         message.set_boundary(boundary)
     elif not boundary.isascii():
         return False
@@ -251,7 +259,7 @@ def _multipart(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> 
     return True
 
 
-def _boundary(parts: list[list[Piece]]) -> str:
+def made_boundary(parts: list[list[Piece]]) -> str:
     """A line that stands in no part; the email package's form, for it is known to be safe."""
     width = len(repr(sys.maxsize - 1))
     stem = boundary = f"{'=' * 15}{random.randrange(sys.maxsize):0{width}d}=="  # noqa: S311
