@@ -22,6 +22,7 @@ from mailbackends.mailer.split import Parts
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
+from mailbackends.reply import Reply
 
 __all__ = ["Dispatcher", "Leases", "Until"]
 
@@ -123,7 +124,7 @@ class Dispatcher:
                 # The flight may be what broke it. Behind a 354 it was not.
                 self._learned.stumbled_over_groups()
             if lease.is_reused and _is_broken(error):
-                if error.reply is not None:  # a 421
+                if error.reply is not None and _may_be_a_limit(error.reply):
                     self._learned.took_messages(connection.messages - 1)
                 # The server hung up while the connection lay idle: nothing was sent.
                 logger.info("%s: a pooled connection was dead, trying a new one", error)
@@ -152,6 +153,15 @@ def _is_broken(error: SMTPException) -> bool:
     return error.outcome is Outcome.NOT_SENT and isinstance(
         error, SMTPServerDisconnected | SMTPProtocolError
     )
+
+
+def _may_be_a_limit(reply: Reply) -> bool:
+    """True for a 421 that does not tell of something else, which is over in a minute.
+
+    RFC 3463: X.3.2, a system that is being shut down; X.4.2, one that waited too long.
+    """
+    status = reply.enhanced
+    return status is None or (status.subject, status.detail) not in ((3, 2), (4, 2))
 
 
 def _is_unknown(error: SMTPException) -> bool:

@@ -22,7 +22,7 @@ class Habits:
 
     ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
     after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up.
-    In place of its ``last_reply``-th reply, from 0, it says 421. ``stumbles``: what it
+    In place of its ``last_reply``-th reply, from 0, it says ``last_words``. ``stumbles``: what it
     does to the commands behind the first one in a write, whatever it announces: answer
     each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread.
     """
@@ -32,6 +32,7 @@ class Habits:
     login: tuple[str, str] | None = None
     answers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     last_reply: int | None = None
+    last_words: str = "421 down"
     stumbles: str = ""
 
 
@@ -95,7 +96,7 @@ class Machine:
         if self.is_over:
             return
         if self._goes_down:
-            reply = "421 4.3.2 down"
+            reply = self.habits.last_words
         self.output += reply.encode() + b"\r\n"
         self.is_over = reply.startswith("421")
         self.replies += reply[3:4] != "-"

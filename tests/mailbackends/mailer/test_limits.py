@@ -185,3 +185,14 @@ def test_a_421_after_so_many_messages_is_met_once() -> None:
         assert len(network.delivered.count) == 10
     # The fourth was said in vain, and went over a new connection; from then on three each.
     assert counts == [4, 3, 3, 1]
+
+
+@pytest.mark.parametrize("words", ["421 4.3.2 Going down", "421 4.4.2 Waited too long"])
+def test_a_421_that_tells_of_something_else_teaches_nothing(words: str) -> None:
+    down = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3, last_words=words)
+    with taking_turns(Network(Habits(down.extensions))) as network:
+        network.begin(habits=lambda index, server: down if index == 0 else None)
+        with Mailer(host="127.0.0.1", port=network.ports[0], local_hostname="c.x") as mailer:
+            for number in range(10):
+                mailer.send_message(b"%d" % number, "s@x", "a@x")
+        assert [line.received.count(b"BDAT") for line in network.lines] == [4, 7]
