@@ -67,6 +67,9 @@ if (list) {
   list.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
 }
 
+// On a narrow screen the tab that is open may stand outside of it.
+document.querySelector('.tabs [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Keys
 
 document.addEventListener("keydown", (event) => {
