@@ -11,24 +11,57 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from mailbackends.mailer import Mailer
     from mailbackends.testing.server import LoopbackServer
 
-__all__ = ["django_smtp_server", "smtp_server"]
+__all__ = ["django_smtp_server", "flask_smtp_server", "smtp_mailer", "smtp_server"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, for those who run with ``--strict-markers``."""
+    config.addinivalue_line(
+        "markers",
+        'smtp_server(tls="starttls", login=("user", "secret")): what the fixture of that name is',
+    )
 
 
 @pytest.fixture
-def smtp_server() -> Iterator[LoopbackServer]:
+def smtp_server(request: pytest.FixtureRequest) -> Iterator[LoopbackServer]:
     """A real SMTP server on loopback, for this test: ``smtp_server.messages``."""
     from mailbackends.testing.server import LoopbackServer
 
-    with LoopbackServer() as server:
+    marker = request.node.get_closest_marker("smtp_server")
+    with LoopbackServer(**(marker.kwargs if marker else {})) as server:
         yield server
 
 
 @pytest.fixture
+def smtp_mailer(smtp_server: LoopbackServer) -> Iterator[Mailer]:
+    """A `mailbackends.Mailer` that sends to ``smtp_server``."""
+    from mailbackends.mailer import Mailer
+
+    with Mailer(smtp_server.url) as mailer:
+        yield mailer
+
+
+@pytest.fixture
 def django_smtp_server(smtp_server: LoopbackServer) -> Iterator[LoopbackServer]:
-    """The same, and Django sends its mail there in place of filling ``mail.outbox``."""
+    """The server, and Django sends its mail there in place of filling ``mail.outbox``."""
     from django_integration.testing import mail_to
 
-    with mail_to(smtp_server.host, smtp_server.port):
+    with mail_to(**smtp_server.options):
+        yield smtp_server
+
+
+@pytest.fixture
+def flask_smtp_server(
+    request: pytest.FixtureRequest, smtp_server: LoopbackServer
+) -> Iterator[LoopbackServer]:
+    """The server, and the application of the fixture ``app`` sends its mail there.
+
+    Also with ``TESTING``, which else suppresses sending.
+    """
+    from flask_integration.testing import mail_to
+
+    with mail_to(request.getfixturevalue("app"), **smtp_server.options):
         yield smtp_server

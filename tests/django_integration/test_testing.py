@@ -59,6 +59,22 @@ def test_the_whole_path(django_smtp_server):
         assert len(django_smtp_server.messages) == 3
 
 
+@pytest.mark.smtp_server(tls="starttls", login=("shop", "secret"))
+def test_the_whole_path_with_tls_and_login(django_smtp_server):
+    message("ada@example.com").send()
+    received = django_smtp_server.assert_sent(
+        to="ada@example.com", subject="Your order", text="It is on its way.", attachments=[]
+    )
+    assert (received.is_tls, received.user) == (True, "shop")
+
+
+def test_mail_in_the_outbox_is_compared_too(mailoutbox):
+    from mailbackends.testing.assertions import assert_sent
+
+    message("ada@example.com").send()
+    assert_sent(mailoutbox, to=["ada@example.com"], text_has="on its way")
+
+
 def test_a_refusal(django_smtp_server):
     django_smtp_server.refuse("gone@example.com", "550 5.1.1 Gone")
     with pytest.raises(SMTPRecipientsRefused):
@@ -109,9 +125,10 @@ def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Path) -> None:
     pytest.importorskip("pytest_django")
+    pytest.importorskip("trustme")
     done = run(tmp_path, TESTS)
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "8 passed" in done.stdout
 
 
 def test_the_plugin_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:

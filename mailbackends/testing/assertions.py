@@ -1,0 +1,170 @@
+"""`assert_sent`: that a mail went out, and where none did, what each had other than expected.
+
+Works on ``smtp_server.messages``, on Django's ``mail.outbox`` and on messages of the email
+package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailbackends.testing.received import ReceivedMail, as_received
+
+__all__ = ["Expected", "assert_nothing_sent", "assert_sent"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What a mail has to have; what is None may be anything.
+
+    A string is compared, a compiled regular expression is searched for.
+    """
+
+    sender: str | re.Pattern[str] | None = None
+    """The envelope's."""
+    to: str | Sequence[str] | None = None
+    """One recipient who is among the envelope's; or a list, which holds all of them."""
+    subject: str | re.Pattern[str] | None = None
+    text: str | re.Pattern[str] | None = None
+    """The whole text; white space at its end does not count."""
+    html: str | re.Pattern[str] | None = None
+    text_has: str | Sequence[str] = ()
+    """What stands somewhere in the text."""
+    html_has: str | Sequence[str] = ()
+    attachments: Sequence[str] | Mapping[str, bytes | None] | None = None
+    """The names of all attachments, or names and contents; None as a content is any."""
+    headers: Mapping[str, str | re.Pattern[str]] | None = None
+
+    def differences(self, mail: ReceivedMail) -> list[str]:
+        """What the mail has other than expected, for people."""
+        found = [
+            *_value("sender", self.sender, mail.sender),
+            *_people(self.to, mail.recipients),
+            *_value("subject", self.subject, mail.subject),
+            *_body("text", self.text, mail.text),
+            *_body("html", self.html, mail.html),
+            *_parts("text", self.text_has, mail.text),
+            *_parts("html", self.html_has, mail.html),
+            *_attachments(self.attachments, mail.attachments),
+        ]
+        for name, value in (self.headers or {}).items():
+            actual = mail.message[name]
+            found += _value(name, value, None if actual is None else str(actual))
+        return found
+
+
+def assert_sent(messages: Iterable[Any], **expected: Any) -> ReceivedMail:
+    """The first message that is as expected; the keyword arguments are those of `Expected`.
+
+    Raises:
+        AssertionError: there is none. The text shows what each has other than expected.
+    """
+    __tracebackhide__ = True
+    wanted = Expected(**expected)
+    candidates = []
+    for item in messages:
+        mail = as_received(item)
+        found = wanted.differences(mail)
+        if not found:
+            return mail
+        candidates.append((len(found), mail, found))
+    if not candidates:
+        raise AssertionError("no mail was sent")
+    candidates.sort(key=lambda each: each[0])  # the nearest first
+    lines = [f"none of {len(candidates)} mails is as expected:"]
+    if len(candidates) == 1:
+        lines = ["the one mail that was sent is not as expected:"]
+    for _, mail, found in candidates[:_SHOWN]:
+        lines.append(f"  {mail!r}")
+        lines += [f"    {line}" for text in found for line in text.splitlines()]
+    if len(candidates) > _SHOWN:
+        lines.append(f"  ... and {len(candidates) - _SHOWN} more")
+    raise AssertionError("\n".join(lines))
+
+
+def assert_nothing_sent(messages: Iterable[Any]) -> None:
+    """No mail went out.
+
+    Raises:
+        AssertionError: one did; the text names each.
+    """
+    __tracebackhide__ = True
+    found = [as_received(item) for item in messages]
+    if found:
+        raise AssertionError("\n".join([f"{len(found)} sent, none expected:", *map(repr, found)]))
+
+
+def _value(name: str, expected: str | re.Pattern[str] | None, actual: str | None) -> list[str]:
+    if expected is None:
+        return []
+    if isinstance(expected, str):
+        if actual == expected:
+            return []
+        return [f"{name}:\n  expected {expected!r}\n  was      {actual!r}"]
+    if actual is not None and expected.search(actual):
+        return []
+    return [f"{name}:\n  expected what matches {expected.pattern!r}\n  was      {actual!r}"]
+
+
+def _people(expected: str | Sequence[str] | None, actual: Sequence[str]) -> list[str]:
+    if expected is None:
+        return []
+    if isinstance(expected, str):
+        if expected in actual:
+            return []
+        return [f"to:\n  expected {expected!r}\n  was      {list(actual)!r}"]
+    return _names("to", expected, actual)
+
+
+def _names(what: str, expected: Iterable[str], actual: Iterable[str]) -> list[str]:
+    missing = sorted(set(expected) - set(actual))
+    extra = sorted(set(actual) - set(expected))
+    lines = [f"  missing {name!r}" for name in missing] + [f"  not expected {n!r}" for n in extra]
+    return ["\n".join([f"{what}:", *lines])] if lines else []
+
+
+def _body(name: str, expected: str | re.Pattern[str] | None, actual: str | None) -> list[str]:
+    if actual is None or not isinstance(expected, str):
+        return _value(name, expected, actual)
+    wanted, was = expected.rstrip().splitlines(), actual.rstrip().splitlines()
+    if wanted == was:
+        return []
+    lines = difflib.unified_diff(wanted, was, "expected", "was", lineterm="", n=2)
+    return ["\n".join([f"{name}:", *(f"  {line}" for line in lines)])]
+
+
+def _parts(name: str, expected: str | Sequence[str], actual: str | None) -> list[str]:
+    wanted = [expected] if isinstance(expected, str) else expected
+    missing = [part for part in wanted if part not in (actual or "")]
+    if not missing:
+        return []
+    if actual is None:
+        return [f"{name}: there is none"]
+    lines = [f"  has no {part!r}" for part in missing]
+    shown = [f"  | {line}" for line in actual.rstrip().splitlines()[:40]]
+    return ["\n".join([f"{name}:", *lines, *shown])]
+
+
+def _attachments(
+    expected: Sequence[str] | Mapping[str, bytes | None] | None, actual: Mapping[str, bytes]
+) -> list[str]:
+    if expected is None:
+        return []
+    found = _names("attachments", [expected] if isinstance(expected, str) else expected, actual)
+    for name, content in expected.items() if isinstance(expected, Mapping) else ():
+        if content is None or name not in actual or actual[name] == content:
+            continue
+        was = actual[name]
+        at = next((i for i, (a, b) in enumerate(zip(content, was, strict=False)) if a != b), None)
+        at = min(len(content), len(was)) if at is None else at
+        found.append(
+            f"attachment {name!r}: {len(was)} bytes, expected {len(content)}; they differ from "
+            f"byte {at}:\n  expected {content[at : at + 30]!r}\n  was      {was[at : at + 30]!r}"
+        )
+    return found

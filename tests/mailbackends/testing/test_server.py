@@ -1,0 +1,122 @@
+"""`LoopbackServer` and the fixtures: a real server that fails when it is told to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from email.message import EmailMessage
+
+import pytest
+
+pytest.importorskip("aiosmtpd")
+
+from mailbackends import (
+    Mailer,
+    Outcome,
+    SMTPAuthenticationError,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPSenderRefused,
+)
+from mailbackends.testing.server import LoopbackServer
+
+
+def message(to: str = "ada@example.com") -> EmailMessage:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "shop@example.com", to, "Your order"
+    made.set_content("On its way.\n")
+    return made
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
+def test_its_url_is_enough_for_a_mailer_with_tls_and_login(tls: str) -> None:
+    if tls != "none":
+        pytest.importorskip("trustme")
+    login = ("user@example.com", "a:b/c?")
+    with (
+        LoopbackServer(tls=tls, login=login) as server,  # type: ignore[arg-type]
+        Mailer(server.url) as mailer,
+    ):
+        mailer.send_message(message())
+        mailer.send_message(message())
+    assert [m.user for m in server.messages] == [login[0]] * 2
+    assert all(m.is_tls == (tls != "none") for m in server.messages)
+    assert server.connections == 1
+
+
+def test_without_its_login_it_takes_nothing() -> None:
+    with LoopbackServer(login=("user", "secret")) as server:
+        stranger = Mailer(host=server.host, port=server.port)
+        with stranger, pytest.raises(SMTPSenderRefused):
+            stranger.send_message(message())
+        impostor = Mailer(**{**server.options, "password": "wrong"})
+        with impostor, pytest.raises(SMTPAuthenticationError):
+            impostor.send_message(message())
+        server.assert_nothing_sent()
+
+
+@pytest.mark.parametrize("at", ["EHLO", "MAIL", "RCPT", "DATA", "content"])
+def test_it_fails_once_where_it_is_told_to_and_goes_on(at: str) -> None:
+    with LoopbackServer() as server, Mailer(server.url) as mailer:
+        server.fail_next("450 4.2.0 Not now", at=at)  # type: ignore[arg-type]
+        if at == "EHLO":  # HELO is the mend
+            mailer.send_message(message())
+            return
+        with pytest.raises(SMTPException) as caught:
+            mailer.send_message(message())
+        assert caught.value.outcome is Outcome.REFUSED
+        assert caught.value.is_transient
+        mailer.send_message(message())
+        assert len(server.messages) == 1
+
+
+def test_it_fails_as_often_as_it_is_told_to() -> None:
+    with LoopbackServer() as server, Mailer(server.url) as mailer:
+        server.fail_next("554 5.6.0 Not this", times=2)
+        for _ in range(2):
+            with pytest.raises(SMTPDataError):
+                mailer.send_message(message())
+        mailer.send_message(message())
+        server.fail_next()
+        server.clear()
+        mailer.send_message(message())
+        assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+def test_dropped_behind_the_content_the_outcome_is_unknown(tls: str) -> None:
+    if tls != "none":
+        pytest.importorskip("trustme")
+    with (
+        LoopbackServer(tls=tls) as server,  # type: ignore[arg-type]
+        Mailer(server.url) as mailer,
+    ):
+        server.fail_next(None)
+        with pytest.raises(SMTPDeliveryUnknown):
+            mailer.send_message(message())
+        mailer.send_message(message())
+        assert len(server.messages) == 1
+
+
+def test_a_step_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="'BODY' is none of 'EHLO'"):
+        LoopbackServer().fail_next(at="BODY")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'ssl' is none of"):
+        LoopbackServer(tls="ssl")  # type: ignore[arg-type]
+
+
+def loaded(code: str) -> set[str]:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stdout.split())
+
+
+def test_the_plugin_loads_two_modules_beside_the_core_where_it_is_not_used() -> None:
+    more = loaded("import mailbackends.testing.plugin") - loaded("import mailbackends, pytest")
+    assert more == {"mailbackends.testing", "mailbackends.testing.plugin"}
