@@ -1,0 +1,1 @@
+"""mailbackends against the servers of the real world; see docs/compatibility.md."""

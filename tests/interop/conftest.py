@@ -1,0 +1,82 @@
+"""Starts the servers, and makes the table of what became of each scenario.
+
+MAILBACKENDS_INTEROP_REQUIRED=1  fail where the servers cannot be had, do not skip
+MAILBACKENDS_INTEROP_FULL=1      play the heavy scenarios through each client
+MAILBACKENDS_INTEROP_TABLE=FILE  write the table there
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop.install import install, missing_tools
+from interop.servers import certificates
+from interop.table import Table
+from interop.world import World
+
+TABLE = pytest.StashKey[Table]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+
+
+@pytest.fixture(autouse=True)
+def _no_logs() -> Iterator[None]:
+    # Each refusal is worth a line to an application; a thousand are not.
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """The servers are on this machine, or the tests that need them are skipped."""
+    reason = missing_tools()
+    if reason is None:
+        try:
+            install()
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = f"the servers could not be installed: {error}"
+    if reason is not None:
+        if os.environ.get("MAILBACKENDS_INTEROP_REQUIRED"):
+            pytest.fail(f"{reason} (and MAILBACKENDS_INTEROP_REQUIRED is set)")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def world(installed: None) -> Iterator[World]:
+    """All servers, each running from its first use to the end."""
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def cafile(installed: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The CA of the servers' good certificates."""
+    return certificates.authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def table(request: pytest.FixtureRequest) -> Table:
+    """Where each cell is noted."""
+    return request.config.stash[TABLE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    table = terminalreporter.config.stash.get(TABLE, None)
+    if table is None or not table.cells:
+        return
+    terminalreporter.section("interop")
+    for line in table.lines():
+        terminalreporter.write_line(line)
+    if target := os.environ.get("MAILBACKENDS_INTEROP_TABLE"):
+        Path(target).write_text(table.page())
+        terminalreporter.write_line(f"written to {target}")

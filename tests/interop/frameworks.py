@@ -1,0 +1,108 @@
+"""Django and Flask as clients. Django must be configured before anything of it is imported."""
+
+from __future__ import annotations
+
+import email.policy
+import warnings
+from typing import Any
+
+import django
+from django.conf import settings
+
+if not settings.configured:
+    settings.configure(
+        SECRET_KEY="for the tests",
+        INSTALLED_APPS=["django_integration"],
+        ALLOWED_HOSTS=["*"],
+        DEFAULT_FROM_EMAIL="shop@example.com",
+        USE_TZ=True,
+    )
+    django.setup()
+
+from django.core.mail import EmailMessage
+from flask import Flask
+
+import flask_integration
+from django_integration import EmailBackend
+from django_integration.registry import registry
+from interop.clients import Access, Client
+from interop.letters import DATE, Letter
+
+__all__ = ["DjangoClient", "FlaskClient"]
+
+
+class DjangoClient(Client):
+    """Django's `EmailMessage` through our backend, made anew for each as Django does."""
+
+    name = "Django"
+
+    def _send(self, letter: Letter) -> dict[str, int]:
+        message = self._message(letter)
+        with warnings.catch_warnings():
+            # Django 6.1 wants backends to come from MAILERS only.
+            warnings.simplefilter("ignore")
+            backend = EmailBackend(**self.access.options())
+        assert backend.send_messages([message]) == 1
+        return {who: reply.code for who, reply in message.receipt.refused.items()}
+
+    def content_of(self, letter: Letter) -> bytes | None:
+        if letter.attachment is not None or letter.needs_utf8:
+            return None  # the boundary is another each time; the fields depend on the server
+        return bytes(self._message(letter).message().as_bytes(policy=email.policy.SMTP))
+
+    def _message(self, letter: Letter) -> Any:
+        headers = {"Message-ID": letter.message_id, "Date": DATE}
+        if letter.is_refused:
+            headers["X-Refuse"] = "yes"
+        message = EmailMessage(
+            letter.subject, letter.text, letter.sender, bcc=letter.recipients, headers=headers
+        )
+        if letter.attachment is not None:
+            message.attach("blob.bin", letter.attachment, "application/octet-stream")
+        return message
+
+    def close(self) -> None:
+        registry.close()
+
+
+class FlaskClient(Client):
+    """Flask's `Mail`."""
+
+    name = "Flask"
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self._app = Flask("interop", root_path="/nowhere")
+        self._app.config.update(
+            {f"MAIL_{name.upper()}": value for name, value in access.options().items()}
+        )
+        self._mail = flask_integration.Mail(self._app)
+
+    def _send(self, letter: Letter) -> dict[str, int]:
+        with self._app.app_context():
+            receipt = self._mail.send(self._message(letter))
+        return {who: reply.code for who, reply in receipt.refused.items()}
+
+    def content_of(self, letter: Letter) -> bytes | None:
+        if letter.attachment is not None or letter.needs_utf8:
+            return None
+        with self._app.app_context():
+            return bytes(self._message(letter).as_bytes())
+
+    def _message(self, letter: Letter) -> flask_integration.Message:
+        headers = {"X-Refuse": "yes"} if letter.is_refused else {}
+        message = flask_integration.Message(
+            letter.subject,
+            body=letter.text,
+            sender=letter.sender,
+            bcc=list(letter.recipients),
+            date=1793613600,
+            extra_headers=headers,
+        )
+        message.msgId = letter.message_id
+        if letter.attachment is not None:
+            message.attach("blob.bin", "application/octet-stream", letter.attachment)
+        return message
+
+    def close(self) -> None:
+        self._mail.close()
