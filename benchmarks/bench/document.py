@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 
 from bench.results import Results
-from bench.tables import Table, case_table, line_table, profile_table, wanted_table
+from bench.tables import (
+    Table,
+    about,
+    case_table,
+    line_table,
+    profile_table,
+    sink_note,
+    wanted_table,
+)
 
 __all__ = ["fill", "filled"]
 
@@ -22,11 +30,14 @@ def fill(page: Path, results: Results) -> None:
 def filled(text: str, results: Results) -> str:
     """The text with what stands behind each ``<!-- table: NAME -->`` made anew.
 
-    Names are ``wanted``, ``line``, ``case NAME`` and ``profile NAME``. A table of which
-    nothing was measured stays as it is.
+    Names are ``about``, ``sink``, ``wanted``, ``line``, ``case NAME`` and ``profile NAME``.
+    A table of which nothing was measured stays as it is.
     """
 
     def table(found: re.Match[str]) -> str:
+        sentences = {"about": about, "sink": sink_note}
+        if found[2] in sentences:
+            return f"{found[1]}{sentences[found[2]](results)}{found[3]}"
         made = _table(found[2], results)
         return f"{found[1]}{made.markdown()}{found[3]}" if made.rows else found[0]
 

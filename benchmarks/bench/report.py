@@ -8,7 +8,15 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bench.results import Results
-from bench.tables import Table, case_table, line_table, profile_table, wanted_table
+from bench.tables import (
+    Table,
+    about,
+    case_table,
+    line_table,
+    profile_table,
+    sink_note,
+    wanted_table,
+)
 
 __all__ = ["show"]
 
@@ -20,7 +28,7 @@ def show(results: Results) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
-    console.print(Text(_machine(results)))
+    console.print(Text(about(results)))
     for table in (
         line_table(results),
         *(case_table(results, case) for case in dict.fromkeys(c.case for c in results.cells)),
@@ -30,6 +38,7 @@ def show(results: Results) -> None:
         if table.rows:
             console.print()
             console.print(_grid(table, console.is_terminal))
+    console.print(Text(sink_note(results)))
     for name, reason in results.skipped.items():
         console.print(Text(f"{name} was left out: {reason}"))
 
@@ -46,14 +55,3 @@ def _grid(table: Table, is_terminal: bool) -> Grid:
     for index, row in enumerate(table.rows):
         grid.add_row(*row, style="bold" if index in table.ours else "")
     return grid
-
-
-def _machine(results: Results) -> str:
-    machine = results.machine
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    load = ", ".join(str(value) for value in machine["load"])
-    return (
-        f"{machine['cores']} cores, {machine['system']}, {machine['python']}"
-        f"{'' if machine['is_optimised'] else ' (built without --enable-optimizations)'}, "
-        f"{versions}. Load average before and after: {load}."
-    )

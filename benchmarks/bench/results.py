@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cell", "Line", "Profile", "Results", "machine"]
+__all__ = ["Cell", "Line", "Profile", "Results", "machine", "rounded"]
 
 _VERSIONS = ("Django", "Flask", "Flask-Mail", "aiosmtplib")
 
@@ -78,6 +78,8 @@ class Results:
     lines: list[Line] = field(default_factory=list)
     """What the proxy did, for each delay."""
     cells: list[Cell] = field(default_factory=list)
+    checked: int = 0
+    """Messages that arrived, each compared with what was to be sent."""
     skipped: dict[str, str] = field(default_factory=dict)
     """The clients that could not run, and why."""
     profiles: list[Profile] = field(default_factory=list)
@@ -96,12 +98,8 @@ class Results:
         return next(line for line in self.lines if line.delay == delay)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON. Numbers are rounded to what can be meant by them."""
-        made = asdict(self)
-        for lists in made["cells"] + made["lines"]:
-            for name in {"wall", "cpu", "echoes"} & lists.keys():
-                lists[name] = [float(f"{value:.4g}") for value in lists[name]]
-        text = json.dumps(made, indent=1, ensure_ascii=False)
+        """Write it as JSON."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         path.write_text(_compact(text) + "\n", encoding="utf-8")
 
     @classmethod
@@ -112,6 +110,11 @@ class Results:
         read["profiles"] = [Profile(**profile) for profile in read["profiles"]]
         read["cells"] = [Cell(**cell) for cell in read["cells"]]
         return cls(**read)
+
+
+def rounded(value: float) -> float:
+    """Four digits: more of them cannot be meant."""
+    return float(f"{value:.4g}")
 
 
 def machine() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bench.installed import Missing
 from bench.lines import Failed, Process, python
 from bench.probing import echoes, throughput
 from bench.progress import Progress
-from bench.results import Cell, Line, Profile, Results, machine
+from bench.results import Cell, Line, Profile, Results, machine, rounded
 from bench.roster import Entry
 from bench.sink import LOGIN
 
@@ -108,8 +108,8 @@ class Bench:
                 # Whoever comes behind a heavy one may suffer from it: not the same each time.
                 for cell, entry in _in_turn([*zip(cells, entries, strict=True)], number):
                     answer = self._ask(case, entry, cell.count)
-                    cell.wall.append(answer["wall"] / cell.count)
-                    cell.cpu.append(answer["cpu"] / cell.count)
+                    cell.wall.append(rounded(answer["wall"] / cell.count))
+                    cell.cpu.append(rounded(answer["cpu"] / cell.count))
                     self.progress.advance()
             self.results.cells += cells
         if hasattr(os, "getloadavg"):
@@ -126,8 +126,8 @@ class Bench:
             self._ask(case, entry, count)["cpu"] for _ in range(self.plan.rounds)
         )
         answer = self._ask(case, entry, count, do="profile", cpu=cpu)
-        per_message = {part: seconds / count for part, seconds in answer["parts"].items()}
-        self.results.profiles.append(Profile(case.name, entry.name, cpu / count, per_message))
+        parts = {part: rounded(seconds / count) for part, seconds in answer["parts"].items()}
+        self.results.profiles.append(Profile(case.name, entry.name, rounded(cpu / count), parts))
 
     def _present(self) -> list[Entry]:
         return [entry for entry in self.plan.clients if entry.name in self._processes]
@@ -167,14 +167,15 @@ class Bench:
             arrived = self._sink.ask({"do": "check", **expected})
         except Failed as error:
             raise Failed(f"{entry.name} in {case.name}: {error}") from error
+        self.results.checked += arrived["messages"]
         return {**answer, **arrived}
 
     def _probe(self, delay: int) -> None:
         """See how the line is just now."""
         port = self._port({"do": "listen for probes"}, delay)
         if all(line.delay != delay for line in self.results.lines):
-            self.results.lines.append(Line(delay, throughput(port)))
-        self.results.line(delay).echoes += echoes(port, _ECHOES)
+            self.results.lines.append(Line(delay, rounded(throughput(port))))
+        self.results.line(delay).echoes += map(rounded, echoes(port, _ECHOES))
 
     def _port(self, face: dict[str, Any], delay: int) -> int:
         port: int = self._sink.ask(face)["port"]

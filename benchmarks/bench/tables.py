@@ -11,7 +11,15 @@ from bench.results import Cell, Results
 from bench.roster import CLIENTS
 from bench.wanted import findings
 
-__all__ = ["Table", "case_table", "line_table", "profile_table", "wanted_table"]
+__all__ = [
+    "Table",
+    "about",
+    "case_table",
+    "line_table",
+    "profile_table",
+    "sink_note",
+    "wanted_table",
+]
 
 _REFERENCE = ("django-batch", "django-view")
 
@@ -94,6 +102,36 @@ def line_table(results: Results) -> Table:
         for line in results.lines
     ]
     return Table("The line", ["round trip asked for", "measured", "throughput"], rows)
+
+
+def about(results: Results) -> str:
+    """On what it was measured, and with what."""
+    machine = results.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    load = ", ".join(str(value) for value in machine["load"])
+    return (
+        f"{machine['cores']} cores, {machine['system']}, {machine['python']}"
+        f"{'' if machine['is_optimised'] else ' (built without --enable-optimizations)'}, "
+        f"{versions}. Load average before and after: {load}."
+    )
+
+
+def sink_note(results: Results) -> str:
+    """Whether the server keeps up: what it does by itself beside what the clients make it do."""
+    note = f"The sink compared {results.checked} messages with what was to be sent."
+    for name in dict.fromkeys(cell.case for cell in results.cells):
+        limit = results.cell(name, "raw")
+        others = [c for c in results.cells if c.case == name and CLIENTS[c.client].family != "raw"]
+        if limit is None or not others or CASES[name].delay:
+            continue
+        best = min(others, key=lambda cell: cell.median_wall)
+        rate, times = 1 / limit.median_wall, best.median_wall / limit.median_wall
+        return (
+            f"{note} It took {rate:,.0f} messages a second from the raw socket "
+            f"({CASES[name].title}), {times:.1f} times as many as from the fastest client "
+            f"({_title(best.client)})."
+        )
+    return note
 
 
 def profile_table(results: Results, name: str) -> Table:
