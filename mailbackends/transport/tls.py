@@ -110,6 +110,11 @@ def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSErr
         mend = WANTS_CERTIFICATE
     elif isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError | ValueError):
         mend = "the server closed the connection: look into its log for the reason"
+    elif reason in ("SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"):
+        mend = (
+            "no TLS connection could be agreed on: the server takes none of the ciphers "
+            "offered, or wants a certificate of ours; its log says which"
+        )
     else:
-        mend = "no TLS connection could be agreed on"
+        mend = "no TLS connection could be agreed on: the server's log may say why"
     return SMTPTLSError(f"the TLS handshake with {server_hostname} failed: {mend} ({reason})")

@@ -24,7 +24,7 @@ CERTIFICATES = {
 }
 HANDSHAKES = {
     "TLS 1.1": "it only speaks a TLS version that is too old: have it updated to TLS 1.2",
-    "no cipher": "the TLS handshake with 127.0.0.1 failed: ",
+    "no cipher": "the server takes none of the ciphers offered, or wants a certificate of ours",
 }
 
 
