@@ -83,6 +83,15 @@ def test_a_large_content_waits_for_the_replies_to_the_envelope():
     assert sent.result.accepted == ["a@x"]
 
 
+@pytest.mark.parametrize(("size", "in_one_flight"), [(64 * 1024, True), (64 * 1024 + 1, False)])
+def test_one_flight_is_for_up_to_64_kib_for_a_refused_recipient_costs_all_of_it(
+    size, in_one_flight
+):
+    content = from_bytes(b"x" * (size - 2) + b"\r\n")
+    sent = Sent(FLIGHT, [OK + NO], content=content)
+    assert any(line.startswith(b"BDAT") for line in sent.lines) is in_one_flight
+
+
 @each_way
 def test_rset_goes_first_where_the_last_transaction_failed_and_no_content_before_its_reply(
     keywords,

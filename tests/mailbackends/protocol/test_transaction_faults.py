@@ -223,6 +223,16 @@ def test_a_refused_sender_does_not_stand_where_a_recipient_was_taken_and_the_con
     assert isinstance(sent.error, SMTPDeliveryUnknown)
 
 
+@each_way
+def test_a_second_message_is_accounted_for_by_itself(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    first = Sent(keywords, [OK, OK, *go, OK])
+    runner = Runner(first.session, [OK], takes=20)
+    with pytest.raises(SMTPServerDisconnected) as caught:
+        runner.run(deliver(first.session, ONE, CONTENT))
+    assert caught.value.outcome is Outcome.NOT_SENT
+
+
 def test_a_closed_session_sends_nothing():
     session = ready_session()
     session.close()
