@@ -22,6 +22,7 @@ _LISTENERS = {
     "too many errors": "-o smtpd_hard_error_limit=3",
     "421": "-o smtpd_client_connection_count_limit=1",
     "idle": "-o smtpd_timeout=1s",
+    "five recipients": "-o smtpd_recipient_limit=5 -o smtpd_recipient_overshoot_limit=100",
     # One for each client: what is counted is a listener's messages in a minute.
     **{
         f"too many messages {client}": "-o smtpd_client_message_rate_limit=2"
