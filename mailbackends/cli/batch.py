@@ -160,7 +160,7 @@ class Batch:
             self.journal.end(row.key, row.recipient, Outcome.NOT_SENT, message_id, str(error))
             return max(error.retry_after, 0.1)
         except (SMTPException, ValueError) as error:
-            self._note(row, _state(error), message_id, str(error))
+            self._note(row, _state(error), message_id, _detail(error))
             if isinstance(error, SMTPAuthenticationError) or getattr(error, "no_connection", False):
                 # The next row would fare no better.
                 self.stop(str(error))
@@ -173,6 +173,12 @@ class Batch:
         with self._lock:
             self.counts[state] += 1
             self.tell(self.journal.entries[row.key])
+
+
+def _detail(error: Exception) -> str:
+    """What the server said to the one recipient, or else what went wrong."""
+    refused = isinstance(error, SMTPException) and error.outcome is Outcome.REFUSED
+    return str(getattr(error, "reply", None) or error) if refused else str(error)
 
 
 def _state(error: Exception) -> str:

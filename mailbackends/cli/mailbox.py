@@ -65,5 +65,8 @@ def mailbox(
             expose=expose,
             say=line,
         )
+    except KeyboardInterrupt:
+        # While it starts or ends; in between the mailbox hears it itself.
+        return
     except sqlite3.Error as error:
         raise click.ClickException(f"{file}: {error}") from error

@@ -30,7 +30,8 @@ class Conversation(SMTP):
         self.ended = asyncio.Event()
         is_starttls = owner.tls == "starttls"
         super().__init__(
-            self,
+            # Not `self`: aiosmtpd would ask it for its own handle_exception, for ever.
+            _Hooks(),
             hostname="loopback.test",
             enable_SMTPUTF8=True,
             tls_context=context if is_starttls else None,
@@ -65,10 +66,11 @@ class Conversation(SMTP):
         """True where this step was asked to fail, and did."""
         is_asked_for, reply = self.owner.take_fault(at)
         if is_asked_for:
-            await self._end(reply)
+            await self.end(reply)
         return is_asked_for
 
-    async def _end(self, reply: str | None) -> None:
+    async def end(self, reply: str | None) -> None:
+        """Say the reply; hang up where it is None, or a 421."""
         if reply is not None:
             await self.push(reply)
         if reply is None or reply.startswith("421"):
@@ -89,11 +91,13 @@ class Conversation(SMTP):
             given = (data.login.decode(), data.password.decode())
         return AuthResult(success=given == self.owner.login, handled=False, auth_data=data)
 
-    # What aiosmtpd asks.
+
+class _Hooks:
+    """What aiosmtpd asks; what they return is the reply."""
 
     async def handle_EHLO(
         self,
-        server: SMTP,
+        server: Conversation,
         session: Session,
         envelope: Envelope,
         hostname: str,
@@ -104,35 +108,40 @@ class Conversation(SMTP):
         return [line for line in lines if line.strip() != "250-AUTH"]
 
     async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+        self,
+        server: Conversation,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
     ) -> str:
         """Called by aiosmtpd for each recipient."""
-        refusal = self.owner.refusal_of(address)
+        refusal = server.owner.refusal_of(address)
         if refusal is not None:
             return refusal
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, server: Conversation, session: Session, envelope: Envelope) -> str:
         """Called by aiosmtpd for each message."""
-        is_asked_for, reply = self.owner.take_fault("content")
+        is_asked_for, reply = server.owner.take_fault("content")
         if is_asked_for:
             if reply is None:
-                await self._end(None)
+                await server.end(None)
             return reply or "421 4.3.2 Dropped"
         data = session.auth_data if session.authenticated else None
         user = data.login.decode() if isinstance(data, LoginPassword) else None
-        self.owner.messages.append(
+        server.owner.messages.append(
             ReceivedMail(
                 sender="" if envelope.mail_from in (None, "<>") else str(envelope.mail_from),
                 recipients=tuple(envelope.rcpt_tos),
                 content=envelope.original_content or b"",
-                connection=self.number,
-                is_tls=self.is_tls,
+                connection=server.number,
+                is_tls=server.is_tls,
                 user=user,
             )
         )
-        return f"250 2.0.0 Ok: queued as {len(self.owner.messages)}"
+        return f"250 2.0.0 Ok: queued as {len(server.owner.messages)}"
 
 
 def _wrapped(verb: str) -> Any:

@@ -14,6 +14,7 @@ from mailbackends import (
     Mailer,
     Outcome,
     SMTPAuthenticationError,
+    SMTPCertificateError,
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPException,
@@ -120,3 +121,13 @@ def loaded(code: str) -> set[str]:
 def test_the_plugin_loads_two_modules_beside_the_core_where_it_is_not_used() -> None:
     more = loaded("import mailbackends.testing.plugin") - loaded("import mailbackends, pytest")
     assert more == {"mailbackends.testing", "mailbackends.testing.plugin"}
+
+
+def test_a_client_that_trusts_nobody_leaves_it_well() -> None:
+    pytest.importorskip("trustme")
+    with LoopbackServer(tls="starttls") as server:
+        stranger = Mailer(host=server.host, port=server.port, security="starttls")
+        with stranger, pytest.raises(SMTPCertificateError, match="ssl_cafile"):
+            stranger.send_message(message())
+        with Mailer(server.url) as mailer:
+            mailer.send_message(message())
