@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.protocol.base64_lines import BLOCK, base64_lines, encoded_size
 from mailbackends.protocol.serializer import Encoded, StreamedPart
 
 __all__ = ["FileAttachment"]
-
-# 57 bytes make a line of 76 characters (RFC 2045 section 6.8); many lines at once cost a
-# quarter of what line by line costs.
-_LINE = 57
-_BLOCK = _LINE * 1024
 
 
 class FileAttachment(MIMEBase, MIMEPart, StreamedPart):
@@ -93,20 +89,19 @@ class _Base64File(Encoded):
             self.bytes = os.stat(path).st_size
         except OSError as error:
             raise InvalidMessageError(f"the attachment {path} cannot be read: {error}") from error
-        lines, rest = divmod(self.bytes, _LINE)
-        self.size = lines * 78 + (((rest + 2) // 3) * 4 + 2 if rest else 0)
+        self.size = encoded_size(self.bytes)
 
     def pieces(self) -> Iterator[bytes]:
         left = self.bytes
         try:
             with self.path.open("rb") as file:
                 while left:
-                    block = file.read(min(_BLOCK, left))
+                    block = file.read(min(BLOCK, left))
                     # The size has been announced: as many bytes must come, and no more.
-                    if not block or (len(block) % _LINE and len(block) != left):
+                    if not block or len(block) < min(BLOCK, left):
                         raise InvalidMessageError(f"the attachment {self.path} has become shorter")
                     left -= len(block)
-                    yield _lines(block)
+                    yield base64_lines(block)
         except OSError as error:
             raise InvalidMessageError(
                 f"the attachment {self.path} cannot be read: {error}"
@@ -115,7 +110,3 @@ class _Base64File(Encoded):
     def holds(self, text: str) -> bool:
         # A boundary that is made up begins with "=", which in base64 is the end.
         return False
-
-
-def _lines(block: bytes) -> bytes:
-    return base64.encodebytes(block).replace(b"\n", b"\r\n")

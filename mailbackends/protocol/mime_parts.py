@@ -9,7 +9,6 @@ for what it does not know: then the message has to be built.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from email.contentmanager import raw_data_manager
@@ -19,6 +18,7 @@ from email.policy import SMTP
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from mailbackends.protocol.base64_lines import BLOCK, base64_lines, encoded_size
 from mailbackends.protocol.headers import ADDRESS_FIELDS
 from mailbackends.protocol.serializer import Encoded, Piece, header_line, made_boundary
 
@@ -34,8 +34,6 @@ __all__ = [
 ]
 
 _WIDTH = 78  # SMTP's max_line_length, for header fields and texts alike
-_LINE = 57  # bytes that make a line of 76 characters in base64 (RFC 2045 section 6.8)
-_BLOCK = _LINE * 1024  # many lines at once cost a quarter of what line by line costs
 _VERSION = b"MIME-Version: 1.0\r\n"
 
 _PLAIN_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
@@ -72,22 +70,17 @@ class EncodedBytes(Encoded):
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        lines, rest = divmod(len(data), _LINE)
-        self.size = lines * 78 + (((rest + 2) // 3) * 4 + 2 if rest else 0)
+        self.size = encoded_size(len(data))
 
     def pieces(self) -> Iterator[bytes]:
         """The lines, some 80 KB at a time."""
         view = memoryview(self.data)
-        for start in range(0, len(view), _BLOCK):
-            yield _base64(view[start : start + _BLOCK])
+        for start in range(0, len(view), BLOCK):
+            yield base64_lines(view[start : start + BLOCK])
 
     def holds(self, text: str) -> bool:
         """False for a boundary: it begins with "=", which in base64 is the end."""
         return False
-
-
-def _base64(data: bytes | memoryview) -> bytes:
-    return base64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
 def text_field(name: str, text: str) -> bytes | None:
@@ -212,7 +205,7 @@ def binary_part(
         head = _binary_head(maintype, subtype, filename)
     except (UnicodeError, ValueError, TypeError):
         return None
-    body: Piece = EncodedBytes(data) if len(data) > _BLOCK else _base64(data)
+    body: Piece = EncodedBytes(data) if len(data) > BLOCK else base64_lines(data)
     return Part(head + (_VERSION if version else b""), [body])
 
 
