@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,3 +200,16 @@ def test_the_page_offers_what_there_is_to_buy(client: FlaskClient) -> None:
     page = client.get("/").text
     assert "Sencha from Uji" in page
     assert 'action="/api/orders/"' in page
+
+
+def test_the_shops_own_tests_pass() -> None:
+    pytest.importorskip("trustme")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "mailbackends.testing.plugin", "flask_shop"],
+        cwd=EXAMPLES,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "4 passed" in done.stdout, done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from django.test import Client
 
 from mailbackends import Mailer
@@ -56,5 +57,17 @@ def test_a_mail_of_the_shop_goes_over_any_mailer(smtp_server: LoopbackServer) ->
     order = Order("ada@example.com", PRODUCTS["tea"])
     with Mailer(smtp_server.url) as mailer:
         mailer.send_message(catalogue(order.email).message())
-    [received] = smtp_server.messages
-    assert received.message["Subject"] == "Our catalogue"
+    received = smtp_server.assert_sent(subject="Our catalogue", to=[order.email])
+    assert len(received.attachments) == 1
+
+
+@pytest.mark.smtp_server(tls="starttls", login=("shop", "secret"))
+def test_the_order_reaches_a_server_with_tls_and_its_parts_are_whole(
+    client: Client, django_smtp_server: LoopbackServer
+) -> None:
+    post(client, "/api/orders/", email="ada@example.com")
+    received = django_smtp_server.assert_sent(
+        to=["ada@example.com"], text_has="Total: 14.90 EUR", html_has="cid:"
+    )
+    assert received.is_tls
+    assert any(content.startswith(b"%PDF") for content in received.attachments.values())
