@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +179,58 @@ def test_a_kill_leaves_the_row_on_its_way_unknown_and_nothing_is_sent_twice(
         sent = received(server)
         assert len(sent) == len(set(sent))
         assert set(PEOPLE) - {"cyd"} <= set(sent)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_the_row_unknown(
+    files: Path, environment: dict[str, str]
+) -> None:
+    with Slow() as server:
+        process = start(server, files, environment)
+        assert server.held.wait(30)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert states(files) == {"ada": "accepted", "bob": "accepted", "cyd": "begun"}
+        server.go_on.set()
+
+
+def test_a_rate_that_lets_nothing_go_for_now_is_waited_for(
+    run: Run, mail_server: MailServer, files: Path
+) -> None:
+    (files / "people.csv").write_text("email,name,order\na@b.example,A,1\nc@b.example,C,2\n")
+    slow = arguments(mail_server, "--rate", "1/second")
+    slow[3] += "?deadline=0.5"
+    done = run(*slow)
+    assert done.returncode == 0, done.stderr
+    assert len(mail_server.messages) == 2
+    assert ",not sent," in (files / "people.csv.results.csv").read_text()
+
+
+def test_a_terminal_sees_a_bar_with_rate_and_remaining_time(
+    mail_server: MailServer, files: Path, environment: dict[str, str]
+) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "mailbackends", *arguments(mail_server)],
+        cwd=files,
+        env={**os.environ, **environment, "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's word for the end
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert process.wait(30) == 0
+    text = re.sub(r"\x1b\[[\d;?]*\w", "", shown.decode())
+    assert re.search(r"━+ 6/6 \d+\.\d/s \d\d:\d\d", text)
 
 
 def test_several_connections_send_each_row_once(
