@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         except KeyboardInterrupt:
             return 130
+    if given.before:
+        results.before = Results.load(given.before).profiles
     show(results)
     if given.json:
         results.save(given.json)
@@ -144,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--plots", type=Path, metavar="DIR", help="draw them, as SVG")
     out.add_argument("--document", type=Path, metavar="FILE", help="put them into its tables")
     out.add_argument("--from", type=Path, dest="read", metavar="FILE", help="measure nothing anew")
+    out.add_argument("--before", type=Path, metavar="FILE", help="profiles to show beside")
     return parser
 
 

@@ -41,20 +41,18 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"'(sendmsg|send|sendall|recv|recv_into|poll|connect|connect_ex|close|register|shutdown)' of "
      r"'(_socket\.|select\.)|select\.poll|built-in method select\.|getaddrinfo", "system calls"),
     (r"'(write|read|do_handshake|pending|shutdown)' of '_ssl\.|_ssl\.|/ssl\.py:", "TLS"),
-    (r"/email/generator\.py:flatten|protocol/serializer|protocol/content\.py:(?!dot_stuffed)|"
-     r"protocol/message_lines|django/core/mail/message\.py:as_(bytes|string)|"
-     r"/email/message\.py:as_(bytes|string)|flask_mail/.*:as_(bytes|string)", "serialise"),
-    (r"content\.py:dot_stuffed|smtplib\.py:(_?quote_?(data|periods)|_?fix_eols)|'sub' of 're\.",
-     "stuffing"),
-    (r"sanitize_address|prep_address|protocol/(envelope|address|idna|path)|smtplib\.py:quoteaddr|"
-     r"_integration/addresses\.py|django/core/mail/message\.py:recipients|"
-     r"flask_mail/.*:(sanitize_address|send_to)|aiosmtplib/email\.py", "addresses"),
-    (r"django/core/mail/message\.py:(message|attach|_|__init__)|django_integration/messages\.py|"
-     r"flask_mail/.*:_message|flask_integration/(mime|message|attachment)\.py", "build"),
-    (r"protocol/(session|transaction|command|reply_parser|extensions|negotiation|dialogue)|"
-     r"mailbackends/reply\.py|transport/|smtplib\.py|mailbackends/client/|asyncio/", "dialogue"),
-    (r"mailbackends/(pool|mailer)/|_integration/(registry|backend|delivery|options|sending)|"
-     r"mailbackends/events", "pool and mailer"),
+    (r":dot_stuffed|smtplib\.py:_?(quote_?(data|periods)|fix_eols)", "stuffing"),
+    (r"/email/generator\.py:flatten|protocol/(serializer|content|mime_|headers|base64)|"
+     r"/email/message\.py:as_(bytes|string)|django/core/mail/message\.py:as_(bytes|string)|"
+     r"flask_mail/.*:as_(bytes|string)|aiosmtplib/email\.py:flatten", "serialise"),
+    (r"sanitize_address|prep_address|protocol/(envelope|address|idna|parameters|delivery_opt)|"
+     r"smtplib\.py:quoteaddr|_integration/addresses\.py|django/core/mail/message\.py:recipients|"
+     r"flask_mail/.*:send_to|aiosmtplib/email\.py", "addresses"),
+    (r"django/core/mail/message\.py|django_integration/(messages|fast|related|attachments)|"
+     r"flask_mail/.*:_message|flask_integration/(mime|message|attachment|headers|html)", "build"),
+    (r"protocol/|mailbackends/reply\.py|transport/|smtplib\.py|mailbackends/client/|"
+     r"aiosmtplib/|asyncio/", "dialogue"),
+    (r"mailbackends/(pool|mailer|events|outcome|errors)|_integration/", "pool and mailer"),
 )  # fmt: skip
 _PATTERNS = [(re.compile(pattern), part) for pattern, part in _RULES]
 

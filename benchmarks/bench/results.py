@@ -83,6 +83,8 @@ class Results:
     skipped: dict[str, str] = field(default_factory=dict)
     """The clients that could not run, and why."""
     profiles: list[Profile] = field(default_factory=list)
+    before: list[Profile] = field(default_factory=list)
+    """The profiles of an earlier run, to be shown beside."""
 
     def cell(self, case: str, client: str) -> Cell | None:
         """What one client did in one case; None where it took no part."""
@@ -107,7 +109,8 @@ class Results:
         """Read it again."""
         read = json.loads(path.read_text(encoding="utf-8"))
         read["lines"] = [Line(**line) for line in read["lines"]]
-        read["profiles"] = [Profile(**profile) for profile in read["profiles"]]
+        for name in ("profiles", "before"):
+            read[name] = [Profile(**profile) for profile in read.get(name, [])]
         read["cells"] = [Cell(**cell) for cell in read["cells"]]
         return cls(**read)
 

@@ -136,8 +136,11 @@ def sink_note(results: Results) -> str:
 
 def profile_table(results: Results, name: str) -> Table:
     """Where the time goes in one case: microseconds of the processor per message."""
-    profiles = [profile for profile in results.profiles if profile.case == name]
-    columns = ["CPU µs per message", *(_title(p.client) for p in profiles)]
+    earlier = [p for p in results.before if p.case == name and CLIENTS[p.client].is_ours]
+    now = [profile for profile in results.profiles if profile.case == name]
+    profiles = [*earlier, *now]
+    columns = ["CPU µs per message", *(f"{_title(p.client)}, before" for p in earlier)]
+    columns += [_title(profile.client) for profile in now]
     rows = [
         [part, *(f"{_number(p.parts[part] * 1e6)} ({p.parts[part] / p.cpu:.0%})" for p in profiles)]
         for part in PARTS
