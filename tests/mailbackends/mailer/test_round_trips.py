@@ -91,7 +91,8 @@ def test_nothing_is_asked_before_a_connection_is_used_again(message, sink: Sink)
     with Mailer(sink.url) as mailer:
         for _ in range(10):
             mailer.send_message(message())
-    # EHLO, and each message by itself; QUIT at the end.
+    # EHLO, and each message by itself; QUIT at the end, which nobody waited for.
+    sink.wait(lambda: sink.open_connections == 0)
     assert len(sink.flights[0]) == 12
     verbs = {line.split()[0] for line in sink.commands[0]}
     assert verbs == {"EHLO", "MAIL", "RCPT", "BDAT", "QUIT"}
