@@ -154,10 +154,12 @@ def test_a_connection_carries_no_more_messages_than_the_server_announces(
     message, limit: int, connections: int
 ) -> None:
     extensions = (*EXTENSIONS, f"LIMITS MAILMAX={limit}")
-    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
-        for _ in range(6):
-            mailer.send_message(message())
-        assert mailer.stats().pool.made == connections
+    with Sink(extensions=extensions) as sink:
+        with Mailer(sink.url) as mailer:
+            for _ in range(6):
+                mailer.send_message(message())
+            assert mailer.stats().pool.made == connections
+        sink.wait(lambda: sink.open_connections == 0)
     assert all(commands[-1] == "QUIT" for commands in sink.commands)
 
 

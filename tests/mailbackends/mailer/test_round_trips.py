@@ -101,6 +101,7 @@ def test_nothing_is_asked_before_a_connection_is_used_again(message, sink: Sink)
 def test_a_batch_costs_what_its_messages_cost(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         assert len(list(mailer.send_messages(message() for _ in range(20)))) == 20
+    sink.wait(lambda: sink.open_connections == 0)
     assert len(sink.flights[0]) == 22
 
 
@@ -129,9 +130,11 @@ def test_a_cold_send_with_starttls_and_login_costs_8_or_9_round_trips(
 
 
 def test_a_login_costs_one_round_trip_once(message) -> None:
-    with Sink(login=("user", "secret"), require_login=True) as sink, Mailer(sink.url) as mailer:
-        mailer.send_message(message())
-        mailer.send_message(message())
+    with Sink(login=("user", "secret"), require_login=True) as sink:
+        with Mailer(sink.url) as mailer:
+            mailer.send_message(message())
+            mailer.send_message(message())
+        sink.wait(lambda: sink.open_connections == 0)
     assert [line.split()[0] for line in sink.commands[0]] == [
         *("EHLO", "AUTH"), *("MAIL", "RCPT", "BDAT"), *("MAIL", "RCPT", "BDAT"), "QUIT",
     ]  # fmt: skip
