@@ -247,10 +247,13 @@ def test_content_refused_behind_some_refused_recipients_names_those():
     assert list(sent.error.refused) == ["a@x"]
 
 
-def test_a_refused_rset_ends_the_session():
-    sent = Sent(GROUP, [b"500 what\r\n"], failed=True)
+@each_way
+def test_a_refused_rset_ends_the_session_and_no_content_follows(keywords):
+    sent = Sent(keywords, [b"500 what\r\n", OK, OK, GO, OK], failed=True)
     assert isinstance(sent.error, SMTPServerDisconnected)
+    assert "RSET" in str(sent.error)
     assert sent.outcome is Outcome.NOT_SENT
+    assert not any(line.startswith((b"BDAT", b"Subject")) for line in sent.lines)
     assert not sent.session.is_reusable
 
 
