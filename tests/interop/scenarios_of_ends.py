@@ -153,5 +153,5 @@ def _(place: Place) -> None:
         with place.client(port=relay.port, path=relay.path) as client:
             place.deliver(client, Letter())
             relay.after(150_000, place.server.restart)
-            _goes_on(place, client, Letter(("y" * 70 + "\n") * 100_000))
+            _goes_on(place, client, Letter(("y" * 70 + "\n") * 75_000))
         assert relay.connections == 2
