@@ -249,8 +249,12 @@ def test_a_header_line_is_the_policys(name: str, value: str, policy: Policy) -> 
         except Exception:  # the parser's own faults
             return
     for form in (stored, value):
-        try:
-            expected = policy.fold_binary(name, form)
-        except Exception:
-            continue
-        assert header_line(policy, name, form) == expected
+        expected = folded(policy, name, form)
+        assert expected is None or header_line(policy, name, form) == expected
+
+
+def folded(policy: Policy, name: str, value: Any) -> bytes | None:
+    try:
+        return policy.fold_binary(name, value)
+    except Exception:  # what the policy cannot fold is its own affair
+        return None
