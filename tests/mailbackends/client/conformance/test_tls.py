@@ -221,8 +221,11 @@ def test_the_name_in_the_certificate_must_be_the_servers(implicit: bool) -> None
         else:
             connected(server).starttls(context=trusting())
 
-    with TalkServer(play) as server, pytest.raises(
-        OURS.SMTPCertificateError, match="it was issued for another address: connect by a name"
+    with (
+        TalkServer(play) as server,
+        pytest.raises(
+            OURS.SMTPCertificateError, match="it was issued for another address: connect by a name"
+        ),
     ):
         connect(server)
 
