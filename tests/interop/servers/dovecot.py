@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -177,9 +178,19 @@ class Dovecot:
 
     def hang_up(self, process: str) -> None:
         """End the processes that hold connections, as an administrator does."""
-        for pid in self._master.descendants(process):
-            os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not self._master.descendants(process), f"the end of {process}")
+        ending = set(self._master.descendants(process))
+        asked = time.monotonic()
+
+        def are_gone() -> bool:
+            # One that is asked while it starts misses it; new ones may come meanwhile.
+            left = ending.intersection(self._master.descendants(process))
+            patient = time.monotonic() < asked + 5
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM if patient else signal.SIGKILL)
+            return not left
+
+        wait_until(are_gone, f"the end of {process}")
 
     def remove(self) -> None:
         """Forget all that it has stored."""
