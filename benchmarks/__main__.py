@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.list:
         _list()
         return 0
+    status = 0
     if given.read:
         results = Results.load(given.read)
     else:
@@ -64,12 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("nothing is left to be measured: see --list")
         plan = Plan(cases, clients, given.rounds or (2 if given.quick else 7), is_quick=given.quick)
         try:
-            results = _measured(plan, profile=given.profile)
+            status, results = _measured(plan, profile=given.profile)
         except Failed as error:
             print(f"The benchmark failed. {error}", file=sys.stderr)
             return 1
-        except KeyboardInterrupt:
-            return 130
     if given.before:
         results.before = Results.load(given.before).profiles
     show(results)
@@ -81,17 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw(results, given.plots)
     if given.document:
         fill(given.document, results)
-    return 0
+    return status
 
 
-def _measured(plan: Plan, *, profile: bool) -> Results:
+def _measured(plan: Plan, *, profile: bool) -> tuple[int, Results]:
+    """The exit status, and what was measured: of the cases that were done, if interrupted."""
     with Progress(len(plan.cases)) as progress, Bench(plan, progress) as bench:
-        results = bench.run()
-        if profile:
-            for case in (c for c in plan.cases if c.name in PROFILED):
-                for entry in (e for e in plan.clients if e.name in PROFILED_CLIENTS):
-                    bench.profile(case, entry)
-        return results
+        try:
+            bench.run()
+            if profile:
+                for case in (c for c in plan.cases if c.name in PROFILED):
+                    for entry in (e for e in plan.clients if e.name in PROFILED_CLIENTS):
+                        bench.profile(case, entry)
+        except KeyboardInterrupt:
+            progress.note("Interrupted: what follows was measured before.")
+            return 130, bench.results
+        return 0, bench.results
 
 
 def _chosen(
