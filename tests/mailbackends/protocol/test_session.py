@@ -4,6 +4,7 @@ import pytest
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
 from mailbackends.protocol.command import Command, bdat, mail, rcpt
+from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.session import Session, State
 from support.runner import Runner, ready_session
 
@@ -36,6 +37,13 @@ def test_the_greeting_is_the_reply_that_is_in_flight_from_the_start():
     assert session.next_reply() is None
     assert answered(session, b"220 hi") == [220]
     assert session.state is State.GREETED
+
+
+def test_nothing_is_said_before_the_greeting_and_nothing_is_known():
+    session = Session()
+    assert session.extensions == Extensions()
+    with pytest.raises(RuntimeError, match="must wait for the reply to greeting"):
+        session.send(Command("EHLO", "here"))
 
 
 # --- the table of states --------------------------------------------------------------
@@ -197,6 +205,8 @@ def test_two_replies_to_one_command_are_found_at_the_next_one():
     [
         ("EHLO", b"334 more"),
         ("MAIL", b"354 go"),
+        ("MAIL", b"300 what"),
+        ("MAIL", b"399 what"),
         ("RCPT", b"354 go"),
         ("RSET", b"354 go"),
         ("DATA", b"250 ok"),
@@ -221,6 +231,13 @@ def test_the_content_cannot_be_answered_with_go_ahead():
     session.receive_data(b"354 go\r\n")
     with pytest.raises(SMTPProtocolError, match="354 is no reply to content"):
         session.next_reply()
+
+
+@pytest.mark.parametrize("code", [b"200", b"299", b"400", b"599"])
+def test_the_codes_of_replies_reach_from_200_to_599(code):
+    session = ready_session()
+    said(session, Command("RSET"))
+    assert answered(session, code + b" x") == [int(code)]
 
 
 @pytest.mark.parametrize("code", [b"199", b"600", b"999", b"000", b"abc", b"-1 ", b""])

@@ -219,6 +219,7 @@ def test_refused_content_or_data(keywords, replies):
     sent = Sent(keywords, replies)
     assert isinstance(sent.error, SMTPDataError)
     assert (sent.error.smtp_code, sent.outcome) == (554, Outcome.REFUSED)
+    assert sent.error.__cause__ is None
     assert sent.session.state is State.FAILED
     assert sent.session.is_reusable
 
