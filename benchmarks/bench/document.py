@@ -18,7 +18,7 @@ from bench.tables import (
 
 __all__ = ["fill", "filled"]
 
-_MARKED = re.compile(r"(<!-- table: ([\w -]+?) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- table: ([\w -]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def fill(page: Path, results: Results) -> None:
@@ -37,9 +37,9 @@ def filled(text: str, results: Results) -> str:
     def table(found: re.Match[str]) -> str:
         sentences = {"about": about, "sink": sink_note}
         if found[2] in sentences:
-            return f"{found[1]}{sentences[found[2]](results)}{found[3]}"
+            return f"{found[1]}{sentences[found[2]](results)}\n{found[3]}"
         made = _table(found[2], results)
-        return f"{found[1]}{made.markdown()}{found[3]}" if made.rows else found[0]
+        return f"{found[1]}{made.markdown()}\n{found[3]}" if made.rows else found[0]
 
     return _MARKED.sub(table, text)
 

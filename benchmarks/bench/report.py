@@ -49,9 +49,8 @@ def _grid(table: Table, is_terminal: bool) -> Grid:
         title_justify="left",
         box=box.SIMPLE_HEAD if is_terminal else box.ASCII,
     )
-    for number, column in enumerate(table.columns):
-        is_text = number == 0 or not column or column == "of"
-        grid.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for column, is_number in zip(table.columns, table.numeric, strict=True):
+        grid.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for index, row in enumerate(table.rows):
         grid.add_row(*row, style="bold" if index in table.ours else "")
     return grid
