@@ -82,6 +82,12 @@ def test_helo_where_ehlo_is_not_known(reply):
     assert session.state is State.READY
 
 
+def test_helo_takes_back_what_ehlo_had_announced():
+    session = ready_session("PIPELINING", "AUTH PLAIN")
+    Runner(session, [b"502 no\r\n", b"250 there\r\n"]).run(hello(session, "here"))
+    assert session.extensions.keywords == {}
+
+
 def test_both_refused_ends_the_session():
     session = greeted()
     with pytest.raises(SMTPHeloError) as caught:

@@ -162,6 +162,26 @@ def test_a_long_token_waits_for_the_first_challenge_as_its_line_would_be_too_lon
     assert runner.lines[1] == encoded(f"user=user\1auth=Bearer {token}\1\1")
 
 
+def test_a_token_that_was_held_back_is_sent_once():
+    credentials = sasl.Credentials("user", token_provider=lambda: "x" * 9_500)
+    replies = [b"334 \r\n", challenge('{"status":"401"}'), WRONG]
+    _, runner, dialogue = logging_in("XOAUTH2", [*replies, *replies], credentials)
+    with pytest.raises(SMTPAuthenticationError):
+        runner.run(dialogue)
+    lengths = [len(line) for line in runner.lines]
+    assert [length > 12_000 for length in lengths] == [False, True, False] * 2
+
+
+@pytest.mark.parametrize("size", range(8_960, 8_990))
+def test_no_auth_command_is_longer_than_a_server_need_take(size):
+    credentials = sasl.Credentials("user", token_provider=lambda: "x" * size)
+    _, runner, dialogue = logging_in("XOAUTH2", [], credentials)
+    with pytest.raises(SMTPServerDisconnected):
+        runner.run(dialogue)
+    # RFC 4954 section 4: 12288 octets.
+    assert len(runner.sent) <= 12_288
+
+
 # --- servers that break the exchange --------------------------------------------------
 
 
@@ -197,8 +217,9 @@ def test_a_broken_challenge_is_what_is_told_also_where_the_server_then_hangs_up(
 
 def test_a_server_that_accepts_without_its_proof_may_be_an_impostor():
     session, runner, dialogue = logging_in("SCRAM-SHA-256", [IN])
-    with pytest.raises(SMTPAuthenticationError, match="without a proof"):
+    with pytest.raises(SMTPAuthenticationError, match="without a proof") as caught:
         runner.run(dialogue)
+    assert caught.value.smtp_code == 535
     assert runner.lines[-1] != b"*"
     assert session.state is State.CLOSED
 

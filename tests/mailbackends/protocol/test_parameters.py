@@ -27,6 +27,7 @@ from mailbackends.protocol.parameters import check_supported, checked_parameters
         "ENVID=order+20+2B1",
         "ENVID=" + "x" * 100,
         "REQUIRETLS",
+        "BY=1;R",
         "BY=120;R",
         "BY=+120;RT",
         "BY=-240;N",

@@ -35,6 +35,7 @@ REPLIES = {
     # A code that is no number is reported, as in the standard library.
     "no code": (b"hello\r\n", Reply(-1, (b"o",))),
     "an empty line": (b"\r\n", Reply(-1, (b"",))),
+    "an empty line with a line feed only": (b"\n", Reply(-1, (b"",))),
     "a code of other digits": ("\u0662\u0665\u0660 ok\r\n".encode(), Reply(-1, (b"\xd9\xa0 ok",))),
     "a code too short": (b"25 ok\r\n", Reply(-1, (b"k",))),
     "a code with a sign": (b"-25 ok\r\n", Reply(-1, (b"ok",))),
