@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import fnmatch
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ examples:
   python benchmarks --cases 'text-*-tls' --clients 'django-*' 'ours-*' --rounds 11
   python benchmarks --cases all --json all.json   everything there is
   python benchmarks --profile                     and where the time goes, by part
+  python benchmarks --delays 0 --core 1           on one core, where others are at work
   python benchmarks --from all.json --plots .     show what was measured before
 
 `python -m tox -e bench -- OPTIONS` takes the same options, and installs what is needed.
@@ -50,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.list:
         _list()
         return 0
+    if given.core is not None:
+        if not hasattr(os, "sched_setaffinity"):
+            parser.error("--core is not known to this system")
+        try:
+            os.sched_setaffinity(0, {given.core})
+        except OSError as error:
+            parser.error(f"--core {given.core}: {error}")
     status = 0
     if given.read:
         results = Results.load(given.read)
@@ -144,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--without", nargs="+", metavar="CLIENT", help="patterns of those left out")
     what.add_argument("--rounds", type=_positive, metavar="N", help="default: 7, or 2 if quick")
     what.add_argument("--quick", action="store_true", help="few cases, few messages, few rounds")
+    what.add_argument(
+        "--core", type=int, metavar="N", help="all processes on this one: steadier without delay"
+    )
     what.add_argument("--profile", action="store_true", help="also where the time goes, by part")
     out = parser.add_argument_group("what to make of it")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
