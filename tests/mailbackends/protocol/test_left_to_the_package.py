@@ -56,7 +56,7 @@ def test_a_mailbox_over_which_the_parser_trips(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "subtype", "filename"),
     [("\ud800", "plain", None), ("hi", "pl ain", None), ("hi", "plain\r\nX: y", None),
-     ("hi", "", None), ("hi", "plain", "a\r\nb.txt")],
+     ("hi", "plain; x=y", None), ("hi", "", None), ("hi", "plain", "a\r\nb.txt")],
 )  # fmt: skip
 def test_a_text_without_a_form_or_a_type(text, subtype, filename):
     assert text_part(text, subtype, version=True, filename=filename) is None
