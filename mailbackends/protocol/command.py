@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Command", "bdat", "mail", "rcpt"]
 
@@ -33,16 +33,17 @@ class Command:
     verb: str
     argument: str = ""
     is_secret: bool = False
+    line: bytes = field(init=False, repr=False, compare=False)
+    """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
 
     def __post_init__(self) -> None:
-        if _CONTROL.search(self.verb) or _CONTROL.search(self.argument):
+        # No local variable holds the text, which may be a secret: error reports show those.
+        if _CONTROL.search(f"{self.verb} {self.argument}"):
             shown = "(hidden)" if self.is_secret else f"{self.verb} {self.argument}"
             raise ValueError(f"a command cannot contain control characters: {shown!r}")
-
-    @property
-    def line(self) -> bytes:
-        """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
-        return f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
+        object.__setattr__(
+            self, "line", f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
+        )
 
     @property
     def ends_group(self) -> bool:

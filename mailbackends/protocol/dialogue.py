@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import cast
 
 from mailbackends.errors import (
     SMTPAuthenticationError,
@@ -35,12 +34,8 @@ _MAX_INITIAL_RESPONSE = 9_000
 def ask(session: Session, command: Command) -> Dialogue[Reply]:
     """The reply to one command."""
     session.send(command)
-    return (yield from wait(Want.REPLY))
-
-
-def wait(want: Want) -> Dialogue[Reply]:
-    """The next reply. A driver gives one for each want but `Want.TLS`."""
-    return cast(Reply, (yield want))
+    reply: Reply = yield Want.REPLY
+    return reply
 
 
 def greeting(session: Session) -> Dialogue[Reply]:
@@ -49,7 +44,7 @@ def greeting(session: Session) -> Dialogue[Reply]:
     Raises:
         SMTPConnectError: it does not want us now.
     """
-    reply = yield from wait(Want.REPLY)
+    reply: Reply = yield Want.REPLY
     if reply.code != 220:
         session.close()
         raise SMTPConnectError(reply.code, reply.message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mailbackends.errors import SMTPProtocolError
 from mailbackends.reply import Reply
 
@@ -14,6 +16,9 @@ MAX_LINE = 8192
 # No server needs this much for one reply; without a bound a hostile one fills the memory.
 MAX_REPLY = 256 * 1024
 
+# A server says few replies again and again. One that ends with a queue id is longer, mostly.
+_SHORT = 40
+
 
 class ReplyParser:
     """Collects bytes and hands out whole replies.
@@ -24,7 +29,8 @@ class ReplyParser:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._start = 0
         self._searched = 0
         self._lines: list[bytes] = []
         self._code: int | None = None
@@ -33,11 +39,14 @@ class ReplyParser:
     @property
     def is_empty(self) -> bool:
         """True when not a byte waits: neither a whole reply nor the beginning of one."""
-        return not self._buffer and not self._lines
+        return self._start == len(self._buffer) and not self._lines
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes as they came from the socket, of any length."""
-        self._buffer += data
+        left = self._buffer[self._start :]
+        self._buffer = left + data if left else data
+        self._searched -= self._start
+        self._start = 0
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None where more bytes are needed.
@@ -47,42 +56,49 @@ class ReplyParser:
                 `MAX_REPLY` bytes, or the code changes within a reply.
         """
         while (line := self._next_line()) is not None:
-            code, is_last = self._read_code(line)
+            if not self._lines and line[3:4] != b"-":
+                return _known_reply(line) if len(line) <= _SHORT else _reply(line)
+            code, is_last = _code_in(line)
+            # RFC 5321 section 4.2.1: the code is the same on each line. A server that changes
+            # its mind may mean either: nothing that it says can be acted upon.
+            if self._lines and code not in (self._code, -1):
+                text = f"Reply code changed from {self._code} to {code} within a reply."
+                raise SMTPProtocolError(500, text.encode())
+            self._code = code
+            self._size += len(line)
+            if self._size > MAX_REPLY:
+                raise SMTPProtocolError(500, b"Reply too long.")
             self._lines.append(line[4:].strip(b" \t\r\n"))
-            if code == -1 or is_last:
+            if is_last:
                 reply = Reply(code, tuple(self._lines))
-                self._lines, self._code, self._size = [], None, 0
+                self._lines, self._size = [], 0
                 return reply
         return None
 
     def _next_line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", self._searched)
-        if end < 0:
-            self._searched = len(self._buffer)
-            if self._searched > MAX_LINE:
-                raise SMTPProtocolError(500, b"Line too long.")
-            return None
-        line = bytes(self._buffer[: end + 1])
-        del self._buffer[: end + 1]
-        self._searched = 0
-        if len(line) > MAX_LINE:
+        end = self._buffer.find(b"\n", self._searched) + 1
+        self._searched = end or len(self._buffer)
+        if self._searched - self._start > MAX_LINE:
             raise SMTPProtocolError(500, b"Line too long.")
-        self._size += len(line)
-        if self._size > MAX_REPLY:
-            raise SMTPProtocolError(500, b"Reply too long.")
+        if not end:
+            return None
+        line = self._buffer[self._start : end]
+        self._start = end
         return line
 
-    def _read_code(self, line: bytes) -> tuple[int, bool]:
-        digits = line[:3]
-        # bytes.isdigit() is true for ASCII digits only, int() for much more.
-        if len(digits) < 3 or not digits.isdigit():
-            return -1, True
-        code = int(digits)
-        # RFC 5321 section 4.2.1: the code is the same on each line. A server that changes
-        # its mind may mean either: nothing that it says can be acted upon.
-        if self._code is not None and code != self._code:
-            raise SMTPProtocolError(
-                500, f"Reply code changed from {self._code} to {code} within a reply.".encode()
-            )
-        self._code = code
-        return code, line[3:4] != b"-"
+
+def _code_in(line: bytes) -> tuple[int, bool]:
+    """The code of one line, and whether the line is the last of its reply."""
+    digits = line[:3]
+    # bytes.isdigit() is true for ASCII digits only, int() for much more.
+    if len(digits) < 3 or not digits.isdigit():
+        return -1, True
+    return int(digits), line[3:4] != b"-"
+
+
+def _reply(line: bytes) -> Reply:
+    """The reply that is this one line."""
+    return Reply(_code_in(line)[0], (line[4:].strip(b" \t\r\n"),))
+
+
+_known_reply = lru_cache(maxsize=64)(_reply)

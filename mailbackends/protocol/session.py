@@ -7,17 +7,17 @@ and yields a `Want`; a driver moves the bytes and comes back with the reply.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from enum import Enum
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
-from mailbackends.protocol.command import Command
+from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.reply import Reply
 
-__all__ = ["Buffer", "Dialogue", "Session", "State", "Want"]
+__all__ = ["Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
 
 T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -31,7 +31,8 @@ class Want(Enum):
     TLS = "the TLS handshake, now; what comes back is None"
 
 
-Dialogue: TypeAlias = Generator[Want, Reply | None, T]
+Dialogue: TypeAlias = Generator[Want, Any, T]
+"""Yields what it wants; what comes back is the `Reply`, but for `Want.TLS`."""
 
 
 class State(Enum):
@@ -74,6 +75,16 @@ _TRANSITIONS = {
 }
 
 
+class ContentSent:
+    """The content of one transaction on its way out, to ask `Session.was_sent` about."""
+
+    __slots__ = ("buffers", "end")
+
+    def __init__(self, buffers: Iterable[Buffer]) -> None:
+        self.buffers = iter(buffers)
+        self.end: int | None = None
+
+
 class Session:
     """The client's side of one connection.
 
@@ -95,9 +106,7 @@ class Session:
         self._in_flight = deque([(_GREETING, 0)])
         self._queued = 0
         self._group_ended = True
-        self._outgoing: deque[Iterator[Buffer]] = deque()
-        self._content: Iterator[Buffer] | None = None
-        self._content_end: int | None = None
+        self._outgoing: deque[Buffer | ContentSent] = deque()
         self._taken = 0
         self._sent = 0
 
@@ -116,32 +125,36 @@ class Session:
             raise RuntimeError(f"{command!r} must wait for the reply to {self._in_flight[-1][0]}")
         self._group_ended = command.ends_group
         # A memoryview shows no bytes where an error report prints the variables of a frame.
-        line = memoryview(command.line)
+        line = memoryview(command.line) if command.is_secret else command.line
         self._queued += len(line)
         self._in_flight.append((command.verb or "AUTH", self._queued))
-        self._outgoing.append(iter((line,)))
+        self._outgoing.append(line)
         if self._trace:
             self._trace(f"> {command}")
-
-    def begin_transaction(self) -> None:
-        """Nothing of this transaction's content was sent yet."""
-        self._content = self._content_end = None
 
     def abandon_transaction(self) -> None:
         """The content will not follow: what was begun stays open until RSET."""
         if self.state is State.MAIL:
             self.state = State.FAILED
 
-    def send_content(self, buffers: Iterable[Buffer]) -> None:
+    def send_content(self, buffers: Iterable[Buffer]) -> ContentSent:
         """Queue the content behind a 354, its final dot included (RFC 5321 section 4.1.1.4)."""
         self._in_flight.append((_CONTENT, self._queued))
-        self._queue_content(buffers)
+        return self._queue_content(buffers)
 
-    def send_last_chunk(self, command: Command, buffers: Iterable[Buffer]) -> None:
-        """Queue ``BDAT n LAST`` and its ``n`` bytes (RFC 3030 section 2)."""
-        self.send(command)
+    def send_last_chunk(self, size: int, buffers: Iterable[Buffer]) -> ContentSent:
+        """Queue ``BDAT n LAST`` and its ``size`` bytes (RFC 3030 section 2)."""
+        self.send(bdat(size, last=True))
         self._in_flight[-1] = (_CONTENT, self._queued)
-        self._queue_content(buffers)
+        self._queued += size
+        return self._queue_content(buffers)
+
+    def allow_next_transaction(self) -> None:
+        """Let commands follow the last chunk of a content that has no reply yet.
+
+        RFC 3030 section 4.2 allows it, but not all servers do: only for those that are known to.
+        """
+        self._group_ended = False
 
     def expect_content_replies(self, more: int) -> None:
         """LMTP answers the content once for each accepted recipient (RFC 2033 section 4.2)."""
@@ -178,14 +191,19 @@ class Session:
         taken: list[Buffer] = []
         size = 0
         while self._outgoing and size < limit:
-            buffer = next(self._outgoing[0], None)
-            if buffer:
+            first = self._outgoing[0]
+            if not isinstance(first, ContentSent):
+                taken.append(first)
+                size += len(first)
+                self._outgoing.popleft()
+            elif (buffer := next(first.buffers, None)) is None:
+                first.end = self._taken + size
+                # The size of dot-stuffed content is known only now; nothing stands behind it.
+                self._queued = max(self._queued, first.end)
+                self._outgoing.popleft()
+            elif buffer:  # An empty one could never be sent.
                 taken.append(buffer)
                 size += len(buffer)
-            elif buffer is not None:
-                continue  # An empty one could never be sent.
-            elif self._outgoing.popleft() is self._content:
-                self._queued = self._content_end = self._taken + size
         self._taken += size
         return taken
 
@@ -218,21 +236,20 @@ class Session:
 
     def _check(self, reply: Reply) -> None:
         """Refuse what would put every later reply to the wrong command."""
-        text = reply.message[:200]
-        if not 200 <= reply.code <= 599:
-            raise SMTPProtocolError(500, b"no reply: " + text)
-        if reply.code == 421:
+        code = reply.code
+        if not 200 <= code <= 599:
+            raise _no_reply(b"no reply: ", reply)
+        if code == 421:
             return
         if not self._in_flight:
-            raise SMTPProtocolError(500, b"a reply to nothing: " + text)
+            raise _no_reply(b"a reply to nothing: ", reply)
         answered, end = self._in_flight[0]
         if self._sent < end:
-            raise SMTPProtocolError(500, b"a reply before the command: " + text)
-        asks_for_more = 300 <= reply.code <= 399
-        if asks_for_more and reply.code != _GO_AHEAD.get(answered):
-            raise SMTPProtocolError(500, b"%d is no reply to %s" % (reply.code, answered.encode()))
-        if answered == "DATA" and reply.is_positive:
-            raise SMTPProtocolError(500, b"%d is no reply to DATA" % reply.code)
+            raise _no_reply(b"a reply before the command: ", reply)
+        if 300 <= code <= 399 and code != _GO_AHEAD.get(answered):
+            raise SMTPProtocolError(500, b"%d is no reply to %s" % (code, answered.encode()))
+        if code < 300 and answered == "DATA":
+            raise SMTPProtocolError(500, b"%d is no reply to DATA" % code)
 
     def _move_on(self, reply: Reply) -> None:
         answered, _ = self._in_flight.popleft() if self._in_flight else ("", 0)
@@ -246,13 +263,12 @@ class Session:
 
     # What both ask
 
-    @property
-    def content_was_sent(self) -> bool:
+    def was_sent(self, content: ContentSent | None) -> bool:
         """True once the last byte of the content was handed to the operating system.
 
         From then on the server may have the message, whatever happens (RFC 1047).
         """
-        return self._content_end is not None and self._sent >= self._content_end
+        return content is not None and content.end is not None and self._sent >= content.end
 
     @property
     def is_reusable(self) -> bool:
@@ -264,7 +280,12 @@ class Session:
             and self._parser.is_empty
         )
 
-    def _queue_content(self, buffers: Iterable[Buffer]) -> None:
+    def _queue_content(self, buffers: Iterable[Buffer]) -> ContentSent:
         self._group_ended = True
-        self._content = iter(buffers)
-        self._outgoing.append(self._content)
+        content = ContentSent(buffers)
+        self._outgoing.append(content)
+        return content
+
+
+def _no_reply(why: bytes, reply: Reply) -> SMTPProtocolError:
+    return SMTPProtocolError(500, why + reply.message[:200])

@@ -22,11 +22,10 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
-from mailbackends.protocol.command import Command, bdat, mail, rcpt
+from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.content import Content
-from mailbackends.protocol.dialogue import wait
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import ContentSent, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "deliver"]
@@ -104,6 +103,7 @@ class _Transaction:
         self.one_flight = (
             pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
         )
+        self.content_sent: ContentSent | None = None
         self.sender_refusal: Reply | None = None
         self.is_untaken = False
         # Taken by the reply to RCPT; the reply to the content decides.
@@ -111,7 +111,6 @@ class _Transaction:
         self.result = Delivery()
 
     def run(self) -> Dialogue[Delivery]:
-        self.session.begin_transaction()
         try:
             if self.pipelining:
                 self._send_group()
@@ -158,7 +157,7 @@ class _Transaction:
         if not self.pipelining:
             self.session.send(command)
         # Behind one flight a server may answer only when it is done with the content, too.
-        reply = yield from wait(Want.CONTENT_REPLY if self.one_flight else Want.REPLY)
+        reply: Reply = yield Want.CONTENT_REPLY if self.one_flight else Want.REPLY
         if reply.code == 421:
             yield from self._see_it_close()
             # Said before the content was asked for: nothing of the message was taken.
@@ -173,10 +172,10 @@ class _Transaction:
 
         Some say 421 to one recipient and go on: then the content may still be taken.
         """
-        if not self.pending or not self.session.content_was_sent:
+        if not self.pending or not self.was_sent:
             return
         try:
-            yield from wait(Want.REPLY)
+            yield Want.REPLY
         except SMTPTimeoutError as error:
             raise SMTPDeliveryUnknown("the server said 421 and did not close") from error
         except SMTPServerDisconnected:
@@ -187,21 +186,21 @@ class _Transaction:
         """Bring a refused transaction to its end, so that the session can serve again."""
         if self.one_flight:
             # The chunk is swallowed and answered 503 or 554 (RFC 3030 section 2).
-            reply = yield from wait(Want.CONTENT_REPLY)
-            if reply.code not in (503, 554) or not self.session.content_was_sent:
+            reply: Reply = yield Want.CONTENT_REPLY
+            if reply.code not in (503, 554) or not self.was_sent:
                 self.session.close()
-            if reply.is_positive and self.pending and self.session.content_was_sent:
+            if reply.is_positive and self.pending and self.was_sent:
                 raise SMTPDeliveryUnknown("the server took the content of a refused message")
         elif self.pipelining and not self.chunking:
-            reply = yield from wait(Want.REPLY)
+            reply = yield Want.REPLY
             if reply.code == 354 and (self.sender_refusal or self.session.is_lmtp):
                 # An old transaction is open after all: a dot would send it off. And LMTP
                 # answers a dot once for each recipient: for none of them not at all.
                 self.session.close()
             elif reply.code == 354:
                 # RFC 2920 section 3.1: DATA without recipients gets an empty message.
-                self.session.send_content([b".\r\n"])
-                yield from wait(Want.CONTENT_REPLY)
+                self.content_sent = self.session.send_content([b".\r\n"])
+                yield Want.CONTENT_REPLY
         self.session.abandon_transaction()
         raise self._refusal()
 
@@ -214,19 +213,20 @@ class _Transaction:
             reply = yield from self._reply_to(Command("DATA"))
             if reply.code != 354:
                 raise SMTPDataError(reply.code, reply.message)
-            self.session.send_content(self.content.dot_stuffed())
+            self.content_sent = self.session.send_content(self.content.dot_stuffed())
         if self.session.is_lmtp:
             self.session.expect_content_replies(len(self.pending) - 1)
 
     def _send_chunk(self) -> None:
-        self.session.send_last_chunk(bdat(self.content.size, last=True), self.content.chunk())
+        content = self.content
+        self.content_sent = self.session.send_last_chunk(content.size, content.chunk())
 
     def _content_replies(self) -> Dialogue[None]:
         result = self.result
         while self.pending:
-            reply = yield from wait(Want.CONTENT_REPLY)
+            reply: Reply = yield Want.CONTENT_REPLY
             answered = self.pending
-            if not self.session.content_was_sent:
+            if not self.was_sent:
                 # The server has heard enough. What it reads next is the rest of the
                 # content: no command can follow on this connection.
                 self.session.close()
@@ -288,8 +288,12 @@ class _Transaction:
             return not (self.pending and self._may_be_there())
         return len(self.result.refused) == len(self.recipients)
 
+    @property
+    def was_sent(self) -> bool:
+        return self.session.was_sent(self.content_sent)
+
     def _may_be_there(self) -> bool:
-        return self.session.content_was_sent and not self.is_untaken
+        return self.was_sent and not self.is_untaken
 
     def _unanswered(self) -> list[str]:
         done = {*self.result.accepted, *self.result.refused}

@@ -10,9 +10,10 @@ from mailbackends.protocol.dialogue import greeting, hello
 from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
-__all__ = ["Runner", "ready_session"]
+__all__ = ["Runner", "introduced", "ready_session"]
 
 T = TypeVar("T")
+SessionType = TypeVar("SessionType", bound=Session)
 
 
 def hung_up() -> SMTPException:
@@ -99,7 +100,11 @@ class Runner:
 
 def ready_session(*keywords: str, is_lmtp: bool = False) -> Session:
     """A session behind its greeting and EHLO, with these extensions announced."""
-    session = Session(is_lmtp=is_lmtp)
+    return introduced(Session(is_lmtp=is_lmtp), *keywords)
+
+
+def introduced(session: SessionType, *keywords: str) -> SessionType:
+    """The same session, behind its greeting and EHLO."""
     lines = ["there", *keywords]
     last = len(lines) - 1
     answer = "".join(f"250{' ' if i == last else '-'}{one}\r\n" for i, one in enumerate(lines))

@@ -18,7 +18,7 @@ from mailbackends.protocol.dialogue import greeting, hello, login, starttls
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import Session
 from mailbackends.protocol.transaction import deliver
-from support.runner import Runner, ready_session
+from support.runner import Runner, introduced
 
 CONTENT = from_bytes(b"Subject: hi\r\n\r\n.\r\nMAIL FROM:<evil@x>\r\n")
 ENVELOPE = Envelope("me@x", ("a@x", "b@x", "c@x"))
@@ -83,6 +83,20 @@ def introduction(session, *, tls, log_in):
         yield from login(session, CREDENTIALS)
 
 
+class Watched(Session):
+    """Knows whether the last content that was given to it is out."""
+
+    last = None
+
+    def send_content(self, buffers):
+        self.last = super().send_content(buffers)
+        return self.last
+
+    def send_last_chunk(self, size, buffers):
+        self.last = super().send_last_chunk(size, buffers)
+        return self.last
+
+
 def messages(session, runner):
     """Send messages for as long as the session allows; how many there were."""
     for number in range(4):
@@ -98,7 +112,7 @@ def messages(session, runner):
             assert delivery.accepted
             assert delivery.reply.is_positive
             assert sorted([*delivery.accepted, *delivery.refused]) == sorted(ENVELOPE.forward_paths)
-            assert session.content_was_sent
+            assert session.was_sent(session.last)
     return 4
 
 
@@ -109,7 +123,7 @@ def check(session, error):
     assert set(named) <= set(ENVELOPE.forward_paths)
     if error.outcome is Outcome.UNKNOWN:
         assert isinstance(error, SMTPDeliveryUnknown)
-        assert session.content_was_sent
+        assert session.was_sent(session.last)
         assert set(named) == set(ENVELOPE.forward_paths)
         assert not session.is_reusable
     elif error.outcome is Outcome.REFUSED:
@@ -149,7 +163,7 @@ def assert_all_lines_are_ours(runner):
     lmtp=st.booleans(),
 )
 def test_a_connection_comes_to_its_end(opening, server, ending, takes, tls, log_in, lmtp):
-    session = Session(is_lmtp=lmtp)
+    session = Watched(is_lmtp=lmtp)
     runner = Runner(session, [*opening, *server], takes=takes, ending=lambda: ending("gone"))
     try:
         runner.run(introduction(session, tls=tls, log_in=log_in))
@@ -172,7 +186,7 @@ def test_a_connection_comes_to_its_end(opening, server, ending, takes, tls, log_
     lmtp=st.booleans(),
 )
 def test_messages_come_to_a_true_end(keywords, server, ending, takes, lmtp):
-    session = ready_session(*keywords, is_lmtp=lmtp)
+    session = introduced(Watched(is_lmtp=lmtp), *keywords)
     runner = Runner(session, server, takes=takes, ending=lambda: ending("gone"))
     assert messages(session, runner) > 0
     assert_all_lines_are_ours(runner)

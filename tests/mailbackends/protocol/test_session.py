@@ -3,7 +3,7 @@
 import pytest
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
-from mailbackends.protocol.command import Command, bdat, mail, rcpt
+from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.session import Session, State
 from support.runner import Runner, ready_session
@@ -264,7 +264,7 @@ def test_nothing_goes_behind_a_command_that_ends_its_group(verb):
 
 def test_nothing_goes_behind_content():
     session = ready_session()
-    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    session.send_last_chunk(1, [b"x"])
     with pytest.raises(RuntimeError, match="must wait for the reply to content"):
         session.send(mail("a@x"))
 
@@ -289,56 +289,60 @@ def test_content_is_pulled_as_it_goes_and_its_end_is_known_only_then():
             yield b"x" * 100
 
     session = in_state(State.CONTENT)
-    session.begin_transaction()
-    session.send_content(buffers())
-    assert (pulled, session.content_was_sent) == ([], False)
+    content = session.send_content(buffers())
+    assert (pulled, session.was_sent(content)) == ([], False)
     taken = session.data_to_send(150)
     assert (pulled, [len(b) for b in taken]) == ([0, 1], [100, 100])
     session.bytes_sent(200)
     session.data_to_send(300)
     session.bytes_sent(300)
-    assert not session.content_was_sent  # nobody knows yet that this was the end
+    assert not session.was_sent(content)  # nobody knows yet that this was the end
     assert session.data_to_send(1) == []
-    assert session.content_was_sent
+    assert session.was_sent(content)
 
 
 def test_a_piece_of_no_bytes_is_passed_over():
     """No socket ever takes it: a driver would try for good."""
     session = in_state(State.CONTENT)
-    session.begin_transaction()
-    session.send_content([b"", b"one", b"", memoryview(b""), b"two", b""])
+    content = session.send_content([b"", b"one", b"", memoryview(b""), b"two", b""])
     assert session.data_to_send(100) == [b"one", b"two"]
     session.bytes_sent(6)
     assert session.data_to_send(100) == []
-    assert session.content_was_sent
+    assert session.was_sent(content)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 12])
 def test_the_content_was_sent_with_its_last_byte(missing):
     session = ready_session()
-    session.begin_transaction()
-    session.send_last_chunk(bdat(12, last=True), [b"Hello, ", b"World"])
+    content = session.send_last_chunk(12, [b"Hello, ", b"World"])
     size = len(b"".join(session.data_to_send(65536)))
     assert session.data_to_send(65536) == []
     session.bytes_sent(size - missing)
-    assert session.content_was_sent is (missing == 0)
+    assert session.was_sent(content) is (missing == 0)
 
 
-def test_the_next_transaction_has_sent_no_content_yet():
+def test_no_content_was_sent_before_there_is_any():
+    assert not ready_session().was_sent(None)
+
+
+def test_what_stands_behind_a_chunk_is_answered_only_when_it_is_out():
     session = ready_session()
-    session.send_last_chunk(bdat(1, last=True), [b"x"])
-    written(session)
+    session.send_last_chunk(100, [b"x" * 100])
+    session.allow_next_transaction()
+    session.send(Command("RSET"))
+    size = len(b"".join(session.data_to_send(65536)))
+    session.bytes_sent(size - 1)
     answered(session, b"250 ok")
-    assert session.content_was_sent
-    session.begin_transaction()
-    assert not session.content_was_sent
+    session.receive_data(b"250 too early\r\n")
+    with pytest.raises(SMTPProtocolError, match="before the command"):
+        session.next_reply()
 
 
 def test_lmtp_moves_on_with_the_last_reply_to_the_content():
     session = ready_session(is_lmtp=True)
     said(session, mail("a@x"))
     answered(session, b"250 ok")
-    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    session.send_last_chunk(1, [b"x"])
     written(session)
     session.expect_content_replies(2)
     answered(session, b"250 ok", b"452 full")
@@ -349,7 +353,7 @@ def test_lmtp_moves_on_with_the_last_reply_to_the_content():
 
 def test_a_421_among_the_replies_to_the_content_closes_lmtp_too():
     session = ready_session(is_lmtp=True)
-    session.send_last_chunk(bdat(1, last=True), [b"x"])
+    session.send_last_chunk(1, [b"x"])
     written(session)
     session.expect_content_replies(1)
     answered(session, b"421 bye")
