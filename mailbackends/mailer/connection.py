@@ -35,6 +35,7 @@ class Connection:
     def __init__(self, options: Options, driver: Driver) -> None:
         self._options = options
         self._driver = driver
+        self._timeouts = _timeouts(options)
         self.messages = 0
 
     @classmethod
@@ -47,7 +48,8 @@ class Connection:
             SMTPConnectionError: nobody answers there.
             SMTPException: whatever greeting, TLS or login say.
         """
-        timeouts = _timeouts(options, latest)
+        timeouts = _timeouts(options)
+        timeouts.latest = latest
         stream = _dial(options, timeouts)
         try:
             trace = _trace(options.server) if logger.isEnabledFor(logging.DEBUG) else None
@@ -109,14 +111,17 @@ class Connection:
         )
         self.messages += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
+        if part is not envelope.forward_paths:
+            envelope = replace(envelope, forward_paths=part)
         transaction = deliver(
             session,
-            envelope if envelope.forward_paths == part else replace(envelope, forward_paths=part),
+            envelope,
             prepared.content,
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,
         )
-        return self._driver.run(transaction, _timeouts(self._options, latest))
+        self._timeouts.latest = latest
+        return self._driver.run(transaction, self._timeouts)
 
     # What the pool asks
 
@@ -173,12 +178,11 @@ def _dial(options: Options, timeouts: Timeouts) -> Stream:
         raise SMTPConnectionError.because_of(error, options.server) from error
 
 
-def _timeouts(options: Options, latest: float | None) -> Timeouts:
+def _timeouts(options: Options) -> Timeouts:
     return Timeouts(
         connect=options.connect_timeout or options.timeout,
         command=options.timeout,
         content=options.content_timeout,
-        latest=latest,
     )
 
 

@@ -44,7 +44,7 @@ class Leases(Protocol):
         """Give it back."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Until:
     """Two points on the monotonic clock, in seconds; None never comes."""
 

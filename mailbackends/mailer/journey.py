@@ -44,6 +44,10 @@ class Journey:
         self._accepted += delivery.accepted
         self._refused |= delivery.refused
         self._reply = delivery.reply
+        if not delivery.refused:
+            # A server tells of each one whom it was given: nobody is left.
+            self.left = ()
+            return
         self.left = self._without(_permanent(delivery.refused), delivery.accepted)
 
     def failed(self, error: SMTPException) -> None:
@@ -71,7 +75,8 @@ class Journey:
         """
         last = self._errors[-1] if self._errors else None
         if last is None or (self.is_served and not isinstance(last, SMTPDeliveryUnknown)):
-            return Delivery(self._accepted, self._still_refused(), self._reply)
+            refused = self._still_refused() if self._refused else {}
+            return Delivery(self._accepted, refused, self._reply)
         raise self._joined(last)
 
     def _without(self, *others: Iterable[str]) -> tuple[str, ...]:

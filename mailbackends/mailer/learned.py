@@ -27,7 +27,7 @@ class Learned:
     @property
     def needs_lock_step(self) -> bool:
         """True where it announced PIPELINING and could not do it (RFC 2920)."""
-        return self._clock() < self._lock_step_until
+        return bool(self._lock_step_until) and self._clock() < self._lock_step_until
 
     @property
     def max_recipients(self) -> int | None:
@@ -54,4 +54,4 @@ class Learned:
 
     def _current(self, limit: tuple[int | None, float]) -> int | None:
         value, until = limit
-        return value if self._clock() < until else None
+        return value if value is not None and self._clock() < until else None

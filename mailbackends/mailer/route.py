@@ -87,11 +87,11 @@ class Route:
         if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
             raise RuntimeError("a delivery without a reply")
         receipt = Receipt(
-            accepted=tuple(delivery.accepted),
-            refused=dict(delivery.refused),
-            reply=delivery.reply,
-            message_id=job.message_id,
-            duration=time.monotonic() - started,
+            tuple(delivery.accepted),
+            delivery.reply,
+            delivery.refused,
+            job.message_id,
+            time.monotonic() - started,
         )
         if receipt.refused:
             logger.warning("partial refusal: %s", receipt)
@@ -162,6 +162,10 @@ class Route:
         comes would waste the probe.
         """
         count = len(self._servers)
+        if count == 1:
+            # Its circuit has no say: there is no other.
+            yield self._servers[0], 0
+            return
         first = next(self._turns) % count if self._is_round_robin else 0
         line = self._servers[first:] + self._servers[:first]
         last: list[Server] = []
@@ -182,6 +186,8 @@ class Route:
         # No server may spend more than its share on getting a connection: one that
         # swallows packets must leave time for the next. What is under way may take all.
         latest = started + self._deadline
+        if not further:
+            return Until(latest, latest)
         now = time.monotonic()
         return Until(now + (latest - now) / (further + 1), latest)
 

@@ -33,6 +33,12 @@ class Parts:
 
         Returns how many recipients the server takes at once, where that was seen now.
         """
+        if not delivery.refused and len(delivery.accepted) == len(self.left):
+            # All of them: mostly there is one part, and all is well.
+            delivery.refused = self.result.refused
+            delivery.accepted = self.result.accepted + delivery.accepted
+            self.result, self.left = delivery, ()
+            return None
         postponed = self._beyond_limit(delivery)
         for to, reply in delivery.refused.items():
             if to not in postponed:

@@ -25,7 +25,7 @@ class Tally:
         self._tell = tell
         self._lock = ProcessLock()
         # By process id, so that a forked child does not count its parent's messages again.
-        self._outcomes: dict[int, Counter[Outcome]] = {os.getpid(): Counter()}
+        self._outcomes: dict[int, Counter[Outcome]] = {}
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
@@ -35,10 +35,14 @@ class Tally:
 
     def count(self, error: Exception | None = None) -> None:
         """Count a message that was accepted, or what became of one that failed with `error`."""
-        outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
+        outcome = Outcome.ACCEPTED
+        if error is not None:
+            outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
         with self._lock:
-            mine = self._outcomes.setdefault(os.getpid(), Counter())
-            mine[Outcome.ACCEPTED if error is None else outcome] += 1
+            mine = self._outcomes.get(os.getpid())
+            if mine is None:
+                mine = self._outcomes[os.getpid()] = Counter()
+            mine[outcome] += 1
 
     def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
         """Count and tell that a server took a message."""

@@ -21,7 +21,7 @@ from mailbackends.events import (
     ConnectionRetired,
     ConnectionReused,
     EventHook,
-    guarded,
+    Tell,
 )
 from mailbackends.pool.connection import Poolable, abort, close, is_alive
 from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits, PoolStats
@@ -44,7 +44,7 @@ _CLOSED = "the pool is closed: make a new one, or close this one later"
 C = TypeVar("C", bound=Poolable)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Lease(Generic[C]):
     """One connection, yours until you `Pool.release` it."""
 
@@ -103,7 +103,7 @@ class Pool(Generic[C]):
         self._connect = connect
         self._limits = Limits(size, max_messages, max_age, max_idle)
         self._timeout = timeout
-        self._emit = guarded(on_event)
+        self._tell = on_event if isinstance(on_event, Tell) else Tell(on_event)
         self._clock = clock
         # By process id: a fork that no hook has told of (one made by C code) is seen too.
         self._books: dict[int, _Books[C]] = {os.getpid(): _Books(self._limits)}
@@ -122,11 +122,15 @@ class Pool(Generic[C]):
         """
         books = self._here()
         self._sweep(books)
-        gate = threading.Lock()
-        gate.acquire()
-        claim: Claim[C] = Claim(wake=gate.release, fresh=fresh)
+        claim: Claim[C] = Claim(fresh=fresh)
         try:
-            self._wait_for_place(books, claim, gate, deadline)
+            with books.lock:
+                if books.ledger.is_closed:
+                    raise PoolClosed(_CLOSED)
+                books.ledger.request(claim)
+                gate = None if books.ledger.holds(claim) else _gate(claim)
+            if gate is not None:
+                self._wait_for_place(books, claim, gate, deadline)
             lease = self._find_alive(books, claim)
             if lease is None:
                 lease = self._open(books, claim, deadline)
@@ -205,10 +209,6 @@ class Pool(Generic[C]):
     ) -> None:
         start = self._clock()
         patience = self._timeout if deadline is None else min(self._timeout, deadline - start)
-        with books.lock:
-            if books.ledger.is_closed:
-                raise PoolClosed(_CLOSED)
-            books.ledger.request(claim)
         gate.acquire(timeout=min(max(0.0, patience), threading.TIMEOUT_MAX))
         with books.lock:
             # Asked of the ledger and not of the gate: who is served at the very moment
@@ -234,8 +234,9 @@ class Pool(Generic[C]):
             if not claim.fresh and is_alive(entry.connection):
                 with books.lock:
                     books.ledger.reused()
-                idle = self._clock() - entry.idle_since
-                self._emit(ConnectionReused(messages=entry.messages, idle=idle))
+                if self._tell.is_heard:
+                    idle = self._clock() - entry.idle_since
+                    self._tell(ConnectionReused(messages=entry.messages, idle=idle))
                 return Lease(entry.connection, True, claim)
             reason = "idle" if claim.fresh else "dead"
             with books.lock:
@@ -253,11 +254,14 @@ class Pool(Generic[C]):
         with books.lock:
             books.ledger.opened(claim, entry)
         logger.debug("connection opened in %.3f s", entry.opened_at - start)
-        self._emit(ConnectionOpened(duration=entry.opened_at - start))
+        self._tell(ConnectionOpened(duration=entry.opened_at - start))
         return Lease(entry.connection, False, claim)
 
     def _sweep(self, books: _Books[C], polite_until: float = inf) -> None:
         """Close the idle connections that are spent."""
+        # Without the lock: mostly there is none, and a moment later is early enough.
+        if self._clock() < books.ledger.tidy_until:
+            return
         claim: Claim[C] = Claim()
         try:
             while True:
@@ -298,4 +302,12 @@ class Pool(Generic[C]):
     def _tell_retired(self, entry: Entry[C], reason: str) -> None:
         age = self._clock() - entry.opened_at
         logger.debug("connection retired (%s) after %d messages", reason, entry.messages)
-        self._emit(ConnectionRetired(reason=reason, messages=entry.messages, age=age))
+        self._tell(ConnectionRetired(reason=reason, messages=entry.messages, age=age))
+
+
+def _gate(claim: Claim[C]) -> threading.Lock:
+    """A lock that opens when the claim is served, or when the ledger closes."""
+    gate = threading.Lock()
+    gate.acquire()
+    claim.wake = gate.release
+    return gate

@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum, auto
+from math import inf
 from typing import Generic, TypeVar
 from weakref import WeakSet
 
@@ -124,6 +125,8 @@ class Ledger(Generic[C]):
         self._reused = 0
         self._retired: Counter[str] = Counter()
         self.is_closed = False
+        self.tidy_until = inf
+        """No idle connection is spent before this time. May be read without a lock."""
 
     def holds(self, claim: Claim[C]) -> bool:
         """True while `claim` has a place."""
@@ -187,6 +190,7 @@ class Ledger(Generic[C]):
             self.retire(claim, spent)
             return False
         claim.entry = None
+        self.tidy_until = min(self.tidy_until, self._spent_at(entry))
         self._idle.append(entry)
         self.drop(claim)
         return True
@@ -210,11 +214,13 @@ class Ledger(Generic[C]):
                 claim.entry = self._idle.pop(index)
                 self.retire(claim, reason)
                 return True
+        self.tidy_until = min(map(self._spent_at, self._idle), default=inf)
         return False
 
     def close(self) -> None:
         """Serve nobody any more: those who wait are woken, and `evict` empties the pool."""
         self.is_closed = True
+        self.tidy_until = -inf
         while self._waiting:
             claim = next(iter(self._waiting))
             del self._waiting[claim]
@@ -249,6 +255,11 @@ class Ledger(Generic[C]):
         if now - entry.idle_since >= self._limits.max_idle:
             return "idle"
         return ""
+
+    def _spent_at(self, entry: Entry[C]) -> float:
+        """The time from which on an idle `entry` is spent."""
+        age, idle = self._limits.max_age, self._limits.max_idle
+        return -inf if self.is_closed else min(entry.opened_at + age, entry.idle_since + idle)
 
     def _serve(self) -> None:
         """Give what is there to those who wait, in the order in which they came."""

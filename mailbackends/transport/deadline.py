@@ -35,11 +35,12 @@ class Deadline:
         return f"timed out: {self.phase}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timeouts:
     """Seconds for each kind of wait; None waits for ever. RFC 5321 section 4.5.3.2.
 
-    ``latest`` is the point on the monotonic clock at which everything ends.
+    ``latest`` is the point on the monotonic clock at which everything ends: another one for
+    each message.
     """
 
     connect: float | None = 30.0

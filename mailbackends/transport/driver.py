@@ -75,7 +75,8 @@ class Driver:
                 raise SMTPTLSError("the server is ready for TLS, but no context was given")
             self.stream.start_tls(self._tls_context, self._tls_hostname, timeouts.for_handshake())
             return None
-        if (reply := self._write(timeouts)) is not None:
+        # The reply may stand behind the one before: they come in groups as they were asked for.
+        if (reply := self.session.next_reply() or self._write(timeouts)) is not None:
             return reply
         waits_for_content = want is Want.CONTENT_REPLY
         deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
@@ -90,8 +91,6 @@ class Driver:
         Reading goes on while the server takes nothing: it may have stopped because nobody
         takes its replies, and then neither side would ever go on.
         """
-        if (reply := self.session.next_reply()) is not None:
-            return reply
         deadline = None
         while self._load():
             try:
@@ -115,13 +114,14 @@ class Driver:
     def _send(self) -> int:
         sent = left = self.stream.send_some(self._unsent)
         self.session.bytes_sent(sent)
-        done = 0
-        while left and left >= len(self._unsent[done]):
-            left -= len(self._unsent[done])
-            done += 1
-        del self._unsent[:done]
-        if left:
-            self._unsent[0] = memoryview(self._unsent[0])[left:]
+        for done, buffer in enumerate(self._unsent):
+            if left < len(buffer):
+                del self._unsent[:done]
+                if left:
+                    self._unsent[0] = memoryview(buffer)[left:]
+                return sent
+            left -= len(buffer)
+        self._unsent = []
         return sent
 
     def _read(self) -> Reply | None:

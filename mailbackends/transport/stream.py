@@ -52,7 +52,9 @@ class Stream:
         try:
             if isinstance(self._sock, ssl.SSLSocket):
                 return self._sock.send(_joined(buffers))
-            return self._sock.sendmsg(buffers[:_MAX_BUFFERS])
+            if len(buffers) > _MAX_BUFFERS:
+                buffers = buffers[:_MAX_BUFFERS]
+            return self._sock.sendmsg(buffers)
         except ssl.SSLWantReadError:
             self._writing_waits_to_read = True
         except (BlockingIOError, ssl.SSLWantWriteError):
