@@ -126,7 +126,7 @@ class _Conversation:
                 needs_login = self.face.login and not self.is_in
                 self.replies.append(b"530 5.7.0 Log in first\r\n" if needs_login else _OK)
             elif verb == b"BDAT" and self.face.chunking:
-                return self._chunk(line, data, position)
+                position = self._chunk(line, data, position)
             elif verb == b"DATA":
                 self.replies.append(b"354 Go on\r\n")
                 self._flush()
@@ -138,7 +138,8 @@ class _Conversation:
                     return b""
         return data[position:]
 
-    def _chunk(self, line: bytes, data: bytes, position: int) -> bytes:
+    def _chunk(self, line: bytes, data: bytes, position: int) -> int:
+        """Where the next line begins, which may stand behind the chunk in the same read."""
         size, _, last = line[5:].partition(b" ")
         missing = int(size)
         content: bytes | bytearray = data[position : position + missing]
@@ -149,7 +150,7 @@ class _Conversation:
             self._arrived(self.chunks, dot_stuffed=False)
         else:
             self.replies.append(_OK)
-        return data[position + missing :]
+        return position + missing
 
     def _rest_of_chunk(self, begun: bytes | bytearray, size: int) -> bytearray:
         content = bytearray(size)

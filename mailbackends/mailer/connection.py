@@ -5,20 +5,28 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING
 
 from mailbackends.client.hostname import own_name
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
+from mailbackends.mailer.flight import Flight
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol import dialogue
-from mailbackends.protocol.session import Dialogue, Session
-from mailbackends.protocol.transaction import Delivery, deliver
+from mailbackends.protocol.negotiation import Prepared
+from mailbackends.protocol.session import Dialogue, Session, State
+from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
+
+if TYPE_CHECKING:
+    from mailbackends.pool import Lease
 
 __all__ = ["Connection"]
 
@@ -36,6 +44,7 @@ class Connection:
         self._options = options
         self._driver = driver
         self._timeouts = _timeouts(options)
+        self._begun: deque[Flight] = deque()
         self.messages = 0
 
     @classmethod
@@ -68,15 +77,24 @@ class Connection:
     @property
     def is_ready(self) -> bool:
         """True where the session itself could go on."""
+        if self._begun:
+            return self._driver.session.state is not State.CLOSED
         return self._driver.session.is_reusable
 
     @property
     def is_reusable(self) -> bool:
         """False where another message could not go over this connection."""
-        limit = self._options.max_messages
-        if (announced := self._driver.session.extensions.max_messages) is not None:
-            limit = min(limit, announced)
-        return self.is_ready and self.messages < limit
+        return self.is_ready and (bool(self._begun) or self.messages < self._max_messages)
+
+    @property
+    def has_begun(self) -> bool:
+        """True while messages are under way for which nobody waits yet: see `begin`."""
+        return bool(self._begun)
+
+    @property
+    def _max_messages(self) -> float:
+        announced = self._driver.session.extensions.max_messages
+        return min(self._options.max_messages, inf if announced is None else announced)
 
     @property
     def is_pipelined(self) -> bool:
@@ -105,10 +123,15 @@ class Connection:
             SMTPException: with its outcome. `is_reusable` tells what the connection is worth.
             InvalidMessageError: before anything was sent.
         """
+        self._timeouts.latest = latest
+        flight, job.flight = job.flight, None
+        # Nothing may come between a message that was begun and its replies.
+        while self._begun and (flight is None or not flight.is_over):
+            self._finish_oldest()
+        if flight is not None:
+            return flight.result
         session = self._driver.session
-        prepared = job.prepare(
-            session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths
-        )
+        prepared = self._prepare(job)
         self.messages += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         if part is not envelope.forward_paths:
@@ -120,19 +143,64 @@ class Connection:
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,
         )
-        self._timeouts.latest = latest
         return self._driver.run(transaction, self._timeouts)
+
+    def begin(self, job: Job, lease: Lease[Connection], *, limit: int | None) -> bool:
+        """Begin a message behind those that are on their way, and wait for nothing.
+
+        `deliver` tells what came of it. False where it has to wait for the others: only
+        small messages in one flight go like that, and no more than ``limit`` over one
+        connection.
+        """
+        session, count = self._driver.session, self.messages + len(self._begun)
+        if session.is_lmtp or not self.is_one_flight or not self.is_ready:
+            return False
+        if count >= min(self._max_messages, inf if limit is None else limit):
+            return False
+        if not self._begun and not self.is_alive():
+            return False
+        try:
+            prepared = self._prepare(job)
+        except (SMTPException, ValueError):
+            return False  # `deliver` says so when its turn comes.
+        most = session.extensions.max_recipients
+        recipients = len(prepared.envelope.forward_paths)
+        if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
+            return False
+        transaction = deliver(session, prepared.envelope, prepared.content, is_behind=True)
+        job.flight = Flight(lease, transaction, next(transaction))
+        self._begun.append(job.flight)
+        return True
+
+    def _prepare(self, job: Job) -> Prepared:
+        session = self._driver.session
+        return job.prepare(session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths)
+
+    def settle(self) -> None:
+        """Bring all that was begun to its end."""
+        while self._begun:
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        """Bring the oldest message that was begun to its end, whatever that is."""
+        flight = self._begun.popleft()
+        self.messages += 1
+        try:
+            flight.delivery = self._driver.run(flight.transaction, self._timeouts, flight.want)
+        except SMTPException as error:
+            flight.error = error
 
     # What the pool asks
 
     def is_alive(self) -> bool:
         """False where the server has hung up, or said anything unasked. Never waits."""
-        return self.is_ready and self._driver.stream.is_quiet()
+        # What was begun is answered at any time: not unasked, then.
+        return self.is_ready and (self.has_begun or self._driver.stream.is_quiet())
 
     def close(self) -> None:
         """Say QUIT where the server can take it, and hang up. Its answer is not awaited."""
         try:
-            if self.is_ready:
+            if self.is_ready and not self._begun:
                 dialogue.quit_now(self._driver.session)
                 self._driver.send_at_once()
         except OSError:
@@ -144,6 +212,7 @@ class Connection:
         """Close the descriptor without a byte on the wire."""
         self._driver.session.close()
         self._driver.stream.abort()
+        self.settle()
 
 
 def _own_name(stream: Stream) -> str:

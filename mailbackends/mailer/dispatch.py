@@ -70,7 +70,8 @@ class Dispatcher:
         """
         parts = Parts(recipients)
         while parts.left:
-            part = parts.left[: self._learned.max_recipients]
+            # What was begun goes to all of them, whatever was learned meanwhile.
+            part = parts.left if job.flight else parts.left[: self._learned.max_recipients]
             try:
                 limit = parts.delivered(self._deliver_part(job, part, leases, until))
             except SMTPException as error:
@@ -82,6 +83,16 @@ class Dispatcher:
                     self._learned.took_recipients(limit)
         return parts.result
 
+    def begin(self, job: Job, lease: Lease[Connection]) -> bool:
+        """Begin a message over this connection, behind those that are on their way there.
+
+        `send` tells what came of it. False where it has to wait for the others.
+        """
+        recipients, most = len(job.envelope.forward_paths), self._learned.max_recipients
+        if self._learned.needs_lock_step or (most is not None and recipients > most):
+            return False
+        return lease.connection.begin(job, lease, limit=self._learned.max_messages)
+
     def _deliver_part(
         self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until
     ) -> Delivery:
@@ -89,7 +100,10 @@ class Dispatcher:
         fresh = False
         while True:
             try:
-                lease = leases.acquire(deadline=until.connected, fresh=fresh)
+                if job.flight is not None:
+                    lease = job.flight.lease
+                else:
+                    lease = leases.acquire(deadline=until.connected, fresh=fresh)
             except SMTPException as error:
                 error.no_connection = True
                 raise
@@ -137,7 +151,7 @@ class Dispatcher:
             # On every way out, whatever the exception: the session says what it is worth.
             limit = self._learned.max_messages
             is_spent = limit is not None and connection.messages >= limit
-            reusable = connection.is_reusable and not is_spent
+            reusable = connection.is_reusable and (connection.has_begun or not is_spent)
             reason = "messages" if connection.is_ready else "error"
             leases.release(lease, reusable=reusable, reason=reason)
 

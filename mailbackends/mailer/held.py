@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from email.message import Message
 from typing import Any
 
-from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.kept import Kept
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.route import Route
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Submission
-from mailbackends.pool import Lease, Pool
 
 __all__ = ["Held"]
 
@@ -26,7 +24,7 @@ class Held:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._kept: dict[Server, _Kept] = {}
+        self._kept: dict[Server, Kept] = {}
 
     def send_message(
         self,
@@ -54,41 +52,7 @@ class Held:
             _, kept = self._kept.popitem()
             kept.give_back()
 
-    def _leases(self, server: Server) -> _Kept:
+    def _leases(self, server: Server) -> Kept:
         if server not in self._kept:
-            self._kept[server] = _Kept(server.pool)
+            self._kept[server] = Kept(server.pool)
         return self._kept[server]
-
-
-class _Kept:
-    """The connection to one server, for the dispatcher to use again and again."""
-
-    def __init__(self, pool: Pool[Connection]) -> None:
-        self._pool = pool
-        self._lease: Lease[Connection] | None = None
-        self._messages = 0
-
-    def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[Connection]:
-        """The connection that is held, if it can still be used, or another."""
-        lease = self._lease
-        if lease is not None and not fresh and lease.connection.is_alive():
-            # Also one that was new when it was taken: the server may have hung up unseen.
-            return lease if lease.is_reused else replace(lease, is_reused=True)
-        self.give_back(reason="dead")
-        self._lease = self._pool.acquire(deadline=deadline, fresh=fresh)
-        return self._lease
-
-    def release(
-        self, lease: Lease[Connection], *, reusable: bool, messages: int = 1, reason: str = ""
-    ) -> None:
-        """Keep the connection; one that cannot be used again goes back to the pool."""
-        self._messages += messages
-        if not reusable:
-            self.give_back(reason=reason or "error")
-
-    def give_back(self, *, reason: str = "") -> None:
-        """Let go of the connection: for reuse, or for the reason given to be closed."""
-        lease, self._lease = self._lease, None
-        messages, self._messages = self._messages, 0
-        if lease is not None:
-            self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)

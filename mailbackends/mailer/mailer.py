@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from mailbackends.errors import (
-    InvalidAddressError,
-    InvalidMessageError,
-    Outcome,
-    SMTPException,
-)
+from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
 from mailbackends.mailer.batch import in_order
 from mailbackends.mailer.connection import Connection
@@ -26,6 +21,7 @@ from mailbackends.mailer.route import Route, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
 from mailbackends.mailer.submission import Submission
+from mailbackends.mailer.train import Train
 from mailbackends.pool import Pool, PoolStats
 
 __all__ = ["Mailer", "MailerStats"]
@@ -107,9 +103,15 @@ class Mailer:
 
         An iterable of any length, or without end, is taken as it is sent; nothing is sent
         before the result is iterated over. A refusal does not stop the rest. With the
-        option ``connections`` so many messages are on their way side by side.
+        option ``connections`` so many messages are on their way side by side, with
+        ``messages_in_flight`` so many one behind the other.
         """
-        return in_order(self._outcome, messages, self.options.connections)
+        items = (m if isinstance(m, Submission) else Submission(m) for m in messages)
+        length = self.options.messages_in_flight
+        # With a rate each waits until it may go, and so would those that were begun.
+        if length > 1 and len(self._servers) == 1 and self.options.rate is None:
+            return Train(self._route, self._servers[0], length).outcomes(items)
+        return in_order(self._outcome, items, self.options.connections)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:
@@ -149,12 +151,8 @@ class Mailer:
         servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
         return f"<Mailer {', '.join(servers)}>"
 
-    def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
-        submission = item if isinstance(item, Submission) else Submission(item)
-        try:
-            return self._route.send(submission, _pool_of)
-        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
-            return error
+    def _outcome(self, submission: Submission) -> Receipt | Exception:
+        return self._route.outcome(submission, _pool_of)
 
 
 def _pool_of(server: Server) -> Pool[Connection]:

@@ -94,6 +94,10 @@ class Options:
     connections: int = 1
     """How many connections `Mailer.send_messages` may use side by side."""
 
+    messages_in_flight: int = 1
+    """How many messages `Mailer.send_messages` may send over one connection before the first
+    of them was answered. More than 1 only for a server that is known to take that."""
+
     rate: str | None = None
     """How many messages may go in which time: ``"100/minute"``, ``"14/second; 50000/day"``."""
     rate_storage: str | None = field(default=None, repr=False)
@@ -118,6 +122,11 @@ class Options:
             raise ConfigurationError(
                 f"connections={self.connections} is more than pool_size={self.pool_size}: "
                 "raise pool_size"
+            )
+        if self.connections > 1 and self.messages_in_flight > 1:
+            raise ConfigurationError(
+                f"connections={self.connections} and messages_in_flight={self.messages_in_flight} "
+                "are two ways to send a batch faster: give one of them"
             )
 
     @classmethod

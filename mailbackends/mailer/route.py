@@ -61,8 +61,15 @@ class Route:
         self._deadline = servers[0].options.deadline
         self.tally = Tally(Tell(on_event))
 
-    def send(self, submission: Submission, leases: LeasesAt) -> Receipt:
-        """Send one message.
+    def outcome(self, submission: Submission | Job, leases: LeasesAt) -> Receipt | Exception:
+        """Send one message, and return what `send` returns or raises."""
+        try:
+            return self.send(submission, leases)
+        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+            return error
+
+    def send(self, submission: Submission | Job, leases: LeasesAt) -> Receipt:
+        """Send one message, or ask what came of one that was begun.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
@@ -71,7 +78,7 @@ class Route:
         started = time.monotonic()
         job: Job | None = None
         try:
-            job = Job(submission)
+            job = submission if isinstance(submission, Job) else Job(submission)
             if self._throttle is not None:
                 self._throttle.wait(None if self._deadline is None else started + self._deadline)
         except (InvalidAddressError, InvalidMessageError, RateLimited) as error:

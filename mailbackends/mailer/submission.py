@@ -9,6 +9,7 @@ from email.message import Message
 from typing import Any
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.mailer.flight import Flight
 from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
@@ -70,6 +71,8 @@ class Job:
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
         self._prepared: tuple[Extensions, bool, Prepared] | None = None
+        self.flight: Flight | None = None
+        """Where it was begun before its turn came."""
 
     @property
     def message_id(self) -> str | None:

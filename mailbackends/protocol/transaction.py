@@ -28,7 +28,7 @@ from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import ContentSent, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
-__all__ = ["Delivery", "deliver"]
+__all__ = ["Delivery", "deliver", "fits_one_flight"]
 
 # A refused recipient costs the whole content in one flight: small contents only.
 _MAX_ONE_FLIGHT = 64 * 1024
@@ -55,11 +55,13 @@ def deliver(
     *,
     pipelining: bool = True,
     chunking: bool = True,
+    is_behind: bool = False,
 ) -> Dialogue[Delivery]:
     """Send one message, and return for whom it was accepted: at least one recipient.
 
     ``pipelining`` and ``chunking`` allow what the server announces. The session stays
-    usable after a refusal; `Session.is_reusable` tells.
+    usable after a refusal; `Session.is_reusable` tells. One that ``is_behind`` others goes
+    in one flight, whatever becomes of those.
 
     Raises:
         SMTPSenderRefused, SMTPRecipientsRefused, SMTPDataError: with `Outcome.REFUSED`.
@@ -72,8 +74,14 @@ def deliver(
         content,
         pipelining=pipelining and "PIPELINING" in session.extensions,
         chunking=chunking and "CHUNKING" in session.extensions,
+        is_behind=is_behind,
     )
     return (yield from transaction.run())
+
+
+def fits_one_flight(content: Content) -> bool:
+    """True for one that is small and in memory: what is made while it goes may fail."""
+    return content.size <= _MAX_ONE_FLIGHT and all(isinstance(p, bytes) for p in content.pieces)
 
 
 class _Transaction:
@@ -85,14 +93,16 @@ class _Transaction:
         *,
         pipelining: bool,
         chunking: bool,
+        is_behind: bool,
     ) -> None:
         self.session = session
         self.content = content
         self.reverse_path = envelope.reverse_path
         self.recipients = envelope.forward_paths
         # Behind a failed transaction MAIL may get 503, and RCPT and DATA are then taken
-        # under the old sender: RSET first, and no content before its reply.
-        self.rset = [Command("RSET")] if session.state is State.FAILED else []
+        # under the old sender: RSET first, and no content before its reply. Behind another
+        # message nobody knows how that one ends: RSET makes it all the same.
+        self.rset = [Command("RSET")] if is_behind or session.state is State.FAILED else []
         self.mail = mail(envelope.on_wire(envelope.reverse_path), envelope.mail_parameters)
         self.rcpts = [
             rcpt(envelope.on_wire(path), envelope.rcpt_parameters)
@@ -100,7 +110,8 @@ class _Transaction:
         ]
         self.pipelining = pipelining
         self.chunking = chunking
-        self.one_flight = (
+        self.is_behind = is_behind
+        self.one_flight = is_behind or (
             pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
         )
         self.content_sent: ContentSent | None = None
@@ -128,6 +139,8 @@ class _Transaction:
         return self.result
 
     def _send_group(self) -> None:
+        if self.is_behind:
+            self.session.allow_next_transaction()
         for command in (*self.rset, self.mail, *self.rcpts):
             self.session.send(command)
         if self.one_flight:

@@ -7,7 +7,7 @@ import ssl
 from typing import TypeVar
 
 from mailbackends.errors import SMTPException, SMTPServerDisconnected, SMTPTLSError
-from mailbackends.protocol.session import Buffer, Dialogue, Session, Want
+from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.stream import Stream
@@ -38,15 +38,20 @@ class Driver:
         self._tls_hostname = tls_hostname
         self._unsent: list[Buffer] = []
 
-    def run(self, dialogue: Dialogue[T], timeouts: Timeouts) -> T:
+    def run(self, dialogue: Dialogue[T], timeouts: Timeouts, want: Want | None = None) -> T:
         """What the dialogue returns or raises.
+
+        One that was begun before is given with what it wants.
 
         Raises:
             SMTPServerDisconnected: the connection broke; the session is closed.
             SMTPTimeoutError: a wait took too long; the session is closed.
         """
         try:
-            want = next(dialogue)
+            if want is None:
+                want = next(dialogue)
+            elif self.session.state is State.CLOSED:
+                want = dialogue.throw(_disconnected())
             while True:
                 try:
                     reply = self._fulfil(want, timeouts)

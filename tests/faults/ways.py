@@ -11,7 +11,7 @@ from support import certs
 from support.face import TLSMode
 from support.machine import Habits
 
-__all__ = ["REFUSING", "SECURE", "WAYS", "Way"]
+__all__ = ["REFUSING", "SECURE", "TRAINS", "WAYS", "Way"]
 
 FLIGHT = ("PIPELINING", "CHUNKING")
 GROUP = ("PIPELINING",)
@@ -32,6 +32,8 @@ class Way:
     answers: dict[str, str] = field(default_factory=dict)
     tls: TLSMode = "none"
     login: tuple[str, str] | None = None
+    in_flight: int = 1
+    """How many messages of a batch the client sends before one of them is answered."""
 
     @property
     def habits(self) -> Habits:
@@ -56,6 +58,7 @@ class Way:
             ssl_context=_client_context() if self.tls != "none" else None,
             username=user,
             password=password,
+            messages_in_flight=self.in_flight,
         )
 
     @property
@@ -117,4 +120,12 @@ REFUSING = [
 ] + [
     Way("lmtp-flight-late", FLIGHT, lmtp=True, answers=_LATE_REFUSAL),
     Way("lmtp-group-late", GROUP, lmtp=True, answers=_LATE_REFUSAL),
+]
+
+TRAINS = [
+    Way("train", FLIGHT, in_flight=3),
+    Way("train-partial", FLIGHT, answers=_EARLY, in_flight=3),
+    Way("train-long", FLIGHT, in_flight=9),
+    Way("train-starttls", FLIGHT, tls="starttls", login=_LOGIN, in_flight=3),
+    *(Way(f"train-{what}", FLIGHT, answers=two, in_flight=3) for what, two in _REFUSALS.items()),
 ]

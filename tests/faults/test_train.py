@@ -1,0 +1,54 @@
+"""Messages on their way one behind the other: each is accounted for, wherever it breaks."""
+
+from __future__ import annotations
+
+import pytest
+from faults.test_every_byte import in_turn
+from faults.ways import TRAINS, Way
+from faults.world import EACH, FIRST, Where, World
+
+from mailbackends import Outcome
+from support.turns import Network, taking_turns
+
+LETTERS = 5
+
+
+@pytest.mark.parametrize("way", TRAINS, ids=str)
+def test_a_train_breaks_at_each_byte(way: Way) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", LETTERS, network)
+        whole = world.outcomes
+        for cut in world.cuts(in_turn):
+            outcomes = world.run(cut)
+            # The others are sent after all, and come to the same end.
+            for outcome, wanted in zip(outcomes, whole, strict=True):
+                assert outcome in (wanted, Outcome.UNKNOWN, Outcome.NOT_SENT), cut
+            # The first one goes alone, and finds a new connection: see `test_every_byte`.
+            assert Outcome.NOT_SENT not in outcomes[1:], cut
+
+
+@pytest.mark.parametrize("way", TRAINS, ids=str)
+def test_each_connection_of_a_train_breaks_at_the_same_byte(way: Way) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", LETTERS, network)
+        for cut in world.cuts(in_turn, step=3):
+            world.run(cut, EACH)
+
+
+@pytest.mark.parametrize("way", TRAINS, ids=str)
+@pytest.mark.parametrize("where", [FIRST, EACH])
+def test_a_421_takes_the_place_of_each_reply_to_a_train(way: Way, where: Where) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", LETTERS, network)
+        for reply in range(world.replies):
+            world.run_with_last_words(reply, where)
+
+
+@pytest.mark.parametrize("what", ["sender", "recipients", "content"])
+def test_a_refusal_amid_a_train_leaves_the_others_alone(what: str) -> None:
+    way = next(way for way in TRAINS if way.name == f"train-{what}")
+    with taking_turns(Network(way.habits)) as network:
+        world = World(way, "batch", LETTERS, network)
+        refused = [outcome is Outcome.REFUSED for outcome in world.outcomes]
+        assert refused == [number == 1 for number in range(LETTERS)]
+        assert world.outcomes.count(Outcome.ACCEPTED) == LETTERS - 1
