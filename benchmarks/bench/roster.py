@@ -113,6 +113,11 @@ CLIENTS = {
             "bytes-pipelining", "our Mailer, bytes, no CHUNKING", "core",
             "batch bytes pipelining", **_SMALL_BATCH,
         ),
+        _ours("train", "our Mailer, batch, 16 in flight", "core", "batch train", **_SMALL_BATCH),
+        _ours(
+            "bytes-train", "our Mailer, bytes, 16 in flight", "core", "batch bytes train",
+            **_SMALL_BATCH,
+        ),
         _ours("batch-4", "our Mailer, 4 connections", "core", "batch connections", **_SMALL_BATCH),
         _ours("django-view", "our Django backend, per view", "django_", "ours view"),
         _ours("django-batch", "our Django backend, batch", "django_", "ours batch", **_BATCH),

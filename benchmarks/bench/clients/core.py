@@ -12,11 +12,12 @@ from mailbackends import Mailer, Receipt, Submission
 __all__ = ["make"]
 
 _CONNECTIONS = 4
+_IN_FLIGHT = 16
 
 
 def make(manner: str) -> Client:
     """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
-    message), ``connections`` (four of them), ``bytes`` (in place of message objects),
+    message), ``connections`` (four of them), ``train`` (sixteen messages in flight), ``bytes`` (in place of message objects),
     ``pipelining`` (without CHUNKING)."""
     return _Core(manner)
 
@@ -39,6 +40,8 @@ class _Core(Client):
             self.options["username"], self.options["password"] = work.login
         if "connections" in self.words:
             self.options["connections"] = _CONNECTIONS
+        if "train" in self.words:
+            self.options["messages_in_flight"] = _IN_FLIGHT
         if "cold" in self.words:
             return 0
         self.mailer = Mailer(**self.options)

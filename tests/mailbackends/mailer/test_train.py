@@ -1,0 +1,176 @@
+"""Messages on their way one behind the other: how many there are, and when there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email.message import EmailMessage
+from functools import partial
+
+import pytest
+
+from mailbackends import ConfigurationError, InvalidAddressError, Mailer, Outcome, Receipt
+from mailbackends import Submission as Envelope
+from support.sink import EXTENSIONS, Sink
+
+PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
+
+
+def mails(flights: list[bytes]) -> list[int]:
+    """How many messages began in each flight, where any did."""
+    return [count for flight in flights if (count := flight.count(b"MAIL FROM:"))]
+
+
+def sent(mailer: Mailer, message, count: int) -> list[str]:
+    """Send so many messages; the subjects that were accepted, in the order of the receipts."""
+    results = mailer.send_messages(message(subject=f"no. {n}") for n in range(count))
+    assert all(isinstance(result, Receipt) for result in results)
+    return [f"no. {n}" for n in range(count)]
+
+
+def test_several_messages_share_a_round_trip(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        subjects = sent(mailer, message, 13)
+    # The first one finds no connection. Then four are begun at once; one more each time that
+    # one is answered, and the answers of four come together.
+    assert mails(sink.flights[0]) == [1, 4, 4, 4]
+    assert [one.message["Subject"] for one in sink.messages] == subjects
+    assert sink.violations == []
+
+
+def test_none_is_begun_before_its_turn_by_default(message) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        sent(mailer, message, 3)
+    assert mails(sink.flights[0]) == [1, 1, 1]
+    assert b"RSET" not in sink.received()
+
+
+@pytest.mark.parametrize(
+    ("server", "options"),
+    [
+        ({"extensions": PIPELINED}, {}),
+        ({}, {"chunking": False}),
+        ({}, {"pipelining": False}),
+        ({}, {"rate": "1000/second"}),
+        ({"lmtp": True}, {"protocol": "lmtp"}),
+    ],
+    ids=str,
+)
+def test_where_it_cannot_be_done_each_waits(message, server, options) -> None:
+    with Sink(**server) as sink, Mailer(sink.url, messages_in_flight=4, **options) as mailer:
+        sent(mailer, message, 5)
+    assert mails(sink.flights[0]) == [1, 1, 1, 1, 1]
+    assert sink.violations == []
+
+
+def test_with_several_servers_each_waits(message, one: Sink, two: Sink) -> None:
+    with Mailer([one.url, two.url], messages_in_flight=4) as mailer:
+        sent(mailer, message, 4)
+    assert mails(one.flights[0]) == [1, 1, 1, 1]
+
+
+def test_a_large_message_waits_for_those_before_it_and_those_behind_for_it(message) -> None:
+    large = "x" * 60 + "\n"
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        given = [message(text=large * (2_000 if n == 4 else 1)) for n in range(9)]
+        assert all(isinstance(result, Receipt) for result in mailer.send_messages(given))
+    assert mails(sink.flights[0]) == [1, 3, 1, 4]
+    assert len(sink.messages) == 9
+    assert sink.violations == []
+
+
+def test_no_more_go_over_a_connection_than_may(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4, max_messages=3) as mailer:
+        sent(mailer, message, 7)
+        assert mailer.stats().pool.retired == {"messages": 2}
+    assert [mails(flights) for flights in sink.flights] == [[1, 2], [1, 2], [1]]
+
+
+def test_no_more_go_over_a_connection_than_the_server_says(message) -> None:
+    limited = (*EXTENSIONS, "LIMITS MAILMAX=2 RCPTMAX=1")
+    with Sink(extensions=limited) as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        sent(mailer, message, 4)
+    assert [mails(flights) for flights in sink.flights] == [[1, 1], [1, 1]]
+
+
+def test_too_many_recipients_for_one_flight_are_split_when_their_turn_comes(message) -> None:
+    limited = (*EXTENSIONS, "LIMITS RCPTMAX=2")
+    people = [f"user{n}@example.com" for n in range(3)]
+    with Sink(extensions=limited) as sink, Mailer(sink.url, messages_in_flight=3) as mailer:
+        given = [message(), message(), message(*people), message(), message()]
+        receipts = list(mailer.send_messages(given))
+    assert [len(receipt.accepted) for receipt in receipts] == [1, 1, 3, 1, 1]
+    assert mails(sink.flights[0]) == [1, 1, 1, 1, 2]
+    assert sink.violations == []
+
+
+def test_a_message_that_cannot_be_sent_leaves_the_others_in_their_order(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        bad = Envelope(message(), to_addrs=["no address"])
+        results = list(mailer.send_messages([message(), message(), bad, message()]))
+        assert mailer.stats().messages == {Outcome.ACCEPTED: 3, Outcome.NOT_SENT: 1}
+    assert [type(result) for result in results] == [Receipt, Receipt, InvalidAddressError, Receipt]
+
+
+def test_a_message_that_this_server_does_not_take_is_told_so_in_its_turn(message) -> None:
+    small = ("PIPELINING", "CHUNKING", "SIZE 1000")
+    with Sink(extensions=small) as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        given = [message(), message(), message(text="x" * 2000), message()]
+        results = list(mailer.send_messages(given))
+    assert [getattr(result, "outcome", None) for result in results] == [
+        *(Outcome.ACCEPTED, Outcome.ACCEPTED),
+        *(Outcome.REFUSED, Outcome.ACCEPTED),
+    ]
+    assert "552" in str(results[2])
+
+
+def test_a_partly_refused_message_leaves_the_others_alone(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        sink.refuse("b@example.com", "550 5.1.1 No such user")
+        given = [message(), message("a@example.com", "b@example.com"), message(), message()]
+        receipts = list(mailer.send_messages(given))
+    assert [list(receipt.refused) for receipt in receipts] == [[], ["b@example.com"], [], []]
+    assert len(sink.messages) == 4
+
+
+def test_who_stops_early_leaves_what_was_begun_finished_and_the_rest_unsent(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        results = mailer.send_messages(message(subject=f"no. {n}") for n in range(100))
+        for _ in range(3):
+            assert isinstance(next(results), Receipt)
+        results.close()  # type: ignore[attr-defined]
+        stats = mailer.stats()
+        assert stats.messages == {Outcome.ACCEPTED: len(sink.messages)}
+        assert 3 < len(sink.messages) <= 3 + 4
+        assert (stats.pool.idle, stats.pool.in_use) == (1, 0)
+
+
+def test_a_connection_that_breaks_is_replaced_for_those_that_were_not_sent(message) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        results = mailer.send_messages(message() for _ in range(9))
+        assert isinstance(next(results), Receipt)
+        sink.close_connections()
+        outcomes = [getattr(result, "outcome", None) for result in results]
+        assert len(outcomes) == 8
+        assert set(outcomes) <= {Outcome.ACCEPTED, Outcome.UNKNOWN}
+        assert outcomes[-1] is Outcome.ACCEPTED
+    assert len(sink.messages) == 1 + outcomes.count(Outcome.ACCEPTED)
+
+
+def test_an_endless_batch_is_taken_only_as_far_as_it_goes(message) -> None:
+    taken = []
+
+    def endless() -> Iterator[EmailMessage]:
+        for number in iter(partial(len, taken), -1):
+            taken.append(number)
+            yield message()
+
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        results = mailer.send_messages(endless())
+        assert taken == []
+        next(results)
+        assert len(taken) == 4
+
+
+def test_two_ways_to_send_a_batch_faster_contradict_each_other() -> None:
+    with pytest.raises(ConfigurationError, match="messages_in_flight=8 are two ways"):
+        Mailer(connections=2, messages_in_flight=8)
