@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["Command", "bdat", "mail", "rcpt"]
 
@@ -17,6 +17,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ENDS_GROUP = frozenset(
     {"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "QUIT", "NOOP"}
 )
+
+
+def _is_harmless(text: str) -> bool:
+    # Of ASCII, all that is printable: that is told ten times as fast.
+    return (text.isascii() and text.isprintable()) or not _CONTROL.search(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +38,17 @@ class Command:
     verb: str
     argument: str = ""
     is_secret: bool = False
-    line: bytes = field(init=False, repr=False, compare=False)
-    """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
 
     def __post_init__(self) -> None:
         # No local variable holds the text, which may be a secret: error reports show those.
-        if _CONTROL.search(f"{self.verb} {self.argument}"):
+        if not _is_harmless(f"{self.verb} {self.argument}"):
             shown = "(hidden)" if self.is_secret else f"{self.verb} {self.argument}"
             raise ValueError(f"a command cannot contain control characters: {shown!r}")
-        object.__setattr__(
-            self, "line", f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
-        )
+
+    @property
+    def line(self) -> bytes:
+        """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
+        return f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
 
     @property
     def ends_group(self) -> bool:

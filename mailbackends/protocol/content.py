@@ -51,8 +51,15 @@ class Content:
     size: int
     """The bytes of the message, as SIZE declares and BDAT counts them (RFC 1870)."""
 
-    def chunk(self) -> Iterator[bytes]:
-        """The buffers for BDAT: the lines as they are (RFC 3030 section 2)."""
+    def chunk(self) -> Iterable[bytes]:
+        """The buffers for BDAT: the lines as they are (RFC 3030 section 2).
+
+        A tuple where all of them are there.
+        """
+        ready = [piece for piece in self.pieces if isinstance(piece, bytes)]
+        return tuple(ready) if len(ready) == len(self.pieces) else self._made()
+
+    def _made(self) -> Iterator[bytes]:
         for piece in self.pieces:
             if isinstance(piece, bytes):
                 yield piece

@@ -55,7 +55,11 @@ class ReplyParser:
             SMTPProtocolError: a line is longer than `MAX_LINE` bytes, a reply longer than
                 `MAX_REPLY` bytes, or the code changes within a reply.
         """
-        while (line := self._next_line()) is not None:
+        while (end := self._buffer.find(b"\n", self._searched) + 1) > 0:
+            line = self._buffer[self._start : end]
+            self._start = self._searched = end
+            if len(line) > MAX_LINE:
+                raise SMTPProtocolError(500, b"Line too long.")
             if not self._lines and line[3:4] != b"-":
                 return _known_reply(line) if len(line) <= _SHORT else _reply(line)
             code, is_last = _code_in(line)
@@ -73,18 +77,10 @@ class ReplyParser:
                 reply = Reply(code, tuple(self._lines))
                 self._lines, self._size = [], 0
                 return reply
-        return None
-
-    def _next_line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", self._searched) + 1
-        self._searched = end or len(self._buffer)
+        self._searched = len(self._buffer)
         if self._searched - self._start > MAX_LINE:
             raise SMTPProtocolError(500, b"Line too long.")
-        if not end:
-            return None
-        line = self._buffer[self._start : end]
-        self._start = end
-        return line
+        return None
 
 
 def _code_in(line: bytes) -> tuple[int, bool]:

@@ -7,8 +7,10 @@ and yields a `Want`; a driver moves the bytes and comes back with the reply.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
@@ -75,14 +77,12 @@ _TRANSITIONS = {
 }
 
 
+@dataclass(slots=True)
 class ContentSent:
     """The content of one transaction on its way out, to ask `Session.was_sent` about."""
 
-    __slots__ = ("buffers", "end")
-
-    def __init__(self, buffers: Iterable[Buffer]) -> None:
-        self.buffers = iter(buffers)
-        self.end: int | None = None
+    end: int | None = None
+    """The bytes of the whole session when it is out; None where that is not known yet."""
 
 
 class Session:
@@ -106,14 +106,15 @@ class Session:
         self._in_flight = deque([(_GREETING, 0)])
         self._queued = 0
         self._group_ended = True
-        self._outgoing: deque[Buffer | ContentSent] = deque()
+        # Bytes, and contents that are made while they go out.
+        self._outgoing: deque[Buffer | tuple[Iterator[Buffer], ContentSent]] = deque()
         self._taken = 0
         self._sent = 0
 
     # What a dialogue does
 
-    def send(self, command: Command) -> None:
-        """Queue a command, behind others where they form a group (RFC 2920 section 3.1).
+    def send(self, *commands: Command) -> None:
+        """Queue commands, behind others where they form a group (RFC 2920 section 3.1).
 
         Raises:
             RuntimeError: a reply must be seen first. A mistake of the dialogue.
@@ -121,16 +122,19 @@ class Session:
         """
         if self.state is State.CLOSED:
             raise SMTPServerDisconnected("the session is closed")
-        if self._in_flight and self._group_ended:
-            raise RuntimeError(f"{command!r} must wait for the reply to {self._in_flight[-1][0]}")
-        self._group_ended = command.ends_group
-        # A memoryview shows no bytes where an error report prints the variables of a frame.
-        line = memoryview(command.line) if command.is_secret else command.line
-        self._queued += len(line)
-        self._in_flight.append((command.verb or "AUTH", self._queued))
-        self._outgoing.append(line)
-        if self._trace:
-            self._trace(f"> {command}")
+        lines: list[Buffer] = []
+        for command in commands:
+            if self._group_ended and self._in_flight:
+                last = self._in_flight[-1][0]
+                raise RuntimeError(f"{command!r} must wait for the reply to {last}")
+            self._group_ended = command.ends_group
+            # A memoryview shows no bytes where an error report prints the variables of a frame.
+            lines.append(memoryview(command.line) if command.is_secret else command.line)
+            self._queued += len(lines[-1])
+            self._in_flight.append((command.verb or "AUTH", self._queued))
+            if self._trace:
+                self._trace(f"> {command}")
+        self._outgoing.append(memoryview(b"".join(lines)))
 
     def abandon_transaction(self) -> None:
         """The content will not follow: what was begun stays open until RSET."""
@@ -140,14 +144,23 @@ class Session:
     def send_content(self, buffers: Iterable[Buffer]) -> ContentSent:
         """Queue the content behind a 354, its final dot included (RFC 5321 section 4.1.1.4)."""
         self._in_flight.append((_CONTENT, self._queued))
-        return self._queue_content(buffers)
+        self._group_ended = True
+        content = ContentSent()
+        self._outgoing.append((iter(buffers), content))
+        return content
 
     def send_last_chunk(self, size: int, buffers: Iterable[Buffer]) -> ContentSent:
         """Queue ``BDAT n LAST`` and its ``size`` bytes (RFC 3030 section 2)."""
         self.send(bdat(size, last=True))
         self._in_flight[-1] = (_CONTENT, self._queued)
+        self._group_ended = True
         self._queued += size
-        return self._queue_content(buffers)
+        content = ContentSent(self._queued)
+        if isinstance(buffers, tuple):
+            self._outgoing.extend(buffers)
+        else:
+            self._outgoing.append((iter(buffers), content))
+        return content
 
     def allow_next_transaction(self) -> None:
         """Let commands follow the last chunk of a content that has no reply yet.
@@ -192,16 +205,19 @@ class Session:
         size = 0
         while self._outgoing and size < limit:
             first = self._outgoing[0]
-            if not isinstance(first, ContentSent):
-                taken.append(first)
-                size += len(first)
+            if isinstance(first, tuple):
+                buffer = next(first[0], None)
+                if buffer is None:
+                    # The size of dot-stuffed content is known only now. Nothing stands behind
+                    # it, as it may behind a chunk.
+                    self._queued = max(self._queued, self._taken + size)
+                    first[1].end = self._taken + size
+                    self._outgoing.popleft()
+                    continue
+            else:
+                buffer = first
                 self._outgoing.popleft()
-            elif (buffer := next(first.buffers, None)) is None:
-                first.end = self._taken + size
-                # The size of dot-stuffed content is known only now; nothing stands behind it.
-                self._queued = max(self._queued, first.end)
-                self._outgoing.popleft()
-            elif buffer:  # An empty one could never be sent.
+            if buffer:  # An empty one could never be sent.
                 taken.append(buffer)
                 size += len(buffer)
         self._taken += size
@@ -227,39 +243,37 @@ class Session:
                 return None
             if self._trace:
                 self._trace(f"< {reply}")
-            self._check(reply)
+            self._take(reply)
         except SMTPProtocolError:
             self.close()
             raise
-        self._move_on(reply)
         return reply
 
-    def _check(self, reply: Reply) -> None:
-        """Refuse what would put every later reply to the wrong command."""
-        code = reply.code
-        if not 200 <= code <= 599:
-            raise _no_reply(b"no reply: ", reply)
-        if code == 421:
-            return
-        if not self._in_flight:
-            raise _no_reply(b"a reply to nothing: ", reply)
-        answered, end = self._in_flight[0]
-        if self._sent < end:
-            raise _no_reply(b"a reply before the command: ", reply)
-        if 300 <= code <= 399 and code != _GO_AHEAD.get(answered):
-            raise SMTPProtocolError(500, b"%d is no reply to %s" % (code, answered.encode()))
-        if code < 300 and answered == "DATA":
-            raise SMTPProtocolError(500, b"%d is no reply to DATA" % code)
+    def _take(self, reply: Reply) -> None:
+        """Put the reply to the oldest command in flight, and go to the next state.
 
-    def _move_on(self, reply: Reply) -> None:
-        answered, _ = self._in_flight.popleft() if self._in_flight else ("", 0)
-        if reply.code == 421:
+        What would put every later reply to the wrong command is refused.
+        """
+        code = reply.code
+        answered, end = self._in_flight[0] if self._in_flight else ("", inf)
+        if code == 421:
             # RFC 5321 section 3.8: the server closes, at any step and even unasked.
             self.close()
-        is_last = not (answered == _CONTENT and self._in_flight)
+        elif not 200 <= code <= 599:
+            raise _no_reply(b"no reply: ", reply)
+        elif self._sent < end:
+            what = b"a reply before the command: " if answered else b"a reply to nothing: "
+            raise _no_reply(what, reply)
+        elif 300 <= code <= 399 and code != _GO_AHEAD.get(answered):
+            raise SMTPProtocolError(500, b"%d is no reply to %s" % (code, answered.encode()))
+        elif code < 300 and answered == "DATA":
+            raise SMTPProtocolError(500, b"%d is no reply to DATA" % code)
+        if answered:
+            self._in_flight.popleft()
         # LMTP: the last of the replies to the content ends the transaction.
+        is_last = answered != _CONTENT or not self._in_flight or not self.is_lmtp
         if is_last and self.state is not State.CLOSED:
-            self.state = _TRANSITIONS.get((answered, reply.code < 400), self.state)
+            self.state = _TRANSITIONS.get((answered, code < 400), self.state)
 
     # What both ask
 
@@ -279,12 +293,6 @@ class Session:
             and not self._outgoing
             and self._parser.is_empty
         )
-
-    def _queue_content(self, buffers: Iterable[Buffer]) -> ContentSent:
-        self._group_ended = True
-        content = ContentSent(buffers)
-        self._outgoing.append(content)
-        return content
 
 
 def _no_reply(why: bytes, reply: Reply) -> SMTPProtocolError:

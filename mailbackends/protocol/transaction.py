@@ -76,7 +76,7 @@ def deliver(
         chunking=chunking and "CHUNKING" in session.extensions,
         is_behind=is_behind,
     )
-    return (yield from transaction.run())
+    return transaction.run()
 
 
 def fits_one_flight(content: Content) -> bool:
@@ -114,6 +114,8 @@ class _Transaction:
         self.one_flight = is_behind or (
             pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
         )
+        # Behind one flight a server may answer only when it is done with the content, too.
+        self.want = Want.CONTENT_REPLY if self.one_flight else Want.REPLY
         self.content_sent: ContentSent | None = None
         self.sender_refusal: Reply | None = None
         self.is_untaken = False
@@ -141,12 +143,10 @@ class _Transaction:
     def _send_group(self) -> None:
         if self.is_behind:
             self.session.allow_next_transaction()
-        for command in (*self.rset, self.mail, *self.rcpts):
-            self.session.send(command)
+        data = [] if self.chunking else [Command("DATA")]
+        self.session.send(*self.rset, self.mail, *self.rcpts, *data)
         if self.one_flight:
             self._send_chunk()
-        elif not self.chunking:
-            self.session.send(Command("DATA"))
 
     def _envelope_replies(self) -> Dialogue[None]:
         for command in self.rset:
@@ -169,8 +169,7 @@ class _Transaction:
         """The reply to a command of the group; in lock-step it is sent only now."""
         if not self.pipelining:
             self.session.send(command)
-        # Behind one flight a server may answer only when it is done with the content, too.
-        reply: Reply = yield Want.CONTENT_REPLY if self.one_flight else Want.REPLY
+        reply: Reply = yield self.want
         if reply.code == 421:
             yield from self._see_it_close()
             # Said before the content was asked for: nothing of the message was taken.

@@ -17,8 +17,8 @@ _IN_FLIGHT = 16
 
 def make(manner: str) -> Client:
     """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
-    message), ``connections`` (four of them), ``train`` (sixteen messages in flight), ``bytes`` (in place of message objects),
-    ``pipelining`` (without CHUNKING)."""
+    message), ``connections`` (four of them), ``train`` (sixteen messages in flight),
+    ``bytes`` (in place of message objects), ``pipelining`` (without CHUNKING)."""
     return _Core(manner)
 
 
