@@ -21,14 +21,12 @@ from mailbackends.client.quoting import with_crlf
 from mailbackends.errors import (
     SMTPConnectError,
     SMTPDataError,
-    SMTPException,
     SMTPNotSupportedError,
     SMTPProtocolError,
     SMTPRecipientsRefused,
     SMTPResponseException,
     SMTPSenderRefused,
     SMTPServerDisconnected,
-    SMTPTimeoutError,
 )
 from mailbackends.protocol.extensions import Extensions
 
@@ -282,11 +280,4 @@ class SMTP(Login):
 
     def _start_tls(self, context: ssl.SSLContext) -> None:
         sock, self.sock = self._replies().sock, None
-        try:
-            self.sock = tls.wrap(context, sock, self._host)
-        except SMTPException:
-            raise
-        except TimeoutError as error:
-            raise SMTPTimeoutError(f"STARTTLS: the handshake did not end: {error}") from error
-        except OSError as error:
-            raise SMTPServerDisconnected(f"STARTTLS: the connection broke: {error}") from error
+        self.sock = tls.wrap(context, sock, self._host)

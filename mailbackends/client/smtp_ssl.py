@@ -22,6 +22,7 @@ class SMTP_SSL(SMTP):
     Raises:
         SMTPTLSError: no TLS connection could be agreed on.
         SMTPCertificateError: the certificate could not be verified.
+        SMTPTimeoutError, SMTPServerDisconnected: the handshake did not end.
     """
 
     default_port = SMTP_SSL_PORT

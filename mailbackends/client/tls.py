@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 
+from mailbackends.errors import SMTPServerDisconnected, SMTPTimeoutError
 from mailbackends.transport.tls import explained
 
 __all__ = ["wrap"]
@@ -21,7 +22,8 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSock
     Raises:
         SMTPCertificateError: the certificate could not be verified.
         SMTPTLSError: no TLS connection could be agreed on.
-        OSError: the connection broke; `TimeoutError` where the handshake took too long.
+        SMTPTimeoutError: the handshake took too long.
+        SMTPServerDisconnected: the connection broke.
     """
     try:
         # A name may end with a dot where it is looked up, but not in a certificate.
@@ -29,6 +31,14 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSock
     except ssl.SSLError as error:
         _close(sock)
         raise explained(error, host, trust=_TRUST) from error
+    except TimeoutError as error:
+        _close(sock)
+        raise SMTPTimeoutError(f"the TLS handshake did not end: {error}") from error
+    except OSError as error:
+        _close(sock)
+        raise SMTPServerDisconnected(
+            f"the connection broke in the TLS handshake: {error}"
+        ) from error
     except BaseException:
         _close(sock)
         raise
