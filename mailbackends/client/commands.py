@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mailbackends.client.connection import Connection
 from mailbackends.client.features import parse_features
-from mailbackends.client.quoting import address_only, dot_stuff, quoteaddr, with_crlf
+from mailbackends.client.quoting import Data, address_only, as_bytes, dot_stuff, quoteaddr
 from mailbackends.errors import (
     Outcome,
     SMTPDataError,
@@ -126,7 +126,7 @@ class Commands(Connection):
         self.putcmd("rcpt", f"to:{quoteaddr(recip)}{parameters}")
         return self.getreply()
 
-    def data(self, msg: bytes | str) -> Reply:
+    def data(self, msg: Data) -> Reply:
         """DATA and the content. Returns the reply to the content.
 
         Text must be ASCII, and each of its line ends becomes CRLF; bytes are sent as they
@@ -136,8 +136,9 @@ class Commands(Connection):
             SMTPDataError: DATA itself was refused; no content was sent.
             SMTPDeliveryUnknown: all of the content was sent, and no reply came.
             UnicodeEncodeError: text that is not ASCII, before anything is sent.
+            TypeError: neither text nor bytes, likewise.
         """
-        content = dot_stuff(with_crlf(msg).encode("ascii") if isinstance(msg, str) else msg)
+        content = dot_stuff(as_bytes(msg))
         self.putcmd("data")
         code, message = self.getreply()
         if self.debuglevel > 0:

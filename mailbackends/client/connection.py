@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from mailbackends.client.masking import Masking
-from mailbackends.client.quoting import CRLF
+from mailbackends.client.quoting import CRLF, Data
 from mailbackends.client.reader import ReplyReader
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected, SMTPTimeoutError
 from mailbackends.reply import Reply
@@ -87,7 +87,7 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._greeting(sock)
 
-    def send(self, s: bytes | str) -> None:
+    def send(self, s: Data) -> None:
         """Send bytes as they are, or text in ``command_encoding``.
 
         Raises:
@@ -102,7 +102,7 @@ class Connection:
             raise SMTPServerDisconnected("please run connect() first")
         data = s.encode(self.command_encoding) if isinstance(s, str) else s
         sys.audit("smtplib.send", self, data)
-        if not self._replies_due and self._has_farewell():
+        if not self._replies_due and not self._replies().is_quiet() and self._has_farewell():
             self._replies_due = 1
             return  # nobody reads it any more; getreply() tells why
         self._replies_due += 1
@@ -148,11 +148,13 @@ class Connection:
             SMTPProtocolError: what came is no reply.
         """
         reply = self._read()
-        self._replies_due = max(0, self._replies_due - 1)
-        self._masking.after_reply(reply.code)
-        if reply.code == 421:
+        code = reply.code
+        if self._replies_due:
+            self._replies_due -= 1
+        self._masking.is_in_exchange = code == 334
+        if code == 421:
             self.close()
-        return reply.code, reply.message
+        return code, reply.message
 
     def docmd(self, cmd: str, args: str = "") -> tuple[int, bytes]:
         """Send a command and return its reply; raises as `putcmd` and `getreply` do."""
@@ -200,9 +202,10 @@ class Connection:
         if self.sock is None:
             raise SMTPServerDisconnected("please run connect() first")
         # A program may have put another socket in its place, as for TLS of its own.
-        if self._reader is None or self._reader.sock is not self.sock:
-            self._reader = ReplyReader(self.sock)
-        return self._reader
+        reader = self._reader
+        if reader is None or reader.sock is not self.sock:
+            reader = self._reader = ReplyReader(self.sock)
+        return reader
 
     def _has_farewell(self) -> bool:
         try:
@@ -215,10 +218,12 @@ class Connection:
         reader = self._replies()
         try:
             reply = reader.read()
-            lines = reader.take_lines(len(reply.lines))
-            self._show(lines, reply)
+            raw = reader.take_lines(len(reply.lines))
+            if self.debuglevel > 0:
+                self._show(raw, reply)
             if reply.code == -1:
-                raise SMTPProtocolError(500, b"No reply code: " + lines[-1].strip()[:200])
+                last = raw[:-1].rpartition(b"\n")[2]
+                raise SMTPProtocolError(500, b"No reply code: " + last.strip()[:200])
             return reply
         except SMTPProtocolError:
             self.close()
@@ -237,12 +242,11 @@ class Connection:
             self.close()
             raise
 
-    def _show(self, lines: list[bytes], reply: Reply) -> None:
-        if self.debuglevel > 0:
-            for line in lines:
-                self._print_debug("reply:", repr(self._masking.received(line)))
-            shown = self._masking.received(reply.message)
-            self._print_debug(f"reply: retcode ({reply.code}); Msg: {shown!a}")
+    def _show(self, raw: bytes, reply: Reply) -> None:
+        for line in raw.split(b"\n")[:-1]:
+            self._print_debug("reply:", repr(self._masking.received(line + b"\n")))
+        shown = self._masking.received(reply.message)
+        self._print_debug(f"reply: retcode ({reply.code}); Msg: {shown!a}")
 
 
 def check_timeout(timeout: float | None) -> None:

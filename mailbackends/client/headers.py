@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import io
+from email.generator import BytesGenerator
 from email.message import Message
+from email.policy import Policy
 from email.utils import getaddresses
 from typing import Any
 
+from mailbackends.client.quoting import CRLF
 from mailbackends.errors import InvalidMessageError
 from mailbackends.protocol.content import check_headers
+from mailbackends.protocol.serializer import serialized
 
-__all__ = ["recipients", "resent_prefix", "sender", "without_bcc"]
+__all__ = ["flattened", "recipients", "resent_prefix", "sender", "without_bcc"]
 
 
 def resent_prefix(message: Message[Any, Any]) -> str:
@@ -60,3 +65,16 @@ def without_bcc(message: Message[Any, Any]) -> Message[Any, Any]:
     del outgoing["Bcc"]
     del outgoing["Resent-Bcc"]
     return outgoing
+
+
+def flattened(message: Message[Any, Any], policy: Policy[Any] | None = None) -> bytes:
+    """What ``BytesGenerator(policy=policy)`` writes, with CRLF for line ends."""
+    pieces = serialized(message, (policy or message.policy).clone(linesep=CRLF))
+    if pieces is not None:
+        content = b"".join(p if isinstance(p, bytes) else b"".join(p.pieces()) for p in pieces)
+        # Such a line becomes ">From ", at times: not here.
+        if b"\nFrom " not in content:
+            return content
+    buffer = io.BytesIO()
+    BytesGenerator(buffer, policy=policy).flatten(message, linesep=CRLF)
+    return buffer.getvalue()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mailbackends.client.commands import Reply
 from mailbackends.client.connection import DEFAULT_TIMEOUT, SourceAddress, check_timeout
+from mailbackends.client.quoting import Data
 from mailbackends.client.smtp import SMTP, Refused
 from mailbackends.errors import SMTPException, SMTPRecipientsRefused
 from mailbackends.reply import Reply as ServerReply
@@ -77,7 +78,7 @@ class LMTP(SMTP):
             self._accepted = (*self._accepted, recip)
         return code, message
 
-    def data(self, msg: bytes | str) -> Reply:
+    def data(self, msg: Data) -> Reply:
         """DATA and the content, as `SMTP.data`; the replies are in ``recipient_replies``.
 
         Returns the first of them that accepts, or the last that refuses. Where the

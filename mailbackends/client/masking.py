@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mailbackends.client.quoting import Data
+
 __all__ = ["Masking"]
 
 _HIDDEN = "***"
@@ -23,18 +25,18 @@ class Masking:
 
     def __init__(self) -> None:
         self.is_in_exchange = False
-        """True while what is sent is an answer to a challenge."""
+        """True behind a 334: what is sent now is an answer to a challenge. The client's to set."""
         self._secrets: set[bytes] = set()
 
     def line(self, line: str) -> str:
         """The line to show for one that is sent."""
         return (_LINE if self.is_in_exchange else _AUTH).sub(self._hide, line)
 
-    def sent(self, data: bytes | str) -> bytes | str:
-        """The text to show for what is sent, of the same type."""
+    def sent(self, data: Data) -> bytes | str:
+        """The text to show for what is sent: text for text, bytes for bytes."""
         if isinstance(data, str):
             return self.line(data)
-        return self.line(data.decode("latin-1")).encode("latin-1")
+        return self.line(bytes(data).decode("latin-1")).encode("latin-1")
 
     def received(self, text: bytes) -> bytes:
         """The text to show for what was received."""
@@ -46,10 +48,6 @@ class Masking:
         """Hide this too where the server quotes it."""
         if len(response) >= _SHORTEST_QUOTED:
             self._secrets.add(response.encode("utf-8", "surrogateescape"))
-
-    def after_reply(self, code: int) -> None:
-        """Take note of what the server waits for now."""
-        self.is_in_exchange = code == 334
 
     def _hide(self, match: re.Match[str]) -> str:
         self.remember(match[2])

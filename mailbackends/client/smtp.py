@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import ssl
-from collections.abc import Sequence
-from email.generator import BytesGenerator
+from collections.abc import Iterable, Sequence
 from email.message import Message
 from email.policy import EmailPolicy, Policy
 from types import TracebackType
@@ -17,7 +15,7 @@ from mailbackends.client.commands import Reply
 from mailbackends.client.connection import DEFAULT_TIMEOUT, SourceAddress
 from mailbackends.client.hostname import own_name
 from mailbackends.client.login import Login
-from mailbackends.client.quoting import with_crlf
+from mailbackends.client.quoting import Data, as_bytes
 from mailbackends.errors import (
     SMTPConnectError,
     SMTPDataError,
@@ -125,8 +123,8 @@ class SMTP(Login):
     def sendmail(
         self,
         from_addr: str,
-        to_addrs: str | Sequence[str],
-        msg: bytes | str,
+        to_addrs: str | Iterable[str],
+        msg: Data,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> Refused:
@@ -147,7 +145,7 @@ class SMTP(Login):
             UnicodeEncodeError: text, or an address without SMTPUTF8, is not ASCII.
         """
         self.ehlo_or_helo_if_needed()
-        content = with_crlf(msg).encode("ascii") if isinstance(msg, str) else msg
+        content = as_bytes(msg)
         options: list[str] = []
         if self.does_esmtp:
             if self.has_extn("size"):
@@ -177,7 +175,7 @@ class SMTP(Login):
         self,
         msg: Message[Any, Any],
         from_addr: str | None = None,
-        to_addrs: str | Sequence[str] | None = None,
+        to_addrs: str | Iterable[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> Refused:
@@ -198,6 +196,8 @@ class SMTP(Login):
         prefix = headers.resent_prefix(msg)
         sender = headers.sender(msg, prefix) if from_addr is None else from_addr
         recipients = headers.recipients(msg, prefix) if to_addrs is None else to_addrs
+        if not isinstance(recipients, str):
+            recipients = list(recipients)  # an iterator can be asked only once
         outgoing = headers.without_bcc(msg)
         policy: Policy[Any] | None = None
         if not "".join([sender, *recipients]).isascii():
@@ -211,9 +211,8 @@ class SMTP(Login):
             if isinstance(msg.policy, EmailPolicy):
                 policy = msg.policy.clone(utf8=True)
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        buffer = io.BytesIO()
-        BytesGenerator(buffer, policy=policy).flatten(outgoing, linesep="\r\n")
-        return self.sendmail(sender, recipients, buffer.getvalue(), mail_options, rcpt_options)
+        content = headers.flattened(outgoing, policy)
+        return self.sendmail(sender, recipients, content, mail_options, rcpt_options)
 
     def quit(self) -> Reply:
         """End the session with QUIT and close the connection."""
@@ -238,7 +237,7 @@ class SMTP(Login):
                 from_addr,
             )
 
-    def _name_recipients(self, to_addrs: str | Sequence[str], options: Sequence[str]) -> Refused:
+    def _name_recipients(self, to_addrs: str | Iterable[str], options: Sequence[str]) -> Refused:
         """RCPT for each; returns the refused, where not all are.
 
         Raises:

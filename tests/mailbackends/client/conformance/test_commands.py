@@ -178,6 +178,14 @@ SCENARIOS = [
             b"..",
         )
     ),
+    Scenario("data of a bytearray", on_client(lambda c: c.data(bytearray(b".a\n.b")))),
+    Scenario("data of a memoryview", on_client(lambda c: c.data(memoryview(b".a\n.b")))),
+    Scenario(
+        "data of nothing",
+        on_client(lambda c: c.data(None)),
+        differs="text-first",
+        ours={"wire": [b""]},
+    ),
     Scenario("data refused", on_client(lambda c: c.data(TEXT)), Talk(data="503 no recipients")),
     Scenario("content refused", on_client(lambda c: c.data(TEXT)), Talk(content="554 spam")),
     Scenario("data answered 250", on_client(lambda c: c.data(TEXT)), Talk(data="250 and now?")),
@@ -225,6 +233,10 @@ SCENARIOS = [
     ),
     Scenario("send of text", both(lambda c: c.send("noop\r\n"), lambda c: c.getreply())),
     Scenario("send of bytes", both(lambda c: c.send(b"noop\r\n"), lambda c: c.getreply())),
+    Scenario(
+        "send of a memoryview",
+        both(lambda c: c.send(memoryview(b"noop\r\n")), lambda c: c.getreply()),
+    ),
     Scenario(
         "a line in pieces",
         both(

@@ -45,6 +45,15 @@ def stderr_of(lib: Any, talk: Talk, call: Any, level: int = 1) -> str:
         return stderr.getvalue().replace(str(server.port), "PORT")
 
 
+SAID = (
+    "connect: to ('127.0.0.1', PORT) None\n"
+    "reply: b'220 mail.test ESMTP\\r\\n'\n"
+    "reply: retcode (220); Msg: b'mail.test ESMTP'\n"
+    "connect: b'mail.test ESMTP'\n"
+    "send: VALUE\n"
+    "reply: b'250 2.0.0 Ok\\r\\n'\n"
+    "reply: retcode (250); Msg: b'2.0.0 Ok'\n"
+)
 SCENARIOS = [
     Scenario("connect", debugging(lambda c: None)),
     Scenario("a greeting of many lines", debugging(lambda c: None), Talk(connect="220-a\r\n220 b")),
@@ -66,6 +75,12 @@ SCENARIOS = [
         lambda w: refused(w, "SMTP_SSL", host="127.0.0.1", port=1),
     ),
     Scenario("lmtp without a socket there", lambda w: refused(w, "LMTP", host="/no/such/socket")),
+    Scenario(
+        "send of a bytearray",
+        debugging(lambda c: (c.send(bytearray(b"noop\r\n")), c.getreply())),
+        differs="debug-masked",
+        ours={"stderr": SAID.replace("VALUE", "b'noop\\r\\n'")},
+    ),
     Scenario("no debugging", debugging(lambda c: c.ehlo(), level=0)),
     Scenario("debugging switched off", debugging(lambda c: (c.set_debuglevel(False), c.ehlo()))),
     Scenario("debugging with True", debugging(lambda c: c.ehlo(), level=True)),

@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import mailbackends
 import mailbackends.errors
@@ -157,6 +159,16 @@ def test_smtp_ssl_and_lmtp_are_smtp() -> None:
     ],
 )
 def test_quoteaddr_is_the_same(address: str) -> None:
+    assert OURS.quoteaddr(address) == smtplib.quoteaddr(address)
+
+
+@example("a.b+c_d'=/e@x-y.z_9.test")
+@example("a.@b")
+@example("a@b.")
+@example("a..b@c")
+@example("a@b@c")
+@given(st.text("aZ0.@-_+!#'=?^`{|}~/é\u0660 <>\"(),:;[]\\\n", max_size=12))
+def test_quoteaddr_is_the_same_for_any_text(address: str) -> None:
     assert OURS.quoteaddr(address) == smtplib.quoteaddr(address)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import email
 import email.policy
+import random
 from collections.abc import Callable
 from email.message import EmailMessage, Message
 from email.mime.image import MIMEImage
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.conformance import OURS, Raised, Scenario, on_client
+from support.conformance import OURS, THEIRS, Raised, Scenario, on_client
 from support.talk import Talk, TalkServer
 
 ALL = "250-mail.test\r\n250-SMTPUTF8\r\n250 8BITMIME"
@@ -163,6 +165,21 @@ SCENARIOS = [
         },
     ),
     Scenario(
+        "recipients from an iterator",
+        on_client(lambda c: c.send_message(made()(), to_addrs=iter(["b@b.test", "c@c.test"]))),
+        Talk(ehlo="250 mail.test"),
+        differs="recipients-iterable",
+        ours={
+            "result": {},
+            "wire": [
+                HELLO + b"mail from:<a@a.test>\r\nrcpt to:<b@b.test>\r\nrcpt to:<c@c.test>\r\n"
+                b"data\r\nFrom: A <a@a.test>\r\nTo: b@b.test\r\nContent-Type: text/plain; "
+                b'charset="utf-8"\r\nContent-Transfer-Encoding: 7bit\r\nMIME-Version: 1.0\r\n'
+                b"\r\nhello\r\n.\r\n"
+            ],
+        },
+    ),
+    Scenario(
         "a legacy message for SMTPUTF8",
         sent(legacy(("From", "a@a.test"), ("To", "b@b.test")), "é@a.test"),
         Talk(ehlo=ALL),
@@ -206,3 +223,34 @@ def test_a_line_break_in_a_header_field_is_refused_before_anything_is_sent(text:
         assert client.noop()[0] == 250
         client.close()
         assert server.received() == [HELLO + b"noop\r\n"]
+
+
+@pytest.mark.parametrize("boundary", [None, "between"])
+@pytest.mark.parametrize("make", [MIMEMultipart, EmailMessage])
+@pytest.mark.parametrize("text", ["plain\n", "From here\n", "a\rFrom here", "Grüße\n", ""])
+def test_a_message_with_attachments_is_written_as_the_generator_writes_it(
+    monkeypatch: pytest.MonkeyPatch, boundary: str | None, make: type[Message], text: str
+) -> None:
+    message: Any = make()
+    message["From"], message["To"], message["Subject"] = "a@a.test", "b@b.test", "Grüße"
+    if isinstance(message, EmailMessage):
+        message.set_content(text)
+        message.add_alternative(f"<p>{text}</p>", subtype="html")
+        message.add_attachment(bytes(200_000), "application", "pdf", filename="a.pdf")
+    else:
+        message.attach(MIMEText(text))
+        message.attach(MIMEImage(bytes(range(256)), "png"))
+    if boundary:
+        message.set_boundary(boundary)
+    written = []
+    # The boundaries are dice; the same for both, then.
+    for lib in (THEIRS, OURS):
+        client = lib.SMTP(local_hostname="client.test")
+        client.helo_resp = b""
+        monkeypatch.setattr(client, "sendmail", lambda *args: written.append(args[2]))
+        random.seed(1)
+        sent = copy.deepcopy(message)
+        client.send_message(sent)
+        assert sent.items() == message.items()
+    theirs, ours = written
+    assert ours == theirs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -173,6 +174,22 @@ SCENARIOS = [
                 b"rcpt to:<b@b.test>\r\nrcpt to:<c@c.test>\r\n"
                 b"data\r\nSubject: hi\r\n\r\n..dot\r\nend\r\n.\r\n"
             ],
+        },
+    ),
+    Scenario("the content as a bytearray", sent(A, B, bytearray(b".a\r\n"))),
+    Scenario("the content as a memoryview", sent(A, B, memoryview(b".a\r\n"))),
+    Scenario(
+        "a message object",
+        sent(A, B, Message()),
+        differs="text-first",
+        ours={
+            "result": Raised(
+                "TypeError",
+                (),
+                "expected string or bytes-like object, got 'Message'; "
+                "send_message() takes message objects",
+            ),
+            "wire": [HELLO],
         },
     ),
     Scenario(
