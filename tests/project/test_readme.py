@@ -113,7 +113,7 @@ def test_the_two_commands_name_environments_that_exist_and_run_what_exists() -> 
     for section in tox.sections():
         for command in tox[section].get("commands", "").splitlines():
             for word in shlex.split(re.sub(r"\{posargs:?|\}", " ", command)):
-                if "/" in word:
+                if "/" in word and not word.startswith("-"):
                     assert (ROOT / word).exists(), f"{section}: {word}"
 
 
