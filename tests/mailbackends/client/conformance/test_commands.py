@@ -178,14 +178,6 @@ SCENARIOS = [
             b"..",
         )
     ),
-    Scenario("data of a bytearray", on_client(lambda c: c.data(bytearray(b".a\n.b")))),
-    Scenario("data of a memoryview", on_client(lambda c: c.data(memoryview(b".a\n.b")))),
-    Scenario(
-        "data of nothing",
-        on_client(lambda c: c.data(None)),
-        differs="text-first",
-        ours={"wire": [b""]},
-    ),
     Scenario("data refused", on_client(lambda c: c.data(TEXT)), Talk(data="503 no recipients")),
     Scenario("content refused", on_client(lambda c: c.data(TEXT)), Talk(content="554 spam")),
     Scenario("data answered 250", on_client(lambda c: c.data(TEXT)), Talk(data="250 and now?")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import smtplib
+import subprocess
 import sys
 from typing import Any
 
@@ -194,3 +195,18 @@ def test_quoteaddr_is_the_same_for_any_text(address: str) -> None:
 )
 def test_quotedata_is_the_same(text: str) -> None:
     assert OURS.quotedata(text) == smtplib.quotedata(text)
+
+
+def test_without_the_module_ssl_there_is_no_client() -> None:
+    """docs/smtplib.md: `needs-ssl`"""
+    program = (
+        "import sys; sys.modules['ssl'] = sys.modules['_ssl'] = None\n"
+        "import smtplib; smtplib.SMTP; assert not hasattr(smtplib, 'SMTP_SSL')\n"
+        "import mailbackends\n"
+        "try: mailbackends.SMTP\n"
+        "except ImportError: print('as documented')\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "as documented\n", done.stderr

@@ -178,6 +178,14 @@ SCENARIOS = [
     ),
     Scenario("the content as a bytearray", sent(A, B, bytearray(b".a\r\n"))),
     Scenario("the content as a memoryview", sent(A, B, memoryview(b".a\r\n"))),
+    Scenario("data of a bytearray", on_client(lambda c: c.data(bytearray(b".a\n.b")))),
+    Scenario("data of a memoryview", on_client(lambda c: c.data(memoryview(b".a\n.b")))),
+    Scenario(
+        "data of nothing",
+        on_client(lambda c: c.data(None)),
+        differs="text-first",
+        ours={"wire": [b""]},
+    ),
     Scenario(
         "a message object",
         sent(A, B, Message()),
