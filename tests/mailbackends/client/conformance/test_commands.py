@@ -18,10 +18,6 @@ def both(*calls: Any) -> Any:
     return on_client(lambda client: [call(client) for call in calls])
 
 
-def getreply(client: Any) -> Any:
-    return client.getreply()
-
-
 def after_hello(call: Any) -> Any:
     return on_client(lambda client: (client.ehlo(), call(client)))
 
@@ -218,24 +214,23 @@ SCENARIOS = [
             "wire": [b""],
         },
     ),
-    Scenario("putcmd and getreply", both(lambda c: c.putcmd("noop", "x"), getreply)),
+    Scenario("putcmd and getreply", both(lambda c: c.putcmd("noop", "x"), lambda c: c.getreply())),
     Scenario(
         "commands in one go",
         both(
             *[lambda c: c.putcmd("mail", "FROM:<>"), lambda c: c.putcmd("rcpt", "TO:<a>")],
-            *[getreply] * 2,
+            *[lambda c: c.getreply()] * 2,
         ),
         Talk(mail="250 one", rcpt="550 two"),
     ),
-    Scenario("send of text", both(lambda c: c.send("noop\r\n"), getreply)),
-    Scenario("send of bytes", both(lambda c: c.send(b"noop\r\n"), getreply)),
-    Scenario("send of a view", both(lambda c: c.send(memoryview(b"noop\r\n")), getreply)),
+    Scenario("send of text", both(lambda c: c.send("noop\r\n"), lambda c: c.getreply())),
+    Scenario("send of bytes", both(lambda c: c.send(b"noop\r\n"), lambda c: c.getreply())),
     Scenario(
         "a line in pieces",
         both(
             lambda c: c.send("no"),
             lambda c: c.send("op\r\n"),
-            getreply,
+            lambda c: c.getreply(),
             lambda c: c.noop(),
         ),
     ),

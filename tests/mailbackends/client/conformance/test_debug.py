@@ -76,8 +76,8 @@ SCENARIOS = [
     ),
     Scenario("lmtp without a socket there", lambda w: refused(w, "LMTP", host="/no/such/socket")),
     Scenario(
-        "send of a bytearray",
-        debugging(lambda c: (c.send(bytearray(b"noop\r\n")), c.getreply())),
+        "send of a memoryview",
+        debugging(lambda c: (c.send(memoryview(b"noop\r\n")), c.getreply())),
         differs="debug-masked",
         ours={"stderr": SAID.replace("VALUE", "b'noop\\r\\n'")},
     ),
