@@ -33,47 +33,47 @@ def receipt_of(message: EmailMessage) -> Receipt | None:
     return receipt
 
 
+class _Noted:
+    """A message, and what became of it."""
+
+    __slots__ = ("message", "result")
+
+    def __init__(self, message: EmailMessage) -> None:
+        self.message = message
+        self.result: Receipt | Exception
+
+
 class Delivery:
     """Sends messages and settles each: attributes, log, signals."""
 
     def __init__(self, backend: EmailBackend) -> None:
         self.backend = backend
         self.sent = 0
-        self._messages: list[EmailMessage] = []
-        self._results: dict[int, Receipt | Exception] = {}
-        self._fast = False  # another connection than the pool's takes the message as Django's
-
-    @property
-    def outcomes(self) -> list[tuple[EmailMessage, Receipt | Exception]]:
-        """What became of each message, in their order."""
-        return [(self._messages[index], self._results[index]) for index in sorted(self._results)]
+        self._noted: list[_Noted] = []
+        self._is_fast = False  # another connection than the pool's takes a message as Django's
+        self._unreachable: SMTPException | None = None
 
     def by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
-        """Send all through the pool; a failure of one does not stop the others."""
-        self._fast = mailer.options.fast_paths
-        rest = iter(messages)
-        waiting: deque[int] = deque()
-        for result in mailer.send_messages(self._submissions(rest, waiting)):
+        """Send all through the pool; a failure of one does not stop the others.
+
+        But where the server cannot be reached, none of those behind waits for that anew.
+        """
+        self._is_fast = mailer.options.fast_paths
+        waiting: deque[_Noted] = deque()
+        for result in mailer.send_messages(self._submissions(messages, waiting)):
             self._settle(waiting.popleft(), result)
             if isinstance(result, SMTPException) and result.no_connection:
-                self._give_up(rest, result)
-                break
+                self._unreachable = result
 
     def one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
         """Send each with ``send``, which raises."""
-        waiting: deque[int] = deque()
+        waiting: deque[_Noted] = deque()
         for submission in self._submissions(messages, waiting):
             try:
                 result: Receipt | Exception = send(submission)
             except Exception as error:
                 result = error
             self._settle(waiting.popleft(), result)
-
-    def _give_up(self, rest: Iterator[EmailMessage], error: SMTPException) -> None:
-        """The server cannot be reached: do not wait for that with each message anew."""
-        for message in rest:
-            self._messages.append(message)
-            self._settle(len(self._messages) - 1, error)
 
     def finish(self) -> int:
         """How many messages were sent.
@@ -86,7 +86,9 @@ class Delivery:
             Exception: the one message failed, or all of them from the same cause, such as
                 a server that cannot be reached.
         """
-        outcomes = self.outcomes
+        if self.sent == len(self._noted) and self.backend.on_partial_refusal != "raise":
+            return self.sent
+        outcomes = [(noted.message, noted.result) for noted in self._noted]
         failures = [
             result
             for _, result in outcomes
@@ -101,65 +103,49 @@ class Delivery:
         raise BatchError(outcomes) from failures[0]
 
     def _submissions(
-        self, messages: Iterable[EmailMessage], waiting: deque[int]
+        self, messages: Iterable[EmailMessage], waiting: deque[_Noted]
     ) -> Iterator[Submission]:
         for message in messages:
-            index = len(self._messages)
-            self._messages.append(message)
-            prepared = self._prepare(message)
+            noted = _Noted(message)
+            self._noted.append(noted)
+            prepared = self._unreachable or self._prepare(message)
             if isinstance(prepared, Exception):
-                self._settle(index, prepared)
+                self._settle(noted, prepared)
             else:
-                waiting.append(index)
+                waiting.append(noted)
                 yield prepared
 
     def _prepare(self, message: EmailMessage) -> Submission | Exception:
         try:
-            self._announce(pre_send, message, robust=False)
-            if not message.recipients():
-                return SendCancelled("it has no recipients")
-            return as_submission(message, self.backend.staging, fast=self._fast)
+            if pre_send.receivers:
+                self._announce(pre_send, message, robust=False)
+            return as_submission(message, self.backend.staging, fast=self._is_fast)
         except Exception as error:
             return error
 
-    def _settle(self, index: int, result: Receipt | Exception) -> None:
-        message = self._messages[index]
+    def _settle(self, noted: _Noted, result: Receipt | Exception) -> None:
+        message: Any = noted.message
+        noted.result = result
+        is_receipt = isinstance(result, Receipt)
+        message.receipt = result if is_receipt else None
+        message.send_error = None if is_receipt else result
         if isinstance(result, Receipt):
             self.sent += 1
-            _note(message, receipt=result)
             logger.debug("Sent: %s", result)
-            self._announce(post_send, message, receipt=result)
-            if result.refused:
-                result = self._partially_refused(message, result)
+            if post_send.receivers:
+                self._announce(post_send, message, receipt=result)
+            if result.refused and self.backend.on_partial_refusal == "raise":
+                # The Mailer has logged it as a warning.
+                noted.result = message.send_error = PartialRefusal(result)
         elif isinstance(result, SendCancelled):
-            _note(message, error=result)
             logger.info("Not sent, as told: %s", result)
         else:
-            _note(message, error=result)
             logger.warning("Not sent (%s): %s", type(result).__name__, result)
             self._announce(send_failed, message, error=result)
-        self._results[index] = result
-
-    def _partially_refused(self, message: EmailMessage, receipt: Receipt) -> Receipt | Exception:
-        # The Mailer has logged it as a warning.
-        if self.backend.on_partial_refusal != "raise":
-            return receipt
-        error = PartialRefusal(receipt)
-        _note(message, receipt=receipt, error=error)
-        return error
 
     def _announce(
         self, signal: Signal, message: EmailMessage, *, robust: bool = True, **more: Any
     ) -> None:
-        if not signal.receivers:
-            return
         send = signal.send_robust if robust else signal.send
         backend = self.backend
         send(type(backend), message=message, alias=backend.alias, backend=backend, **more)
-
-
-def _note(
-    message: EmailMessage, *, receipt: Receipt | None = None, error: Exception | None = None
-) -> None:
-    message.receipt = receipt  # type: ignore[attr-defined]
-    message.send_error = error  # type: ignore[attr-defined]

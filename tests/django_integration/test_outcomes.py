@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import pickle
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,17 @@ from django.core.mail import EmailMessage, send_mail
 
 from django_integration import BatchError, PartialRefusal, receipt_of
 from django_integration.compat import backend_for
-from mailbackends import Outcome, SMTPDeliveryUnknown, SMTPRecipientsRefused
+from django_integration.delivery import Delivery
+from mailbackends import (
+    Options,
+    Outcome,
+    Receipt,
+    Reply,
+    SMTPConnectError,
+    SMTPDeliveryUnknown,
+    SMTPRecipientsRefused,
+    Submission,
+)
 from support.server import MailServer
 
 Use = Callable[..., None]
@@ -102,6 +113,41 @@ def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
     assert not isinstance(caught.value, BatchError)
     assert server.connections == 1
     assert [sent.send_error for sent in batch] == [caught.value] * 3  # type: ignore[attr-defined]
+
+
+class _Ahead:
+    """A Mailer that takes three messages before it has an outcome, as with ``connections``."""
+
+    options = Options()
+
+    def __init__(self, *outcomes: Receipt | Exception) -> None:
+        self.outcomes = iter(outcomes)
+        self.taken: list[Submission] = []
+
+    def send_messages(self, submissions: Iterable[Submission]) -> Iterator[Receipt | Exception]:
+        coming = iter(submissions)
+        pending = [*itertools.islice(coming, 3)]
+        while pending:
+            self.taken.append(pending.pop(0))
+            yield next(self.outcomes)
+            pending += itertools.islice(coming, 1)
+
+
+def test_what_is_on_its_way_when_the_server_is_lost_has_its_own_outcome(mail: MailServer) -> None:
+    """With several connections: one could not be made, the others may well have sent."""
+    lost = SMTPConnectError(421, "Closing")
+    lost.no_connection = True
+    sent = Receipt(("b@example.com",), Reply(250), {})
+    mailer: Any = _Ahead(lost, sent, lost)
+    delivery = Delivery(backend_for())
+    batch = [message(f"{name}@example.com") for name in "abcde"]
+    delivery.by_mailer(mailer, batch)
+
+    assert len(mailer.taken) == 3
+    with pytest.raises(BatchError) as caught:
+        delivery.finish()
+    assert [what for _, what in caught.value.outcomes] == [lost, sent, lost, lost, lost]
+    assert [receipt_of(one) for one in batch] == [None, sent, None, None, None]
 
 
 def test_a_partial_refusal_is_logged_as_a_warning(
