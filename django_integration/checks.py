@@ -9,6 +9,7 @@
 ``mailbackends.W004``  (deploy) a setting for staging is on
 ``mailbackends.W005``  a user name without a password: no login
 ``mailbackends.W006``  ``MAILBACKENDS`` beside ``MAILERS`` is not read
+``mailbackends.W007``  a client certificate without TLS: it is not used
 =====================  ================================================================
 """
 
@@ -57,6 +58,7 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
         try:
             backend = _made(alias)
             found += _check_login(backend, alias)
+            found += _check_certificate(backend, alias)
             # What only the Mailer can tell: a file of certificates that is not there.
             Mailer(backend.route.servers).close()
         except (ImproperlyConfigured, ConfigurationError) as error:
@@ -110,6 +112,16 @@ def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.Ch
             f"{_where(alias)} has a user name and no password: no login is made.",
             hint="Set the password, or leave the user name out.",
             id="mailbackends.W005",
+        )
+
+
+def _check_certificate(backend: EmailBackend, alias: str | None) -> Iterator[checks.CheckMessage]:
+    given = [name for name in ("ssl_certfile", "ssl_keyfile") if getattr(backend, name)]
+    if given and not (backend.use_tls or backend.use_ssl):
+        yield checks.Warning(
+            f"{_where(alias)} has {' and '.join(given)} set and no TLS: they are not used.",
+            hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465), or leave them out.",
+            id="mailbackends.W007",
         )
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, get_args
 
 from mailbackends.errors import ConfigurationError
@@ -130,6 +130,7 @@ class Options:
             )
 
     @classmethod
+    @cache
     def known(cls) -> tuple[str, ...]:
         """The names of all options."""
         return tuple(option.name for option in fields(cls))
@@ -231,6 +232,12 @@ class Options:
             )
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ConfigurationError("ssl_keyfile is given without ssl_certfile: give both")
+        if self.security == "none" and (given or self.ssl_context is not None):
+            name = given[0] if given else "ssl_context"
+            raise ConfigurationError(
+                f"{name}={getattr(self, name)!r} is given with security='none', which is without "
+                "TLS: set security='starttls' or 'tls', or leave it out"
+            )
 
     def _check_rate(self) -> None:
         if self.rate is not None:

@@ -77,6 +77,15 @@ def test_a_login_in_the_first_url_goes_to_no_other_server(use_mail: Use) -> None
     assert (one.username, two.username, two.password) == ("u", None, None)
 
 
+def test_the_files_for_tls_are_not_for_a_fallback_without(use_mail: Use) -> None:
+    use_mail(
+        url=["smtps://one.example.com", "smtp://localhost", "smtps://two.example.com"],
+        ssl_cafile="ca.pem",
+    )
+    servers = backend_for().route.servers
+    assert [each.ssl_cafile for each in servers] == ["ca.pem", None, "ca.pem"]
+
+
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.parametrize("given", [{"host": "tenant.example.com"}, {"username": "tenant"}])
 def test_a_tenants_mail_goes_to_no_server_of_the_settings(

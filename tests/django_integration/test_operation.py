@@ -78,6 +78,7 @@ def ids(found: list[checks.CheckMessage]) -> list[str | None]:
     return [problem.id for problem in found]
 
 
+CLEAR = {"use_tls": False, "username": "", "password": ""}
 GOOD = {"host": "mail.example.com", "port": 587, "use_tls": True, "username": "u", "password": "p"}
 
 
@@ -96,6 +97,8 @@ def test_a_good_configuration_has_no_findings(use_mail: Use) -> None:
         ({"ssl_cafile": "/nowhere/ca.pem"}, "mailbackends.E001"),
         ({"use_tls": False}, "mailbackends.E001"),  # and credentials
         ({"password": ""}, "mailbackends.W005"),
+        ({**CLEAR, "ssl_certfile": "client.pem"}, "mailbackends.W007"),
+        ({**CLEAR, "ssl_cafile": "ca.pem"}, "mailbackends.E001"),
     ],
 )
 def test_what_cannot_work_is_found_by_check(

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import trustme
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage, send_mail
 
+from django_integration import EmailBackend
 from django_integration.compat import backend_for
 from mailbackends import SMTPException, SMTPTLSError
 from support.server import MailServer
@@ -63,6 +64,28 @@ def test_a_server_may_ask_for_a_clients_certificate(
         use_mail(**given, ssl_certfile=str(chain), ssl_keyfile=str(key))
         assert send() == send() == 1
         assert len(server.messages) == 2
+
+
+def test_a_client_certificate_without_tls_is_not_asked_for_as_in_django(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, ssl_certfile="no.pem", ssl_keyfile="no.key")
+    assert (backend_for().ssl_certfile, backend_for().ssl_keyfile) == ("no.pem", "no.key")
+    assert send() == 1
+
+
+def test_a_context_that_a_subclass_gives_is_not_asked_for_without_tls(
+    use_mail: Use, server: MailServer
+) -> None:
+    class WithContext(EmailBackend):
+        @property
+        def ssl_context(self) -> ssl.SSLContext:
+            raise AssertionError("asked for")
+
+    use_mail(host=server.host, port=server.port)
+    backend = backend_for()
+    backend.__class__ = WithContext
+    assert backend.send_messages([EmailMessage("s", "b", to=["a@example.com"])]) == 1
 
 
 def test_a_server_below_the_minimum_version_is_refused(use_mail: Use, tmp_path: Path) -> None:
