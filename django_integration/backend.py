@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from operator import attrgetter, is_
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,11 +14,11 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django_integration import foreign, options
 from django_integration.addresses import prep_address
 from django_integration.compat import HAS_MAILERS, configuration_error, warn_of_construction
+from django_integration.configuration import configuration
 from django_integration.connection import PooledConnection
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import Route, registry
-from django_integration.staging import Staging
 from mailbackends import Options
 
 __all__ = ["EmailBackend"]
@@ -76,22 +77,20 @@ class EmailBackend(BaseEmailBackend):
             "ssl_keyfile": ssl_keyfile,
             "ssl_certfile": ssl_certfile,
         }
-        given |= {name: kwargs.pop(name) for name in options.KNOWN & kwargs.keys()}
+        for name in [name for name in kwargs if name in options.KNOWN]:
+            given[name] = kwargs.pop(name)
         self._init_base(kwargs)
         self.fail_silently = fail_silently
         self.connection = None
-        said = options.gather(
+        said = self._configuration = configuration(
             given,
             alias=self.alias,
             per_call=frozenset(kwargs.get("_ignore_unknown_kwargs") or ()),
         )
-        for name in options.ATTRIBUTES:
-            setattr(self, name, said.pop(name, None))
-        self.staging = Staging.from_options(said, self.alias)
-        self.on_partial_refusal = options.partial_refusal(said, self.alias)
-        self._further = {name: said[name] for name in said if name in Options.known()}
-        self._fallbacks: options.Fallbacks | None = said.get("fallbacks")
-        self._strategy = options.strategy(said, self.alias)
+        for name, value in said.attributes.items():
+            setattr(self, name, value)
+        self.staging = said.staging
+        self.on_partial_refusal = said.on_partial_refusal
         if self.alias is not None:
             _ = self.route  # InvalidMailer now and not with the first message
 
@@ -128,24 +127,32 @@ class EmailBackend(BaseEmailBackend):
 
         Raises: as `options`.
         """
-        further: tuple[Options, ...] = ()
-        if self._fallbacks is not None:
-            further = self._fallbacks.options(self._said(), alias=self.alias)
-        return Route((self.options, *further), self._strategy)
+        configured = self._configuration
+        if self._is_as_configured():
+            return configured.route
+        return configured.route_by(self.options, self._said())
+
+    def _is_as_configured(self) -> bool:
+        """True where neither a subclass nor anybody else has changed what `options` says."""
+        return all(map(is_, _attributes(self), self._configuration.values)) and not self._overrides(
+            "options", "ssl_context"
+        )
 
     def _said(self) -> dict[str, Any]:
-        said = self._further | {name: getattr(self, name) for name in options.ATTRIBUTES}
+        said = dict(self._configuration.further)
+        said |= {name: getattr(self, name) for name in options.ATTRIBUTES}
         if self._overrides("ssl_context"):
-            said["ssl_context"] = self.ssl_context
             for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
                 said.pop(name, None)
+            if self.use_tls or self.use_ssl:
+                said["ssl_context"] = self.ssl_context
         return said
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context. A subclass may give another; make it once, not per instance,
         for connections are shared by those whose context is the same object."""
-        context: ssl.SSLContext | None = self._further.get("ssl_context")
+        context: ssl.SSLContext | None = self._configuration.further.get("ssl_context")
         return context or foreign.default_context(self)
 
     @property
@@ -250,7 +257,16 @@ class EmailBackend(BaseEmailBackend):
         """True where a subclass or a test has a hand in how a message is sent."""
         if self.connection is not None and not foreign.is_ours(self.connection):
             return True
-        return any(map(self._overrides, ("open", "_send", "connection_class")))
+        return self._overrides("open", "_send", "connection_class")
 
-    def _overrides(self, name: str) -> bool:
-        return name in vars(self) or getattr(type(self), name) is not getattr(EmailBackend, name)
+    def _overrides(self, *names: str) -> bool:
+        """True where this instance or its class has one of these in a way of its own."""
+        kind = type(self)
+        if kind is not EmailBackend:
+            for name in names:
+                if getattr(kind, name) is not getattr(EmailBackend, name):
+                    return True
+        return not vars(self).keys().isdisjoint(names)
+
+
+_attributes = attrgetter(*options.ATTRIBUTES)

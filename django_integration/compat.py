@@ -9,6 +9,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import empty
 
 from django_integration.errors import SettingsError
 
@@ -19,9 +20,9 @@ __all__ = [
     "backend_for",
     "backends_configured",
     "configuration_error",
-    "email_setting",
     "is_said",
     "mailers_configured",
+    "settings_now",
     "warn_of_construction",
 ]
 
@@ -40,16 +41,18 @@ def mailers_configured() -> bool:
     return HAS_MAILERS and hasattr(settings, "MAILERS")
 
 
-def email_setting(name: str) -> Any:
-    """The value of an ``EMAIL_*`` setting, or Django's default for it.
+def settings_now() -> Any:
+    """The settings, or Django's defaults for them, also the ``EMAIL_*`` ones.
 
-    Django 6.1 warns whoever reads one of them from outside Django. The application has
+    Django 6.1 warns whoever reads one of those from outside Django. The application has
     been warned where it set them; a warning here would only name the wrong culprit, or be
     an error where warnings are errors. What `LazySettings` wraps does not warn.
     """
-    if not settings.configured:
+    found = settings._wrapped
+    if found is empty:
         _ = settings.DEFAULT_CHARSET  # loads the settings module
-    return getattr(settings._wrapped, name)
+        found = settings._wrapped
+    return found
 
 
 def is_said(name: str) -> bool:
@@ -89,7 +92,7 @@ def backend_for(using: str | None = None) -> Any:
 def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
     """For each alias in ``MAILERS`` its backend's path and OPTIONS; None is ``EMAIL_BACKEND``."""
     if not mailers_configured():
-        return {None: (str(email_setting("EMAIL_BACKEND")), {})}
+        return {None: (str(settings_now().EMAIL_BACKEND), {})}
     smtp = "django.core.mail.backends.smtp.EmailBackend"
     return {
         alias: (str(config.get("BACKEND", smtp)), dict(config.get("OPTIONS") or {}))

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.message import Message
 from email.utils import format_datetime, make_msgid
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any
 
-from django.conf import settings
 from django.core.mail import DNS_NAME, EmailMessage, EmailMultiAlternatives
 from django.utils.timezone import get_current_timezone
 
-from django_integration.compat import HAS_MODERN_EMAIL, email_setting
+from django_integration.compat import HAS_MODERN_EMAIL, settings_now
 from mailbackends import WrittenMessage, written_message
 
 __all__ = ["written"]
 
 # What makes a message. A class or a message that has one of these of its own is built by it.
-_MAKERS = (
-    *("message", "_add_bodies", "_add_attachments", "_add_attachment"),
-    *("_set_list_header_if_not_empty", "_idna_encode_address_header_domains"),
+_MAKERS = tuple(
+    name
+    for name in (
+        *("message", "_add_bodies", "_add_attachments", "_add_attachment"),
+        *("_set_list_header_if_not_empty", "_idna_encode_address_header_domains"),
+    )
+    if hasattr(EmailMessage, name)  # not all of them in Django 5.2
 )
 # Each of them makes Django write something else, or raise an error that says what is wrong.
 _NOT_PLAIN = frozenset({*_MAKERS, "encoding", "mixed_subtype", "alternative_subtype"})
@@ -31,9 +36,7 @@ _OWN_FIELDS = frozenset(
 )
 
 
-def _makers(kind: type) -> tuple[Any, ...]:
-    return tuple(getattr(kind, name, None) for name in _MAKERS)
-
+_makers: Callable[[type], tuple[Any, ...]] = attrgetter(*_MAKERS)
 
 # As they are when this is imported: what is patched later is somebody's wish. Django 5.2 has
 # the legacy classes of the email package, and goes the long way.
@@ -49,7 +52,8 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
 
     The local parts of all addresses of the envelope are ASCII.
     """
-    if not _is_plain(message):
+    now = settings_now()
+    if not _is_plain(message) or str(now.DEFAULT_CHARSET) != "utf-8":
         return None
     alternatives: list[Any] = []
     if isinstance(message, EmailMultiAlternatives):
@@ -61,11 +65,11 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
     is_empty = not body and (attachments or alternatives)
     try:
         parts = [(_text(kind, content), kind) for content, kind in alternatives]
-        files = [(name, _text(kind, content), kind) for name, content, kind in attachments]
-        fields = _fields(message)
+        files = [(_name(name), _text(kind, content), kind) for name, content, kind in attachments]
+        fields = _fields(message, UTC if not now.EMAIL_USE_LOCALTIME else get_current_timezone())
     except (TypeError, ValueError, UnicodeError):  # something else stands there: Django knows
         return None
-    if fields is None or not all(isinstance(name, str) and name for name, _, _ in files):
+    if fields is None:
         return None
     return written_message(
         fields,
@@ -86,17 +90,17 @@ def _built_the_same(build: Callable[[], Message[Any, Any]], fields: dict[str, An
 
 
 def _is_plain(message: EmailMessage) -> bool:
-    if not _NOT_PLAIN.isdisjoint(vars(message)) or not _is_djangos(type(message)):
-        return False
-    return str(settings.DEFAULT_CHARSET) == "utf-8"
+    return _NOT_PLAIN.isdisjoint(vars(message)) and _is_djangos(type(message))
 
 
 def _is_djangos(kind: type) -> bool:
     """True where the methods of the class are Django's, also at this moment."""
     if not _is_unmarked(kind):
         return False
-    found = (makers for base, makers in _DJANGOS if issubclass(kind, base))
-    return next(found, None) == _makers(kind)
+    for base, makers in _DJANGOS:
+        if issubclass(kind, base):
+            return makers == _makers(kind)
+    return False
 
 
 @lru_cache(maxsize=256)
@@ -105,6 +109,12 @@ def _is_unmarked(kind: Any) -> bool:
     return not (
         has_charset or hasattr(kind, "mixed_subtype") or hasattr(kind, "alternative_subtype")
     )
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError("no name")
+    return name
 
 
 def _text(kind: str, content: Any) -> str | bytes:
@@ -117,11 +127,11 @@ def _text(kind: str, content: Any) -> str | bytes:
     return content
 
 
-def _fields(message: EmailMessage) -> list[tuple[str, str | Sequence[str]]] | None:
+def _fields(message: EmailMessage, zone: tzinfo) -> list[tuple[str, str | Sequence[str]]] | None:
     extra = message.extra_headers
-    names = {str(name).lower() for name in extra}
-    if not _OWN_FIELDS.isdisjoint(names) or not all(isinstance(v, str) for v in extra.values()):
-        return None
+    for name, value in extra.items():
+        if not isinstance(value, str) or str(name).lower() in _OWN_FIELDS:
+            return None
     fields: list[tuple[str, str | Sequence[str]]] = [
         ("Subject", str(message.subject)),
         ("From", [str(message.from_email)]),
@@ -129,9 +139,13 @@ def _fields(message: EmailMessage) -> list[tuple[str, str | Sequence[str]]] | No
     for name, values in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to)):
         if values:
             fields.append((name, [str(value) for value in values]))
-    zone = get_current_timezone() if email_setting("EMAIL_USE_LOCALTIME") else UTC
-    fields.append(("Date", format_datetime(datetime.now(zone))))
+    fields.append(("Date", _date(int(time.time()), zone)))
     # Handed over as Django does: the name is asked for once, and remembered.
     fields.append(("Message-ID", make_msgid(domain=str(DNS_NAME))))
     fields += extra.items()
     return fields
+
+
+@lru_cache(maxsize=8)  # of this second: it takes as long as all other fields together
+def _date(moment: int, zone: tzinfo) -> str:
+    return format_datetime(datetime.fromtimestamp(moment, zone))

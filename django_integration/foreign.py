@@ -40,7 +40,7 @@ def connection_class(backend: EmailBackend) -> type[SMTP]:
 
 def default_context(backend: EmailBackend) -> ssl.SSLContext:
     """A context that verifies the server, with the client certificate where there is one."""
-    context = ssl.create_default_context(cafile=backend._further.get("ssl_cafile"))
+    context = ssl.create_default_context(cafile=backend._configuration.further.get("ssl_cafile"))
     if backend.ssl_certfile:
         context.load_cert_chain(backend.ssl_certfile, backend.ssl_keyfile)
     return context

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
 from types import FrameType
@@ -30,19 +28,22 @@ class _Sending(Enum):
 _state: ContextVar[_Sending] = ContextVar("mailbackends_sending", default=_Sending.NO)
 
 
-@contextmanager
-def sending() -> Iterator[bool]:
-    """Around each call that sends. True where it has to keep silent."""
-    state = _state.get()
-    if state is _Sending.NO:
-        state = _Sending.YES
-    elif state is _Sending.YES and _is_in_a_log_record():
-        state = _Sending.FROM_A_LOG_RECORD
-    token = _state.set(state)
-    try:
-        yield state is _Sending.FROM_A_LOG_RECORD
-    finally:
-        _state.reset(token)
+class sending:
+    """Around each call that sends: ``with sending() as silently``, True where it has to be."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> bool:
+        state = _state.get()
+        if state is _Sending.NO:
+            state = _Sending.YES
+        elif state is _Sending.YES and _is_in_a_log_record():
+            state = _Sending.FROM_A_LOG_RECORD
+        self._token = _state.set(state)
+        return state is _Sending.FROM_A_LOG_RECORD
+
+    def __exit__(self, *exc: object) -> None:
+        _state.reset(self._token)
 
 
 def _is_in_a_log_record() -> bool:

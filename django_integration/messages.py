@@ -33,16 +33,21 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
     Raises:
         ValueError: a line break in a header field, or an address that is none
             (`InvalidMessageError`, `InvalidAddressError`, or Django's own).
-        SendCancelled: nobody is left after ``allowed_recipients``.
+        SendCancelled: it has no recipients, or nobody is left after ``allowed_recipients``.
     """
+    named = message.recipients()
+    if not named:
+        raise SendCancelled("it has no recipients")
     if not message.from_email:
         raise InvalidMessageError(
             f"the message {_subject(message)} has no sender: set its from_email, "
             "or DEFAULT_FROM_EMAIL"
         )
     sender = envelope_address(message.from_email)
-    recipients = [envelope_address(address) for address in message.recipients()]
-    needs_utf8 = not all(path.rpartition("@")[0].isascii() for path in (sender, *recipients))
+    recipients = [envelope_address(address) for address in named]
+    needs_utf8 = not sender.isascii() or not "".join(recipients).isascii()
+    if needs_utf8:  # not for a domain: that goes as A-labels
+        needs_utf8 = not all(path.rpartition("@")[0].isascii() for path in (sender, *recipients))
     held_back: list[str] = []
     if staging.is_active:
         recipients, held_back = staging.apply(recipients)

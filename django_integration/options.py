@@ -11,16 +11,17 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 
 from django_integration.compat import (
     configuration_error,
-    email_setting,
     is_said,
     mailers_configured,
+    settings_now,
 )
+from django_integration.told import Told
 from mailbackends import ConfigurationError, Options
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "BEHAVIOUR",
     "KNOWN",
     "Fallbacks",
+    "Read",
     "gather",
     "hint",
     "make_options",
     "partial_refusal",
+    "read_settings",
     "strategy",
     "unknown",
 ]
@@ -58,15 +61,47 @@ KNOWN = frozenset({*_FIELDS, *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})
 
 # A URL says who the server is: a user name meant for another one must not go there.
 _SAID_BY_URL = ("host", "port", "username", "password", "use_tls", "use_ssl")
+_TLS = ("ssl_context", "ssl_cafile", "ssl_certfile", "ssl_keyfile")
+_SAYS_WHERE = frozenset({"url", "security", "protocol", "socket_path", "host"})
+
+
+class Read(NamedTuple):
+    """The settings at one moment."""
+
+    email: dict[str, Any]
+    """What ``EMAIL_*`` say, by the names of the attributes."""
+    mailbackends: dict[str, Any]
+
+
+def read_settings() -> Read | None:
+    """What the settings say now; None where ``MAILERS`` are set, and they say nothing.
+
+    Raises:
+        SettingsError: ``MAILBACKENDS`` is no dictionary.
+    """
+    if mailers_configured():
+        return None
+    more = getattr(settings, "MAILBACKENDS", None) or {}
+    if not isinstance(more, Mapping):
+        raise configuration_error(f"MAILBACKENDS must be a dictionary, not {more!r}.", None)
+    # Django's defaults (localhost, 25) step back where MAILBACKENDS says who the server is.
+    elsewhere = not _SAYS_WHERE.isdisjoint(more)
+    now = settings_now()
+    email = {
+        name: getattr(now, setting)
+        for name, setting in ATTRIBUTES.items()
+        if not elsewhere or is_said(setting)
+    }
+    return Read(email, dict(more))
 
 
 def gather(
-    given: Mapping[str, Any], *, alias: str | None, per_call: frozenset[str] = frozenset()
+    given: Mapping[str, Any], *, alias: str | None, per_call: frozenset[str], settings: Read | None
 ) -> dict[str, Any]:
     """All that is said for one backend: settings, and over them what one call was given.
 
     Under an ``alias`` ``given`` is its OPTIONS, save for the names in ``per_call``;
-    without, it is what the constructor was given, beside ``EMAIL_*`` and ``MAILBACKENDS``.
+    without, it is what the constructor was given, beside the ``settings``.
 
     Raises:
         SettingsError: without an alias. InvalidMailer: with one. Names value and mend.
@@ -77,7 +112,7 @@ def gather(
         said = _merge(_sources(fixed, "OPTIONS", alias), alias)
     else:
         call = dict(given)
-        said = {} if mailers_configured() else _merge(_settings(), alias)
+        said = {} if settings is None else _merge(_settings(settings), alias)
     if call.get("url") is not None:
         for name in _SAID_BY_URL:
             said.pop(name, None)
@@ -87,26 +122,14 @@ def gather(
     return _completed(said, alias)
 
 
-def _settings() -> Iterable[tuple[str, dict[str, Any]]]:
-    more = _mailbackends()
-    # Django's defaults (localhost, 25) step back where MAILBACKENDS says who the server is.
-    elsewhere = not {"url", "security", "protocol", "socket_path", "host"}.isdisjoint(more)
-    for name, setting in ATTRIBUTES.items():
-        if is_said(setting) or not elsewhere:
-            value = email_setting(setting)
-            if value is not None:
-                yield setting, {name: value}
-    yield from _sources(more, "MAILBACKENDS", None)
-
-
-def _mailbackends() -> dict[str, Any]:
-    more = getattr(settings, "MAILBACKENDS", None) or {}
-    if not isinstance(more, Mapping):
-        raise configuration_error(f"MAILBACKENDS must be a dictionary, not {more!r}.", None)
-    strange = [name for name in more if name not in KNOWN]
+def _settings(read: Read) -> Iterable[tuple[str, dict[str, Any]]]:
+    strange = [name for name in read.mailbackends if name not in KNOWN]
     if strange:
         raise configuration_error(f"MAILBACKENDS: {unknown(strange)}", None)
-    return dict(more)
+    for name, value in read.email.items():
+        if value is not None:
+            yield ATTRIBUTES[name], {name: value}
+    yield from _sources(read.mailbackends, "MAILBACKENDS", None)
 
 
 def _sources(
@@ -208,33 +231,29 @@ def make_options(said: Mapping[str, Any], *, alias: str | None) -> Options:
         values["security"] = "tls"
     elif said.get("use_tls"):
         values["security"] = "starttls"
+    else:  # Django asks for them only where there is TLS; `manage.py check` says so
+        values.pop("ssl_certfile", None)
+        values.pop("ssl_keyfile", None)
     # Django logs in only where there is both a name and a password.
     means = ("password", "token_provider", "auth_mechanisms")
     if "username" not in values or not any(values.get(name) for name in means):
         values.pop("username", None)
         values.pop("password", None)
-    said_so = tuple(
-        (name, tuple(value) if isinstance(value, list) else value) for name, value in values.items()
-    )
+    told = Told.of(values)
     try:
-        return (_remembered if _is_hashable(said_so) else _made)(said_so)
+        try:
+            return _remembered(told)
+        except TypeError:  # something that cannot be a key
+            return _made(told)
     except ConfigurationError as error:
         raise configuration_error(str(error), alias) from error
 
 
-def _is_hashable(value: object) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+def _made(told: Told) -> Options:
+    return Options.from_mapping(told.said())
 
 
-def _made(values: tuple[tuple[str, Any], ...]) -> Options:
-    return Options.from_mapping(dict(values))
-
-
-# Django makes a backend for each message, from the same settings.
+# A subclass may set attributes of its own on each backend.
 _remembered = lru_cache(maxsize=64)(_made)
 
 
@@ -252,10 +271,14 @@ class Fallbacks:
         if self.shares_login:
             own -= {"username", "password"}
         shared = {name: value for name, value in said.items() if name not in own}
-        return tuple(
-            make_options(_completed(shared | _from_url(url, alias), alias), alias=alias)
-            for url in self.urls
-        )
+        without_tls = {name: shared[name] for name in shared if name not in _TLS}
+        found: list[Options] = []
+        for url in self.urls:
+            server = _from_url(url, alias)
+            uses_tls = server["use_tls"] or server["use_ssl"]
+            whole = (shared if uses_tls else without_tls) | server
+            found.append(make_options(_completed(whole, alias), alias=alias))
+        return tuple(found)
 
 
 def strategy(said: Mapping[str, Any], alias: str | None) -> Literal["ordered", "round robin"]:

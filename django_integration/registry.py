@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from django.conf import settings
@@ -25,7 +26,7 @@ DEFAULT_LIMIT = 32
 """Pools that are kept at once, unless ``MAILBACKENDS_MAX_POOLS`` says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """Where the mail of one configuration goes: what one `Mailer` is made of."""
 
@@ -33,12 +34,31 @@ class Route:
     """The server, and those for what it does not take for now."""
     strategy: Literal["ordered", "round robin"] = "ordered"
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.servers, self.strategy))
 
-@dataclass(slots=True)
+    def __hash__(self) -> int:
+        """Of all options there are, so it is remembered: each message asks for it."""
+        return self._hash
+
+
 class _Entry:
-    mailer: Mailer
-    users: int = 0
-    is_dropped: bool = False
+    """A Mailer, and how many use it now: each in the block that `Registry.mailer` begins."""
+
+    __slots__ = ("is_dropped", "mailer", "registry", "users")
+
+    def __init__(self, mailer: Mailer, registry: Registry) -> None:
+        self.mailer = mailer
+        self.registry = registry
+        self.users = 0
+        self.is_dropped = False
+
+    def __enter__(self) -> Mailer:
+        return self.mailer
+
+    def __exit__(self, *exc: object) -> None:
+        self.registry.leave(self)
 
 
 class Registry:
@@ -52,26 +72,28 @@ class Registry:
         self._entries: OrderedDict[Route, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def mailer(self, route: Route) -> Iterator[Mailer]:
-        """The Mailer for ``route``, which is not closed before the block ends."""
+    def mailer(self, route: Route) -> AbstractContextManager[Mailer]:
+        """The Mailer for ``route``, which is not closed before the ``with`` block ends."""
         with self._lock:
             entry = self._entries.get(route)
-            if entry is None:
-                mailer = Mailer(route.servers, strategy=route.strategy)
-                entry = self._entries[route] = _Entry(mailer)
-            self._entries.move_to_end(route)
+            if entry is not None:
+                self._entries.move_to_end(route)
+                entry.users += 1
+                return entry
+            mailer = Mailer(route.servers, strategy=route.strategy)
+            entry = self._entries[route] = _Entry(mailer, self)
             entry.users += 1
             dropped = self._drop(len(self._entries) - max(1, self._limit()))
         _close(dropped)
-        try:
-            yield entry.mailer
-        finally:
-            with self._lock:
-                entry.users -= 1
-                is_last = entry.is_dropped and entry.users == 0
-            if is_last:
-                entry.mailer.close()
+        return entry
+
+    def leave(self, entry: _Entry) -> None:
+        """The end of a block: where a Mailer was pushed out meanwhile, its last user closes it."""
+        with self._lock:
+            entry.users -= 1
+            is_last = entry.is_dropped and entry.users == 0
+        if is_last:
+            entry.mailer.close()
 
     def stats(self) -> dict[Route, MailerStats]:
         """What each Mailer says of itself; the most recently used last."""

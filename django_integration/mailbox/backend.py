@@ -32,7 +32,9 @@ class EmailBackend(backend.EmailBackend):
         """The mailbox's own server."""
         server = get_mailbox().listen()
         # How long a view waits is the project's own: a delay shows what comes of it.
-        said = self._further | ({"timeout": self.timeout} if self.timeout else {})
+        said = dict(self._configuration.further)
+        if self.timeout:
+            said["timeout"] = self.timeout
         limits = {name: said[name] for name in _LIMITS if name in said}
         return Options(host=server.host, port=server.port, **limits)
 
