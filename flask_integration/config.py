@@ -20,6 +20,8 @@ __all__ = ["Settings", "flag", "read"]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_CERTIFICATE = ("ssl_certfile", "ssl_keyfile")
+_TLS = ("ssl_context", "ssl_cafile", *_CERTIFICATE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Settings:
     suppress: bool | None = None
     file_path: str | None = None
     mail_options: tuple[str, ...] = ()
+    client_certificate: Mapping[str, str] = field(default_factory=dict)
+    """Set aside where there is no TLS to use it."""
     mailers: Mapping[str, Settings] = field(default_factory=dict)
 
 
@@ -105,6 +109,8 @@ def _settings(
     max_emails = _count(f"{label}MAX_EMAILS", values.get("MAX_EMAILS"))
     backend = values.get("BACKEND") or "smtp"
     options, *fallbacks = _servers(values, label, max_emails)
+    uses_tls = any(server.security != "none" for server in (options, *fallbacks))
+    certificate = {} if uses_tls else _certificate(values, label)
     return Settings(
         options=options,
         fallbacks=tuple(fallbacks),
@@ -125,6 +131,7 @@ def _settings(
         suppress=flag(f"{label}SUPPRESS_SEND", values.get("SUPPRESS_SEND")),
         file_path=values.get("FILE_PATH") or None,
         mail_options=_words(values.get("SEND_OPTIONS")),
+        client_certificate=certificate,
         mailers=named or {},
     )
 
@@ -157,9 +164,16 @@ def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> l
     if not urls:
         _complete_login(options, label)
     try:
-        if not urls:
-            return [Options.from_mapping(options)]
-        return [Options.from_url(url, **options) for url in urls]
+        servers = [Options.parse_url(url) for url in urls] or [{}]
+        with_tls = [(said | options).get("security", "none") != "none" for said in servers]
+        # Files for TLS are for those servers that have it; and where none has, there is a
+        # word about a certificate elsewhere.
+        unused = _TLS if any(with_tls) else _CERTIFICATE
+        clear = {name: value for name, value in options.items() if name not in unused}
+        return [
+            Options.from_mapping(said | (options if has_tls else clear))
+            for said, has_tls in zip(servers, with_tls, strict=True)
+        ]
     except ConfigurationError as error:
         raise ConfigurationError(
             f"{error} (from the configuration of the Flask application, "
@@ -200,6 +214,15 @@ def _security(values: Mapping[str, Any], label: str) -> str | None:
             "leave those out"
         )
     return wanted
+
+
+def _certificate(values: Mapping[str, Any], label: str) -> dict[str, str]:
+    """That of the client, for whom there is no TLS: Flask-Mailman keeps it, and does not ask."""
+    found = {n: values[n.upper()] for n in _CERTIFICATE if n.upper() in _given(values)}
+    if found:
+        keys = " and ".join(f"{label}{name.upper()}" for name in found)
+        _warn(f"{keys} will not be used, for there is no TLS: set {label}USE_TLS or {label}USE_SSL")
+    return found
 
 
 def _complete_login(options: dict[str, Any], label: str) -> None:

@@ -13,7 +13,7 @@ from flask import Flask, current_app, has_app_context
 from flask.logging import default_handler
 
 from flask_integration.addresses import Address
-from flask_integration.backends import Backend, MemoryBackend
+from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
 from flask_integration.config import Settings, flag
 from flask_integration.keys import unknown_key
 from flask_integration.sending import Sender
@@ -96,7 +96,7 @@ class MailState(Sender):
         self._max_emails = settings.max_emails
         self.mail_options = settings.mail_options
         self.file_path = settings.file_path
-        self._changes: dict[str, Any] = {}
+        self._changes: dict[str, Any] = dict(settings.client_certificate)
         self._config = config
         self._testing = testing
         self._parent = parent
@@ -115,7 +115,10 @@ class MailState(Sender):
         Raises:
             ConfigurationError: an attribute was set to what cannot be used.
         """
-        return self.settings.options.replace(**self._changes)
+        changes = dict(self._changes)
+        if changes.get("security", self.settings.options.security) == "none":
+            changes |= {"ssl_certfile": None, "ssl_keyfile": None}
+        return self.settings.options.replace(**changes)
 
     @property
     def ascii_attachments(self) -> bool:
@@ -170,6 +173,12 @@ class MailState(Sender):
         if self.settings.backend.delivers and self.suppress:
             return None
         return self.backend
+
+    @property
+    def is_fast(self) -> bool:
+        """True where what sends is our own from end to end, and may write plain messages itself."""
+        backend = self._backends[0] if self._backends else None
+        return type(backend) is SmtpBackend and backend.mailer.options.fast_paths
 
     @property
     def outbox(self) -> list[Any]:

@@ -71,5 +71,6 @@ def _changed(settings: Settings, way: dict[str, Any]) -> Settings:
         fallbacks=(),
         backend=SmtpBackend,
         suppress=False,
+        client_certificate={},
         mailers={name: _changed(named, way) for name, named in settings.mailers.items()},
     )

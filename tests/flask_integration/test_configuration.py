@@ -69,22 +69,44 @@ def test_flask_mails_settings_mean_what_they_meant() -> None:
 
 
 def test_flask_mailmans_settings_mean_what_they_meant() -> None:
-    state = state_of(
-        TIMEOUT=5,
-        SSL_CERTFILE="client.pem",
-        SSL_KEYFILE="client.key",
-        USE_LOCALTIME=False,
-        DEFAULT_CHARSET="latin-1",
-        SEND_OPTIONS=["RET=HDRS"],
-        BACKEND="flask_mailman.backends.dummy.EmailBackend",
-        FILE_PATH="/nowhere",
-    )
+    with pytest.warns(ConfigurationWarning, match="MAIL_SSL_CERTFILE and MAIL_SSL_KEYFILE"):
+        state = state_of(
+            TIMEOUT=5,
+            SSL_CERTFILE="client.pem",
+            SSL_KEYFILE="client.key",
+            USE_LOCALTIME=False,
+            DEFAULT_CHARSET="latin-1",
+            SEND_OPTIONS=["RET=HDRS"],
+            BACKEND="flask_mailman.backends.dummy.EmailBackend",
+            FILE_PATH="/nowhere",
+        )
     assert state.options.timeout == 5
     assert (state.ssl_certfile, state.ssl_keyfile) == ("client.pem", "client.key")
     assert (state.rendering.local_time, state.rendering.charset) == (False, "latin-1")
     assert state.mail_options == ("RET=HDRS",)
     assert state.file_path == "/nowhere"
     assert type(state.backend).__name__ == "DummyBackend"
+
+
+def test_a_client_certificate_waits_until_there_is_tls() -> None:
+    with pytest.warns(ConfigurationWarning, match="set MAIL_USE_TLS or MAIL_USE_SSL"):
+        state = state_of(SSL_CERTFILE="client.pem")
+    assert state.options.ssl_certfile is None
+    state.use_tls = True
+    assert state.options.ssl_certfile == "client.pem"
+    state.use_tls = False
+    assert state.options.ssl_certfile is None
+
+
+def test_authorities_to_trust_without_tls_are_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"ssl_cafile='ca\.pem'.+security='none'"):
+        state_of(SSL_CAFILE="ca.pem")
+
+
+def test_the_files_for_tls_are_for_those_servers_that_have_it() -> None:
+    state = state_of(URL="smtp://localhost smtps://two.example.com", SSL_CAFILE="ca.pem")
+    servers = (state.options, *state.settings.fallbacks)
+    assert [each.ssl_cafile for each in servers] == [None, "ca.pem"]
 
 
 def test_every_option_of_a_mailer_is_a_setting() -> None:
