@@ -45,8 +45,10 @@ def suppressed(posting: Posting) -> Receipt:
 def _tell(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
     if isinstance(outcome, Exception):
         email_failed.send(app, message=message, error=outcome)
-    else:
+        return
+    if email_dispatched.receivers:
         email_dispatched.send(app, message=message)
+    if email_sent.receivers:
         email_sent.send(app, message=message, receipt=outcome)
 
 
