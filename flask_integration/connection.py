@@ -94,12 +94,11 @@ class Connection:
 
 def _send_by_smtplib(host: Any, posting: Posting) -> Receipt:
     """Send on an object like `smtplib.SMTP` that an application has put in place of ours."""
-    content = posting.message
     started = time.monotonic()
     refused = host.sendmail(
         posting.from_addr,
         list(posting.to_addrs),
-        content if isinstance(content, bytes) else content.as_bytes(),
+        posting.as_bytes(),
         list(posting.mail_options),
         list(posting.rcpt_options),
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from email.message import Message
 from typing import Any
 
-from flask_integration.addresses import Address, display, encode_words, force_text
+from flask_integration.addresses import Address, display, force_text
 
-__all__ = ["LINE_LENGTH", "bad_header", "fold", "set_addresses", "set_text"]
+__all__ = ["LINE_LENGTH", "bad_header", "fold"]
 
 _LINE_BREAK = re.compile(r"[\r\n]")
 # Folding as RFC 5322 section 2.2.3 has it: each further line begins with white space, and
@@ -41,19 +41,6 @@ def bad_header(message: Any) -> str | None:
         if _LINE_BREAK.search(text := force_text(value)) and not _FOLDED.fullmatch(text):
             return f"extra header {name}: {value!r} holds a line break: take it out"
     return _bad_attachment(message)
-
-
-def set_text(part: Message, name: str, value: object, encoding: str) -> None:
-    """Set a header of free text, encoded and folded, in place of one that is there."""
-    del part[name]
-    part[name] = fold(name, encode_words(force_text(value), encoding))
-
-
-def set_addresses(part: Message, name: str, addresses: Iterable[str]) -> None:
-    """Set a header of addresses, which are encoded already; none at all for no address."""
-    value = ", ".join(addresses)
-    if value:
-        part[name] = fold(name, value)
 
 
 def fold(name: str, value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email import policy
 from email.charset import QP, Charset
@@ -11,16 +11,17 @@ from email.message import Message as Part
 from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime, formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flask_integration.addresses import (
+    encode_words,
     force_text,
     header_addresses,
     sanitize_address,
     sanitize_subject,
 )
 from flask_integration.attachment import Attachment, to_part
-from flask_integration.headers import LINE_LENGTH, fold, set_addresses, set_text
+from flask_integration.headers import LINE_LENGTH, fold
 from flask_integration.html import can_make_text, inline_styles, text_of
 from flask_integration.rendering import Rendering
 from mailbackends import InvalidMessageError
@@ -28,14 +29,40 @@ from mailbackends import InvalidMessageError
 if TYPE_CHECKING:
     from flask_integration.message import Message
 
-__all__ = ["build"]
+__all__ = [
+    "LONGEST_LINE",
+    "PLAIN",
+    "Maker",
+    "are_plain",
+    "build",
+    "composed",
+    "extra_fields",
+    "longest_line",
+    "own_fields",
+    "text_part",
+]
+
+Made = TypeVar("Made")
 
 _SUBTYPE = re.compile(r"(?:text/)?[A-Za-z0-9!#$&^_.+-]+(?:\s*;[^\r\n]*)?")
 
 # Writes headers that need no folding as `policy.SMTP` does, but does not parse each of them
 # first, which is a third of what a small message costs.
-_PLAIN = policy.compat32.clone(linesep="\r\n")
-_LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
+PLAIN = policy.compat32.clone(linesep="\r\n")
+LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
+
+
+class Maker(Protocol[Made]):
+    """Makes parts of one kind: objects, or bytes."""
+
+    def text(self, text: str, subtype: str) -> Made:
+        """Text, of a type that may have parameters."""
+
+    def file(self, file: Attachment | Part) -> Made:
+        """What is attached, or shown by the HTML."""
+
+    def multipart(self, subtype: str, parts: list[Made]) -> Made:
+        """These parts together."""
 
 
 def build(message: Message, rendering: Rendering) -> Part:
@@ -47,50 +74,79 @@ def build(message: Message, rendering: Rendering) -> Part:
         InvalidMessageError: the type of an attachment or an alternative is none.
         ConfigurationError: a library that the configuration asks for is missing.
     """
-    charset = message.charset or rendering.charset
-    files = list(message.attachments)
-    related = [file for file in files if message.html and _is_related(file)]
-    root = _texts(message, rendering, charset, related)
-    if len(files) > len(related):
-        root = _multipart("mixed", root)
-        for file in files:
-            if file not in related:
-                root.attach(_part(file, rendering))
-    _headers(root, message, rendering, charset)
-    root.policy = _PLAIN if _is_plain(root) else policy.SMTP
+    root = composed(message, rendering, _Objects(message, rendering))
+    for name, value in own_fields(message, rendering):
+        root[name] = value
+    for name, value in extra_fields(message, rendering):
+        del root[name]  # in place of one that is there
+        root[name] = value
+    fields = (field for part in root.walk() for field in part.raw_items())
+    root.policy = PLAIN if are_plain(fields) else policy.SMTP
     return root
 
 
-def _is_plain(root: Part) -> bool:
-    """True where no header needs folding, encoding or UTF-8 (RFC 6532)."""
-    return all(
-        isinstance(value, str)
-        and value.isascii()
-        and value.isprintable()
-        and len(name) + 2 + len(value) <= LINE_LENGTH
-        for part in root.walk()
-        for name, value in part.raw_items()
-    )
+def are_plain(fields: Iterable[tuple[str, Any]]) -> bool:
+    """True where none of them needs folding, encoding or UTF-8 (RFC 6532)."""
+    for name, value in fields:
+        if not isinstance(value, str) or len(name) + 2 + len(value) > LINE_LENGTH:
+            return False
+        if not value.isascii() or not value.isprintable():
+            return False
+    return True
+
+
+def composed(message: Message, rendering: Rendering, make: Maker[Made]) -> Made:
+    """The body of ``message`` out of parts as ``make`` makes them. Raises: as `build`."""
+    files = list(message.attachments)
+    related = [file for file in files if message.html and _is_related(file)]
+    body = _texts(message, rendering, related, make)
+    if len(files) == len(related):
+        return body
+    return make.multipart("mixed", [body, *(make.file(f) for f in files if f not in related)])
+
+
+def own_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """The header fields that each message has, folded."""
+    charset = message.charset or rendering.charset
+    if message.subject:
+        yield "Subject", fold("Subject", sanitize_subject(message.subject, charset))
+    if message.sender:
+        yield "From", fold("From", sanitize_address(message.sender, charset))
+    if isinstance(message.date, datetime):
+        yield "Date", format_datetime(message.date)
+    else:
+        yield "Date", formatdate(message.date, localtime=rendering.local_time)
+    yield "Message-ID", message.msgId
+    answers = message.reply_to or []
+    for name, values in (
+        ("To", message.recipients),
+        ("Cc", message.cc),
+        ("Reply-To", answers if isinstance(answers, list) else [answers]),
+    ):
+        if values and (addresses := ", ".join(header_addresses(values, charset))):
+            yield name, fold(name, addresses)
+
+
+def extra_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, str]]:
+    """Those that the application asks for, folded; each in place of one of that name."""
+    charset = message.charset or rendering.charset
+    for name, value in (message.extra_headers or {}).items():
+        if value is not None:
+            yield name, fold(name, encode_words(force_text(value), charset))
 
 
 def _is_related(file: Attachment | Part) -> bool:
     return isinstance(file, Attachment) and file.is_related
 
 
-def _part(file: Attachment | Part, rendering: Rendering) -> Part:
-    if isinstance(file, Part):
-        return file
-    return to_part(file, ascii_filename=rendering.ascii_filenames)
-
-
 def _texts(
-    message: Message, rendering: Rendering, charset: str, related: list[Attachment | Part]
-) -> Part:
-    body = _text_body(message, rendering)
+    message: Message, rendering: Rendering, related: list[Attachment | Part], make: Maker[Made]
+) -> Made:
+    body = make.text(_text_body(message, rendering), "plain")
     if not message.alts:
-        return _text(body, "plain", charset)
+        return body
     # The last alternative is the one that the sender likes best (RFC 2046 section 5.1.4).
-    parts = [_text(body, "plain", charset)]
+    parts = [body]
     for subtype, content in message.alts.items():
         if content is None:
             continue
@@ -101,13 +157,11 @@ def _texts(
         is_html = subtype == "html"
         if is_html and rendering.inline_css:
             content = inline_styles(content)
-        part = _text(content, subtype.removeprefix("text/"), charset)
+        part = make.text(force_text(content), subtype.removeprefix("text/"))
         if is_html and related:
-            part = _multipart("related", part)
-            for file in related:
-                part.attach(_part(file, rendering))
+            part = make.multipart("related", [part, *map(make.file, related)])
         parts.append(part)
-    return _multipart("alternative", *parts)
+    return make.multipart("alternative", parts)
 
 
 def _text_body(message: Message, rendering: Rendering) -> str:
@@ -119,15 +173,35 @@ def _text_body(message: Message, rendering: Rendering) -> str:
     return force_text(message.body or "")
 
 
-def _multipart(subtype: str, *parts: Part) -> Part:
-    multipart = MIMEMultipart(subtype)
-    for part in parts:
-        multipart.attach(part)
-    return multipart
+class _Objects:
+    """Parts as the email package has them."""
+
+    def __init__(self, message: Message, rendering: Rendering) -> None:
+        self.charset = message.charset or rendering.charset
+        self.ascii_filenames = rendering.ascii_filenames
+
+    def text(self, text: str, subtype: str) -> Part:
+        return text_part(text, subtype, self.charset)
+
+    def file(self, file: Attachment | Part) -> Part:
+        if isinstance(file, Part):
+            return file
+        return to_part(file, ascii_filename=self.ascii_filenames)
+
+    def multipart(self, subtype: str, parts: list[Part]) -> Part:
+        multipart = MIMEMultipart(subtype)
+        for part in parts:
+            multipart.attach(part)
+        return multipart
 
 
-def _text(text: str, subtype: str, encoding: str) -> Part:
-    text = force_text(text)
+def longest_line(text: bytes) -> int:
+    """Its length, in bytes."""
+    return max(map(len, text.splitlines()), default=0)
+
+
+def text_part(text: str, subtype: str, encoding: str) -> Part:
+    """A text as the email package's object: as it is, or quoted-printable for long lines."""
     charset = Charset(encoding)
     try:
         text.encode(charset.output_codec or "us-ascii")
@@ -135,36 +209,10 @@ def _text(text: str, subtype: str, encoding: str) -> Part:
         charset = Charset("utf-8")
     if charset.output_charset == "utf-8":
         # As it is where every line fits; base64, the default, has spam filters suspicious.
-        longest = max(map(len, text.encode().splitlines()), default=0)
-        if longest > _LONGEST_LINE:
+        if longest_line(text.encode()) > LONGEST_LINE:
             charset.body_encoding = QP
         else:
             charset.body_encoding = None  # type: ignore[assignment]
     part = MIMENonMultipart("text", subtype)
     part.set_payload(text, charset)
     return part
-
-
-def _headers(root: Part, message: Message, rendering: Rendering, charset: str) -> None:
-    for name, value in _fields(message, rendering, charset):
-        root[name] = value
-    set_addresses(root, "To", header_addresses(message.recipients or (), charset))
-    set_addresses(root, "Cc", header_addresses(message.cc or (), charset))
-    if message.reply_to:
-        answers = message.reply_to if isinstance(message.reply_to, list) else [message.reply_to]
-        set_addresses(root, "Reply-To", header_addresses(answers, charset))
-    for name, value in (message.extra_headers or {}).items():
-        if value is not None:
-            set_text(root, name, value, charset)
-
-
-def _fields(message: Message, rendering: Rendering, charset: str) -> Iterator[tuple[str, str]]:
-    if message.subject:
-        yield "Subject", fold("Subject", sanitize_subject(message.subject, charset))
-    if message.sender:
-        yield "From", fold("From", sanitize_address(message.sender, charset))
-    if isinstance(message.date, datetime):
-        yield "Date", format_datetime(message.date)
-    else:
-        yield "Date", formatdate(message.date, localtime=rendering.local_time)
-    yield "Message-ID", message.msgId

@@ -14,7 +14,8 @@ from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
 from flask_integration.message import Message
-from mailbackends import InvalidAddressError, InvalidMessageError
+from flask_integration.written import written
+from mailbackends import InvalidAddressError, InvalidMessageError, WrittenMessage
 
 if TYPE_CHECKING:
     from flask_integration.state import MailState
@@ -30,16 +31,24 @@ class Posting:
     """One message with its envelope. ``original`` is what the application gave.
 
     The addresses are bare and in the application's order, each once. The sender is the
-    empty string for the null reverse-path (RFC 5321 section 4.5.5).
+    empty string for the null reverse-path (RFC 5321 section 4.5.5). Only `SmtpBackend` itself,
+    and no subclass of it, gets a plain message as a `mailbackends.WrittenMessage`.
     """
 
     original: Any
-    message: Part | bytes
+    message: Part | WrittenMessage | bytes
     from_addr: str
     to_addrs: tuple[str, ...]
     mail_options: tuple[str, ...] = ()
     rcpt_options: tuple[str, ...] = ()
     message_id: str | None = None
+
+    def as_bytes(self) -> bytes:
+        """The message as it is sent, save for what a server may ask for."""
+        message = self.message
+        if isinstance(message, WrittenMessage):
+            message = message.build()
+        return message if isinstance(message, bytes) else message.as_bytes()
 
 
 def prepare(message: Any, state: MailState, envelope_from: Address | None = None) -> Posting:
@@ -112,12 +121,14 @@ def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Pos
     )
 
 
-def _content(message: Any, state: MailState) -> tuple[Part | bytes, str]:
+def _content(message: Any, state: MailState) -> tuple[Part | WrittenMessage | bytes, str]:
     if type(message).__module__.partition(".")[0] == "flask_mail":
         # Not its own bytes: their recipients come in an order that changes from run to run.
         message = _from_flask_mail(message)
     if isinstance(message, Message) and type(message).as_bytes is Message.as_bytes:
-        return message.as_email(state.rendering), message.msgId
+        is_ours = type(message).as_email is Message.as_email and "as_email" not in vars(message)
+        ready = written(message, state.rendering) if is_ours and state.is_fast else None
+        return ready or message.as_email(state.rendering), message.msgId
     # A subclass that writes itself, to sign or to encrypt.
     return message.as_bytes(), message.msgId
 

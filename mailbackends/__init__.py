@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Submission,
     )
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
+    from mailbackends.protocol.mime_parts import base64_body, multipart_body
     from mailbackends.protocol.mime_writer import WrittenMessage, written_message
     from mailbackends.reply import EnhancedStatus, Reply
 
@@ -114,8 +115,10 @@ __all__ = [
     "Submission",
     "WrittenMessage",
     "bCRLF",
+    "base64_body",
     "delivery_options",
     "diagnose",
+    "multipart_body",
     "quoteaddr",
     "quotedata",
     "written_message",
@@ -128,6 +131,7 @@ _MODULES = (
     "errors",
     "client",
     "protocol.delivery_options",
+    "protocol.mime_parts",
     "protocol.mime_writer",
     "mailer",
     "doctor",

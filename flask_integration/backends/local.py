@@ -52,7 +52,7 @@ class ConsoleBackend(Backend):
 
     def send(self, posting: Posting) -> Receipt:
         """Write the message and a rule of dashes, not mixed with those of other threads."""
-        text = _as_bytes(posting).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        text = posting.as_bytes().decode("utf-8", "backslashreplace").replace("\r\n", "\n")
         with self._lock:
             sys.stdout.write(f"{text}\n{'-' * 79}\n")
             sys.stdout.flush()
@@ -87,10 +87,5 @@ class FileBackend(Backend):
         path = self.directory / name
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(_as_bytes(posting))
+            file.write(posting.as_bytes())
         return local_receipt(posting, f"written to {path}")
-
-
-def _as_bytes(posting: Posting) -> bytes:
-    message = posting.message
-    return message if isinstance(message, bytes) else message.as_bytes()

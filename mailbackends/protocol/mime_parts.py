@@ -26,9 +26,11 @@ __all__ = [
     "EncodedBytes",
     "Part",
     "address_field",
+    "base64_body",
     "binary_part",
     "date_or_identifier",
     "multipart",
+    "multipart_body",
     "text_field",
     "text_part",
 ]
@@ -205,8 +207,12 @@ def binary_part(
         head = _binary_head(maintype, subtype, filename)
     except (UnicodeError, ValueError, TypeError):
         return None
-    body: Piece = EncodedBytes(data) if len(data) > BLOCK else base64_lines(data)
-    return Part(head + (_VERSION if version else b""), [body])
+    return Part(head + (_VERSION if version else b""), [base64_body(data)])
+
+
+def base64_body(data: bytes) -> Piece:
+    """The body of a part that is in base64: lines with CRLF, of large data while it is sent."""
+    return EncodedBytes(data) if len(data) > BLOCK else base64_lines(data)
 
 
 @lru_cache(maxsize=256)
@@ -230,12 +236,17 @@ def multipart(subtype: str, children: Sequence[Part]) -> Part:
 
     A boundary is made that stands in none of the parts.
     """
-    parts = [child.pieces for child in children]
-    boundary = made_boundary(parts)
+    boundary, body = multipart_body([child.pieces for child in children])
     if len(boundary) == len(_SAMPLE):
         head = _multipart_head(subtype, _SAMPLE).replace(_SAMPLE.encode(), boundary.encode())
     else:
         head = _multipart_head(subtype, boundary)
+    return Part(head, body)
+
+
+def multipart_body(parts: list[list[Piece]]) -> tuple[str, list[Piece]]:
+    """A boundary that stands in none of these parts, and the body that has them between it."""
+    boundary = made_boundary(parts)
     line = b"--" + boundary.encode("ascii")
     body: list[Piece] = []
     separator = line + b"\r\n"
@@ -244,7 +255,7 @@ def multipart(subtype: str, children: Sequence[Part]) -> Part:
         body += pieces
         separator = b"\r\n" + line + b"\r\n"
     body.append(b"\r\n" + line + b"--\r\n")
-    return Part(head, body)
+    return boundary, body
 
 
 _SAMPLE = made_boundary([])  # all are as long, but for one that was not the first tried

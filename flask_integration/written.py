@@ -1,0 +1,163 @@
+"""A plain `Message` as bytes, without the email package's objects: the same that these give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from email.message import Message as Part
+from email.policy import SMTP, Policy
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from flask_integration.attachment import Attachment, to_part
+from flask_integration.headers import LINE_LENGTH
+from flask_integration.mime import (
+    LONGEST_LINE,
+    PLAIN,
+    are_plain,
+    composed,
+    extra_fields,
+    longest_line,
+    own_fields,
+    text_part,
+)
+from mailbackends import WrittenMessage, base64_body, multipart_body
+
+if TYPE_CHECKING:
+    from flask_integration.message import Message
+    from flask_integration.rendering import Rendering
+
+__all__ = ["written"]
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+
+# What no policy changes: one space between words, none around them, and no encoded word.
+_UNCHANGED = re.compile(r"(?!.*=\?)[!-~]+(?: [!-~]+)*")
+_FOLDED = re.compile(r"[ -~]*(?:\r\n [ -~]*)*")
+# Bcc is taken out of what is sent.
+_NOT_WRITTEN = frozenset({"bcc", "resent-bcc"})
+
+
+class _Unknown(Exception):
+    """It has to be built."""
+
+
+class _Node:
+    """A part: its header fields, and its body or the parts that it has."""
+
+    __slots__ = ("body", "fields", "parts")
+
+    def __init__(self, fields: Fields, body: Any = b"", parts: Sequence[_Node] = ()) -> None:
+        self.fields = fields
+        self.body = body
+        self.parts = parts
+
+
+def written(message: Message, rendering: Rendering) -> WrittenMessage | None:
+    """What ``message.as_email(rendering)`` gives; None where that has to be asked."""
+    if (message.charset or rendering.charset).lower() != "utf-8":
+        return None
+    try:
+        root = composed(message, rendering, _Nodes(rendering.ascii_filenames))
+        header = [*own_fields(message, rendering), *extra_fields(message, rendering)]
+        names = [name.lower() for name, _ in (*root.fields, *header)]
+        if len(names) != len(set(names)) or not _NOT_WRITTEN.isdisjoint(names):
+            return None
+        policy = PLAIN if are_plain((*header, *_all_fields(root))) else SMTP
+        pieces = _pieces(root, policy, _lines(header, policy))
+    except Exception:  # what is wrong with it is told when it is built
+        return None
+    return WrittenMessage(tuple(pieces), message.msgId, partial(message.as_email, rendering))
+
+
+class _Nodes:
+    def __init__(self, ascii_filenames: bool) -> None:
+        self.ascii_filenames = ascii_filenames
+
+    def text(self, text: str, subtype: str) -> _Node:
+        data = text.encode()
+        if longest_line(data) > LONGEST_LINE:
+            raise _Unknown
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return _Node(_text_fields(subtype, data.isascii()), data.replace(b"\n", b"\r\n"))
+
+    def file(self, file: Any) -> _Node:
+        if not isinstance(file, Attachment):
+            raise _Unknown
+        data = file.data
+        described = file.filename, file.content_type, file.disposition, (*file.headers.items(),)
+        fields = _file_fields(isinstance(data, str), self.ascii_filenames, *described)
+        return _Node(fields, base64_body(data.encode() if isinstance(data, str) else data))
+
+    def multipart(self, subtype: str, parts: list[_Node]) -> _Node:
+        return _Node(
+            (("Content-Type", f"multipart/{subtype}"), ("MIME-Version", "1.0")), parts=parts
+        )
+
+
+# What stands about a part in its header is what the email package puts there.
+
+
+@lru_cache(maxsize=64)
+def _text_fields(subtype: str, is_ascii: bool) -> Fields:
+    return _fields_of(text_part("" if is_ascii else "\u00e9", subtype, "utf-8"))
+
+
+@lru_cache(maxsize=64)
+def _file_fields(
+    is_text: bool,
+    ascii_filename: bool,
+    filename: str | None,
+    content_type: str,
+    disposition: str,
+    headers: Fields,
+) -> Fields:
+    empty = Attachment(filename, content_type, "" if is_text else b"", disposition, dict(headers))
+    return _fields_of(to_part(empty, ascii_filename=ascii_filename))
+
+
+def _fields_of(part: Part) -> Fields:
+    # A message in a message is not encoded (RFC 2046 section 5.2.1), nor is what has parts.
+    if part.is_multipart() or part.get_content_maintype() in ("message", "multipart"):
+        raise _Unknown
+    return tuple(part.raw_items())
+
+
+def _all_fields(node: _Node) -> list[tuple[str, str]]:
+    return [*node.fields, *(field for part in node.parts for field in _all_fields(part))]
+
+
+def _pieces(node: _Node, policy: Policy, header: bytes = b"") -> list[Any]:
+    if not node.parts:
+        return [_head(node.fields, policy) + header + b"\r\n", node.body]
+    boundary, body = multipart_body([_pieces(part, policy) for part in node.parts])
+    sample = "0" * len(boundary)
+    head = _multipart_head(node.fields, policy, sample).replace(sample.encode(), boundary.encode())
+    return [head + header + b"\r\n", *body]
+
+
+@lru_cache(maxsize=64)
+def _multipart_head(fields: Fields, policy: Policy, boundary: str) -> bytes:
+    part = Part(policy)
+    for name, value in fields:
+        part[name] = value
+    part.set_boundary(boundary)
+    return _lines(part.raw_items(), policy)
+
+
+@lru_cache(maxsize=64)
+def _head(fields: Fields, policy: Policy) -> bytes:
+    return _lines(fields, policy)
+
+
+def _lines(fields: Iterable[tuple[str, Any]], policy: Policy) -> bytes:
+    lines: list[bytes] = []
+    for name, value in fields:
+        if len(name) + len(value) + 2 <= LINE_LENGTH and _UNCHANGED.fullmatch(value):
+            lines.append(f"{name}: {value}\r\n".encode("ascii"))
+        elif _FOLDED.fullmatch(value):
+            lines.append(policy.fold_binary(name, value))
+        else:
+            raise _Unknown
+    return b"".join(lines)
