@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.policy
 from email.policy import Policy
+from functools import lru_cache
 from typing import Any
 
 import django
@@ -114,7 +115,10 @@ def warn_of_construction(backend_class: type) -> None:
     warn_about_external_use(
         "Directly creating EmailBackend instances is deprecated. Use mail.mailers instead.",
         RemovedInDjango2028Warning,
-        skip_name_prefixes=tuple(
-            f"{cls.__module__}.{cls.__qualname__}._" for cls in backend_class.__mro__
-        ),
+        skip_name_prefixes=_constructors(backend_class),
     )
+
+
+@lru_cache(maxsize=64)
+def _constructors(backend_class: type) -> tuple[str, ...]:
+    return tuple(f"{cls.__module__}.{cls.__qualname__}._" for cls in backend_class.__mro__)
