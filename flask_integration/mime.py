@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email import policy
@@ -11,6 +13,7 @@ from email.message import Message as Part
 from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime, formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flask_integration.addresses import (
@@ -115,7 +118,8 @@ def own_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, st
     if isinstance(message.date, datetime):
         yield "Date", format_datetime(message.date)
     else:
-        yield "Date", formatdate(message.date, localtime=rendering.local_time)
+        moment = math.floor(time.time() if message.date is None else message.date)
+        yield "Date", _date(moment, rendering.local_time, (time.timezone, time.altzone))
     yield "Message-ID", message.msgId
     answers = message.reply_to or []
     for name, values in (
@@ -125,6 +129,11 @@ def own_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, st
     ):
         if values and (addresses := ", ".join(header_addresses(values, charset))):
             yield name, fold(name, addresses)
+
+
+@lru_cache(maxsize=8)  # of this second: it takes as long as all other fields together
+def _date(moment: int, local_time: bool, zone: tuple[int, int]) -> str:
+    return formatdate(moment, localtime=local_time)
 
 
 def extra_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, str]]:

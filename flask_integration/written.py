@@ -76,11 +76,13 @@ class _Nodes:
 
     def text(self, text: str, subtype: str) -> _Node:
         data = text.encode()
+        fields = _text_fields(subtype, data.isascii())
         if longest_line(data) > LONGEST_LINE:
-            raise _Unknown
+            part = text_part(text, subtype, "utf-8")
+            fields, data = _fields_of(part), str(part.get_payload()).encode("ascii")
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return _Node(_text_fields(subtype, data.isascii()), data.replace(b"\n", b"\r\n"))
+        return _Node(fields, data.replace(b"\n", b"\r\n"))
 
     def file(self, file: Any) -> _Node:
         if not isinstance(file, Attachment):

@@ -75,7 +75,6 @@ def check(message: Message, *, fast: MailState = FAST, slow: MailState = SLOW, *
     assert sent(taken, **how) == expected
     for name in ("from_addr", "to_addrs", "mail_options", "rcpt_options", "message_id"):
         assert getattr(taken, name) == getattr(built, name)
-    assert taken.message_id == IDENTIFIER
     return isinstance(taken.message, WrittenMessage)
 
 
@@ -216,6 +215,11 @@ def test_it_is_written_as_the_application_wants_its_messages(rendering: Renderin
     assert check(one, fast=fast, slow=slow) == (rendering.charset == "utf-8")
 
 
+@pytest.mark.parametrize("size", [998, 999])
+def test_a_text_with_a_long_line_is_written_as_it_is_built(size: int) -> None:
+    assert check(message(html=f"{'é' * 400}\r{'x' * size}\r\n."))
+
+
 def test_a_large_file_is_written_as_it_is_built() -> None:
     assert check(message(attachments=[Attachment("a.bin", data=bytes(range(256)) * 1000)]))
 
@@ -227,16 +231,13 @@ class _Signed(Message):
         return made
 
 
-class _Marked(Message): ...
-
-
 def test_what_makes_its_email_itself_is_built() -> None:
     own = message()
     made = own.as_email()
     own.as_email = lambda rendering=None: made  # type: ignore[method-assign]
     for one in (_Signed("s", ["a@example.com"], "b", sender="b@example.com"), own):
         assert isinstance(prepare(one, FAST).message, Part)
-    assert check(_Marked("s", ["a@example.com"], "b", sender="b@example.com"))
+    assert check(type("_Marked", (Message,), {})("s", ["a@example.com"], "b"))
 
 
 def test_parts_and_files_that_are_objects_are_built(tmp_path: Path) -> None:
