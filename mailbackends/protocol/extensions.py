@@ -25,6 +25,19 @@ class Extensions:
 
     keywords: Mapping[str, str] = field(default_factory=dict)
 
+    # Asked for each message, and so read once.
+    max_size: int | None = field(init=False, repr=False, compare=False)
+    """The largest message taken, in bytes, or None where no limit is told (RFC 1870)."""
+    max_messages: int | None = field(init=False, repr=False, compare=False)
+    """MAILMAX: how many messages one connection may carry, or None (RFC 9422)."""
+    max_recipients: int | None = field(init=False, repr=False, compare=False)
+    """RCPTMAX: how many recipients one message may have, or None (RFC 9422)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_size", _positive(self.keywords.get("SIZE", "")))
+        object.__setattr__(self, "max_messages", self._limit("MAILMAX"))
+        object.__setattr__(self, "max_recipients", self._limit("RCPTMAX"))
+
     def __contains__(self, keyword: str) -> bool:
         return keyword.upper() in self.keywords
 
@@ -32,21 +45,6 @@ class Extensions:
     def auth_mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms in upper case, in the server's order (RFC 4954 section 3)."""
         return tuple(dict.fromkeys(self.keywords.get("AUTH", "").upper().split()))
-
-    @property
-    def max_size(self) -> int | None:
-        """The largest message taken, in bytes, or None where no limit is told (RFC 1870)."""
-        return _positive(self.keywords.get("SIZE", ""))
-
-    @property
-    def max_messages(self) -> int | None:
-        """MAILMAX: how many messages one connection may carry, or None (RFC 9422)."""
-        return self._limit("MAILMAX")
-
-    @property
-    def max_recipients(self) -> int | None:
-        """RCPTMAX: how many recipients one message may have, or None (RFC 9422)."""
-        return self._limit("RCPTMAX")
 
     def _limit(self, name: str) -> int | None:
         for entry in self.keywords.get("LIMITS", "").split():
