@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from email import headerregistry
 from email.errors import InvalidHeaderDefect
 from email.utils import getaddresses
 from typing import Any
 
 from mailbackends.errors import InvalidAddressError
 from mailbackends.protocol import idna
+from mailbackends.protocol.standard import header_class
 
-__all__ = ["addresses_in", "parse_path", "to_ascii"]
+__all__ = ["PLAIN_MAILBOX", "addresses_in", "parse_path", "to_ascii"]
 
 # RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531; dots may stand anywhere in the local
 # part, since large providers have given out such addresses. No white space, no angle
@@ -26,6 +28,21 @@ _PATH = re.compile(f"(?:{_ATOM}|{_QUOTED})(?:@(?:{_DOMAIN}))?")
 _NAMED = re.compile(rf'(?:{_QUOTED}|[^{_NEVER}"<>@,:;])*<(?P<path>[^{_NEVER}]+)>')
 _COMMENTED = re.compile(rf"(?P<path>[^{_NEVER}]+?) *\([^{_NEVER}()]*\)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# RFC 5322 without comments, quotes, groups and folding: nobody reads it in two ways.
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
+_SPEC = rf"{_WORD}(?:\.{_WORD})*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+"
+PLAIN_MAILBOX = rf"(?:{_WORD}(?: {_WORD})*+ <{_SPEC}>|{_SPEC})"
+"""The pattern of one mailbox in ASCII, as most are written."""
+_PLAIN_LIST = re.compile(f"{PLAIN_MAILBOX}(?:, {PLAIN_MAILBOX})*+")
+_ADDRESS_CLASSES = frozenset(
+    {
+        headerregistry.AddressHeader,
+        headerregistry.UniqueAddressHeader,
+        headerregistry.SingleAddressHeader,
+        headerregistry.UniqueSingleAddressHeader,
+    }
+)
 
 # RFC 5321 section 4.5.3.1.4: no server need take a command line of more than 512 octets.
 # One that takes less than it is sent may read the rest as another command.
@@ -45,7 +62,11 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
     Raises:
         InvalidAddressError: it is none, or more than one, or holds a control character.
     """
-    if address is None or isinstance(address, bytes):
+    if type(address) is str and len(address) <= _LONGEST and address.isascii():
+        # As nearly all are. A path holds no control character and begins with no space.
+        if _PATH.fullmatch(address):
+            return address
+    elif address is None or isinstance(address, bytes):
         raise InvalidAddressError(
             f"the {of} address must be text, not {type(address).__name__}: {address!r}"
         )
@@ -91,6 +112,9 @@ def addresses_in(name: str, value: Any) -> list[str]:
         InvalidAddressError: the field cannot be read, or only in part: a recipient would be
             lost without a word.
     """
+    plain = _plain_addresses(value)
+    if plain is not None:
+        return plain
     if hasattr(value, "addresses"):
         text = str(getattr(value, "_parse_tree", value))
         found = [_decoded(address.addr_spec) for address in value.addresses]
@@ -107,6 +131,19 @@ def addresses_in(name: str, value: Any) -> list[str]:
             "'name@example.com' or '\"Name\" <name@example.com>', with commas between them"
         )
     return found
+
+
+def _plain_addresses(value: Any) -> list[str] | None:
+    """The addresses where the text leaves no doubt about them, else None."""
+    is_object = header_class(value) in _ADDRESS_CLASSES
+    if not (is_object or type(value) is str) or not _PLAIN_LIST.fullmatch(value) or "=?" in value:
+        return None
+    # Unbound, since each header object has a class of its own, and nothing of it is cached.
+    entries = str.split(value, ", ")
+    # What the parser passed over is not in its text, and an Address can hold a comma.
+    if is_object and (value.defects or len(value.groups) != len(entries)):
+        return None
+    return [entry.rpartition("<")[2].rstrip(">") for entry in entries]
 
 
 def _read(text: str) -> list[str]:

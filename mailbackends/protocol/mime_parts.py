@@ -18,6 +18,7 @@ from email.policy import SMTP
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from mailbackends.protocol.address import PLAIN_MAILBOX
 from mailbackends.protocol.base64_lines import BLOCK, base64_lines, encoded_size
 from mailbackends.protocol.headers import ADDRESS_FIELDS
 from mailbackends.protocol.serializer import Encoded, Piece, header_line, made_boundary
@@ -39,9 +40,7 @@ _WIDTH = 78  # SMTP's max_line_length, for header fields and texts alike
 _VERSION = b"MIME-Version: 1.0\r\n"
 
 _PLAIN_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_SPEC = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
-_PLAIN_MAILBOX = re.compile(rf"(?:{_ATOM}(?: {_ATOM})* <{_SPEC}>|{_SPEC})")
+_PLAIN_MAILBOX = re.compile(PLAIN_MAILBOX)
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 # Fields with a structure, or of which there may be only one.
 _STRUCTURED = ADDRESS_FIELDS | {"date", "orig-date", "message-id", "mime-version"}
