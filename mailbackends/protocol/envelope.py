@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.protocol.address import addresses_in, parse_path, to_ascii
+from mailbackends.protocol.headers import HeaderIndex
+from mailbackends.protocol.standard import is_standard
 
 __all__ = ["Envelope", "from_message"]
+
+_Header: TypeAlias = "HeaderIndex | Message[Any, Any] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Envelope:
     def needs_smtputf8(self) -> bool:
         """True where a local part is not ASCII: nothing stands for it there (RFC 6531)."""
         paths = (self.reverse_path, *self.forward_paths)
-        return not all(path.isascii() or to_ascii(path).isascii() for path in paths)
+        return not "".join(paths).isascii() and not all(to_ascii(p).isascii() for p in paths)
 
     def on_wire(self, path: str) -> str:
         """The path as it goes into a command: international domains as A-labels.
@@ -53,15 +57,18 @@ def from_message(
         InvalidAddressError: an address is unusable.
         InvalidMessageError: no sender, no recipient, or more than one Resent- block.
     """
-    prefix = _resent_prefix(message) if message is not None else ""
+    header: _Header = None
+    if message is not None:
+        header = HeaderIndex(message) if is_standard(message) else message
+    prefix = _resent_prefix(header)
     if from_addr is None:
-        from_addr = _sender(message, prefix)
+        from_addr = _sender(header, prefix)
     reverse_path = "" if from_addr in ("", "<>") else parse_path(from_addr, of="sender")
     if to_addrs is None:
-        to_addrs = _recipients(message, prefix)
+        to_addrs = _recipients(header, prefix)
     elif isinstance(to_addrs, str):
         to_addrs = [to_addrs]
-    forward_paths = _each_once(parse_path(address) for address in to_addrs)
+    forward_paths = _each_once([parse_path(address) for address in to_addrs])
     if not forward_paths:
         raise InvalidMessageError(
             "the message has no recipients: give to_addrs, or a To, Cc or Bcc field"
@@ -69,16 +76,16 @@ def from_message(
     return Envelope(reverse_path, forward_paths)
 
 
-def _resent_prefix(message: Message[Any, Any]) -> str:
-    blocks = message.get_all("Resent-Date") or []
-    if len(blocks) > 1:
+def _resent_prefix(header: _Header) -> str:
+    blocks = header.get_all("Resent-Date") if header is not None else None
+    if blocks is not None and len(blocks) > 1:
         raise InvalidMessageError("message has more than one 'Resent-' header block")
     return "Resent-" if blocks else ""
 
 
-def _sender(message: Message[Any, Any] | None, prefix: str) -> str:
+def _sender(header: _Header, prefix: str) -> str:
     for name in (f"{prefix}Sender", f"{prefix}From"):
-        value = message[name] if message is not None else None
+        value = header[name] if header is not None else None
         if value is not None:
             found = addresses_in(name, value)
             if found:
@@ -86,21 +93,23 @@ def _sender(message: Message[Any, Any] | None, prefix: str) -> str:
     raise InvalidMessageError("the message has no sender: give from_addr, or a From field")
 
 
-def _recipients(message: Message[Any, Any] | None, prefix: str) -> Sequence[str]:
-    if message is None:
+def _recipients(header: _Header, prefix: str) -> Sequence[str]:
+    if header is None:
         return []
     found: list[str] = []
     for name in (f"{prefix}To", f"{prefix}Cc", f"{prefix}Bcc"):
-        for value in message.get_all(name) or []:
+        for value in header.get_all(name) or []:
             found += addresses_in(name, value)
     return found
 
 
-def _each_once(paths: Iterable[str]) -> tuple[str, ...]:
+def _each_once(paths: list[str]) -> tuple[str, ...]:
     """The paths in their order: one address twice would be one mail twice.
 
     A domain is the same in any case, and in Unicode or in A-labels.
     """
+    if "".join(paths).isascii() and len({path.lower() for path in paths}) == len(paths):
+        return tuple(paths)  # all differ in more than that: nothing to look for
     found: dict[str, str] = {}
     for path in paths:
         local, at, domain = to_ascii(path).rpartition("@")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from email.header import Header
 from email.headerregistry import Address, Group
 from email.message import Message
+from email.policy import Policy
 from email.utils import formataddr, getaddresses
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.protocol.address import addresses_in, parse_path, to_ascii
 
 __all__ = [
     "ADDRESS_FIELDS",
+    "Field",
+    "HeaderIndex",
+    "check_field",
     "check_headers",
     "field_that_needs_utf8",
-    "make_domains_ascii",
-    "make_text",
+    "is_field_name",
+    "outgoing_fields",
 ]
 
 # A line end within a header is folding only where white space follows (RFC 5322 section 2.2.3).
@@ -38,6 +43,12 @@ ADDRESS_FIELDS = frozenset(
 """The fields that hold addresses, in lower case."""
 
 
+BLIND = frozenset({"bcc", "resent-bcc"})
+"""Those that nobody but the sender may see, in lower case."""
+
+Field: TypeAlias = "tuple[str, Any]"
+
+
 def check_headers(message: Message[Any, Any]) -> None:
     """Refuse what would let a header field's value become another field.
 
@@ -51,16 +62,67 @@ def check_headers(message: Message[Any, Any]) -> None:
         fields = [field for part in message.walk() for field in part.raw_items()]
     except (AttributeError, RecursionError) as error:
         raise InvalidMessageError(f"the message cannot be read: {error}") from error
-    for name, value in fields:
-        text = str(value)
-        if not _HEADER_NAME.fullmatch(name):
-            raise InvalidMessageError(f"{name!r} is no name of a header field (RFC 5322)")
-        is_split = ("\n" in text or "\r" in text) and _UNFOLDED_LINE_END.search(text)
-        if is_split or (not text.isprintable() and _OTHER_LINE_END.search(text)):
-            raise InvalidMessageError(
-                f"the header field {name} holds a line break: {text[:200]!r}; "
-                "take it out, for it would begin another field"
-            )
+    if not all(is_field_name(name) for name, _ in fields) or not _all_of(fields, str.isprintable):
+        for name, value in fields:
+            check_field(name, value)
+
+
+def check_field(name: str, value: Any) -> None:
+    """Refuse one header field that would be another one, or two.
+
+    Raises:
+        InvalidMessageError: names the field and the value.
+    """
+    if not is_field_name(name):
+        raise InvalidMessageError(f"{name!r} is no name of a header field (RFC 5322)")
+    text = value if isinstance(value, str) else str(value)
+    if str.isprintable(text):
+        return
+    if _UNFOLDED_LINE_END.search(text) or _OTHER_LINE_END.search(text):
+        raise InvalidMessageError(
+            f"the header field {name} holds a line break: {text[:200]!r}; "
+            "take it out, for it would begin another field"
+        )
+
+
+@lru_cache(maxsize=256)
+def is_field_name(name: str) -> bool:
+    """True for the name of a header field (RFC 5322 section 2.2)."""
+    return _HEADER_NAME.fullmatch(name) is not None
+
+
+def _all_of(fields: list[Field], holds: Callable[[str], bool]) -> bool:
+    """True where something that is true of each character is so of those of all values."""
+    try:
+        return holds("".join([value for _, value in fields]))
+    except TypeError:  # the legacy email.header.Header
+        return all(holds(str(value)) for _, value in fields)
+
+
+class HeaderIndex:
+    """The header of a message, gone through only once, with `Message`'s methods to ask it."""
+
+    __slots__ = ("_fetch", "_fields")
+
+    def __init__(self, message: Message[Any, Any]) -> None:
+        self._fetch = message.policy.header_fetch_parse
+        self._fields: dict[str, list[Field]] = {}
+        for field in message.raw_items():
+            name = field[0].lower()
+            if name in self._fields:
+                self._fields[name].append(field)
+            else:
+                self._fields[name] = [field]
+
+    def __getitem__(self, name: str) -> Any:
+        """The first field of this name, or None."""
+        fields = self._fields.get(name.lower())
+        return self._fetch(*fields[0]) if fields else None
+
+    def get_all(self, name: str) -> list[Any] | None:
+        """All fields of this name, or None."""
+        fields = self._fields.get(name.lower())
+        return [self._fetch(*field) for field in fields] if fields else None
 
 
 def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
@@ -69,7 +131,13 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     Nothing stands for such an address in ASCII (RFC 6532 section 3.2): an encoded word is
     no address (RFC 2047 section 5). The whole message then needs SMTPUTF8.
     """
-    for name, value in _international_fields(message):
+    fields = list(message.raw_items())
+    if _all_of(fields, str.isascii):
+        return None
+    for name, raw in fields:
+        if not _is_international(name, raw):
+            continue
+        value = message.policy.header_fetch_parse(name, raw)
         try:
             paths = [parse_path(path) for path in addresses_in(name, value)]
         except InvalidAddressError:
@@ -81,37 +149,43 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     return None
 
 
-def make_domains_ascii(message: Message[Any, Any]) -> None:
-    """Write international domains in address fields as A-labels, in place.
+def outgoing_fields(message: Message[Any, Any], *, utf8: bool) -> list[Field]:
+    """The header fields as they go out, without Bcc (RFC 5322 section 3.6.3).
 
-    The email package would put the whole address into an encoded word, which is none to
-    whoever answers (RFC 2047 section 5).
+    With ``utf8`` the legacy `email.header.Header` objects are the text they stand for.
+    Without it international domains in address fields are A-labels: the email package would
+    put the whole address into an encoded word, which is none to whoever answers (RFC 2047
+    section 5).
 
     Raises:
         InvalidAddressError: a domain has no form in ASCII.
+        InvalidMessageError: the field holds a line break.
     """
-    for name, value in list(_international_fields(message)):
-        if hasattr(value, "groups"):
-            groups = tuple(_ascii_group(group) for group in value.groups)
-            if groups != value.groups:
-                _replace(message, name, value, groups)
-        elif isinstance(value, str):
-            text = _ascii_text(name, value)
-            if text is not None:
-                _replace(message, name, value, text)
+    fields = [field for field in message.raw_items() if field[0].lower() not in BLIND]
+    if utf8:
+        return [(name, str(raw) if isinstance(raw, Header) else raw) for name, raw in fields]
+    if _all_of(fields, str.isascii):
+        return fields
+    return [
+        (name, _with_a_labels(message.policy, name, raw) if _is_international(name, raw) else raw)
+        for name, raw in fields
+    ]
 
 
-def make_text(message: Message[Any, Any]) -> None:
-    """Turn the legacy `email.header.Header` objects into the text they stand for, in place."""
-    for name, value in list(message.raw_items()):
-        if isinstance(value, Header):
-            _replace(message, name, value, str(value))
+def _is_international(name: str, raw: Any) -> bool:
+    return name.lower() in ADDRESS_FIELDS and not str(raw).isascii()
 
 
-def _international_fields(message: Message[Any, Any]) -> Iterator[tuple[str, Any]]:
-    for name, raw in message.raw_items():
-        if name.lower() in ADDRESS_FIELDS and not str(raw).isascii():
-            yield name, message.policy.header_fetch_parse(name, raw)
+def _with_a_labels(policy: Policy, name: str, raw: Any) -> Any:
+    check_field(name, raw)
+    value = policy.header_fetch_parse(name, raw)
+    new: Any = None
+    if hasattr(value, "groups"):
+        groups = tuple(_ascii_group(group) for group in value.groups)
+        new = groups if groups != value.groups else None
+    elif isinstance(value, str):
+        new = _ascii_text(name, value)
+    return raw if new is None else policy.header_store_parse(name, new)[1]
 
 
 def _ascii_group(group: Group) -> Group:
@@ -142,14 +216,3 @@ def _ascii_text(name: str, value: str) -> str | None:
         return ", ".join(formataddr(pair) for pair in pairs)
     except UnicodeError:  # a local part that is not ASCII
         return None
-
-
-def _replace(message: Message[Any, Any], name: str, old: Any, new: Any) -> None:
-    values = message.get_all(name) or []
-    if len(values) == 1:
-        message.replace_header(name, new)
-        return
-    # A field that stands there more than once (Resent-To): all of them, in their order.
-    del message[name]
-    for value in values:
-        message[name] = new if value == old else value

@@ -8,17 +8,19 @@ policy each header field that needs folding or encoding.
 
 from __future__ import annotations
 
-import email.message
 import random
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email import headerregistry
 from email.message import Message
 from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
+
+from mailbackends.protocol.headers import check_field, is_field_name
+from mailbackends.protocol.standard import header_class, is_standard, tree_text
 
 __all__ = [
     "Encoded",
@@ -30,38 +32,20 @@ __all__ = [
     "serialized",
 ]
 
-# What the generator asks of a message. A class that answers one of these in its own way
-# is left to the generator.
-_ASKED = frozenset(
-    {
-        "__getitem__",
-        "__delitem__",
-        "get",
-        "get_all",
-        "get_boundary",
-        "get_content_maintype",
-        "get_content_subtype",
-        "get_content_type",
-        "get_param",
-        "get_payload",
-        "is_multipart",
-        "items",
-        "raw_items",
-        "set_boundary",
-        "walk",
-    }
-)
-# The most special class first: what is checked is the nearest base of the standard library.
-_STANDARD = (email.message.EmailMessage, email.message.MIMEPart, Message)
 _POLICIES = (EmailPolicy, Compat32)
 
-_TEXT_IS_SOURCE = (
-    headerregistry.UnstructuredHeader,
-    headerregistry.DateHeader,
-    headerregistry.MIMEVersionHeader,
-    headerregistry.ParameterizedMIMEHeader,
-    headerregistry.ContentTransferEncodingHeader,
-    headerregistry.MessageIDHeader,
+# Header objects of these are folded from their own text; others from the tree that it was
+# parsed into, which is long to ask.
+_TEXT_IS_SOURCE = frozenset(
+    {
+        headerregistry.UnstructuredHeader,
+        headerregistry.UniqueUnstructuredHeader,
+        headerregistry.MIMEVersionHeader,
+        headerregistry.ContentTypeHeader,
+        headerregistry.ContentDispositionHeader,
+        headerregistry.ContentTransferEncodingHeader,
+        headerregistry.MessageIDHeader,
+    }
 )
 
 # One space between words, none around them: nothing that folding could change.
@@ -130,32 +114,49 @@ class StreamedPart(Message, ABC):
 Piece: TypeAlias = bytes | Encoded
 
 
-def serialized(message: Message[Any, Any], policy: Policy) -> list[Piece] | None:
+def serialized(
+    message: Message[Any, Any], policy: Policy, fields: list[tuple[str, Any]] | None = None
+) -> list[Piece] | None:
     """What ``BytesGenerator(mangle_from_=False, policy=policy)`` writes, in pieces.
 
-    ``policy`` has CRLF for its line end. None where the generator has to do it.
+    ``policy`` has CRLF for its line end. With ``fields`` these stand in the place of the
+    message's own. The message stays as it is. None where the generator has to do it.
+
+    Raises:
+        InvalidMessageError: a header field holds a line break, or has no proper name.
     """
     if type(policy) not in _POLICIES or policy.linesep != "\r\n":
         return None
     out: list[Piece] = []
-    return out if _write(message, policy, out) else None
+    if fields is None:
+        fields = list(message.raw_items())
+    return out if _write(message, fields, policy, out) else None
 
 
 def header_line(policy: Policy, name: str, value: Any) -> bytes:
-    """One header field as the policy folds it, its line end included."""
-    limit = policy.max_line_length or 0
-    if value and isinstance(value, str) and len(name) + len(value) + 2 <= limit and value.isascii():
-        if not hasattr(value, "name"):
-            if _PLAIN_VALUE.fullmatch(value) and _leaves_alone(policy, value):
-                return f"{name}: {value}\r\n".encode("ascii")
-        elif isinstance(policy, EmailPolicy):
-            # What a header object is folded from. For these it is its own text, and asking
-            # the tree for it takes as long as all the rest.
-            own = isinstance(value, _TEXT_IS_SOURCE)
-            source = str(value) if own else str(getattr(value, "_parse_tree", ""))
-            fits = 0 < len(source) <= limit - len(name) - 2
-            if fits and source.isascii() and "\n" not in source and "\r" not in source:
-                return f"{value.name}: {source}\r\n".encode("ascii")
+    """One header field as the policy folds it, its line end included.
+
+    Raises:
+        InvalidMessageError: it holds a line break, or has no proper name.
+    """
+    text, written = "", name
+    kind = header_class(value)
+    if kind is not None:
+        if isinstance(policy, EmailPolicy):
+            text = value if kind in _TEXT_IS_SOURCE else tree_text(value._parse_tree)
+            written = value.name
+    elif isinstance(value, str) and not hasattr(value, "name"):
+        text = value if _PLAIN_VALUE.fullmatch(value) and _leaves_alone(policy, value) else ""
+    # An unbound method is not looked for in the class that each header object has for itself.
+    if (
+        text
+        and len(written) + len(text) + 2 <= (policy.max_line_length or 0)
+        and str.isascii(text)
+        and str.isprintable(text)
+        and is_field_name(written)
+    ):
+        return "".join((written, ": ", text, "\r\n")).encode("ascii")
+    check_field(name, value)
     return policy.fold_binary(name, value)
 
 
@@ -165,45 +166,55 @@ def _leaves_alone(policy: Policy, value: str) -> bool:
     return "=?" not in value
 
 
-def _write(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
-    if isinstance(message, StreamedPart):
-        lines = [header_line(policy, name, value) for name, value in message.raw_items()]
-        out += [b"".join(lines) + b"\r\n", message.encoded()]
-        return True
+def _write(
+    message: Message[Any, Any], fields: list[tuple[str, Any]], policy: Policy, out: list[Piece]
+) -> bool:
     kind: Any = type(message)
-    if not _is_standard(kind) or not _ASKED.isdisjoint(vars(message)):
+    if _is_streamed(kind):
+        out += [_header(fields, policy), cast(StreamedPart, message).encoded()]
+        return True
+    if not is_standard(message):
         return False
+    if _is_leaf(fields):
+        out.append(_header(fields, policy))
+        return _text(message, policy, out)
     # As the generator does it: what is read from the header, and the boundary that is
-    # written into it, go by the policy of the output.
-    own_policy = message.policy
-    message.policy = policy
-    try:
-        return _write_by_policy(message, policy, out)
-    finally:
-        message.policy = own_policy
-
-
-def _write_by_policy(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
-    main = message.get_content_maintype()
+    # written into it, go by the policy of the output. The message belongs to the caller.
+    own: Any = Message(policy)
+    own._headers = list(fields)
+    own.set_default_type(message.get_default_type())
+    main = own.get_content_maintype()
     body: list[Piece] = []
     if main == "multipart":
-        if message.get_content_subtype() == "signed" or not _multipart(message, policy, body):
+        is_signed = own.get_content_subtype() == "signed"
+        if is_signed or not _multipart(message, own, policy, body):
             return False
     elif main == "message" or not _text(message, policy, body):
         return False
     # Behind the body: making it may have set the boundary in the header.
-    lines = [header_line(policy, name, value) for name, value in message.raw_items()]
-    out.append(b"".join(lines) + b"\r\n")
+    out.append(_header(own.raw_items(), policy))
     out += body
     return True
 
 
 @lru_cache(maxsize=256)
-def _is_standard(kind: type) -> bool:
-    base = next((base for base in _STANDARD if issubclass(kind, base)), None)
-    return base is not None and all(
-        getattr(kind, name, None) is getattr(base, name, None) for name in _ASKED
-    )
+def _is_streamed(kind: type) -> bool:
+    return issubclass(kind, StreamedPart)
+
+
+def _is_leaf(fields: list[tuple[str, Any]]) -> bool:
+    """True where a look shows a type that has no parts, under each policy."""
+    for name, value in fields:
+        if len(name) == len("Content-Type") and name.lower() == "content-type":
+            return isinstance(value, str) and str.startswith(value, _LEAF_TYPES)
+    return False
+
+
+_LEAF_TYPES = ("text/", "application/", "image/", "audio/", "video/")
+
+
+def _header(fields: Iterable[tuple[str, Any]], policy: Policy) -> bytes:
+    return b"".join([header_line(policy, name, value) for name, value in fields]) + b"\r\n"
 
 
 def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
@@ -231,21 +242,23 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
     return True
 
 
-def _multipart(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
+def _multipart(
+    message: Message[Any, Any], own: Message[Any, Any], policy: Policy, out: list[Piece]
+) -> bool:
     parts: Any = message._payload  # type: ignore[attr-defined]
     if not isinstance(parts, list) or message.preamble is not None or message.epilogue is not None:
         return False
     written: list[list[Piece]] = []
     for part in parts:
         pieces: list[Piece] = []
-        if not _write(part, policy, pieces):
+        if not _write(part, list(part.raw_items()), policy, pieces):
             return False
         written.append(pieces)
-    boundary = message.get_boundary()
+    boundary = own.get_boundary()
     if not boundary:
         boundary = made_boundary(written)
-        message.set_boundary(boundary)
-    elif not boundary.isascii():
+        own.set_boundary(boundary)
+    elif not boundary.isascii() or not boundary.isprintable():
         return False
     line = b"--" + boundary.encode("ascii")
     separator = line + b"\r\n"

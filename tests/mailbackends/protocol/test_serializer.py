@@ -235,7 +235,9 @@ def test_the_boundary_stands_in_no_part(monkeypatch: pytest.MonkeyPatch) -> None
     message = MIMEMultipart(_subparts=[MIMEText(f"{taken}\n")])
     pieces = serialized(message, COMPAT32)
     assert pieces is not None
-    assert message.get_boundary() == f"{taken[2:]}.0"
+    written = email.message_from_bytes(b"".join(pieces))
+    assert written.get_boundary() == f"{taken[2:]}.0"
+    assert message.get_boundary() is None
 
 
 @given(name=names, value=words, policy=st.sampled_from(POLICIES))
