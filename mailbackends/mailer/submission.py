@@ -21,6 +21,7 @@ from mailbackends.protocol.parameters import checked_parameters
 __all__ = ["Job", "Submission"]
 
 _MESSAGE_ID = re.compile(rb"(?im)^message-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
+_BYTES = (bytes, bytearray, memoryview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,23 @@ class Job:
 
     def __init__(self, submission: Submission) -> None:
         message = submission.message
-        if isinstance(message, bytes | bytearray | memoryview):
+        fields: Message[Any, Any] | None = None
+        if isinstance(message, Message):
+            check_headers(message)
+            fields = message
+        elif isinstance(message, _BYTES):
             message = bytes(message)
             if submission.from_addr is None or submission.to_addrs is None:
                 raise InvalidMessageError(
                     "a message given as bytes needs from_addr and to_addrs: its fields are not read"
                 )
-        elif isinstance(message, Message):
-            check_headers(message)
         elif not isinstance(message, WrittenMessage):
             raise InvalidMessageError(
                 f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
             )
         self.message = message
         self.envelope: Envelope = envelope.from_message(
-            message if isinstance(message, Message) else None,
-            submission.from_addr,
-            submission.to_addrs,
+            fields, submission.from_addr, submission.to_addrs
         )
         if submission.mail_options or submission.rcpt_options:
             self.envelope = replace(

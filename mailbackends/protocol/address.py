@@ -138,10 +138,9 @@ def _plain_addresses(value: Any) -> list[str] | None:
     is_object = header_class(value) in _ADDRESS_CLASSES
     if not (is_object or type(value) is str) or not _PLAIN_LIST.fullmatch(value) or "=?" in value:
         return None
-    # Unbound, since each header object has a class of its own, and nothing of it is cached.
     entries = str.split(value, ", ")
     # What the parser passed over is not in its text, and an Address can hold a comma.
-    if is_object and (value.defects or len(value.groups) != len(entries)):
+    if is_object and (value._defects or len(value._groups) != len(entries)):
         return None
     return [entry.rpartition("<")[2].rstrip(">") for entry in entries]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.generator import BytesGenerator
@@ -17,7 +17,7 @@ from typing import Any, cast
 from mailbackends.errors import InvalidMessageError
 from mailbackends.protocol.headers import check_headers, outgoing_fields
 from mailbackends.protocol.mime_writer import WrittenMessage
-from mailbackends.protocol.serializer import Encoded, Piece, serialized
+from mailbackends.protocol.serializer import Piece, serialized
 
 __all__ = [
     "Content",
@@ -192,17 +192,26 @@ def _generated(message: Message[Any, Any], policy: Policy, fields: list[tuple[st
     return buffer.getvalue()
 
 
-def _made_of(pieces: Iterable[Piece]) -> Content:
+def _made_of(pieces: Sequence[Piece]) -> Content:
     """The content of these pieces, whose lines end with CRLF; small ones are joined into one."""
     joined = _joined(pieces)
     if not _ends_line(joined[-1]):
         joined.append(b"\r\n")
-    is_8bit = not all(isinstance(p, Encoded) or p.isascii() for p in joined)
-    size = sum(len(p) if isinstance(p, bytes) else p.size for p in joined)
+    size, is_8bit = 0, False
+    for piece in joined:
+        if isinstance(piece, bytes):
+            size += len(piece)
+            is_8bit = is_8bit or not piece.isascii()
+        else:
+            size += piece.size
     return Content(tuple(joined), is_8bit, size)
 
 
-def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    try:
+        return [b"".join(cast(Sequence[bytes], pieces))]
+    except TypeError:  # not bytes alone
+        pass
     joined: list[Piece] = []
     for is_bytes, group in groupby(pieces, lambda piece: isinstance(piece, bytes)):
         run = list(group)

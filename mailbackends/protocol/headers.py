@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from email.header import Header
 from email.headerregistry import Address, Group
@@ -62,7 +63,9 @@ def check_headers(message: Message[Any, Any]) -> None:
         fields = [field for part in message.walk() for field in part.raw_items()]
     except (AttributeError, RecursionError) as error:
         raise InvalidMessageError(f"the message cannot be read: {error}") from error
-    if not all(is_field_name(name) for name, _ in fields) or not _all_of(fields, str.isprintable):
+    if not all(map(is_field_name, [name for name, _ in fields])) or not _all_of(
+        fields, str.isprintable
+    ):
         for name, value in fields:
             check_field(name, value)
 
@@ -106,13 +109,9 @@ class HeaderIndex:
 
     def __init__(self, message: Message[Any, Any]) -> None:
         self._fetch = message.policy.header_fetch_parse
-        self._fields: dict[str, list[Field]] = {}
+        self._fields: defaultdict[str, list[Field]] = defaultdict(list)
         for field in message.raw_items():
-            name = field[0].lower()
-            if name in self._fields:
-                self._fields[name].append(field)
-            else:
-                self._fields[name] = [field]
+            self._fields[field[0].lower()].append(field)
 
     def __getitem__(self, name: str) -> Any:
         """The first field of this name, or None."""

@@ -46,11 +46,13 @@ def prepare(
         SMTPDataError: the content is larger than the server takes (code 552).
         InvalidMessageError, InvalidAddressError: it cannot be sent to any server.
     """
-    asked = {keyword_of(p): p.partition("=")[2].upper() for p in envelope.mail_parameters}
-    if asked or envelope.rcpt_parameters:
+    offered = extensions.keywords
+    asked: dict[str, str] = {}
+    if envelope.mail_parameters or envelope.rcpt_parameters:
+        asked = {keyword_of(p): p.partition("=")[2].upper() for p in envelope.mail_parameters}
         _check_parameters(envelope, extensions, is_tls=is_tls)
     utf8 = "SMTPUTF8" in asked or _needs_utf8(message, envelope, extensions)
-    may_be_8bit = "8BITMIME" in extensions and asked.get("BODY") != "7BIT"
+    may_be_8bit = "8BITMIME" in offered and asked.get("BODY") != "7BIT"
     if isinstance(message, bytes):
         content = contents.from_bytes(message)
     elif isinstance(message, WrittenMessage):
@@ -67,7 +69,7 @@ def prepare(
         parameters = ("SMTPUTF8", *parameters)
     if content.is_8bit and may_be_8bit and "BODY" not in asked:
         parameters = ("BODY=8BITMIME", *parameters)
-    if "SIZE" in extensions and "SIZE" not in asked:
+    if "SIZE" in offered and "SIZE" not in asked:
         parameters = (f"SIZE={content.size}", *parameters)
     paths = envelope.reverse_path, envelope.forward_paths
     return Prepared(Envelope(*paths, parameters, envelope.rcpt_parameters), content)

@@ -144,10 +144,9 @@ def header_line(policy: Policy, name: str, value: Any) -> bytes:
     if kind is not None:
         if isinstance(policy, EmailPolicy):
             text = value if kind in _TEXT_IS_SOURCE else tree_text(value._parse_tree)
-            written = value.name
+            written = value._name
     elif isinstance(value, str) and not hasattr(value, "name"):
         text = value if _PLAIN_VALUE.fullmatch(value) and _leaves_alone(policy, value) else ""
-    # An unbound method is not looked for in the class that each header object has for itself.
     if (
         text
         and len(written) + len(text) + 2 <= (policy.max_line_length or 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import email.message
 from email import _header_value_parser as parser
-from email.headerregistry import BaseHeader
+from email import headerregistry
 from email.message import Message
 from functools import lru_cache
 from typing import Any
@@ -56,17 +56,20 @@ def _is_standard_class(kind: type) -> bool:
 def header_class(value: object) -> type | None:
     """The class in `email.headerregistry` of a header object, or None for any other value.
 
-    The registry makes a type of its own for each object, of such a class and BaseHeader.
+    The registry makes a type of its own for each object, of such a class and BaseHeader. So
+    none of its attributes is in the interpreter's cache: take few, and unbound methods of str.
     """
     kind = type(value)
-    if kind.__module__ != _REGISTRY or len(kind.__bases__) != 2:
-        return None
-    base: type
-    base, last = kind.__bases__
-    return base if last is BaseHeader and base.__module__ == _REGISTRY else None
+    bases: tuple[type, ...] = kind.__bases__
+    return bases[0] if bases in _HEADER_BASES and kind.__module__ == _REGISTRY else None
 
 
-_REGISTRY = BaseHeader.__module__
+_REGISTRY = headerregistry.__name__
+_HEADER_BASES = frozenset(
+    (kind, headerregistry.BaseHeader)
+    for kind in vars(headerregistry).values()
+    if isinstance(kind, type) and kind.__module__ == _REGISTRY
+)
 
 
 def tree_text(tree: Any) -> str:
