@@ -12,7 +12,14 @@ from mailbackends.errors import InvalidAddressError
 from mailbackends.protocol import idna
 from mailbackends.protocol.standard import header_class
 
-__all__ = ["PLAIN_MAILBOX", "addresses_in", "parse_path", "to_ascii"]
+__all__ = [
+    "ADDRESS_CLASSES",
+    "PLAIN_LIST",
+    "PLAIN_MAILBOX",
+    "addresses_in",
+    "parse_path",
+    "to_ascii",
+]
 
 # RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531; dots may stand anywhere in the local
 # part, since large providers have given out such addresses. No white space, no angle
@@ -34,8 +41,8 @@ _WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _SPEC = rf"{_WORD}(?:\.{_WORD})*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+"
 PLAIN_MAILBOX = rf"(?:{_WORD}(?: {_WORD})*+ <{_SPEC}>|{_SPEC})"
 """The pattern of one mailbox in ASCII, as most are written."""
-_PLAIN_LIST = re.compile(f"{PLAIN_MAILBOX}(?:, {PLAIN_MAILBOX})*+")
-_ADDRESS_CLASSES = frozenset(
+PLAIN_LIST = re.compile(f"{PLAIN_MAILBOX}(?:, {PLAIN_MAILBOX})*+")
+ADDRESS_CLASSES = frozenset(
     {
         headerregistry.AddressHeader,
         headerregistry.UniqueAddressHeader,
@@ -135,8 +142,8 @@ def addresses_in(name: str, value: Any) -> list[str]:
 
 def _plain_addresses(value: Any) -> list[str] | None:
     """The addresses where the text leaves no doubt about them, else None."""
-    is_object = header_class(value) in _ADDRESS_CLASSES
-    if not (is_object or type(value) is str) or not _PLAIN_LIST.fullmatch(value) or "=?" in value:
+    is_object = header_class(value) in ADDRESS_CLASSES
+    if not (is_object or type(value) is str) or not PLAIN_LIST.fullmatch(value) or "=?" in value:
         return None
     entries = str.split(value, ", ")
     # What the parser passed over is not in its text, and an Address can hold a comma.

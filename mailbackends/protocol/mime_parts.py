@@ -20,8 +20,15 @@ from typing import Any, NamedTuple
 
 from mailbackends.protocol.address import PLAIN_MAILBOX
 from mailbackends.protocol.base64_lines import BLOCK, base64_lines, encoded_size
+from mailbackends.protocol.header_lines import header_line
 from mailbackends.protocol.headers import ADDRESS_FIELDS
-from mailbackends.protocol.serializer import Encoded, Piece, header_line, made_boundary
+from mailbackends.protocol.serializer import (
+    Encoded,
+    Piece,
+    between,
+    boundary_line,
+    made_boundary,
+)
 
 __all__ = [
     "EncodedBytes",
@@ -236,33 +243,11 @@ def multipart(subtype: str, children: Sequence[Part]) -> Part:
     A boundary is made that stands in none of the parts.
     """
     boundary, body = multipart_body([child.pieces for child in children])
-    if len(boundary) == len(_SAMPLE):
-        head = _multipart_head(subtype, _SAMPLE).replace(_SAMPLE.encode(), boundary.encode())
-    else:
-        head = _multipart_head(subtype, boundary)
+    head = boundary_line(SMTP, "Content-Type", f"multipart/{subtype}", boundary)
     return Part(head, body)
 
 
 def multipart_body(parts: list[list[Piece]]) -> tuple[str, list[Piece]]:
     """A boundary that stands in none of these parts, and the body that has them between it."""
     boundary = made_boundary(parts)
-    line = b"--" + boundary.encode("ascii")
-    body: list[Piece] = []
-    separator = line + b"\r\n"
-    for pieces in parts:
-        body.append(separator)
-        body += pieces
-        separator = b"\r\n" + line + b"\r\n"
-    body.append(b"\r\n" + line + b"--\r\n")
-    return boundary, body
-
-
-_SAMPLE = made_boundary([])  # all are as long, but for one that was not the first tried
-
-
-@lru_cache(maxsize=32)
-def _multipart_head(subtype: str, boundary: str) -> bytes:
-    part = MIMEPart(policy=SMTP)
-    part["Content-Type"] = f"multipart/{subtype}"
-    part.set_boundary(boundary)
-    return _header(part)
+    return boundary, between(parts, boundary)

@@ -2,8 +2,7 @@
 
 `serialized` knows messages as they are made by the standard library's own classes. What it
 does not know, it leaves to the generator: a class or a policy with a method of its own, a
-part that must be re-encoded, parts that are messages. `header_line` likewise leaves to the
-policy each header field that needs folding or encoding.
+part that must be re-encoded, parts that are messages.
 """
 
 from __future__ import annotations
@@ -13,43 +12,27 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from email import headerregistry
 from email.message import Message
 from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
-from mailbackends.protocol.headers import check_field, is_field_name
-from mailbackends.protocol.standard import header_class, is_standard, tree_text
+from mailbackends.protocol.header_lines import header_line
+from mailbackends.protocol.headers import Field
+from mailbackends.protocol.standard import is_standard
 
 __all__ = [
     "Encoded",
     "EncodedText",
     "Piece",
     "StreamedPart",
-    "header_line",
+    "between",
+    "boundary_line",
     "made_boundary",
     "serialized",
 ]
 
 _POLICIES = (EmailPolicy, Compat32)
-
-# Header objects of these are folded from their own text; others from the tree that it was
-# parsed into, which is long to ask.
-_TEXT_IS_SOURCE = frozenset(
-    {
-        headerregistry.UnstructuredHeader,
-        headerregistry.UniqueUnstructuredHeader,
-        headerregistry.MIMEVersionHeader,
-        headerregistry.ContentTypeHeader,
-        headerregistry.ContentDispositionHeader,
-        headerregistry.ContentTransferEncodingHeader,
-        headerregistry.MessageIDHeader,
-    }
-)
-
-# One space between words, none around them: nothing that folding could change.
-_PLAIN_VALUE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 # Text beyond this (characters) is encoded only while it is sent.
 _LARGE = 128 * 1024
@@ -115,7 +98,7 @@ Piece: TypeAlias = bytes | Encoded
 
 
 def serialized(
-    message: Message[Any, Any], policy: Policy, fields: list[tuple[str, Any]] | None = None
+    message: Message[Any, Any], policy: Policy, fields: list[Field] | None = None
 ) -> list[Piece] | None:
     """What ``BytesGenerator(mangle_from_=False, policy=policy)`` writes, in pieces.
 
@@ -133,40 +116,8 @@ def serialized(
     return out if _write(message, fields, policy, out) else None
 
 
-def header_line(policy: Policy, name: str, value: Any) -> bytes:
-    """One header field as the policy folds it, its line end included.
-
-    Raises:
-        InvalidMessageError: it holds a line break, or has no proper name.
-    """
-    text, written = "", name
-    kind = header_class(value)
-    if kind is not None:
-        if isinstance(policy, EmailPolicy):
-            text = value if kind in _TEXT_IS_SOURCE else tree_text(value._parse_tree)
-            written = value._name
-    elif isinstance(value, str) and not hasattr(value, "name"):
-        text = value if _PLAIN_VALUE.fullmatch(value) and _leaves_alone(policy, value) else ""
-    if (
-        text
-        and len(written) + len(text) + 2 <= (policy.max_line_length or 0)
-        and str.isascii(text)
-        and str.isprintable(text)
-        and is_field_name(written)
-    ):
-        return "".join((written, ": ", text, "\r\n")).encode("ascii")
-    check_field(name, value)
-    return policy.fold_binary(name, value)
-
-
-def _leaves_alone(policy: Policy, value: str) -> bool:
-    if isinstance(policy, EmailPolicy):
-        return policy.refold_source != "all"
-    return "=?" not in value
-
-
 def _write(
-    message: Message[Any, Any], fields: list[tuple[str, Any]], policy: Policy, out: list[Piece]
+    message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
 ) -> bool:
     kind: Any = type(message)
     if _is_streamed(kind):
@@ -174,9 +125,26 @@ def _write(
         return True
     if not is_standard(message):
         return False
-    if _is_leaf(fields):
+    place, kind = _content_type(fields)
+    if kind.startswith(_LEAF_TYPES):
         out.append(_header(fields, policy))
         return _text(message, policy, out)
+    if _PLAIN_MULTIPART.fullmatch(kind):
+        parts = _parts(message, policy)
+        if parts is None:
+            return False
+        boundary = made_boundary(parts)
+        line = boundary_line(policy, fields[place][0], kind, boundary)
+        head = _lines(fields[:place], policy), line, _lines(fields[place + 1 :], policy), b"\r\n"
+        out.append(b"".join(head))
+        out += between(parts, boundary)
+        return True
+    return _write_by_policy(message, fields, policy, out)
+
+
+def _write_by_policy(
+    message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
+) -> bool:
     # As the generator does it: what is read from the header, and the boundary that is
     # written into it, go by the policy of the output. The message belongs to the caller.
     own: Any = Message(policy)
@@ -184,11 +152,18 @@ def _write(
     own.set_default_type(message.get_default_type())
     main = own.get_content_maintype()
     body: list[Piece] = []
-    if main == "multipart":
-        is_signed = own.get_content_subtype() == "signed"
-        if is_signed or not _multipart(message, own, policy, body):
+    if main == "multipart" and own.get_content_subtype() != "signed":
+        parts = _parts(message, policy)
+        if parts is None:
             return False
-    elif main == "message" or not _text(message, policy, body):
+        boundary = own.get_boundary()
+        if not boundary:
+            boundary = made_boundary(parts)
+            own.set_boundary(boundary)
+        elif not boundary.isascii() or not boundary.isprintable():
+            return False
+        body += between(parts, boundary)
+    elif main in ("multipart", "message") or not _text(message, policy, body):
         return False
     # Behind the body: making it may have set the boundary in the header.
     out.append(_header(own.raw_items(), policy))
@@ -201,19 +176,31 @@ def _is_streamed(kind: type) -> bool:
     return issubclass(kind, StreamedPart)
 
 
-def _is_leaf(fields: list[tuple[str, Any]]) -> bool:
-    """True where a look shows a type that has no parts, under each policy."""
-    for name, value in fields:
-        if len(name) == len("Content-Type") and name.lower() == "content-type":
-            return isinstance(value, str) and str.startswith(value, _LEAF_TYPES)
-    return False
+def _content_type(fields: list[Field]) -> tuple[int, str]:
+    """Where the field about the content stands, and its text; ``""`` unless there is one."""
+    found = [
+        (place, value)
+        for place, (name, value) in enumerate(fields)
+        if len(name) == len("Content-Type") and name.lower() == "content-type"
+    ]
+    if len(found) != 1 or not isinstance(found[0][1], str):
+        return 0, ""
+    place, value = found[0]
+    return place, str(value)
 
 
+# What can be seen by a look, whatever the policy makes of it: a type that has no parts, and
+# one whose parts have no boundary yet.
 _LEAF_TYPES = ("text/", "application/", "image/", "audio/", "video/")
+_PLAIN_MULTIPART = re.compile("multipart/(?!signed$)[a-z]+")
 
 
-def _header(fields: Iterable[tuple[str, Any]], policy: Policy) -> bytes:
-    return b"".join([header_line(policy, name, value) for name, value in fields]) + b"\r\n"
+def _header(fields: Iterable[Field], policy: Policy) -> bytes:
+    return _lines(fields, policy) + b"\r\n"
+
+
+def _lines(fields: Iterable[Field], policy: Policy) -> bytes:
+    return b"".join([header_line(policy, name, value) for name, value in fields])
 
 
 def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
@@ -241,34 +228,32 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
     return True
 
 
-def _multipart(
-    message: Message[Any, Any], own: Message[Any, Any], policy: Policy, out: list[Piece]
-) -> bool:
+def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | None:
     parts: Any = message._payload  # type: ignore[attr-defined]
     if not isinstance(parts, list) or message.preamble is not None or message.epilogue is not None:
-        return False
+        return None
     written: list[list[Piece]] = []
     for part in parts:
         pieces: list[Piece] = []
         if not _write(part, list(part.raw_items()), policy, pieces):
-            return False
+            return None
         written.append(pieces)
-    boundary = own.get_boundary()
-    if not boundary:
-        boundary = made_boundary(written)
-        own.set_boundary(boundary)
-    elif not boundary.isascii() or not boundary.isprintable():
-        return False
+    return written
+
+
+def between(parts: list[list[Piece]], boundary: str) -> list[Piece]:
+    """The parts of a multipart with the boundary between them, before and behind."""
     line = b"--" + boundary.encode("ascii")
+    out: list[Piece] = []
     separator = line + b"\r\n"
-    for pieces in written:
+    for pieces in parts:
         out.append(separator)
         out += pieces
         separator = b"\r\n" + line + b"\r\n"
-    if not written:
+    if not parts:
         out.append(separator)
     out.append(b"\r\n" + line + b"--\r\n")
-    return True
+    return out
 
 
 def made_boundary(parts: list[list[Piece]]) -> str:
@@ -283,3 +268,24 @@ def made_boundary(parts: list[list[Piece]]) -> str:
 
 def _contains(piece: Piece, boundary: str) -> bool:
     return boundary.encode("ascii") in piece if isinstance(piece, bytes) else piece.holds(boundary)
+
+
+def boundary_line(policy: Policy, name: str, content_type: str, boundary: str) -> bytes:
+    """The field about the content of a multipart that had no boundary."""
+    sample = _boundary_line(policy, name, content_type, _SAMPLE)
+    written = _SAMPLE.encode("ascii")
+    # In short lines it would be cut into pieces, and a longer one might fall into another line.
+    if written in sample and len(boundary) == len(_SAMPLE):
+        return sample.replace(written, boundary.encode("ascii"))
+    return _boundary_line(policy, name, content_type, boundary)
+
+
+@lru_cache(maxsize=64)
+def _boundary_line(policy: Policy, name: str, content_type: str, boundary: str) -> bytes:
+    part: Message[Any, Any] = Message(policy)
+    part[name] = content_type
+    part.set_boundary(boundary)
+    return _lines(part.raw_items(), policy)
+
+
+_SAMPLE = made_boundary([])  # all are as long, but for one that was not the first tried

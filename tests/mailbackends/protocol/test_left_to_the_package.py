@@ -5,7 +5,8 @@ from email.policy import SMTP, EmailPolicy, compat32
 
 import pytest
 
-from mailbackends.protocol import mime_parts
+from mailbackends.protocol import mime_parts, serializer
+from mailbackends.protocol.header_lines import header_line
 from mailbackends.protocol.mime_parts import (
     Part,
     address_field,
@@ -15,7 +16,7 @@ from mailbackends.protocol.mime_parts import (
     text_field,
     text_part,
 )
-from mailbackends.protocol.serializer import header_line, serialized
+from mailbackends.protocol.serializer import serialized
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_an_attachment_without_a_proper_type_or_name(maintype, subtype, filename
 
 
 def test_a_boundary_that_was_not_the_first_tried(monkeypatch):
-    longer = mime_parts._SAMPLE + ".1"
+    longer = serializer._SAMPLE + ".1"
     monkeypatch.setattr(mime_parts, "made_boundary", lambda parts: longer)
     made = multipart("mixed", [Part(b"", [b"x\r\n"])])
     head = f'Content-Type: multipart/mixed;\r\n boundary="{longer}"\r\n'

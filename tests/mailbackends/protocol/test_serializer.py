@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailbackends.protocol import serializer
-from mailbackends.protocol.serializer import EncodedText, header_line, serialized
+from mailbackends.protocol.header_lines import header_line
+from mailbackends.protocol.serializer import EncodedText, serialized
 
 SMTP = email.policy.SMTP
 COMPAT32 = email.policy.compat32.clone(linesep="\r\n")
