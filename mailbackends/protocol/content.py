@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.generator import BytesGenerator
+from email.header import Header
 from email.message import Message
 from email.policy import EmailPolicy, Policy
 from functools import lru_cache
@@ -15,7 +16,8 @@ from itertools import groupby
 from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol.headers import check_headers, outgoing_fields
+from mailbackends.protocol.headers import Field, check_headers, outgoing_fields
+from mailbackends.protocol.line_ends import whole_lines, with_crlf
 from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.serializer import Piece, serialized
 
@@ -25,7 +27,6 @@ __all__ = [
     "from_bytes",
     "from_message",
     "from_written",
-    "has_lone_line_end",
 ]
 
 # What the email package raises on messages that are no proper ones.
@@ -33,9 +34,6 @@ _NOT_SERIALISABLE = (
     *(UnicodeError, LookupError, TypeError, ValueError, AttributeError),
     *(MessageError, RecursionError),
 )
-
-# Bytes that are stuffed at once, so that a large content with dots is never held twice.
-_WINDOW = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,27 +84,10 @@ class Content:
 def _windows(buffers: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes; a large buffer that has dots to stuff comes in slices of whole lines."""
     for buffer in buffers:
-        if len(buffer) <= _WINDOW or b"\r\n." not in buffer:
+        if b"\r\n." in buffer:
+            yield from whole_lines(buffer)
+        else:
             yield buffer
-            continue
-        yield from _slices(buffer)
-
-
-def _slices(buffer: bytes) -> Iterator[bytes]:
-    """The same bytes in slices of whole lines, of which only one at a time is a copy."""
-    start = 0
-    while start < len(buffer):
-        end = buffer.find(b"\n", start + _WINDOW) + 1 or len(buffer)
-        yield buffer[start:end]
-        start = end
-
-
-def has_lone_line_end(data: bytes) -> bool:
-    """True where a CR or LF stands alone, which servers may take for a line end."""
-    # Made anew and compared: a fraction of what it takes to count CRLF, CR and LF.
-    return any(
-        lines.replace(b"\r", b"").replace(b"\n", b"\r\n") != lines for lines in _slices(data)
-    )
 
 
 def from_bytes(data: bytes) -> Content:
@@ -115,7 +96,7 @@ def from_bytes(data: bytes) -> Content:
     Every line end, also a lone CR or LF, becomes CRLF: what a server could take for one
     (SMTP smuggling, CVE-2023-51764) goes out as one. A last line without an end gets it.
     """
-    return _made_of([_with_crlf(data)])
+    return _made_of([with_crlf(data)])
 
 
 def from_message(
@@ -142,7 +123,7 @@ def from_message(
         pieces = serialized(message, policy, fields) if fast else None
         if pieces is None:
             check_headers(message)
-            pieces = [_with_crlf(_generated(message, policy, fields))]
+            pieces = [with_crlf(_generated(message, policy, fields))]
         return _made_of(pieces)
     except InvalidMessageError:
         raise
@@ -162,7 +143,7 @@ def from_written(
     Raises: as `from_message`.
     """
     if fast and not utf8:
-        content = _made_of([_with_crlf(p) if isinstance(p, bytes) else p for p in message.pieces])
+        content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in message.pieces])
         if allow_8bit or not content.is_8bit:
             return content
     return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)
@@ -179,10 +160,10 @@ def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
     return policy.clone(**changes)
 
 
-def _generated(message: Message[Any, Any], policy: Policy, fields: list[tuple[str, Any]]) -> bytes:
+def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) -> bytes:
     # A copy, for the generator writes its policy and the boundary into the message.
     outgoing = copy.copy(message)
-    if fields != list(message.raw_items()):
+    if _told_apart(fields) != _told_apart(message.raw_items()):
         for name in set(message.keys()):
             del outgoing[name]
         for field in fields:
@@ -190,6 +171,11 @@ def _generated(message: Message[Any, Any], policy: Policy, fields: list[tuple[st
     buffer = io.BytesIO()
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(outgoing)
     return buffer.getvalue()
+
+
+def _told_apart(fields: Iterable[Field]) -> list[tuple[str, bool, Any]]:
+    # The legacy email.header.Header says that it is equal to its text.
+    return [(name, isinstance(value, Header), value) for name, value in fields]
 
 
 def _made_of(pieces: Sequence[Piece]) -> Content:
@@ -217,13 +203,6 @@ def _joined(pieces: Sequence[Piece]) -> list[Piece]:
         run = list(group)
         joined += [b"".join(cast(list[bytes], run))] if is_bytes else run
     return joined
-
-
-def _with_crlf(data: bytes) -> bytes:
-    if not has_lone_line_end(data):
-        return data
-    # Three passes of replace are far faster than one of a regular expression.
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 def _ends_line(piece: Piece) -> bool:

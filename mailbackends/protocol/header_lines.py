@@ -10,6 +10,7 @@ from typing import Any
 
 from mailbackends.protocol.address import ADDRESS_CLASSES, PLAIN_LIST
 from mailbackends.protocol.headers import check_field, is_field_name
+from mailbackends.protocol.line_ends import with_crlf
 from mailbackends.protocol.standard import header_class, tree_text
 
 __all__ = ["header_line"]
@@ -55,7 +56,8 @@ def header_line(policy: Policy, name: str, value: Any) -> bytes:
             if folded is not None:
                 return folded.encode("ascii")
     check_field(name, value)
-    return policy.fold_binary(name, value)
+    # Bytes of no known encoding go out as they were parsed, with the line ends they had.
+    return with_crlf(policy.fold_binary(name, value))
 
 
 def _leaves_alone(policy: Policy, value: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 
 from mailbackends.protocol.header_lines import header_line
 from mailbackends.protocol.headers import Field
+from mailbackends.protocol.line_ends import with_crlf
 from mailbackends.protocol.standard import is_standard
 
 __all__ = [
@@ -217,7 +218,7 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
             data = payload.encode("ascii", "surrogateescape")
         except UnicodeEncodeError:
             return False
-        out.append(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n"))
+        out.append(with_crlf(data))
         return True
     if "\r" in payload:
         payload = payload.replace("\r\n", "\n").replace("\r", "\n")

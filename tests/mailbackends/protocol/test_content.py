@@ -16,8 +16,8 @@ from mailbackends.protocol.content import (
     Content,
     from_bytes,
     from_message,
-    has_lone_line_end,
 )
+from mailbackends.protocol.line_ends import has_lone_line_end
 from mailbackends.protocol.serializer import Encoded
 
 # Pieces of which smuggling is made.
