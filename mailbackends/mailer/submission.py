@@ -20,7 +20,8 @@ from mailbackends.protocol.parameters import checked_parameters
 
 __all__ = ["Job", "Submission"]
 
-_MESSAGE_ID = re.compile(rb"(?im)^message-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
+# With the line end before it: what stands first in a pattern is looked for by itself.
+_MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -85,7 +86,7 @@ class Job:
             return self.message.message_id
         # Of the beginning only: to part the whole would copy it.
         head, _, _ = self.message[:65536].partition(b"\r\n\r\n")
-        found = _MESSAGE_ID.search(head)
+        found = _MESSAGE_ID.search(b"\n" + head)
         return found[1].decode("ascii", "backslashreplace") if found else None
 
     @property

@@ -143,7 +143,8 @@ def from_written(
     Raises: as `from_message`.
     """
     if fast and not utf8:
-        content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in message.pieces])
+        pieces = _joined(message.pieces)
+        content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in pieces])
         if allow_8bit or not content.is_8bit:
             return content
     return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)

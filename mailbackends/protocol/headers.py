@@ -158,9 +158,14 @@ def outgoing_fields(message: Message[Any, Any], *, utf8: bool) -> list[Field]:
 
     Raises:
         InvalidAddressError: a domain has no form in ASCII.
-        InvalidMessageError: the field holds a line break.
+        InvalidMessageError: such a field, or Bcc, holds a line break.
     """
-    fields = [field for field in message.raw_items() if field[0].lower() not in BLIND]
+    fields: list[Field] = []
+    for field in message.raw_items():
+        if field[0].lower() in BLIND:
+            check_field(*field)
+        else:
+            fields.append(field)
     if utf8:
         return [(name, str(raw) if isinstance(raw, Header) else raw) for name, raw in fields]
     if _all_of(fields, str.isascii):

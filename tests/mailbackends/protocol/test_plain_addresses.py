@@ -120,7 +120,12 @@ def test_so_is_one_that_stands_in_the_registry() -> None:
 
 # --- folded ---------------------------------------------------------------------------
 
-POLICIES = [SMTP, SMTP.clone(max_line_length=40), SMTP.clone(utf8=True, cte_type="7bit"), compat32]
+POLICIES = [
+    SMTP,
+    SMTP.clone(max_line_length=40),
+    SMTP.clone(utf8=True, cte_type="7bit"),
+    compat32.clone(linesep="\r\n"),
+]
 
 
 @settings(max_examples=500, deadline=None)
