@@ -80,7 +80,12 @@ class Job:
     def message_id(self) -> str | None:
         """The Message-ID field, or None."""
         if isinstance(self.message, Message):
-            value = self.message["Message-ID"]
+            try:
+                value = self.message["Message-ID"]
+            except Exception:
+                # The email package's parser trips over some texts. It goes out all the same,
+                # and whoever asks may just have delivered it.
+                return None
             return str(value).strip() if value is not None else None
         if isinstance(self.message, WrittenMessage):
             return self.message.message_id

@@ -55,7 +55,8 @@ def from_message(
 
     Raises:
         InvalidAddressError: an address is unusable.
-        InvalidMessageError: no sender, no recipient, or more than one Resent- block.
+        InvalidMessageError: no sender, no recipient, more than one Resent- block, or a field
+            over which the email package's parser trips.
     """
     header: _Header = None
     if message is not None:

@@ -105,23 +105,36 @@ def _all_of(fields: list[Field], holds: Callable[[str], bool]) -> bool:
 class HeaderIndex:
     """The header of a message, gone through only once, with `Message`'s methods to ask it."""
 
-    __slots__ = ("_fetch", "_fields")
+    __slots__ = ("_fields", "_policy")
 
     def __init__(self, message: Message[Any, Any]) -> None:
-        self._fetch = message.policy.header_fetch_parse
+        self._policy = message.policy
         self._fields: defaultdict[str, list[Field]] = defaultdict(list)
         for field in message.raw_items():
             self._fields[field[0].lower()].append(field)
 
     def __getitem__(self, name: str) -> Any:
-        """The first field of this name, or None."""
+        """The first field of this name, or None.
+
+        Raises:
+            InvalidMessageError: it cannot be read.
+        """
         fields = self._fields.get(name.lower())
-        return self._fetch(*fields[0]) if fields else None
+        return _parsed(self._policy, *fields[0]) if fields else None
 
     def get_all(self, name: str) -> list[Any] | None:
-        """All fields of this name, or None."""
+        """All fields of this name, or None. Raises as `__getitem__`."""
         fields = self._fields.get(name.lower())
-        return [self._fetch(*field) for field in fields] if fields else None
+        return [_parsed(self._policy, *field) for field in fields] if fields else None
+
+
+def _parsed(policy: Policy, name: str, raw: Any) -> Any:
+    try:
+        return policy.header_fetch_parse(name, raw)
+    except Exception as error:  # the parser trips over some texts, in each version over others
+        raise InvalidMessageError(
+            f"the header field {name} cannot be read: {str(raw)[:200]!r}: {error}"
+        ) from error
 
 
 def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
@@ -136,7 +149,7 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     for name, raw in fields:
         if not _is_international(name, raw):
             continue
-        value = message.policy.header_fetch_parse(name, raw)
+        value = _parsed(message.policy, name, raw)
         try:
             paths = [parse_path(path) for path in addresses_in(name, value)]
         except InvalidAddressError:
@@ -182,7 +195,7 @@ def _is_international(name: str, raw: Any) -> bool:
 
 def _with_a_labels(policy: Policy, name: str, raw: Any) -> Any:
     check_field(name, raw)
-    value = policy.header_fetch_parse(name, raw)
+    value = _parsed(policy, name, raw)
     new: Any = None
     if hasattr(value, "groups"):
         groups = tuple(_ascii_group(group) for group in value.groups)

@@ -120,14 +120,14 @@ def serialized(
 def _write(
     message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
 ) -> bool:
-    kind: Any = type(message)
-    if _is_streamed(kind):
+    own_class: Any = type(message)
+    if _is_streamed(own_class):
         out += [_header(fields, policy), cast(StreamedPart, message).encoded()]
         return True
     if not is_standard(message):
         return False
     place, kind = _content_type(fields)
-    if kind.startswith(_LEAF_TYPES):
+    if str.startswith(kind, _LEAF_TYPES):
         out.append(_header(fields, policy))
         return _text(message, policy, out)
     if _PLAIN_MULTIPART.fullmatch(kind):
@@ -135,7 +135,7 @@ def _write(
         if parts is None:
             return False
         boundary = made_boundary(parts)
-        line = boundary_line(policy, fields[place][0], kind, boundary)
+        line = boundary_line(policy, fields[place][0], str(kind), boundary)
         head = _lines(fields[:place], policy), line, _lines(fields[place + 1 :], policy), b"\r\n"
         out.append(b"".join(head))
         out += between(parts, boundary)
@@ -184,10 +184,9 @@ def _content_type(fields: list[Field]) -> tuple[int, str]:
         for place, (name, value) in enumerate(fields)
         if len(name) == len("Content-Type") and name.lower() == "content-type"
     ]
-    if len(found) != 1 or not isinstance(found[0][1], str):
-        return 0, ""
-    place, value = found[0]
-    return place, str(value)
+    if len(found) == 1 and isinstance(found[0][1], str):
+        return found[0]
+    return 0, ""
 
 
 # What can be seen by a look, whatever the policy makes of it: a type that has no parts, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from typing import Any
 
@@ -110,6 +111,33 @@ def test_what_is_no_message_does_not_end_a_batch(sink: Sink, item: Any) -> None:
     with Mailer(sink.url) as mailer:
         results = list(mailer.send_messages([item, without()]))
     assert [type(result) for result in results] == [InvalidMessageError, Receipt]
+
+
+def tripping_over(field: str) -> Message:
+    """A message of which the email package's parser cannot read one field, as it was got."""
+
+    def read(name: str, value: str) -> str:
+        if name == field:
+            raise IndexError("string index out of range")
+        return str(policy.default.header_factory(name, value))
+
+    data = f"From: {FROM}\r\nTo: {TO}\r\nMessage-ID: <a@\r\n\r\nHello.\r\n".encode()
+    return message_from_bytes(data, policy=policy.default.clone(header_factory=read))
+
+
+def test_a_message_over_whose_recipients_the_parser_trips_does_not_end_a_batch(
+    sink: Sink,
+) -> None:
+    with Mailer(sink.url) as mailer:
+        results = list(mailer.send_messages([tripping_over("To"), without()]))
+    assert [type(result) for result in results] == [InvalidMessageError, Receipt]
+
+
+def test_a_message_over_whose_identifier_the_parser_trips_is_sent_and_told_so(sink: Sink) -> None:
+    with Mailer(sink.url) as mailer:
+        receipt = mailer.send_message(tripping_over("Message-ID"))
+    assert receipt.message_id is None
+    assert [m.content.count(b"Message-ID: <a@\r\n") for m in sink.messages] == [1]
 
 
 def test_what_one_server_cannot_take_is_told_without_a_word_to_it() -> None:
