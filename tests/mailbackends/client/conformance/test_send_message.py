@@ -6,6 +6,7 @@ import copy
 import email
 import email.policy
 import random
+import re
 from collections.abc import Callable
 from email.message import EmailMessage, Message
 from email.mime.image import MIMEImage
@@ -252,5 +253,13 @@ def test_a_message_with_attachments_is_written_as_the_generator_writes_it(
         sent = copy.deepcopy(message)
         client.send_message(sent)
         assert sent.items() == message.items()
-    theirs, ours = written
+    theirs, ours = (with_numbered_boundaries(content) for content in written)
     assert ours == theirs
+
+
+def with_numbered_boundaries(content: bytes) -> bytes:
+    """With the dice in them replaced by their order: they may have been thrown twice."""
+    seen = list(dict.fromkeys(re.findall(rb"={15}\d{19}==", content)))
+    for number, boundary in enumerate(seen):
+        content = content.replace(boundary, b"%d" % number)
+    return content
