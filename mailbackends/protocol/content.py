@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -169,9 +170,34 @@ def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) 
             del outgoing[name]
         for field in fields:
             outgoing.set_raw(*field)
+    try:
+        return _flattened(outgoing, policy)
+    except UnicodeEncodeError:
+        return _flattened(_in_base64(outgoing), policy)
+
+
+def _flattened(message: Message[Any, Any], policy: Policy) -> bytes:
     buffer = io.BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(outgoing)
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message)
     return buffer.getvalue()
+
+
+def _in_base64(message: Message[Any, Any]) -> Message[Any, Any]:
+    """A copy with its 8-bit texts in base64.
+
+    The generator encodes them itself for 7 bits, and trips over them where somebody told the
+    email package, for the whole process, that UTF-8 needs no encoding: to import Flask-Mail
+    is enough.
+    """
+    encoded = copy.deepcopy(message)
+    for part in encoded.walk():
+        text = part.get_payload()
+        if isinstance(text, str) and not text.isascii():
+            text.encode()  # Half a character has no form at all.
+            data = cast(bytes, part.get_payload(decode=True))
+            part.replace_header("Content-Transfer-Encoding", "base64")
+            part.set_payload(base64.encodebytes(data).decode("ascii"))
+    return encoded
 
 
 def _told_apart(fields: Iterable[Field]) -> list[tuple[str, bool, Any]]:

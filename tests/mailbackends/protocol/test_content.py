@@ -1,6 +1,8 @@
 """Content: nothing in it can end it early, and nothing of it is lost."""
 
 import re
+from email import message_from_bytes
+from email.charset import BASE64, CHARSETS, SHORTEST
 from email.errors import MessageError
 from email.header import Header
 from email.message import EmailMessage, Message
@@ -144,6 +146,24 @@ def test_8bit_bodies_are_encoded_where_8_bits_are_not_allowed(fast, allow_8bit):
     content = from_message(made, allow_8bit=allow_8bit, fast=fast)
     assert content.is_8bit is allow_8bit
     assert ("Grüße".encode() in chunk(content)) is allow_8bit
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("text", ["Grüße\n", "Grüße " * 80 + "\n"])
+def test_8bit_bodies_are_encoded_also_where_utf8_was_said_to_need_no_encoding(
+    monkeypatch, fast, text
+):
+    """Flask-Mail says so to the email package, for the whole process, when it is imported."""
+    made = letter()
+    made.add_attachment(text, cte="8bit", filename="a.txt")
+    made.set_boundary("between")
+    monkeypatch.setitem(CHARSETS, "utf-8", (SHORTEST, BASE64, "utf-8"))
+    before = chunk(from_message(made, allow_8bit=False, fast=fast))
+    monkeypatch.setitem(CHARSETS, "utf-8", (SHORTEST, None, "utf-8"))
+    assert chunk(from_message(made, allow_8bit=False, fast=fast)) == before
+    assert before.isascii()
+    (part,) = message_from_bytes(before).get_payload()
+    assert part.get_payload(decode=True) == text.encode()
 
 
 @pytest.mark.parametrize("kind", [EmailMessage, Message])
