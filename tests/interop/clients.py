@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from interop import tally
 from interop.letters import Letter
 from mailbackends import (
     LMTP,
@@ -108,6 +109,8 @@ class Client(ABC):
     """Sends letters to one server, over connections that it keeps."""
 
     name: str
+    makes_crlf = True
+    """False where a CR or LF that stands alone is sent as it is."""
     keeps_trying = True
     """False where a connection that broke while it was idle is the caller's to renew."""
 
@@ -116,6 +119,13 @@ class Client(ABC):
 
     def send(self, letter: Letter) -> Sent:
         """Send one, and return what came of it, refusals and errors included."""
+        sent = self._sent(letter)
+        # Where there was no message yet, the interface of smtplib has no outcome.
+        known = sent.outcome in ("accepted", "refused", "unknown")
+        tally.messages[sent.outcome if known else "not sent"] += 1
+        return sent
+
+    def _sent(self, letter: Letter) -> Sent:
         try:
             return Sent(self._send(letter))
         except (SMTPException, ValueError) as error:
@@ -133,8 +143,8 @@ class Client(ABC):
         """Returns those refused, with their codes; raises what the library raises."""
 
     @abstractmethod
-    def content_of(self, letter: Letter) -> bytes | None:
-        """The bytes that must arrive, with any line ends; None where only parts are known."""
+    def content_of(self, letter: Letter) -> bytes:
+        """The bytes that must arrive, with any line ends, and any boundary between parts."""
 
     @abstractmethod
     def close(self) -> None:
@@ -152,6 +162,7 @@ class SmtpClient(Client):
 
     name = "SMTP"
     keeps_trying = False
+    makes_crlf = False
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
@@ -169,6 +180,17 @@ class SmtpClient(Client):
             self.close()
             raise
         return {who: code for who, (code, _) in refused.items()}
+
+    def say(self, command: str, *, times: int) -> list[int]:
+        """Say this over and over, and return the codes until the connection has ended."""
+        assert self._smtp is not None
+        codes = []
+        for _ in range(times):
+            try:
+                codes.append(self._smtp.docmd(command)[0])
+            except SMTPServerDisconnected:
+                break
+        return codes
 
     def _connected(self) -> SMTP:
         access = self.access

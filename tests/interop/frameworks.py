@@ -45,10 +45,9 @@ class DjangoClient(Client):
         assert backend.send_messages([message]) == 1
         return {who: reply.code for who, reply in message.receipt.refused.items()}
 
-    def content_of(self, letter: Letter) -> bytes | None:
-        if letter.attachment is not None or letter.needs_utf8:
-            return None  # the boundary is another each time; the fields depend on the server
-        return bytes(self._message(letter).message().as_bytes(policy=email.policy.SMTP))
+    def content_of(self, letter: Letter) -> bytes:
+        policy = email.policy.SMTPUTF8 if letter.needs_utf8 else email.policy.SMTP
+        return bytes(self._message(letter).message().as_bytes(policy=policy))
 
     def _message(self, letter: Letter) -> Any:
         headers = {"Message-ID": letter.message_id, "Date": DATE}
@@ -83,11 +82,12 @@ class FlaskClient(Client):
             receipt = self._mail.send(self._message(letter))
         return {who: reply.code for who, reply in receipt.refused.items()}
 
-    def content_of(self, letter: Letter) -> bytes | None:
-        if letter.attachment is not None or letter.needs_utf8:
-            return None
+    def content_of(self, letter: Letter) -> bytes:
         with self._app.app_context():
-            return bytes(self._message(letter).as_bytes())
+            message = self._message(letter)
+            if letter.needs_utf8:
+                return message.as_email().as_bytes(policy=email.policy.SMTPUTF8)
+            return bytes(message.as_bytes())
 
     def _message(self, letter: Letter) -> flask_integration.Message:
         headers = {"X-Refuse": "yes"} if letter.is_refused else {}

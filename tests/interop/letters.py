@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from interop import tally
 from interop.servers.base import Arrival
 
 __all__ = ["DATE", "Letter", "check", "tag"]
@@ -16,6 +17,7 @@ __all__ = ["DATE", "Letter", "check", "tag"]
 DATE = "Mon, 02 Nov 2026 10:00:00 +0000"
 
 _numbers = itertools.count()
+_BOUNDARY = re.compile(rb'(?m)^Content-Type: multipart/[^"]*boundary="([^"]+)"')
 
 
 def tag() -> str:
@@ -78,31 +80,34 @@ class Letter:
         return head.encode() + text
 
 
-def check(arrival: Arrival, letter: Letter, whole: bytes | None) -> None:
-    """Compare what arrived with the ``whole`` content, or with the letter's parts.
+def check(arrival: Arrival, letter: Letter, whole: bytes, *, exactly: bool = False) -> None:
+    """Compare all bytes that arrived with the ``whole`` content that was sent.
 
     A server may store LF for CRLF, take a lone CR or LF for the end of a line, and end
-    the last line; nothing else.
+    the last line; nothing else. ``exactly``: it keeps the line ends, too.
 
     Raises:
         AssertionError: it may not do this.
     """
-    if whole is not None:
-        expected, got = _lines(whole), _lines(arrival.content)
+    arrived = arrival.content
+    # The boundary between parts is another each time that a message is made.
+    if (drawn := _BOUNDARY.search(whole)) and (there := _BOUNDARY.search(arrived)):
+        whole = whole.replace(drawn[1], there[1])
+    if exactly:
+        got, expected = arrived.removesuffix(b"\r\n"), [whole.removesuffix(b"\r\n")]
+    else:
         # Postfix makes a space of a CR that stands alone, smtp-sink drops it.
-        others = [_lines(re.sub(rb"\r(?!\n)", by, whole)) for by in (b" ", b"")]
-        if got not in (expected, *others) and (letter.raw or got.strip()):
-            pairs = enumerate(zip(got, expected, strict=False))
-            at = next((i for i, (a, b) in pairs if a != b), -1)
-            raise AssertionError(
-                f"from byte {at} of {len(expected)} it arrived ({len(got)}) as "
-                f"{got[max(0, at - 60) : at + 60]!r} and not "
-                f"{expected[max(0, at - 60) : at + 60]!r}"
-            )
-    if letter.attachment is not None and whole is None:
-        parsed = email.message_from_bytes(arrival.content, policy=email.policy.default)
-        attached = list(parsed.iter_attachments())
-        assert [part.get_payload(decode=True) for part in attached] == [letter.attachment]
+        others = [re.sub(rb"\r(?!\n)", by, whole) for by in (b" ", b"")]
+        got, expected = _lines(arrived), [_lines(one) for one in (whole, *others)]
+    tally.arrived["with the line ends" if exactly else "line by line"] += 1
+    if got not in expected and (letter.raw or got.strip()):
+        pairs = enumerate(zip(got, expected[0], strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), -1)
+        raise AssertionError(
+            f"from byte {at} of {len(expected[0])} it arrived ({len(got)}) as "
+            f"{got[max(0, at - 60) : at + 60]!r} and not "
+            f"{expected[0][max(0, at - 60) : at + 60]!r}"
+        )
 
 
 def check_text(arrival: Arrival, letter: Letter) -> None:

@@ -161,7 +161,7 @@ class Soak:
             allowed = {"accepted": {1}, "unknown": {0, 1}, "not sent": {0}}[outcome]
             assert there in allowed, f"{letter.token}: {outcome}, and is there {there} times"
             if there:
-                check(contents[letter.recipients], letter, letter.raw)
+                check(contents[letter.recipients], letter, letter.raw, exactly=True)
         assert not times, f"nobody sent these: {times}"
         self.outcomes.update(self._told.values())
         self._told.clear()

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("django", reason="these go through Django and Flask, too")
 pytest.importorskip("flask", reason="these go through Django and Flask, too")
 
+from interop import tally
 from interop.letters import Letter
 from interop.place import CLIENTS, Place
 from interop.servers.sink import SmtpSink
@@ -50,6 +51,8 @@ def test_each_fault_at_each_command_has_its_outcome(
     with Place(sink, CLIENTS[client], cafile).client(f"{fault} {at}") as one:
         sent = one.send(letter)
     assert sent.error is not None
+    if fault in ("hang up", "421"):
+        tally.cuts[f"{fault} by smtp-sink"] += 1
     if at == "CONNECT" and client == "SMTP":
         return  # where there is no message yet, the interface of smtplib has no outcome
     if (fault, at, client) == ("421", ".", "SMTP"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -55,6 +56,9 @@ class Server(ABC):
     needs_login = False
     has_mailboxes = False
     """True where each recipient gets a copy of his own."""
+    counts_unknown_commands = True
+    keeps_line_ends = False
+    """True where the store has the bytes as they came."""
     people: dict[str, str]
     """The recipient for what a server decides by its mailboxes; else it is ``a``."""
     lacks: dict[str, str]
@@ -190,13 +194,19 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback, above 1024, that nobody uses now."""
+    """Ports of loopback that nobody uses now.
+
+    They are below those that the kernel deals out: a server that is started again has to find
+    its port as it left it, and not under another's connection.
+    """
+    dealt_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
+        ports: list[int] = []
+        while len(ports) < count:
             one = stack.enter_context(socket.socket())
-            one.bind((HOST, 0))
-            ports.append(one.getsockname()[1])
+            with contextlib.suppress(OSError):
+                one.bind((HOST, random.randrange(8192, max(dealt_out, 16384))))  # noqa: S311
+                ports.append(one.getsockname()[1])
         return ports
 
 

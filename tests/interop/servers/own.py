@@ -19,6 +19,7 @@ TOKEN = "a-token-that-is-good"
 
 
 class Own(Server):
+    keeps_line_ends = True
     ports: tuple[str, ...]
     command: tuple[str, ...]
 

@@ -20,7 +20,6 @@ _FLAGS = {
     "temporary refusal": ("-r", "RCPT"),
     "refused content": ("-f", "."),
     "421": ("-Q", "CONNECT"),
-    "too many messages": ("-Q", "MAIL"),
     "idle": ("-t", "1"),
 }
 _HEAD = re.compile(rb"(?:X-[A-Za-z-]+: [^\n]*\n)+Received: [^\n]*\n(?:[ \t][^\n]*\n)*")
@@ -31,6 +30,7 @@ class SmtpSink(Server):
 
     name = "smtp-sink"
     announced_in_vain = ("PLAIN", "LOGIN")
+    counts_unknown_commands = False
     lacks = {  # noqa: RUF012
         "STARTTLS": "it knows no TLS",
         "implicit TLS": "it knows no TLS",
