@@ -103,7 +103,10 @@ def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSErr
         )
     reason = getattr(error, "reason", None) or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
-        mend = "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465)"
+        mend = (
+            "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465); "
+            "if it has just taken STARTTLS, look into its log"
+        )
     elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
         mend = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
     elif wants_certificate(error):

@@ -11,11 +11,14 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from interop import tally
 from interop.install import install, missing_tools
+from interop.page import page
 from interop.servers import certificates
 from interop.table import Table
 from interop.world import World
@@ -24,6 +27,14 @@ TABLE = pytest.StashKey[Table]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("MAILBACKENDS_INTEROP_REQUIRED"):
+        for framework in ("django", "flask"):
+            try:
+                import_module(framework)
+            except ImportError:
+                raise pytest.UsageError(
+                    f"{framework} is missing, and MAILBACKENDS_INTEROP_REQUIRED is set"
+                ) from None
     config.stash[TABLE] = Table()
 
 
@@ -77,6 +88,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("interop")
     for line in table.lines():
         terminalreporter.write_line(line)
-    if target := os.environ.get("MAILBACKENDS_INTEROP_TABLE"):
-        Path(target).write_text(table.page())
+    for line in tally.lines():
+        terminalreporter.write_line(line)
+    target = os.environ.get("MAILBACKENDS_INTEROP_TABLE")
+    if target and (terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")):
+        terminalreporter.write_line(f"{target} is left as it is: something failed")
+    elif target:
+        path = Path(target)
+        path.write_text(page(table, path.read_text() if path.exists() else ""))
         terminalreporter.write_line(f"written to {target}")

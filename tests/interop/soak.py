@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 from interop.letters import Letter, check
-from interop.pages import with_section
+from interop.sections import with_section
 from interop.servers import certificates
 from interop.servers.own import Nodemailer, Own
 from interop.usage import ALLOWED, TUNABLES, WARM, Usage
