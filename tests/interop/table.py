@@ -23,8 +23,8 @@ class Table:
         self.cells[scenario, server, client] = text or ""
 
     def note_error(self, wrong: str, client: str, error: Exception) -> None:
-        """What a client said where TLS failed, without the port that a test happened to have."""
-        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", str(error))
+        """What a client said where TLS failed, without the port and OpenSSL's own name for it."""
+        text = re.sub(r"(?<=127\.0\.0\.1):\d+| \([A-Z][A-Z0-9_]+\)", "", str(error))
         clients = self.errors.setdefault(wrong, {}).setdefault(text, [])
         if client not in clients:
             clients.append(client)

@@ -32,21 +32,46 @@ HANDSHAKES = {
 }
 
 
+GO_AHEAD = b"220 go ahead\r\n"
+
+
 def hangs_up(peer: Peer) -> None:
-    """Ends the connection where the handshake begins."""
+    """Ends the connection in the handshake."""
+    peer.send(GO_AHEAD)
+    peer.fill()
 
 
 def goes_on_in_clear(peer: Peer) -> None:
     """Says what is no TLS, once the client has begun."""
-    peer.read_exactly(5)
+    peer.send(GO_AHEAD)
+    peer.fill()
     peer.send(b"250 mail.test still in clear\r\n")
     peer.read_to_end()
 
 
-# What comes behind 220 -> what it does, and what the error says.
-BEHIND_220: dict[str, tuple[Callable[[Peer], None], str]] = {
-    "220, then it hangs up": (hangs_up, "the server closed the connection: look into its log"),
-    "220, then no TLS": (goes_on_in_clear, "if it has just taken STARTTLS, look into its log"),
+def says_more(peer: Peer) -> None:
+    """Sends a reply to what was not asked yet, as somebody on the way would."""
+    peer.send(GO_AHEAD + b"250-mail.test\r\n250 AUTH PLAIN\r\n")
+    peer.read_to_end()
+
+
+# What is done in place of TLS -> by whom, and what the error is and says.
+BEHIND_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
+    "220, then it hangs up": (
+        hangs_up,
+        mailbackends.SMTPTLSError,
+        "the server closed the connection: look into its log",
+    ),
+    "220, then no TLS": (
+        goes_on_in_clear,
+        mailbackends.SMTPTLSError,
+        "if it has just taken STARTTLS, look into its log",
+    ),
+    "220, and more in clear": (
+        says_more,
+        mailbackends.SMTPProtocolError,
+        "bytes in clear behind the reply to STARTTLS",
+    ),
 }
 
 
@@ -99,14 +124,13 @@ def test_a_handshake_that_fails_is_told_of_with_what_to_do(
 def test_a_220_to_starttls_with_no_tls_behind_it_is_told_of_and_nothing_goes_in_clear(
     kind: str, client: str, cafile: str, table: Table
 ) -> None:
-    act, text = BEHIND_220[kind]
+    act, error_type, text = BEHIND_220[kind]
 
     def play(peer: Peer) -> None:
         peer.send(b"220 mail.test\r\n")
         assert peer.read_line().upper().startswith(b"EHLO")
         peer.send(b"250-mail.test\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
         assert peer.read_line() == b"STARTTLS"
-        peer.send(b"220 go ahead\r\n")
         act(peer)
 
     with ScriptedServer(play) as server:
@@ -115,7 +139,7 @@ def test_a_220_to_starttls_with_no_tls_behind_it_is_told_of_and_nothing_goes_in_
         )
         with CLIENTS[client](access) as one:
             error = told(one, Letter())
-    assert isinstance(error, mailbackends.SMTPTLSError), repr(error)
+    assert isinstance(error, error_type), repr(error)
     assert text in str(error)
     for peer in server.peers:
         _, _, behind = bytes(peer.received).upper().partition(b"STARTTLS\r\n")
