@@ -181,12 +181,13 @@ class Process:
     def descendants(self, name: str | None = None) -> list[int]:
         """The ids of the living processes of its session, or of those that run ``name``."""
         found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+        # As texts: pathlib interns each name, and the soak counts what is held.
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{process}/stat") as file:
+                command, _, rest = file.read().partition("(")[2].rpartition(")")
                 state, _, _, session = rest.split()[:4]
                 if session == str(self.pid) and state not in "ZX" and name in (None, command):
-                    found.append(int(folder.name))
+                    found.append(int(process))
         return found
 
     def _log(self, what: str) -> str:
