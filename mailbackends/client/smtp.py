@@ -27,6 +27,7 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
 )
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.session import INJECTED
 
 __all__ = ["SMTP", "Refused"]
 
@@ -115,7 +116,7 @@ class SMTP(Login):
             raise SMTPResponseException(code, message)
         if self._replies().has_unread():
             self.close()
-            raise SMTPProtocolError(500, b"bytes in clear behind the reply to STARTTLS")
+            raise SMTPProtocolError(500, INJECTED)
         self._start_tls(context or ssl.create_default_context())
         self._forget_hello()
         return code, message

@@ -19,7 +19,7 @@ from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.reply import Reply
 
-__all__ = ["Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
+__all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
 
 T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -49,6 +49,10 @@ class State(Enum):
     CLOSED = "nothing more can be said"
 
 
+INJECTED = (
+    b"bytes in clear behind the reply to STARTTLS: by a fault of the server, or by somebody on "
+    b"the way; TLS from the first byte (port 465) leaves no room for them"
+)
 _GREETING = "greeting"
 _CONTENT = "content"
 
@@ -173,6 +177,12 @@ class Session:
         """LMTP answers the content once for each accepted recipient (RFC 2033 section 4.2)."""
         self._in_flight.extend([(_CONTENT, self._queued)] * more)
 
+    def quit_early(self) -> None:
+        """Say QUIT, and nothing more: its reply tells which of those before it never come."""
+        self._group_ended = False
+        self.send(Command("QUIT"))
+        self.close()
+
     def check_nothing_buffered(self) -> None:
         """Bytes behind the reply to STARTTLS came in clear, from anybody (CVE-2011-0411).
 
@@ -181,7 +191,7 @@ class Session:
         """
         if not self._parser.is_empty:
             self.close()
-            raise SMTPProtocolError(500, b"bytes in clear behind the reply to STARTTLS")
+            raise SMTPProtocolError(500, INJECTED)
 
     def start_tls(self) -> None:
         """Forget all that was said in clear (RFC 3207 section 4.2)."""

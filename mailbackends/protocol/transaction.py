@@ -235,8 +235,9 @@ class _Transaction:
 
     def _content_replies(self) -> Dialogue[None]:
         result = self.result
+        no_chunk: Reply | None = None
         while self.pending:
-            reply: Reply = yield Want.CONTENT_REPLY
+            reply: Reply = yield Want.REPLY if no_chunk else Want.CONTENT_REPLY
             answered = self.pending
             if not self.was_sent:
                 # The server has heard enough. What it reads next is the rest of the
@@ -244,10 +245,15 @@ class _Transaction:
                 self.session.close()
                 if reply.is_positive:
                     raise SMTPProtocolError(500, b"the content was answered before its end")
+            elif no_chunk and reply.code == 221:
+                reply = no_chunk  # QUIT has its answer, they have none: it was for all.
             elif self.session.is_lmtp:
                 # RFC 2033 section 4.2: an answer for one recipient after the other. There
                 # 552 is a full mailbox.
                 answered = self.pending[:1]
+                if self.chunking and not no_chunk and reply.code in _OUT_OF_STEP - {552}:
+                    no_chunk = reply  # For this one, or for BDAT, and no other follows?
+                    self.session.quit_early()
             elif self.chunking and reply.code in _OUT_OF_STEP:
                 self.session.close()
             self.pending = self.pending[len(answered) :]

@@ -75,6 +75,35 @@ def test_lmtp_that_refuses_before_the_content_was_there_has_refused_it_for_all()
     assert not sent.session.is_reusable
 
 
+@pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
+@pytest.mark.parametrize("code", [500, 501, 502, 503])
+def test_lmtp_that_refuses_a_chunk_once_has_refused_it_for_all_and_is_not_waited_for(
+    keywords, code
+):
+    replies = [OK, OK, OK, b"%d no\r\n" % code, b"221 bye\r\n"]
+    sent = Sent(keywords, replies, envelope=TWO, lmtp=True)
+    assert isinstance(sent.error, SMTPRecipientsRefused)
+    assert sent.error.recipients == {"a@x": (code, b"no"), "b@x": (code, b"no")}
+    assert (sent.outcome, sent.lines[-1]) == (Outcome.REFUSED, b"QUIT")
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
+def test_lmtp_that_refuses_a_chunk_for_one_of_them_is_heard_for_the_others(keywords):
+    replies = [OK, OK, OK, b"503 not here\r\n", b"250 b\r\n", b"221 bye\r\n"]
+    sent = Sent(keywords, replies, envelope=TWO, lmtp=True)
+    assert sent.result.accepted == ["b@x"]
+    assert {to: r.code for to, r in sent.result.refused.items()} == {"a@x": 503}
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
+def test_lmtp_that_refuses_a_chunk_once_and_is_gone_leaves_the_others_in_the_dark(keywords):
+    sent = Sent(keywords, [OK, OK, OK, b"503 no\r\n"], envelope=TWO, lmtp=True)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert (list(sent.error.refused), sent.error.unknown) == (["a@x"], ("b@x",))
+
+
 # --- a server that breaks the protocol ------------------------------------------------
 
 
