@@ -24,7 +24,7 @@ def _is_harmless(text: str) -> bool:
     return (text.isascii() and text.isprintable()) or not _CONTROL.search(text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command:
     """One command line: a verb, and the argument behind it.
 

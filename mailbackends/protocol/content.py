@@ -37,7 +37,7 @@ _NOT_SERIALISABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Content:
     """Lines that end with CRLF, the last one too, and never with a lone CR or LF.
 

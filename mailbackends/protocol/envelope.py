@@ -17,7 +17,7 @@ __all__ = ["Envelope", "from_message"]
 _Header: TypeAlias = "HeaderIndex | Message[Any, Any] | None"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """Addresses without angle brackets, each once, and the parameters of MAIL and RCPT.
 

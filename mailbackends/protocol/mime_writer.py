@@ -25,7 +25,7 @@ _ONCE = frozenset({"subject", "from", "to", "cc", "reply-to", "date", "message-i
 _VERSION = b"MIME-Version: 1.0\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WrittenMessage:
     """A message that stands written as it will go out. `written_message` makes it.
 

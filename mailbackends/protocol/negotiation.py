@@ -20,7 +20,7 @@ __all__ = ["Prepared", "prepare"]
 MessageOrBytes: TypeAlias = "Message[Any, Any] | WrittenMessage | bytes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """A message in the form that one server takes."""
 

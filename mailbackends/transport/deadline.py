@@ -11,7 +11,7 @@ __all__ = ["Deadline", "Timeouts"]
 _LONGEST = 1_000_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
     """A point on the monotonic clock, in seconds; None never comes."""
 
