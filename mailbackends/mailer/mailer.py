@@ -106,12 +106,11 @@ class Mailer:
         option ``connections`` so many messages are on their way side by side, with
         ``messages_in_flight`` so many one behind the other.
         """
-        items = (m if isinstance(m, Submission) else Submission(m) for m in messages)
-        length = self.options.messages_in_flight
+        options = self.servers[0]
         # With a rate each waits until it may go, and so would those that were begun.
-        if length > 1 and len(self._servers) == 1 and self.options.rate is None:
-            return Train(self._route, self._servers[0], length).outcomes(items)
-        return in_order(self._outcome, items, self.options.connections)
+        if options.messages_in_flight > 1 and len(self.servers) == 1 and options.rate is None:
+            return Train(self._route, self._servers[0]).outcomes(map(_submission, messages))
+        return in_order(self._outcome, messages, options.connections)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:
@@ -151,9 +150,13 @@ class Mailer:
         servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
         return f"<Mailer {', '.join(servers)}>"
 
-    def _outcome(self, submission: Submission) -> Receipt | Exception:
-        return self._route.outcome(submission, _pool_of)
+    def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
+        return self._route.outcome(_submission(item), _pool_of)
 
 
 def _pool_of(server: Server) -> Pool[Connection]:
     return server.pool
+
+
+def _submission(item: Message[Any, Any] | Submission) -> Submission:
+    return item if isinstance(item, Submission) else Submission(item)

@@ -16,18 +16,18 @@ __all__ = ["Train"]
 
 
 class Train:
-    """Keeps up to ``length`` messages on their way at once (RFC 3030 section 4.2).
+    """Keeps up to ``messages_in_flight`` messages on their way at once (RFC 3030 section 4.2).
 
     Each is led by RSET, so that it does not matter how the one in front of it ends. What
     became of a message is asked in the same way and in the same order as without a train;
     only a connection that breaks leaves more of them unknown. For one thread.
     """
 
-    def __init__(self, route: Route, server: Server, length: int) -> None:
+    def __init__(self, route: Route, server: Server) -> None:
         self._route = route
         self._server = server
         self._kept = Kept(server.pool)
-        self._length = length
+        self._length = server.options.messages_in_flight
         self._line: deque[Submission | Job] = deque()
         self._begun = 0  # how many of the line, from its head on
 
