@@ -5,20 +5,29 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from mailbackends.client.hostname import own_name
-from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
+from mailbackends.errors import (
+    Outcome,
+    SMTPConnectionError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPProtocolError,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
 from mailbackends.mailer.flight import Flight
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.negotiation import Prepared
-from mailbackends.protocol.session import Dialogue, Session, State
+from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
@@ -85,6 +94,13 @@ class Connection:
     def is_reusable(self) -> bool:
         """False where another message could not go over this connection."""
         return self.is_ready and (bool(self._begun) or self.messages < self._max_messages)
+
+    @property
+    def spent(self) -> str:
+        """Why another message could not go over this connection; empty where it could."""
+        if self.is_reusable:
+            return ""
+        return "messages" if self.is_ready else "error"
 
     @property
     def has_begun(self) -> bool:
@@ -178,24 +194,48 @@ class Connection:
 
     def settle(self) -> None:
         """Bring all that was begun to its end."""
+        deadline = self._options.deadline
         while self._begun:
+            # Not by the time of the message before: its caller may have taken that long.
+            self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
             self._finish_oldest()
 
     def _finish_oldest(self) -> None:
         """Bring the oldest message that was begun to its end, whatever that is."""
-        flight = self._begun.popleft()
-        self.messages += 1
+        flight = self._begun[0]
         try:
             flight.delivery = self._driver.run(flight.transaction, self._timeouts, flight.want)
         except SMTPException as error:
             flight.error = error
+        except BaseException:
+            flight.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
+            raise
+        finally:
+            self._begun.popleft()
+            self.messages += 1
+        if (
+            self._begun
+            and _is_closing(flight.error)
+            and self._driver.run(_is_seen_to_close(), self._timeouts)
+        ):
+            # What stood behind was not looked at.
+            for behind in self._begun:
+                behind.transaction.close()
+                behind.error = SMTPServerDisconnected(*flight.error.args)
+                behind.error.outcome = Outcome.NOT_SENT
+            self._begun.clear()
 
     # What the pool asks
 
     def is_alive(self) -> bool:
         """False where the server has hung up, or said anything unasked. Never waits."""
         # What was begun is answered at any time: not unasked, then.
-        return self.is_ready and (self.has_begun or self._driver.stream.is_quiet())
+        if not self.is_ready:
+            return False
+        if not self.has_begun and not self._driver.stream.is_quiet():
+            # What was there is consumed: the next look would find nothing.
+            self._driver.session.close()
+        return self.is_ready
 
     def close(self) -> None:
         """Say QUIT where the server can take it, and hang up. Its answer is not awaited."""
@@ -213,6 +253,24 @@ class Connection:
         self._driver.session.close()
         self._driver.stream.abort()
         self.settle()
+
+
+def _is_closing(error: SMTPException | None) -> TypeGuard[SMTPException]:
+    """True for a 421 behind which nothing was taken."""
+    is_421 = error is not None and error.reply is not None and error.reply.code == 421
+    return is_421 and error is not None and error.outcome is Outcome.NOT_SENT
+
+
+def _is_seen_to_close() -> Dialogue[bool]:
+    """True where the server hangs up and takes nothing more."""
+    try:
+        while not (yield Want.REPLY).is_positive:
+            pass
+    except (SMTPTimeoutError, SMTPProtocolError):
+        return False
+    except SMTPServerDisconnected:
+        return True
+    return False
 
 
 def _own_name(stream: Stream) -> str:

@@ -16,19 +16,27 @@ class Kept:
 
     def __init__(self, pool: Pool[Connection]) -> None:
         self._pool = pool
-        self._messages = 0
         self._lease: Lease[Connection] | None = None
+        self._before = 0  # the messages over it when it was taken
+        self._last: Connection | None = None
         self._is_closed = False
 
     def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[Connection]:
         """The connection that is held, if it can still be used, or another."""
-        if not fresh and (lease := self.reused()) is not None and lease.connection.is_alive():
-            return lease
-        self.give_back(reason="dead")
+        if (lease := self.reused()) is not None:
+            connection = lease.connection
+            # What is on its way counts, too: the next message may be one too many.
+            connection.settle()
+            # One that is newer than the one that failed is fresh enough.
+            is_wanted = not fresh or connection is not self._last
+            if is_wanted and connection.is_reusable and connection.is_alive():
+                return lease
+            self.give_back(reason="messages" if connection.is_ready and is_wanted else "dead")
         if self._is_closed:
             raise PoolClosed("the batch was ended before this message was sent")
-        self._lease = self._pool.acquire(deadline=deadline, fresh=fresh)
-        return self._lease
+        self._lease = lease = self._pool.acquire(deadline=deadline, fresh=fresh)
+        self._before = lease.connection.messages
+        return lease
 
     def reused(self) -> Lease[Connection] | None:
         """The connection that is held, as one that has served before; None where none is."""
@@ -41,19 +49,25 @@ class Kept:
         self, lease: Lease[Connection], *, reusable: bool, messages: int = 1, reason: str = ""
     ) -> None:
         """Keep the connection; one that cannot be used again goes back to the pool."""
+        self._last = lease.connection
         if self._lease is None or lease.connection is not self._lease.connection:
             return  # It went back before: what was begun over it came to its end only now.
-        self._messages += messages
         if not reusable:
             self.give_back(reason=reason or "error")
 
     def give_back(self, *, reason: str = "") -> None:
         """Let go of the connection: for reuse, or for the reason given to be closed."""
-        lease, self._lease = self._lease, None
-        messages, self._messages = self._messages, 0
-        if lease is not None:
-            lease.connection.settle()
+        if (lease := self._lease) is None:
+            return
+        connection = lease.connection
+        try:
+            connection.settle()
+        finally:
+            # Also where the wait was interrupted; a second release does nothing.
+            reason = reason or connection.spent
+            messages = connection.messages - self._before
             self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)
+            self._lease = None
 
     def close(self) -> None:
         """Let go of the connection, and take no other."""

@@ -16,13 +16,14 @@ class ProcessLock:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[int, threading.Lock] = {_process: threading.Lock()}
+        # Reentrant: what is collected as garbage may come here while this thread is inside.
+        self._locks: dict[int, threading.RLock] = {_process: threading.RLock()}
 
     def __enter__(self) -> None:
         lock = self._locks.get(_process)
         if lock is None:
             # One step, so that threads that come here at once agree on the new lock.
-            lock = self._locks.setdefault(_process, threading.Lock())
+            lock = self._locks.setdefault(_process, threading.RLock())
         lock.acquire()
 
     def __exit__(self, *exc: object) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.mailer.kept import Kept
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.route import Route
@@ -30,6 +31,7 @@ class Train:
         self._length = server.options.messages_in_flight
         self._line: deque[Submission | Job] = deque()
         self._begun = 0  # how many of the line, from its head on
+        self._failure: Exception | None = None
 
     def outcomes(self, items: Iterable[Submission]) -> Iterator[Receipt | Exception]:
         """What became of each message, in their order.
@@ -37,39 +39,64 @@ class Train:
         Where the caller stops early, what was begun is brought to its end.
         """
         try:
-            for item in items:
+            for item in self._taken(items):
                 self._line.append(item)
                 if len(self._line) >= self._length:
                     yield self._head()
             while self._line:
                 yield self._head()
+            if self._failure is not None:
+                raise self._failure
         finally:
             self._kept.close()
             for _ in range(self._begun):
                 self._head()
 
+    def _taken(self, items: Iterable[Submission]) -> Iterator[Submission]:
+        """The items. Where they fail, those before are told of first: they may be sent."""
+        try:
+            for item in items:
+                yield _as_values(item)
+        except Exception as error:
+            self._failure = error
+
     def _head(self) -> Receipt | Exception:
+        if self._server.pool.is_closed:
+            self._kept.close()
         self._begin()
         self._begun = max(0, self._begun - 1)
         return self._route.outcome(self._line.popleft(), lambda server: self._kept)
 
     def _begin(self) -> None:
         """Begin as many of the line as can go now."""
+        # Not before all that were begun are answered: a server that throws away what stands
+        # behind a chunk would answer the next message in the place of those.
+        if self._begun:
+            return
         lease = self._kept.reused()
         while lease is not None and self._begun < len(self._line):
-            last = self._line[self._begun - 1] if self._begun else None
-            if isinstance(last, Job) and last.flight and last.flight.lease is not lease:
-                return  # Those go first that were begun over a connection which is gone.
             job = _job(self._line[self._begun])
-            if job is None or not self._server.dispatcher.begin(job, lease):
+            if job is None:
                 return
             self._line[self._begun] = job
+            if not self._server.dispatcher.begin(job, lease):
+                return
             self._begun += 1
+
+
+def _as_values(item: Submission) -> Submission:
+    """The same, with what can be read only once read: where it is not fit, it is read again."""
+    once: dict[str, Any] = {
+        name: tuple(value)
+        for name in ("to_addrs", "mail_options", "rcpt_options")
+        if not isinstance(value := getattr(item, name), str | tuple | list | None)
+    }
+    return replace(item, **once) if once else item
 
 
 def _job(item: Submission | Job) -> Job | None:
     """None for one that cannot be sent: it is told so when its turn comes."""
     try:
         return item if isinstance(item, Job) else Job(item)
-    except (InvalidAddressError, InvalidMessageError):
+    except Exception:
         return None

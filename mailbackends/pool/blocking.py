@@ -59,7 +59,9 @@ class _Books(Generic[C]):
 
     def __init__(self, limits: Limits) -> None:
         # Looked up now, not at import: gevent may have put its own in place meanwhile.
-        self.lock = threading.Lock()
+        # Reentrant: a batch that nobody holds any more gives its connection back when it is
+        # collected as garbage, and that may be while this thread is at the ledger.
+        self.lock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
 
 
@@ -82,8 +84,7 @@ class Pool(Generic[C]):
     dropped there without a byte on them, and the parent does not notice. At the end of
     the process idle connections are closed politely, within two seconds in all.
 
-    Not for signal handlers: one that interrupts the pool in its own thread would wait
-    for a lock which that thread holds.
+    Not for signal handlers: one may interrupt the pool between any two lines.
     """
 
     def __init__(
@@ -180,6 +181,11 @@ class Pool(Generic[C]):
         with books.lock:
             books.ledger.close()
         self._sweep(books, polite_until=self._clock() + timeout)
+
+    @property
+    def is_closed(self) -> bool:
+        """True once `close` was called."""
+        return self._here().ledger.is_closed
 
     def leave_parent(self) -> None:
         """Start anew in a forked child: drop what was inherited, without a byte on the wire."""

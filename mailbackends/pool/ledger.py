@@ -263,16 +263,16 @@ class Ledger(Generic[C]):
 
     def _serve(self) -> None:
         """Give what is there to those who wait, in the order in which they came."""
-        while self._waiting and (self._idle or self._free_places()):
+        while self._waiting and (self._idle or self._free_places() > 0):
             claim = next(iter(self._waiting))
-            del self._waiting[claim]
-            stage = Stage.OPENING
-            if self._idle and not (claim.fresh and self._free_places()):
+            # First a place, then off the queue: see `blocking` on why one may come between.
+            self._held[claim] = Stage.OPENING
+            self._waiting.pop(claim, None)
+            if self._idle and not (claim.fresh and self._free_places() >= 0):
                 # One who wants a new connection where all places are taken by idle ones
                 # gets the place of the one used longest ago, which he closes first.
                 claim.entry = self._idle.pop(0 if claim.fresh else -1)
-                stage = Stage.IN_USE
-            self._held[claim] = stage
+                self._held[claim] = Stage.IN_USE
             claim.wake()
 
     def _free_places(self) -> int:

@@ -150,7 +150,7 @@ class _Transaction:
 
     def _envelope_replies(self) -> Dialogue[None]:
         for command in self.rset:
-            reply = yield from self._reply_to(command)
+            reply = yield from self._reply_to(command, is_last=False)
             if self.session.state is State.CLOSED:
                 raise SMTPServerDisconnected(f"the server refused RSET: {reply}")
         reply = yield from self._reply_to(self.mail)
@@ -159,19 +159,24 @@ class _Transaction:
             if not self.pipelining:
                 return
         for address, command in zip(self.recipients, self.rcpts, strict=True):
-            reply = yield from self._reply_to(command)
+            is_last = command is self.rcpts[-1]
+            reply = yield from self._reply_to(command, is_last=is_last)
             if reply.is_positive:
                 self.pending.append(address)
             else:
                 self.result.refused[address] = reply
 
-    def _reply_to(self, command: Command) -> Dialogue[Reply]:
-        """The reply to a command of the group; in lock-step it is sent only now."""
+    def _reply_to(self, command: Command, *, is_last: bool = True) -> Dialogue[Reply]:
+        """The reply to a command of the group; in lock-step it is sent only now.
+
+        Behind one that is not the last a recipient may be taken, whatever the reply.
+        """
         if not self.pipelining:
             self.session.send(command)
         reply: Reply = yield self.want
         if reply.code == 421:
-            yield from self._see_it_close()
+            if self.was_sent and (self.pending or not is_last):
+                yield from self._see_it_close()
             # Said before the content was asked for: nothing of the message was taken.
             self.is_untaken = True
             error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
@@ -182,12 +187,12 @@ class _Transaction:
     def _see_it_close(self) -> Dialogue[None]:
         """Make sure that a server which has all of the message does close, as 421 says.
 
-        Some say 421 to one recipient and go on: then the content may still be taken.
+        Some say 421 to one command and go on: then the content may still be taken.
         """
-        if not self.pending or not self.was_sent:
-            return
         try:
-            yield Want.REPLY
+            reply: Reply = yield Want.REPLY
+            while not reply.is_positive:
+                reply = yield Want.REPLY
         except SMTPTimeoutError as error:
             raise SMTPDeliveryUnknown("the server said 421 and did not close") from error
         except SMTPServerDisconnected:
