@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from mailbackends.errors import (
@@ -55,6 +55,7 @@ class Route:
                 f"strategy={strategy!r} is none of {', '.join(map(repr, get_args(Strategy)))}"
             )
         self._servers = tuple(servers)
+        self._only = ((servers[0], 0),) if len(servers) == 1 else None
         self._is_round_robin = strategy == "round robin"
         self._turns = itertools.count()
         self._throttle = throttle
@@ -162,17 +163,17 @@ class Route:
             begun = time.monotonic()
         return journey
 
-    def _candidates(self) -> Iterator[tuple[Server, int]]:
+    def _candidates(self) -> Iterable[tuple[Server, int]]:
+        # The circuit of the only one has no say: there is no other.
+        return self._only or self._in_line()
+
+    def _in_line(self) -> Iterator[tuple[Server, int]]:
         """The servers in the order in which to try them, each with the number of those behind it.
 
         Their circuits are asked only when it is their turn: to admit a message that never
         comes would waste the probe.
         """
         count = len(self._servers)
-        if count == 1:
-            # Its circuit has no say: there is no other.
-            yield self._servers[0], 0
-            return
         first = next(self._turns) % count if self._is_round_robin else 0
         line = self._servers[first:] + self._servers[:first]
         last: list[Server] = []

@@ -68,13 +68,13 @@ class Server:
         """Whether the next message should go here first. See `Circuit.admits`."""
         if self._circuit.is_untroubled:
             return True
-        with self._lock:
+        with self._lock.here:
             return self._circuit.admits(time.monotonic())
 
     def worked(self) -> None:
         """Note that it took a message, or stood ready for one."""
         if not self._circuit.is_untroubled:
-            with self._lock:
+            with self._lock.here:
                 self._circuit.succeeded()
 
     def failed(self, error: SMTPException) -> None:
@@ -83,7 +83,7 @@ class Server:
             return
         # A refusal of recipients, or for good, is about the message: the server works.
         is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient
-        with self._lock:
+        with self._lock.here:
             if error.outcome is Outcome.REFUSED and not is_overworked:
                 self._circuit.succeeded()
             else:

@@ -63,7 +63,7 @@ class SharedThrottle:
 
     def wait(self, latest: float | None) -> None:
         """See `Throttle.wait`."""
-        with self._lock:
+        with self._lock.here:
             is_worth_asking = self._circuit.admits(time.monotonic())
         if is_worth_asking:
             try:
@@ -72,7 +72,7 @@ class SharedThrottle:
             except self._failures as error:
                 self._failed(error)
             else:
-                with self._lock:
+                with self._lock.here:
                     self._circuit.succeeded()
                 return
         self._fallback.wait(latest)
@@ -90,7 +90,7 @@ class SharedThrottle:
             time.sleep(seconds)
 
     def _failed(self, error: BaseException) -> None:
-        with self._lock:
+        with self._lock.here:
             self._circuit.failed(time.monotonic())
         logger.warning(
             "the rate's store %s failed: for %g s each process holds its messages back by "

@@ -30,7 +30,7 @@ class Tally:
     @property
     def outcomes(self) -> dict[Outcome, int]:
         """How many messages came to which end so far."""
-        with self._lock:
+        with self._lock.here:
             return dict(self._outcomes.get(os.getpid(), ()))
 
     def count(self, error: Exception | None = None) -> None:
@@ -38,7 +38,7 @@ class Tally:
         outcome = Outcome.ACCEPTED
         if error is not None:
             outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
-        with self._lock:
+        with self._lock.here:
             mine = self._outcomes.get(os.getpid())
             if mine is None:
                 mine = self._outcomes[os.getpid()] = Counter()

@@ -39,7 +39,7 @@ class LocalThrottle:
 
     def wait(self, latest: float | None) -> None:
         """See `Throttle.wait`."""
-        with self._lock:
+        with self._lock.here:
             # Asked for under the lock, so that it never goes back.
             now = self._clock()
             at, is_promised = self._windows.reserve(now, latest)

@@ -18,7 +18,7 @@ def test_it_keeps_the_other_threads_out() -> None:
 
     def work() -> None:
         for _ in range(200):
-            with lock:
+            with lock.here:
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -39,7 +39,7 @@ def test_a_child_forked_while_another_thread_holds_it_finds_it_free() -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with lock:
+        with lock.here:
             held.set()
             done.wait(20)
 
@@ -49,7 +49,7 @@ def test_a_child_forked_while_another_thread_holds_it_finds_it_free() -> None:
     pid = os.fork()
     if pid == 0:  # pragma: no cover - in the child
         signal.alarm(10)  # a lock that is not free would hold the test for ever
-        with lock:
+        with lock.here:
             os._exit(7)
     _, status = os.waitpid(pid, 0)
     done.set()
