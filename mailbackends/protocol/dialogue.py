@@ -17,13 +17,17 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPProtocolError,
     SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
 )
 from mailbackends.protocol import extensions, sasl
 from mailbackends.protocol.command import Command
 from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
-__all__ = ["ask", "authenticate", "greeting", "hello", "login", "quit_now", "starttls"]
+__all__ = [
+    "ask", "authenticate", "greeting", "hello", "login", "quit_now", "see_it_close", "starttls",
+]  # fmt: skip
 
 # SCRAM needs three exchanges and one more for the server's word; LOGIN two.
 _MAX_CHALLENGES = 8
@@ -184,3 +188,15 @@ def _secret(line: bytes) -> Command:
 def quit_now(session: Session) -> None:
     """Queue QUIT. Its reply need not be waited for: nothing depends on it."""
     session.send(Command("QUIT"))
+
+
+def see_it_close() -> Dialogue[bool]:
+    """Behind a 421: True where the server does hang up, and takes nothing of what it was sent."""
+    try:
+        while not (yield Want.REPLY).is_positive:
+            pass
+    except (SMTPTimeoutError, SMTPProtocolError):
+        return False
+    except SMTPServerDisconnected:
+        return True
+    return False

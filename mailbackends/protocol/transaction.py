@@ -9,23 +9,19 @@ Three ways, by what the server announces and how its session stands:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from mailbackends.errors import (
-    Outcome,
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPException,
     SMTPProtocolError,
-    SMTPRecipientsRefused,
-    SMTPSenderRefused,
     SMTPServerDisconnected,
-    SMTPTimeoutError,
 )
+from mailbackends.protocol.account import Account, Delivery
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.content import Content
+from mailbackends.protocol.dialogue import see_it_close
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import ContentSent, Dialogue, Session, State, Want
+from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "deliver", "fits_one_flight"]
@@ -35,17 +31,6 @@ _MAX_ONE_FLIGHT = 64 * 1024
 
 # Behind these replies to BDAT the chunk may have been read as commands, or not to its end.
 _OUT_OF_STEP = frozenset({500, 501, 502, 503, 552})
-
-
-@dataclass(slots=True)
-class Delivery:
-    """The replies to one message: for each recipient, and for the content."""
-
-    accepted: list[str] = field(default_factory=list)
-    refused: dict[str, Reply] = field(default_factory=dict)
-    reply: Reply | None = None
-    refused_late: set[str] = field(default_factory=set)
-    """Those whom LMTP refused only after the content (RFC 2033 section 4.2)."""
 
 
 def deliver(
@@ -84,7 +69,7 @@ def fits_one_flight(content: Content) -> bool:
     return content.size <= _MAX_ONE_FLIGHT and all(isinstance(p, bytes) for p in content.pieces)
 
 
-class _Transaction:
+class _Transaction(Account):
     def __init__(
         self,
         session: Session,
@@ -95,10 +80,8 @@ class _Transaction:
         chunking: bool,
         is_behind: bool,
     ) -> None:
-        self.session = session
+        super().__init__(session, envelope)
         self.content = content
-        self.reverse_path = envelope.reverse_path
-        self.recipients = envelope.forward_paths
         # Behind a failed transaction MAIL may get 503, and RCPT and DATA are then taken
         # under the old sender: RSET first, and no content before its reply. Behind another
         # message nobody knows how that one ends: RSET makes it all the same.
@@ -116,12 +99,6 @@ class _Transaction:
         )
         # Behind one flight a server may answer only when it is done with the content, too.
         self.want = Want.CONTENT_REPLY if self.one_flight else Want.REPLY
-        self.content_sent: ContentSent | None = None
-        self.sender_refusal: Reply | None = None
-        self.is_untaken = False
-        # Taken by the reply to RCPT; the reply to the content decides.
-        self.pending: list[str] = []
-        self.result = Delivery()
 
     def run(self) -> Dialogue[Delivery]:
         try:
@@ -134,7 +111,7 @@ class _Transaction:
                 yield from self._send_content()
                 yield from self._content_replies()
         except SMTPException as error:
-            accounted = self._account_for(error)
+            accounted = self.account_for(error)
             if accounted is error:
                 raise
             raise accounted from error
@@ -175,29 +152,16 @@ class _Transaction:
             self.session.send(command)
         reply: Reply = yield self.want
         if reply.code == 421:
-            if self.was_sent and (self.pending or not is_last):
-                yield from self._see_it_close()
+            # Some servers say 421 to one command and go on: then the content may still be taken.
+            may_be_taken = self.was_sent and (self.pending or not is_last)
+            if may_be_taken and not (yield from see_it_close()):
+                raise SMTPDeliveryUnknown("the server said 421 and did not close")
             # Said before the content was asked for: nothing of the message was taken.
             self.is_untaken = True
             error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
             error.reply = reply
             raise error
         return reply
-
-    def _see_it_close(self) -> Dialogue[None]:
-        """Make sure that a server which has all of the message does close, as 421 says.
-
-        Some say 421 to one command and go on: then the content may still be taken.
-        """
-        try:
-            reply: Reply = yield Want.REPLY
-            while not reply.is_positive:
-                reply = yield Want.REPLY
-        except SMTPTimeoutError as error:
-            raise SMTPDeliveryUnknown("the server said 421 and did not close") from error
-        except SMTPServerDisconnected:
-            return
-        raise SMTPDeliveryUnknown("the server said 421 and went on")
 
     def _end_refused(self) -> Dialogue[None]:
         """Bring a refused transaction to its end, so that the session can serve again."""
@@ -219,7 +183,7 @@ class _Transaction:
                 self.content_sent = self.session.send_content([b".\r\n"])
                 yield Want.CONTENT_REPLY
         self.session.abandon_transaction()
-        raise self._refusal()
+        raise self.refusal()
 
     def _send_content(self) -> Dialogue[None]:
         if self.one_flight:
@@ -273,51 +237,4 @@ class _Transaction:
             if reply.code == 421 and self.pending:
                 raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
         if not result.accepted:
-            raise self._refusal()
-
-    def _refusal(self) -> SMTPException:
-        if self.sender_refusal:
-            reply = self.sender_refusal
-            return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
-        refused = self.result.refused
-        return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
-
-    def _account_for(self, error: SMTPException) -> SMTPException:
-        """The error that tells what became of the message, given the one that ended it."""
-        if error.outcome is None and isinstance(
-            error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError
-        ):
-            error.outcome = Outcome.REFUSED
-        elif error.outcome is None:
-            if self._was_refused():
-                # The connection broke behind the refusal, which stands.
-                error = self._refusal()
-                error.outcome = Outcome.REFUSED
-            elif self._may_be_there():
-                error = SMTPDeliveryUnknown(error.what)
-            else:
-                error.outcome = Outcome.NOT_SENT
-        if isinstance(error, SMTPDeliveryUnknown):
-            error.unknown = tuple(self._unanswered())
-        error.accepted = tuple(self.result.accepted)
-        # Behind a refused sender, RCPT gets 503: that says nothing of the recipient.
-        is_about_sender = isinstance(error, SMTPSenderRefused)
-        error.refused = {} if is_about_sender else dict(self.result.refused)
-        return error
-
-    def _was_refused(self) -> bool:
-        if self.sender_refusal is not None:
-            # A server that takes recipients all the same may take the content, too.
-            return not (self.pending and self._may_be_there())
-        return len(self.result.refused) == len(self.recipients)
-
-    @property
-    def was_sent(self) -> bool:
-        return self.session.was_sent(self.content_sent)
-
-    def _may_be_there(self) -> bool:
-        return self.was_sent and not self.is_untaken
-
-    def _unanswered(self) -> list[str]:
-        done = {*self.result.accepted, *self.result.refused}
-        return [path for path in self.recipients if path not in done]
+            raise self.refusal()

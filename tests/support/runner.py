@@ -10,7 +10,7 @@ from mailbackends.protocol.dialogue import greeting, hello
 from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 
-__all__ = ["Runner", "introduced", "ready_session"]
+__all__ = ["Runner", "hung_up", "introduced", "ready_session"]
 
 T = TypeVar("T")
 SessionType = TypeVar("SessionType", bound=Session)

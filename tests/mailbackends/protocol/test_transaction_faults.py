@@ -16,7 +16,7 @@ from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State
 from mailbackends.protocol.transaction import deliver
 from mailbackends.reply import Reply
-from support.runner import Runner, ready_session
+from support.runner import Runner, hung_up, ready_session
 from support.sent import BYE, CHUNK, CONTENT, FLIGHT, GO, GROUP, LOCK_STEP, NO, OK, ONE, TWO, Sent
 
 WAYS = [FLIGHT, GROUP, LOCK_STEP, CHUNK]
@@ -201,21 +201,30 @@ def test_a_421_to_data_behind_refused_recipients_leaves_them_refused():
     assert sent.session.state is State.CLOSED
 
 
-def test_a_421_to_a_recipient_in_one_flight_counts_once_the_server_has_closed():
-    sent = Sent(FLIGHT, [OK, OK, BYE], envelope=TWO)
-    assert (type(sent.error), sent.outcome) == (SMTPServerDisconnected, Outcome.NOT_SENT)
+@pytest.mark.parametrize("further", [[], [NO], [BYE]], ids=["nothing", "a refusal", "421"])
+def test_a_421_to_a_recipient_in_one_flight_counts_once_the_server_has_closed(further):
+    # Even to the first of them: the content may still be taken for the second.
+    for before in ([OK], [OK, OK]):
+        sent = Sent(FLIGHT, [*before, BYE, *further], envelope=TWO)
+        assert (type(sent.error), sent.outcome) == (SMTPServerDisconnected, Outcome.NOT_SENT)
 
 
-def test_a_server_that_goes_on_behind_421_may_have_taken_the_content():
-    sent = Sent(FLIGHT, [OK, OK, BYE, OK], envelope=TWO)
-    assert isinstance(sent.error, SMTPDeliveryUnknown)
-    assert sent.error.unknown == TWO.forward_paths
-
-
-def test_a_server_that_neither_goes_on_behind_421_nor_closes_may_have_taken_the_content():
-    sent = Sent(FLIGHT, [OK, OK, BYE], envelope=TWO, ending=lambda: SMTPTimeoutError("timed out"))
-    assert isinstance(sent.error, SMTPDeliveryUnknown)
-    assert "did not close" in str(sent.error)
+@pytest.mark.parametrize(
+    ("further", "ending"),
+    [
+        ([OK], hung_up),
+        ([NO, OK], hung_up),
+        ([b"what?\r\n"], hung_up),
+        ([], lambda: SMTPTimeoutError("timed out")),
+    ],
+    ids=["a yes", "a yes behind a refusal", "garbage", "silence"],
+)
+def test_a_server_that_does_not_close_behind_421_may_have_taken_the_content(further, ending):
+    for before in ([OK], [OK, OK]):
+        sent = Sent(FLIGHT, [*before, BYE, *further], envelope=TWO, ending=ending)
+        assert isinstance(sent.error, SMTPDeliveryUnknown)
+        assert "said 421 and did not close" in str(sent.error)
+        assert sent.error.unknown == TWO.forward_paths
 
 
 def test_a_421_to_the_only_recipient_in_one_flight_needs_no_second_look():

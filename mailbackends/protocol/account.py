@@ -1,0 +1,95 @@
+"""What became of one message, for each recipient, as far as the server's replies tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailbackends.errors import (
+    Outcome,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+)
+from mailbackends.protocol.envelope import Envelope
+from mailbackends.protocol.session import ContentSent, Session
+from mailbackends.reply import Reply
+
+__all__ = ["Account", "Delivery"]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The replies to one message: for each recipient, and for the content."""
+
+    accepted: list[str] = field(default_factory=list)
+    refused: dict[str, Reply] = field(default_factory=dict)
+    reply: Reply | None = None
+    refused_late: set[str] = field(default_factory=set)
+    """Those whom LMTP refused only after the content (RFC 2033 section 4.2)."""
+
+
+class Account:
+    """What is known of one message, while it is said and at its end."""
+
+    def __init__(self, session: Session, envelope: Envelope) -> None:
+        self.session = session
+        self.reverse_path = envelope.reverse_path
+        self.recipients = envelope.forward_paths
+        self.content_sent: ContentSent | None = None
+        self.sender_refusal: Reply | None = None
+        self.is_untaken = False
+        """True where the server said that it closes, and did not take the content before."""
+        self.pending: list[str] = []
+        """Those whom the reply to RCPT took; the reply to the content decides."""
+        self.result = Delivery()
+
+    @property
+    def was_sent(self) -> bool:
+        """True where the server may have all of the content."""
+        return self.session.was_sent(self.content_sent)
+
+    def refusal(self) -> SMTPException:
+        """The error for a message that was refused before its content."""
+        if self.sender_refusal:
+            reply = self.sender_refusal
+            return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
+        refused = self.result.refused
+        return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
+
+    def account_for(self, error: SMTPException) -> SMTPException:
+        """The error that tells what became of the message, given the one that ended it."""
+        if error.outcome is None and isinstance(
+            error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError
+        ):
+            error.outcome = Outcome.REFUSED
+        elif error.outcome is None:
+            if self._was_refused():
+                # The connection broke behind the refusal, which stands.
+                error = self.refusal()
+                error.outcome = Outcome.REFUSED
+            elif self._may_be_there():
+                error = SMTPDeliveryUnknown(error.what)
+            else:
+                error.outcome = Outcome.NOT_SENT
+        if isinstance(error, SMTPDeliveryUnknown):
+            error.unknown = tuple(self._unanswered())
+        error.accepted = tuple(self.result.accepted)
+        # Behind a refused sender, RCPT gets 503: that says nothing of the recipient.
+        is_about_sender = isinstance(error, SMTPSenderRefused)
+        error.refused = {} if is_about_sender else dict(self.result.refused)
+        return error
+
+    def _was_refused(self) -> bool:
+        if self.sender_refusal is not None:
+            # A server that takes recipients all the same may take the content, too.
+            return not (self.pending and self._may_be_there())
+        return len(self.result.refused) == len(self.recipients)
+
+    def _may_be_there(self) -> bool:
+        return self.was_sent and not self.is_untaken
+
+    def _unanswered(self) -> list[str]:
+        done = {*self.result.accepted, *self.result.refused}
+        return [path for path in self.recipients if path not in done]
