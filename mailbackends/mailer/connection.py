@@ -5,29 +5,18 @@ from __future__ import annotations
 import functools
 import logging
 import ssl
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from mailbackends.client.hostname import own_name
-from mailbackends.errors import (
-    Outcome,
-    SMTPConnectionError,
-    SMTPDeliveryUnknown,
-    SMTPException,
-    SMTPProtocolError,
-    SMTPServerDisconnected,
-    SMTPTimeoutError,
-)
-from mailbackends.mailer.flight import Flight
+from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
+from mailbackends.mailer.flight import Flights
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.negotiation import Prepared
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import Dialogue, Session, State
 from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
@@ -53,8 +42,8 @@ class Connection:
         self._options = options
         self._driver = driver
         self._timeouts = _timeouts(options)
-        self._begun: deque[Flight] = deque()
-        self.messages = 0
+        self._flights = Flights(driver, self._timeouts)
+        self._one_by_one = 0
 
     @classmethod
     def open(
@@ -84,33 +73,32 @@ class Connection:
         return cls(options, driver)
 
     @property
+    def messages(self) -> int:
+        """How many were sent over it, or tried."""
+        return self._one_by_one + self._flights.ended
+
+    @property
     def is_ready(self) -> bool:
         """True where the session itself could go on."""
-        if self._begun:
+        if self._flights:
             return self._driver.session.state is not State.CLOSED
         return self._driver.session.is_reusable
 
-    @property
-    def is_reusable(self) -> bool:
-        """False where another message could not go over this connection."""
-        return self.is_ready and (bool(self._begun) or self.messages < self._max_messages)
+    def spent(self, limit: int | None = None) -> str:
+        """Why another message could not go over this connection; empty where it could.
 
-    @property
-    def spent(self) -> str:
-        """Why another message could not go over this connection; empty where it could."""
-        if self.is_reusable:
-            return ""
-        return "messages" if self.is_ready else "error"
+        ``limit`` is how many a server takes that does not say so.
+        """
+        if not self.is_ready:
+            return "error"
+        # Where messages are under way, the last of them is the one to ask about.
+        return "" if self._flights or self.messages < self._most(limit) else "messages"
 
-    @property
-    def has_begun(self) -> bool:
-        """True while messages are under way for which nobody waits yet: see `begin`."""
-        return bool(self._begun)
-
-    @property
-    def _max_messages(self) -> float:
-        announced = self._driver.session.extensions.max_messages
-        return min(self._options.max_messages, inf if announced is None else announced)
+    def _most(self, limit: int | None) -> float:
+        most, announced = self._options.max_messages, self._driver.session.extensions.max_messages
+        if announced is not None and announced < most:
+            most = announced
+        return most if limit is None else min(most, limit)
 
     @property
     def is_pipelined(self) -> bool:
@@ -136,19 +124,16 @@ class Connection:
         ``lock_step`` is for a server that is known to need it.
 
         Raises:
-            SMTPException: with its outcome. `is_reusable` tells what the connection is worth.
+            SMTPException: with its outcome. `spent` tells what the connection is worth.
             InvalidMessageError: before anything was sent.
         """
         self._timeouts.latest = latest
         flight, job.flight = job.flight, None
-        # Nothing may come between a message that was begun and its replies.
-        while self._begun and (flight is None or not flight.is_over):
-            self._finish_oldest()
         if flight is not None:
-            return flight.result
+            return self._flights.result(flight)
         session = self._driver.session
         prepared = self._prepare(job)
-        self.messages += 1
+        self._one_by_one += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         if part is not envelope.forward_paths:
             envelope = replace(envelope, forward_paths=part)
@@ -168,12 +153,12 @@ class Connection:
         small messages in one flight go like that, and no more than ``limit`` over one
         connection.
         """
-        session, count = self._driver.session, self.messages + len(self._begun)
-        if session.is_lmtp or not self.is_one_flight or not self.is_ready:
+        session = self._driver.session
+        if session.is_lmtp or not self.is_one_flight:
             return False
-        if count >= min(self._max_messages, inf if limit is None else limit):
+        if self.messages + len(self._flights) >= self._most(limit):
             return False
-        if not self._begun and not self.is_alive():
+        if not (self.is_ready if self._flights else self.is_alive()):
             return False
         try:
             prepared = self._prepare(job)
@@ -184,8 +169,7 @@ class Connection:
         if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
             return False
         transaction = deliver(session, prepared.envelope, prepared.content, is_behind=True)
-        job.flight = Flight(lease, transaction, next(transaction))
-        self._begun.append(job.flight)
+        job.flight = self._flights.begin(lease, transaction)
         return True
 
     def _prepare(self, job: Job) -> Prepared:
@@ -193,46 +177,19 @@ class Connection:
         return job.prepare(session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths)
 
     def settle(self) -> None:
-        """Bring all that was begun to its end."""
-        deadline = self._options.deadline
-        while self._begun:
-            # Not by the time of the message before: its caller may have taken that long.
-            self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
-            self._finish_oldest()
-
-    def _finish_oldest(self) -> None:
-        """Bring the oldest message that was begun to its end, whatever that is."""
-        flight = self._begun[0]
-        try:
-            flight.delivery = self._driver.run(flight.transaction, self._timeouts, flight.want)
-        except SMTPException as error:
-            flight.error = error
-        except BaseException:
-            flight.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
-            raise
-        finally:
-            self._begun.popleft()
-            self.messages += 1
-        if (
-            self._begun
-            and _is_closing(flight.error)
-            and self._driver.run(_is_seen_to_close(), self._timeouts)
-        ):
-            # What stood behind was not looked at.
-            for behind in self._begun:
-                behind.transaction.close()
-                behind.error = SMTPServerDisconnected(*flight.error.args)
-                behind.error.outcome = Outcome.NOT_SENT
-            self._begun.clear()
+        """Bring all that was begun to its end. Interrupted, the connection cannot go on."""
+        self._flights.settle(self._options.deadline)
 
     # What the pool asks
 
     def is_alive(self) -> bool:
-        """False where the server has hung up, or said anything unasked. Never waits."""
-        # What was begun is answered at any time: not unasked, then.
+        """False where the server has hung up, or said anything unasked. Never waits.
+
+        Not to be asked while messages are under way: their replies come at any time.
+        """
         if not self.is_ready:
             return False
-        if not self.has_begun and not self._driver.stream.is_quiet():
+        if not self._driver.stream.is_quiet():
             # What was there is consumed: the next look would find nothing.
             self._driver.session.close()
         return self.is_ready
@@ -240,7 +197,7 @@ class Connection:
     def close(self) -> None:
         """Say QUIT where the server can take it, and hang up. Its answer is not awaited."""
         try:
-            if self.is_ready and not self._begun:
+            if self._driver.session.is_reusable:
                 dialogue.quit_now(self._driver.session)
                 self._driver.send_at_once()
         except OSError:
@@ -253,24 +210,6 @@ class Connection:
         self._driver.session.close()
         self._driver.stream.abort()
         self.settle()
-
-
-def _is_closing(error: SMTPException | None) -> TypeGuard[SMTPException]:
-    """True for a 421 behind which nothing was taken."""
-    is_421 = error is not None and error.reply is not None and error.reply.code == 421
-    return is_421 and error is not None and error.outcome is Outcome.NOT_SENT
-
-
-def _is_seen_to_close() -> Dialogue[bool]:
-    """True where the server hangs up and takes nothing more."""
-    try:
-        while not (yield Want.REPLY).is_positive:
-            pass
-    except (SMTPTimeoutError, SMTPProtocolError):
-        return False
-    except SMTPServerDisconnected:
-        return True
-    return False
 
 
 def _own_name(stream: Stream) -> str:

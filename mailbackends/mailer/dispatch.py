@@ -149,11 +149,8 @@ class Dispatcher:
             raise
         finally:
             # On every way out, whatever the exception: the session says what it is worth.
-            limit = self._learned.max_messages
-            is_spent = limit is not None and connection.messages >= limit
-            reusable = connection.is_reusable and (connection.has_begun or not is_spent)
-            reason = "messages" if connection.is_ready else "error"
-            leases.release(lease, reusable=reusable, reason=reason)
+            spent = connection.spent(self._learned.max_messages)
+            leases.release(lease, reusable=not spent, reason=spent)
 
 
 class _Retry(Exception):

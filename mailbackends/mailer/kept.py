@@ -18,7 +18,7 @@ class Kept:
         self._pool = pool
         self._lease: Lease[Connection] | None = None
         self._before = 0  # the messages over it when it was taken
-        self._last: Connection | None = None
+        self._last: Connection | None = None  # the one over which the last message went
         self._is_closed = False
 
     def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[Connection]:
@@ -29,9 +29,10 @@ class Kept:
             connection.settle()
             # One that is newer than the one that failed is fresh enough.
             is_wanted = not fresh or connection is not self._last
-            if is_wanted and connection.is_reusable and connection.is_alive():
+            reason = connection.spent() if is_wanted and connection.is_alive() else "dead"
+            if not reason:
                 return lease
-            self.give_back(reason="messages" if connection.is_ready and is_wanted else "dead")
+            self.give_back(reason=reason)
         if self._is_closed:
             raise PoolClosed("the batch was ended before this message was sent")
         self._lease = lease = self._pool.acquire(deadline=deadline, fresh=fresh)
@@ -64,7 +65,7 @@ class Kept:
             connection.settle()
         finally:
             # Also where the wait was interrupted; a second release does nothing.
-            reason = reason or connection.spent
+            reason = reason or connection.spent()
             messages = connection.messages - self._before
             self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)
             self._lease = None

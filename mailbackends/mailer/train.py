@@ -30,7 +30,6 @@ class Train:
         self._kept = Kept(server.pool)
         self._length = server.options.messages_in_flight
         self._line: deque[Submission | Job] = deque()
-        self._begun = 0  # how many of the line, from its head on
         self._failure: Exception | None = None
 
     def outcomes(self, items: Iterable[Submission]) -> Iterator[Receipt | Exception]:
@@ -49,7 +48,7 @@ class Train:
                 raise self._failure
         finally:
             self._kept.close()
-            for _ in range(self._begun):
+            while self._is_begun:
                 self._head()
 
     def _taken(self, items: Iterable[Submission]) -> Iterator[Submission]:
@@ -63,25 +62,28 @@ class Train:
     def _head(self) -> Receipt | Exception:
         if self._server.pool.is_closed:
             self._kept.close()
-        self._begin()
-        self._begun = max(0, self._begun - 1)
+        # Not before all that were begun are answered: a server that throws away what stands
+        # behind a chunk would answer the next message in the place of those.
+        if not self._is_begun:
+            self._begin()
         return self._route.outcome(self._line.popleft(), lambda server: self._kept)
+
+    @property
+    def _is_begun(self) -> bool:
+        """True where the head of the line is on its way."""
+        return bool(self._line) and isinstance(self._line[0], Job) and bool(self._line[0].flight)
 
     def _begin(self) -> None:
         """Begin as many of the line as can go now."""
-        # Not before all that were begun are answered: a server that throws away what stands
-        # behind a chunk would answer the next message in the place of those.
-        if self._begun:
+        if (lease := self._kept.reused()) is None:
             return
-        lease = self._kept.reused()
-        while lease is not None and self._begun < len(self._line):
-            job = _job(self._line[self._begun])
+        for place in range(len(self._line)):
+            job = _job(self._line[place])
             if job is None:
                 return
-            self._line[self._begun] = job
+            self._line[place] = job
             if not self._server.dispatcher.begin(job, lease):
                 return
-            self._begun += 1
 
 
 def _as_values(item: Submission) -> Submission:

@@ -12,7 +12,7 @@ import pytest
 from mailbackends import Mailer, Outcome, Receipt
 from mailbackends import Submission as Envelope
 from mailbackends.errors import InvalidAddressError, PoolClosed
-from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.flight import Flights
 from mailbackends.protocol.command import Command
 from mailbackends.transport.driver import Driver
 from support.scripted import ScriptedServer
@@ -31,14 +31,14 @@ def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(message, 
     with Sink() as sink, Mailer(sink.url, messages_in_flight=4, pool_size=1, pool_timeout=1) as m:
         results = m.send_messages(message() for _ in range(20))
         next(results), next(results)
-        finish, count = Connection._finish_oldest, itertools.count(1)
+        finish, count = Flights._finish_oldest, itertools.count(1)
 
         def interrupted(self):
             if next(count) == calls:
                 raise KeyboardInterrupt
             finish(self)
 
-        monkeypatch.setattr(Connection, "_finish_oldest", interrupted)
+        monkeypatch.setattr(Flights, "_finish_oldest", interrupted)
         with pytest.raises(KeyboardInterrupt):
             results.close()
         monkeypatch.undo()
@@ -196,18 +196,18 @@ def test_those_that_were_not_sent_share_one_new_connection(message):
     with Sink() as sink, Mailer(sink.url, messages_in_flight=8, max_messages=1000) as m:
         results = m.send_messages(message() for _ in range(12))
         next(results)
-        run = Connection._finish_oldest
+        run = Flights._finish_oldest
 
         def broken(self):  # nothing of it went out
             self._driver.session.close()
             self._driver.stream.abort()
             run(self)
 
-        Connection._finish_oldest = broken
+        Flights._finish_oldest = broken
         try:
             got = [outcome(next(results))]
         finally:
-            Connection._finish_oldest = run
+            Flights._finish_oldest = run
         got += map(outcome, results)
         assert set(got) == {Outcome.ACCEPTED}
         assert sink.connections == 2, m.stats().pool.retired
