@@ -6,6 +6,7 @@ import itertools
 import logging
 import pickle
 import smtplib
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -113,6 +114,24 @@ def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
     assert not isinstance(caught.value, BatchError)
     assert server.connections == 1
     assert [sent.send_error for sent in batch] == [caught.value] * 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("more", [{}, {"messages_in_flight": 4}, {"connections": 2}], ids=str)
+def test_each_message_of_a_batch_is_told_that_nobody_answers(
+    use_mail: Use, more: dict[str, int]
+) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        use_mail(host="127.0.0.1", port=sock.getsockname()[1], **more)
+    batch = [message("a@example.com") for _ in range(9)]
+
+    with pytest.raises(OSError, match="127.0.0.1"):
+        send(batch)
+
+    told = [sent.send_error for sent in batch]  # type: ignore[attr-defined]
+    assert [error.outcome for error in told] == [Outcome.NOT_SENT] * 9
+    assert all(error.no_connection for error in told)
+    assert [receipt_of(sent) for sent in batch] == [None] * 9
 
 
 class _Ahead:
