@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faults.test_every_byte import in_turn
-from faults.ways import TRAINS, Way
+from faults.ways import TRAINS, WAYS, Way
 from faults.world import EACH, FIRST, Where, World
 
 from mailbackends import Outcome
@@ -42,6 +42,23 @@ def test_a_421_takes_the_place_of_each_reply_to_a_train(way: Way, where: Where) 
         world = World(way, "batch", LETTERS, network)
         for reply in range(world.replies):
             world.run_with_last_words(reply, where)
+
+
+@pytest.mark.parametrize("way", [*TRAINS, *WAYS], ids=str)
+def test_a_server_that_says_421_in_place_of_each_reply_may_go_on(way: Way) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", LETTERS, network)
+        network.may_be_stuck = True  # where a reply is waited for that does not come
+        for reply in range(world.replies):
+            world.run_with_last_words(reply, goes_on=True)
+
+
+@pytest.mark.parametrize("way", TRAINS, ids=str)
+@pytest.mark.parametrize("how", ["500", "503", "drop", "deaf"])
+def test_a_server_may_stumble_over_what_stands_behind_a_content(way: Way, how: str) -> None:
+    with taking_turns(Network(way.habits, way.context)) as network:
+        world = World(way, "batch", LETTERS, network)
+        world.run_stumbling(how)
 
 
 @pytest.mark.parametrize("what", ["sender", "recipients", "content"])

@@ -116,15 +116,26 @@ class World:
             error.add_note(f"{self.way}: {cut}")
             raise
 
-    def run_with_last_words(self, reply: int, where: Where = FIRST) -> list[Outcome]:
-        """Send all letters while a connection's ``reply``-th reply is a 421."""
+    def run_with_last_words(
+        self, reply: int, where: Where = FIRST, *, goes_on: bool = False
+    ) -> list[Outcome]:
+        """Send all letters while a connection's ``reply``-th reply is a 421.
+
+        The server hangs up behind it, or ``goes_on``.
+        """
         tally.cuts["421"] += 1
-        down = replace(self.way.habits, last_reply=reply)
+        down = replace(self.way.habits, last_reply=reply, goes_on=goes_on)
         try:
             return self._run(None, lambda index, server: down if where(index, server) else None)
         except Exception as error:
             error.add_note(f"{self.way}: 421 in place of reply {reply}")
             raise
+
+    def run_stumbling(self, how: str) -> list[Outcome]:
+        """Send all letters to a server that stumbles over what stands behind a content."""
+        tally.cuts[f"stumbling: {how}"] += 1
+        stumbling = replace(self.way.habits, stumbles=how, takes_groups=True)
+        return self._run(None, lambda index, server: stumbling)
 
     def _run(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> list[Outcome]:
         delivered = self._network.begin(cuts, habits)

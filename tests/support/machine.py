@@ -21,10 +21,12 @@ class Habits:
     """What a server announces, and what it answers otherwise than with its consent.
 
     ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
-    after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up.
+    after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up, but
+    where it ``goes_on`` as if it had refused the one command.
     In place of its ``last_reply``-th reply, from 0, it says ``last_words``. ``stumbles``: what it
     does to the commands behind the first one in a write, whatever it announces: answer
-    each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread.
+    each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread. With
+    ``takes_groups`` only to those behind a content.
     """
 
     extensions: tuple[str, ...] = ()
@@ -34,6 +36,8 @@ class Habits:
     last_reply: int | None = None
     last_words: str = "421 down"
     stumbles: str = ""
+    takes_groups: bool = False
+    goes_on: bool = False
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Machine:
     def receive(self, data: bytes) -> None:
         """Act upon what came from the client."""
         self._input += data
-        self._first = True
+        self._is_behind = False
         while self._input and not self.is_over and not self.wants_tls and self._step():
             pass
         if self.wants_tls and self._input:
@@ -98,7 +102,7 @@ class Machine:
         if self._goes_down:
             reply = self.habits.last_words
         self.output += reply.encode() + b"\r\n"
-        self.is_over = reply.startswith("421")
+        self.is_over = reply.startswith("421") and not self.habits.goes_on
         self.replies += reply[3:4] != "-"
 
     def _violation(self, what: str) -> None:
@@ -121,13 +125,15 @@ class Machine:
             return True
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        if self.habits.stumbles and not self._first and verb != "QUIT":
+        if self.habits.stumbles and self._is_behind and verb != "QUIT":
             return self._stumble()
-        self._first = False
+        self._is_behind = not self.habits.takes_groups
         if rest and (verb not in ("MAIL", "RCPT", "RSET", "BDAT") or not self._may_group(verb)):
             self._violation(f"did not wait for the reply to {verb}")
         method = getattr(self, f"_{verb.lower()}", None)
         scripted = self.habits.answers.get(verb)
+        if self._goes_down and self.habits.goes_on and verb in ("MAIL", "RCPT", "DATA"):
+            scripted = self.habits.last_words
         if scripted is not None and verb != "BDAT":
             self._say(scripted)
         elif method is None:
@@ -236,6 +242,7 @@ class Machine:
         chunk = bytes(self._input[:size])
         del self._input[:size]
         self._chunk = None
+        self._is_behind = True
         scripted = self.habits.answers.get("BDAT")
         if scripted is not None:
             self._reset()
