@@ -1,9 +1,14 @@
 """Commands to lines: one line each, whatever is put into them."""
 
+import itertools
+import sys
+import traceback
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mailbackends.protocol.command as commands
 from mailbackends.protocol.command import Command, bdat, mail, rcpt
 
 
@@ -77,3 +82,39 @@ def test_what_may_be_followed_in_a_group(verb):
 @pytest.mark.parametrize("verb", ["EHLO", "DATA", "VRFY", "EXPN", "QUIT", "NOOP", "AUTH", ""])
 def test_what_ends_a_group(verb):
     assert Command(verb).ends_group
+
+
+def interrupted_at(number, act):
+    """The frames of this module's code that an interrupt at its so-manieth line leaves."""
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        if frame.f_code.co_filename != commands.__file__:
+            return None
+        lines += event == "line"
+        if lines == number:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        return [frame for frame in frames if frame.f_code.co_filename == commands.__file__]
+    finally:
+        sys.settrace(before)
+    return []
+
+
+@pytest.mark.parametrize("argument", ["PLAIN c2VjcmV0", "PLAIN c2VjcmV0 \u00fc"])
+def test_an_interrupt_amid_the_check_of_a_command_shows_no_secret(argument):
+    lines = itertools.count(1)
+    seen = 0
+    while frames := interrupted_at(next(lines), lambda: Command("AUTH", argument, is_secret=True)):
+        seen += 1
+        for frame in frames:
+            assert "c2VjcmV0" not in repr(frame.f_locals), frame.f_code.co_name
+    assert seen
