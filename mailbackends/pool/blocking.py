@@ -38,7 +38,6 @@ _FAULTS = frozenset({"dead", "error", "forked"})
 # Seconds in which `Pool.close` closes what is idle, one after the other.
 _CLOSE_SECONDS = 5.0
 
-
 _CLOSED = "the pool is closed: make a new one, or close this one later"
 
 C = TypeVar("C", bound=Poolable)
@@ -224,7 +223,8 @@ class Pool(Generic[C]):
             if books.ledger.is_closed:
                 raise PoolClosed(_CLOSED)
             stats = books.ledger.stats()
-            books.ledger.drop(claim)
+            if not books.ledger.give_up(claim):
+                return
         waited = self._clock() - start
         limit = "pool_timeout" if patience == self._timeout else "what was left of the deadline"
         raise PoolTimeout(

@@ -18,7 +18,8 @@ The pool has ``size`` places. A place is taken either by an idle connection or b
 How many places are free is never counted but derived from who stands where, and what
 changes hands is first taken from one and then given to the other. So an exception between
 any two lines (Ctrl-C, a timeout of gevent) can neither lose a place nor hand out one
-connection twice; at worst it loses a connection, which is closed as garbage.
+connection twice; at worst it loses a connection, which is closed as garbage. Nor can a
+`release` that comes between any two lines, in the same thread: see `blocking`.
 """
 
 from __future__ import annotations
@@ -144,6 +145,10 @@ class Ledger(Generic[C]):
         self._waiting[claim] = None
         self._serve()
 
+    def give_up(self, claim: Claim[C]) -> bool:
+        """Take `claim` from the queue. False where it has left it: it was served after all."""
+        return self._waiting.pop(claim, claim) is not claim
+
     def opened(self, claim: Claim[C], entry: Entry[C]) -> None:
         """The new connection in the claim's place stands: `entry`."""
         claim.entry = entry
@@ -165,9 +170,8 @@ class Ledger(Generic[C]):
         """The connection of `claim` is gone: it gets the next idle one, or opens one."""
         claim.entry = None
         self._held[claim] = Stage.OPENING
-        if self._idle and not claim.fresh:
-            claim.entry = self._idle.pop()
-            self._held[claim] = Stage.IN_USE
+        if not claim.fresh:
+            self._take_idle(claim, -1)
 
     def release(self, claim: Claim[C], now: float, *, messages: int, reason: str = "") -> bool:
         """The holder of `claim` has sent `messages` over its connection and needs it no more.
@@ -209,9 +213,12 @@ class Ledger(Generic[C]):
 
         Returns False where there is none.
         """
-        for index, entry in enumerate(self._idle):
+        for entry in tuple(self._idle):
             if reason := self._spent(entry, now):
-                claim.entry = self._idle.pop(index)
+                try:
+                    claim.entry = self._idle.pop(self._idle.index(entry))
+                except ValueError:
+                    continue
                 self.retire(claim, reason)
                 return True
         self.tidy_until = min(map(self._spent_at, self._idle), default=inf)
@@ -264,16 +271,27 @@ class Ledger(Generic[C]):
     def _serve(self) -> None:
         """Give what is there to those who wait, in the order in which they came."""
         while self._waiting and (self._idle or self._free_places() > 0):
-            claim = next(iter(self._waiting))
-            # First a place, then off the queue: see `blocking` on why one may come between.
-            self._held[claim] = Stage.OPENING
-            self._waiting.pop(claim, None)
-            if self._idle and not (claim.fresh and self._free_places() >= 0):
+            claim = next(iter(self._waiting), None)
+            if claim is None:
+                return
+            # First a place, then off the queue: a release that comes between serves it, or
+            # has served it already.
+            self._held.setdefault(claim, Stage.OPENING)
+            if self._waiting.pop(claim, claim) is claim:
+                continue
+            if not (claim.fresh and self._free_places() >= 0):
                 # One who wants a new connection where all places are taken by idle ones
                 # gets the place of the one used longest ago, which he closes first.
-                claim.entry = self._idle.pop(0 if claim.fresh else -1)
-                self._held[claim] = Stage.IN_USE
+                self._take_idle(claim, 0 if claim.fresh else -1)
             claim.wake()
+
+    def _take_idle(self, claim: Claim[C], which: int) -> None:
+        """Move an idle connection into the place of `claim`, if there is one."""
+        try:
+            claim.entry = self._idle.pop(which)
+        except IndexError:
+            return
+        self._held[claim] = Stage.IN_USE
 
     def _free_places(self) -> int:
         return self._limits.size - len(self._held) - len(self._idle)
