@@ -41,6 +41,11 @@ class Connection:
     def __init__(self, options: Options, driver: Driver) -> None:
         self._options = options
         self._driver = driver
+        offered = driver.session.extensions
+        self.is_pipelined = options.pipelining and "PIPELINING" in offered
+        """True where the server announces PIPELINING and the options allow it."""
+        self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
+        """True where the content may go out before the server was heard at all."""
         self._timeouts = _timeouts(options)
         self._flights = Flights(driver, self._timeouts)
         self._one_by_one = 0
@@ -80,7 +85,7 @@ class Connection:
     @property
     def is_ready(self) -> bool:
         """True where the session itself could go on."""
-        if self._flights:
+        if self._flights.under_way:
             return self._driver.session.state is not State.CLOSED
         return self._driver.session.is_reusable
 
@@ -92,24 +97,13 @@ class Connection:
         if not self.is_ready:
             return "error"
         # Where messages are under way, the last of them is the one to ask about.
-        return "" if self._flights or self.messages < self._most(limit) else "messages"
+        return "" if self._flights.under_way or self.messages < self._most(limit) else "messages"
 
     def _most(self, limit: int | None) -> float:
         most, announced = self._options.max_messages, self._driver.session.extensions.max_messages
         if announced is not None and announced < most:
             most = announced
         return most if limit is None else min(most, limit)
-
-    @property
-    def is_pipelined(self) -> bool:
-        """True where the server announces PIPELINING and the options allow it."""
-        return self._options.pipelining and "PIPELINING" in self._driver.session.extensions
-
-    @property
-    def is_one_flight(self) -> bool:
-        """True where the content may go out before the server was heard at all."""
-        is_chunked = self._options.chunking and "CHUNKING" in self._driver.session.extensions
-        return self.is_pipelined and is_chunked
 
     def deliver(
         self,
@@ -156,9 +150,9 @@ class Connection:
         session = self._driver.session
         if session.is_lmtp or not self.is_one_flight:
             return False
-        if self.messages + len(self._flights) >= self._most(limit):
+        if self.messages + len(self._flights.under_way) >= self._most(limit):
             return False
-        if not (self.is_ready if self._flights else self.is_alive()):
+        if not (self.is_ready if self._flights.under_way else self.is_alive()):
             return False
         try:
             prepared = self._prepare(job)

@@ -62,17 +62,14 @@ class Flights:
     def __init__(self, driver: Driver, timeouts: Timeouts) -> None:
         self._driver = driver
         self._timeouts = timeouts
-        self._begun: deque[Flight] = deque()
+        self.under_way: deque[Flight] = deque()
         self.ended = 0
         """How many were answered, or waited for in vain."""
-
-    def __len__(self) -> int:
-        return len(self._begun)
 
     def begin(self, lease: Lease[Connection], transaction: Dialogue[Delivery]) -> Flight:
         """Queue all that the transaction says, and wait for nothing."""
         flight = Flight(lease, transaction, next(transaction))
-        self._begun.append(flight)
+        self.under_way.append(flight)
         return flight
 
     def result(self, flight: Flight) -> Delivery:
@@ -88,7 +85,7 @@ class Flights:
     def settle(self, deadline: float | None) -> None:
         """Bring all to their end, each within ``deadline`` seconds. `result` tells which."""
         try:
-            while self._begun:
+            while self.under_way:
                 # Not by the time of the message before: its caller may have taken that long.
                 self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
                 self._finish_oldest()
@@ -98,7 +95,7 @@ class Flights:
             raise
 
     def _finish_oldest(self) -> None:
-        flight = self._begun[0]
+        flight = self.under_way[0]
         try:
             flight.delivery = self._driver.run(flight.transaction, self._timeouts, flight.want)
         except SMTPException as error:
@@ -107,20 +104,20 @@ class Flights:
             flight.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
             raise
         finally:
-            self._begun.popleft()
+            self.under_way.popleft()
             self.ended += 1
-        if self._begun and _is_closing(flight.error):
+        if self.under_way and _is_closing(flight.error):
             self._leave_those_behind(flight.error)
 
     def _leave_those_behind(self, why: SMTPException) -> None:
         """Where the server hangs up, as it said, what stood behind was not looked at."""
         if not self._driver.run(see_it_close(), self._timeouts):
             return
-        for flight in self._begun:
+        for flight in self.under_way:
             flight.transaction.close()
             flight.error = SMTPServerDisconnected(*why.args)
             flight.error.outcome = Outcome.NOT_SENT
-        self._begun.clear()
+        self.under_way.clear()
 
 
 def _is_closing(error: SMTPException | None) -> TypeGuard[SMTPException]:

@@ -90,8 +90,8 @@ class Job:
         if isinstance(self.message, WrittenMessage):
             return self.message.message_id
         # Of the beginning only: to part the whole would copy it.
-        head, _, _ = self.message[:65536].partition(b"\r\n\r\n")
-        found = _MESSAGE_ID.search(b"\n" + head)
+        end = self.message.find(b"\r\n\r\n", 0, 65536)
+        found = _MESSAGE_ID.search(b"\n" + self.message[: end if end >= 0 else 65536])
         return found[1].decode("ascii", "backslashreplace") if found else None
 
     @property

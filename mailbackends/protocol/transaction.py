@@ -53,12 +53,13 @@ def deliver(
         SMTPDeliveryUnknown: the end of the content was sent, no reply came.
         SMTPServerDisconnected, SMTPProtocolError: with `Outcome.NOT_SENT`.
     """
+    offered = session.extensions.keywords
     transaction = _Transaction(
         session,
         envelope,
         content,
-        pipelining=pipelining and "PIPELINING" in session.extensions,
-        chunking=chunking and "CHUNKING" in session.extensions,
+        pipelining=pipelining and "PIPELINING" in offered,
+        chunking=chunking and "CHUNKING" in offered,
         is_behind=is_behind,
     )
     return transaction.run()
