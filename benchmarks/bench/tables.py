@@ -116,7 +116,8 @@ def about(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = ", ".join(str(value) for value in machine["load"])
     return (
-        f"{machine['cores']} cores, {machine['system']}, {machine['python']}"
+        f"{machine['cores']} core{'s' * (machine['cores'] != 1)}, {machine['system']}, "
+        f"{machine['python']}"
         f"{'' if machine['is_optimised'] else ' (built without --enable-optimizations)'}, "
         f"{versions}. Load average before and after: {load}."
     )
