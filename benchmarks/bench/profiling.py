@@ -42,14 +42,15 @@ _RULES: tuple[tuple[str, str], ...] = (
      r"'(_socket\.|select\.)|select\.poll|built-in method select\.|getaddrinfo", "system calls"),
     (r"'(write|read|do_handshake|pending|shutdown)' of '_ssl\.|_ssl\.|/ssl\.py:", "TLS"),
     (r":dot_stuffed|smtplib\.py:_?(quote_?(data|periods)|fix_eols)", "stuffing"),
-    (r"/email/generator\.py:flatten|protocol/(serializer|content|mime_|headers|base64)|"
+    (r"/email/generator\.py:flatten|"
+     r"protocol/(serializer|content|mime_|header|standard|line_ends|base64)|"
      r"/email/message\.py:as_(bytes|string)|django/core/mail/message\.py:as_(bytes|string)|"
      r"flask_mail/.*:as_(bytes|string)|aiosmtplib/email\.py:flatten", "serialise"),
     (r"sanitize_address|prep_address|protocol/(envelope|address|idna|parameters|delivery_opt)|"
      r"smtplib\.py:quoteaddr|_integration/addresses\.py|django/core/mail/message\.py:recipients|"
      r"flask_mail/.*:send_to|aiosmtplib/email\.py", "addresses"),
     (r"django/core/mail/message\.py|django_integration/(messages|fast|related|attachments)|"
-     r"flask_mail/.*:_message|flask_integration/(mime|message|attachment|headers|html)", "build"),
+     r"flask_mail/.*:_message|flask_integration/(mime|written|message|attachment|headers|html)", "build"),
     (r"protocol/|mailbackends/reply\.py|transport/|smtplib\.py|mailbackends/client/|"
      r"aiosmtplib/|asyncio/", "dialogue"),
     (r"mailbackends/(pool|mailer|events|outcome|errors)|_integration/", "pool and mailer"),
