@@ -50,7 +50,8 @@ _RULES: tuple[tuple[str, str], ...] = (
      r"smtplib\.py:quoteaddr|_integration/addresses\.py|django/core/mail/message\.py:recipients|"
      r"flask_mail/.*:send_to|aiosmtplib/email\.py", "addresses"),
     (r"django/core/mail/message\.py|django_integration/(messages|fast|related|attachments)|"
-     r"flask_mail/.*:_message|flask_integration/(mime|written|message|attachment|headers|html)", "build"),
+     r"flask_mail/.*:_message|"
+     r"flask_integration/(mime|written|message|attachment|headers|html)", "build"),
     (r"protocol/|mailbackends/reply\.py|transport/|smtplib\.py|mailbackends/client/|"
      r"aiosmtplib/|asyncio/", "dialogue"),
     (r"mailbackends/(pool|mailer|events|outcome|errors)|_integration/", "pool and mailer"),
