@@ -60,11 +60,11 @@ class Train:
             self._failure = error
 
     def _head(self) -> Receipt | Exception:
-        if self._server.pool.is_closed:
-            self._kept.close()
         # Not before all that were begun are answered: a server that throws away what stands
         # behind a chunk would answer the next message in the place of those.
         if not self._is_begun:
+            if self._server.pool.is_closed:
+                self._kept.close()
             self._begin()
         return self._route.outcome(self._line.popleft(), lambda server: self._kept)
 
@@ -88,12 +88,14 @@ class Train:
 
 def _as_values(item: Submission) -> Submission:
     """The same, with what can be read only once read: where it is not fit, it is read again."""
+    read = {name: getattr(item, name) for name in ("to_addrs", "mail_options", "rcpt_options")}
     once: dict[str, Any] = {
-        name: tuple(value)
-        for name in ("to_addrs", "mail_options", "rcpt_options")
-        if not isinstance(value := getattr(item, name), str | tuple | list | None)
+        name: tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)
     }
     return replace(item, **once) if once else item
+
+
+_VALUES = (str, tuple, list, type(None))
 
 
 def _job(item: Submission | Job) -> Job | None:
