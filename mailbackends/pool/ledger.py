@@ -24,6 +24,7 @@ connection twice; at worst it loses a connection, which is closed as garbage. No
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -215,12 +216,10 @@ class Ledger(Generic[C]):
         """
         for entry in tuple(self._idle):
             if reason := self._spent(entry, now):
-                try:
+                with contextlib.suppress(ValueError):
                     claim.entry = self._idle.pop(self._idle.index(entry))
-                except ValueError:
-                    continue
-                self.retire(claim, reason)
-                return True
+                    self.retire(claim, reason)
+                    return True
         self.tidy_until = min(map(self._spent_at, self._idle), default=inf)
         return False
 
@@ -287,11 +286,9 @@ class Ledger(Generic[C]):
 
     def _take_idle(self, claim: Claim[C], which: int) -> None:
         """Move an idle connection into the place of `claim`, if there is one."""
-        try:
-            claim.entry = self._idle.pop(which)
-        except IndexError:
-            return
-        self._held[claim] = Stage.IN_USE
+        claim.entry = self._idle.pop(which) if self._idle else None
+        if claim.entry is not None:
+            self._held[claim] = Stage.IN_USE
 
     def _free_places(self) -> int:
         return self._limits.size - len(self._held) - len(self._idle)

@@ -206,7 +206,7 @@ def free_ports(count: int) -> list[int]:
         while len(ports) < count:
             one = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                one.bind((HOST, random.randrange(8192, max(dealt_out, 16384))))
+                one.bind((HOST, random.SystemRandom().randrange(8192, max(dealt_out, 16384))))
                 ports.append(one.getsockname()[1])
         return ports
 
