@@ -79,7 +79,10 @@ class SmtpSink(Server):
     def stored(self) -> list[Arrival]:
         for path in self._folder.glob("*.*"):
             if path.name not in self._read:
-                data = path.read_bytes()
+                try:
+                    data = path.read_bytes()
+                except FileNotFoundError:
+                    continue  # smtp-sink removes what it did not take.
                 head = _HEAD.match(data)
                 # It is written as it comes: without its last empty line it is not whole.
                 if head is None or not data.endswith(b"\n\n"):
