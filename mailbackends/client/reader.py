@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
 import time
-from types import BuiltinFunctionType
-from typing import Any
 
 from mailbackends.errors import SMTPProtocolError
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.reply import Reply
+from mailbackends.transport.poll import poll_of
 
 __all__ = ["ReplyReader"]
 
@@ -31,7 +29,7 @@ class ReplyReader:
         self._parser = ReplyParser()
         self._untaken: list[bytes] = []  # what has come, but for what `take_lines` gave
         self._farewell: Reply | None = None
-        self._poll = _poll_of(sock)
+        self._poll = poll_of(sock)
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
 
     def read(self) -> Reply:
@@ -128,18 +126,3 @@ class ReplyReader:
         self._parser.receive_data(data)
         if data:
             self._untaken.append(data)
-
-
-def _poll_of(sock: socket.socket) -> Any:
-    """A function of a timeout that tells whether there is anything to read from ``sock``.
-
-    None where that cannot be had: on Windows; with gevent, whose own turns to the other
-    greenlets; and where a class of somebody else's may keep bytes in a place of its own.
-    """
-    poll = getattr(select, "poll", None)
-    is_plain = type(sock) in (socket.socket, ssl.SSLSocket)
-    if not is_plain or not isinstance(poll, BuiltinFunctionType) or sock.fileno() < 0:
-        return None
-    waiting: Any = poll()
-    waiting.register(sock, select.POLLIN)
-    return waiting.poll

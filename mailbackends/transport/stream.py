@@ -7,11 +7,11 @@ import select
 import socket
 import ssl
 from collections.abc import Sequence
-from types import BuiltinFunctionType
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
 from mailbackends.transport.deadline import Deadline
+from mailbackends.transport.poll import poll_of
 from mailbackends.transport.tls import explained
 
 __all__ = ["Stream"]
@@ -128,19 +128,15 @@ class Stream:
                 return True
             # With TLS what came may be for TLS itself: a new session ticket, say.
             return self.receive_some() is None
-        except (OSError, ValueError):
+        except OSError:
             return False
 
     def _nothing_came(self) -> bool:
         """True where that is sure: with TLS, this costs a third of an attempt to read."""
-        poll = getattr(select, "poll", None)
-        if not isinstance(poll, BuiltinFunctionType):
-            return False  # gevent's may look only later
-        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+        look = poll_of(self._sock)
+        if look is None or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
             return False
-        look = poll()
-        look.register(self._sock, select.POLLIN)
-        return not look.poll(0)
+        return not look(0)
 
     def abort(self) -> None:
         """Close the descriptor. Not a byte goes out, not even TLS's farewell."""
