@@ -177,6 +177,7 @@ def test_a_partial_refusal_is_logged_as_a_warning(
 
     assert partial.send() == 1
 
+    assert getattr(partial, "send_error", "not set") is None
     receipt = receipt_of(partial)
     assert receipt is not None
     assert receipt.accepted == ("a@example.com",)
@@ -203,6 +204,19 @@ def test_a_partial_refusal_is_an_error_where_the_settings_say_so(
     copied = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
     assert copied.refused == caught.value.refused
     assert len(server.messages) == 1
+
+
+def test_a_fully_accepted_message_is_not_an_error_where_partial_refusals_are(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, on_partial_refusal="raise")
+    accepted = message("a@example.com", "b@example.com")
+
+    assert accepted.send() == 1
+
+    receipt: Any = receipt_of(accepted)
+    assert receipt.accepted == ("a@example.com", "b@example.com")
+    assert getattr(accepted, "send_error", "not set") is None
 
 
 def test_an_unknown_outcome_says_so_and_is_not_tried_again(mail: MailServer) -> None:

@@ -38,8 +38,11 @@ def test_a_success_between_faults_starts_the_count_anew() -> None:
     circuit = Circuit(2, 30.0)
     for _ in range(10):
         circuit.failed(1.0)
+        assert circuit.state is CircuitState.CLOSED
         circuit.succeeded()
-    assert circuit.state is CircuitState.CLOSED
+    circuit.failed(1.0)
+    circuit.failed(1.0)
+    assert circuit.state is CircuitState.OPEN
 
 
 def test_when_the_pause_is_over_one_message_is_let_through_and_no_other() -> None:

@@ -84,6 +84,16 @@ def test_another_refusal_is_one(message, sink: Sink, reply: str) -> None:
     assert len(sink.messages) == 1
 
 
+def test_a_refused_recipient_does_not_limit_the_recipients_of_later_messages(
+    message, sink: Sink
+) -> None:
+    with Mailer(sink.url) as mailer:
+        sink.refuse("u1@example.com", "550 5.1.1 No such user", times=1)
+        assert [*mailer.send_message(message(*people(2))).refused] == ["u1@example.com"]
+        mailer.send_message(message(*people(5)))
+    assert recipients(sink) == [("u0@example.com",), tuple(people(5))]
+
+
 def test_a_452_in_the_midst_is_about_the_one_and_teaches_nothing(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         sink.refuse("u1@example.com", "452 Insufficient storage", times=1)

@@ -77,6 +77,15 @@ def test_it_is_written_as_it_is_built(text: str, alternatives: Any, attachments:
     assert joined(content.from_written(written)) == expected
 
 
+def test_a_lone_line_feed_in_a_written_message_is_sent_as_crlf() -> None:
+    written = WrittenMessage(
+        (b"Subject: hi\n\none\n.\r\ntwo\r.\nthree",), None, lambda: built(FIELDS, "b")
+    )
+    made = content.from_written(written)
+    assert joined(made) == b"Subject: hi\r\n\r\none\r\n.\r\ntwo\r\n.\r\nthree\r\n"
+    assert made.size == len(joined(made))
+
+
 @pytest.mark.parametrize("utf8", [False, True])
 def test_it_is_built_for_a_server_that_needs_another_form(utf8: bool) -> None:
     written = written_message(FIELDS, "Grüße", lambda: built(FIELDS, "Grüße"))

@@ -210,6 +210,8 @@ def test_two_replies_to_one_command_are_found_at_the_next_one():
         ("RCPT", b"354 go"),
         ("RSET", b"354 go"),
         ("DATA", b"250 ok"),
+        ("DATA", b"299 what"),
+        ("DATA", b"300 what"),
         ("DATA", b"334 more"),
         ("AUTH", b"354 go"),
         ("STARTTLS", b"334 more"),
@@ -267,6 +269,16 @@ def test_nothing_goes_behind_content():
     session.send_last_chunk(1, [b"x"])
     with pytest.raises(RuntimeError, match="must wait for the reply to content"):
         session.send(mail("a@x"))
+
+
+@pytest.mark.parametrize("verb", ["DATA", "MAIL"])
+def test_no_command_follows_the_content_of_data_before_its_reply(verb):
+    session = ready_session()
+    said(session, Command(verb))
+    answered(session, b"354 go" if verb == "DATA" else b"250 ok")
+    session.send_content([b".\r\n"])
+    with pytest.raises(RuntimeError, match="must wait for the reply to content"):
+        session.send(Command("RSET"))
 
 
 def test_a_group_goes_out_in_one_piece():

@@ -171,7 +171,8 @@ def test_all_recipients_refused(keywords, replies):
 
 def test_a_go_ahead_without_recipients_gets_the_lone_dot():
     sent = Sent(GROUP, [OK, NO, GO, OK])
-    assert sent.lines[-2:] == [b"DATA", b"."]
+    # A byte more would be read as the next command.
+    assert bytes(sent.runner.sent).endswith(b"DATA\r\n.\r\n")
 
 
 def test_a_go_ahead_behind_a_refused_sender_gets_nothing_for_an_old_transaction_is_open():
@@ -202,6 +203,14 @@ def test_a_server_that_takes_the_content_of_a_refused_sender_leaves_us_in_the_da
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert (sent.error.unknown, list(sent.error.refused)) == (("a@x",), ["b@x"])
     assert not sent.session.is_reusable
+
+
+@each_way
+def test_any_2xx_reply_to_the_content_accepts_the_message(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, OK, *go, b"221 2.0.0 Taken, goodbye\r\n"])
+    assert sent.result.accepted == ["a@x"]
+    assert sent.result.reply == Reply(221, (b"2.0.0 Taken, goodbye",))
 
 
 @pytest.mark.parametrize(
