@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from django_integration import foreign, options
+from django_integration import options, third_party
 from django_integration.addresses import prep_address
 from django_integration.compat import HAS_MAILERS, configuration_error, warn_of_construction
 from django_integration.configuration import configuration
@@ -153,12 +153,12 @@ class EmailBackend(BaseEmailBackend):
         """The TLS context. A subclass may give another; make it once, not per instance,
         for connections are shared by those whose context is the same object."""
         context: ssl.SSLContext | None = self._configuration.further.get("ssl_context")
-        return context or foreign.default_context(self)
+        return context or third_party.default_context(self)
 
     @property
     def connection_class(self) -> Any:
         """A subclass that gives another is served by one connection of its own, unpooled."""
-        return foreign.connection_class(self)
+        return third_party.connection_class(self)
 
     def prep_address(self, address: Any, force_ascii: bool = True) -> str:
         """The bare address; see `django_integration.addresses.prep_address`."""
@@ -179,7 +179,7 @@ class EmailBackend(BaseEmailBackend):
             return False
         try:
             if self._overrides("connection_class"):
-                self.connection = foreign.connect(self)
+                self.connection = third_party.connect(self)
             else:
                 self.connection = PooledConnection(self.route)
                 self.connection.open()
@@ -198,7 +198,7 @@ class EmailBackend(BaseEmailBackend):
         """The opposite of `open`. The pool keeps its connections for whoever comes next."""
         connection, self.connection = self.connection, None
         if connection is not None and not isinstance(connection, PooledConnection):
-            foreign.hang_up(connection, silently=self.fail_silently)
+            third_party.hang_up(connection, silently=self.fail_silently)
 
     def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
         """Send all, and return how many were accepted for at least one recipient.
@@ -236,7 +236,7 @@ class EmailBackend(BaseEmailBackend):
 
     def _send(self, email_message: EmailMessage) -> bool:
         """Send one message, and say whether it was sent. For subclasses to extend."""
-        if self.connection and not foreign.is_ours(self.connection):
+        if self.connection and not third_party.is_ours(self.connection):
             return bool(self._send_through(self.connection, [email_message]))
         return bool(self._send_pooled([email_message]))
 
@@ -247,15 +247,15 @@ class EmailBackend(BaseEmailBackend):
         return delivery.finish()
 
     def _send_through(self, connection: Any, messages: Iterable[EmailMessage]) -> int:
-        if foreign.is_ours(connection):
+        if third_party.is_ours(connection):
             return self._send_pooled(messages)
         delivery = Delivery(self)
-        delivery.one_by_one(foreign.sender(connection), messages)
+        delivery.one_by_one(third_party.sender(connection), messages)
         return delivery.finish()
 
     def _is_extended(self) -> bool:
         """True where a subclass or a test has a hand in how a message is sent."""
-        if self.connection is not None and not foreign.is_ours(self.connection):
+        if self.connection is not None and not third_party.is_ours(self.connection):
             return True
         return self._overrides("open", "_send", "connection_class")
 

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from django_integration import options
+from django_integration.cache_key import Told
 from django_integration.registry import Route
 from django_integration.staging import Staging
-from django_integration.told import Told
 from mailbackends import Options
 
 __all__ = ["Configuration", "configuration"]
@@ -32,7 +32,7 @@ class Configuration:
     """The other options of the `Mailer`."""
     staging: Staging
     on_partial_refusal: str
-    strategy: Literal["ordered", "round robin"]
+    strategy: Literal["ordered", "round_robin"]
     fallbacks: options.Fallbacks | None
 
     @classmethod

@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 from django.conf import settings
 
+from django_integration.cache_key import Told
 from django_integration.compat import (
     configuration_error,
     is_said,
     mailers_configured,
     settings_now,
 )
-from django_integration.told import Told
 from mailbackends import ConfigurationError, Options
 
 __all__ = [
@@ -281,15 +281,15 @@ class Fallbacks:
         return tuple(found)
 
 
-def strategy(said: Mapping[str, Any], alias: str | None) -> Literal["ordered", "round robin"]:
+def strategy(said: Mapping[str, Any], alias: str | None) -> Literal["ordered", "round_robin"]:
     """``strategy``: which of several servers comes first. Raises: as `gather`."""
     value = said.get("strategy") or "ordered"
     if value == "ordered":
         return "ordered"
-    if value == "round robin":
-        return "round robin"
+    if value == "round_robin":
+        return "round_robin"
     raise configuration_error(
-        f"'strategy' must be 'ordered' or 'round robin', not {value!r}.", alias
+        f"'strategy' must be 'ordered' or 'round_robin', not {value!r}.", alias
     )
 
 

@@ -32,7 +32,7 @@ class Route:
 
     servers: tuple[Options, ...]
     """The server, and those for what it does not take for now."""
-    strategy: Literal["ordered", "round robin"] = "ordered"
+    strategy: Literal["ordered", "round_robin"] = "ordered"
 
     @cached_property
     def _hash(self) -> int:

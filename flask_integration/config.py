@@ -32,7 +32,7 @@ class Settings:
     """Where and how to deliver."""
     fallbacks: tuple[Options, ...]
     """Further servers, for what that one does not take for now."""
-    strategy: Literal["ordered", "round robin"]
+    strategy: Literal["ordered", "round_robin"]
     backend: type[Backend]
     rendering: Rendering = field(default_factory=Rendering)
     default_sender: Address | None = None
@@ -139,7 +139,7 @@ def _settings(
 def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> list[Options]:
     """The options of each server: one for each URL, or one without any."""
     options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
-    for one, two in (("SERVER", "HOST"), ("MAX_EMAILS", "MAX_MESSAGES")):
+    for one, two in (("SERVER", "HOST"), ("MAX_EMAILS", "MAX_MESSAGES_PER_CONNECTION")):
         if {one, two} <= _given(values) and str(values[one]) != str(values[two]):
             raise ConfigurationError(
                 f"{label}{one} and {label}{two} are two names for one setting, and contradict "
@@ -150,7 +150,7 @@ def _servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> l
     if security := _security(values, label):
         options["security"] = security
     if max_emails is not None:
-        options.setdefault("max_messages", max_emails)
+        options.setdefault("max_messages_per_connection", max_emails)
     if "auth_mechanisms" in options:
         options["auth_mechanisms"] = _words(options["auth_mechanisms"])
     # No URL holds white space, so that is how several fit into one environment variable.
@@ -186,12 +186,12 @@ def _given(values: Mapping[str, Any]) -> set[str]:
     return {name for name, value in values.items() if value is not None and value != ""}
 
 
-def _strategy(key: str, value: object) -> Literal["ordered", "round robin"]:
+def _strategy(key: str, value: object) -> Literal["ordered", "round_robin"]:
     if value in (None, "", "ordered"):
         return "ordered"
-    if value == "round robin":
-        return "round robin"
-    raise ConfigurationError(f"{key} is {value!r}: it must be 'ordered' or 'round robin'")
+    if value == "round_robin":
+        return "round_robin"
+    raise ConfigurationError(f"{key} is {value!r}: it must be 'ordered' or 'round_robin'")
 
 
 def _security(values: Mapping[str, Any], label: str) -> str | None:

@@ -156,7 +156,10 @@ class MailState(Sender):
     @max_emails.setter
     def max_emails(self, value: int | None) -> None:
         self._max_emails = value
-        self._change("max_messages", value or self.settings.options.max_messages)
+        self._change(
+            "max_messages_per_connection",
+            value or self.settings.options.max_messages_per_connection,
+        )
 
     @property
     def backend(self) -> Backend:

@@ -55,17 +55,17 @@ if TYPE_CHECKING:
     from mailbackends.mailer import (
         CircuitState,
         FileAttachment,
-        Held,
         Mailer,
         MailerStats,
         Options,
+        PinnedConnection,
         Receipt,
         ServerStats,
         Submission,
     )
+    from mailbackends.mime.parts import base64_body, multipart_body
+    from mailbackends.mime.writer import WrittenMessage, written_message
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
-    from mailbackends.protocol.mime_parts import base64_body, multipart_body
-    from mailbackends.protocol.mime_writer import WrittenMessage, written_message
     from mailbackends.reply import EnhancedStatus, Reply
 
 __all__ = [
@@ -82,13 +82,13 @@ __all__ = [
     "DeliveryOptions",
     "EnhancedStatus",
     "FileAttachment",
-    "Held",
     "InvalidAddressError",
     "InvalidMessageError",
     "Mailer",
     "MailerStats",
     "Options",
     "Outcome",
+    "PinnedConnection",
     "PoolClosed",
     "PoolTimeout",
     "RateLimited",
@@ -131,8 +131,8 @@ _MODULES = (
     "errors",
     "client",
     "protocol.delivery_options",
-    "protocol.mime_parts",
-    "protocol.mime_writer",
+    "mime.parts",
+    "mime.writer",
     "mailer",
     "doctor",
 )

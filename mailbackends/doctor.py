@@ -20,8 +20,8 @@ from mailbackends.errors import (
     SMTPSenderRefused,
 )
 from mailbackends.mailer import Options
+from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.protocol import dialogue
-from mailbackends.protocol.address import parse_path, to_ascii
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Session
 from mailbackends.reply import Reply

@@ -22,9 +22,9 @@ __all__ = [
     "ConnectionReused",
     "Event",
     "EventHook",
+    "EventSink",
     "MessageFailed",
     "MessageSent",
-    "Tell",
     "error_type",
     "guarded",
     "subscribe",
@@ -168,7 +168,7 @@ def error_type(error: BaseException) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-class Tell:
+class EventSink:
     """A hook that tells `hook`, and whoever has subscribed, what happens at a server.
 
     None of them can do harm, neither to the message nor to the others: see `guarded`.

@@ -213,7 +213,7 @@ def _destination(server: Attributes) -> str:
 def _outcomes(event: MessageSent | MessageFailed) -> tuple[tuple[str, int], ...]:
     if isinstance(event, MessageSent):
         return ("accepted", event.accepted), ("refused", event.refused)
-    return ((str(event.outcome or "not sent"), event.recipients),)
+    return ((str(event.outcome or "not_sent"), event.recipients),)
 
 
 def _details(event: MessageSent | MessageFailed) -> Attributes:

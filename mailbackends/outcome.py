@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     """The server took responsibility. Never send it again."""
     REFUSED = "refused"
     """The server said no. 4yz: send it again later; 5yz: do not."""
-    NOT_SENT = "not sent"
+    NOT_SENT = "not_sent"
     """The end of the content was never sent. It may be sent again at once."""
     UNKNOWN = "unknown"
     """The end of the content was sent and no reply came. It may be there already."""

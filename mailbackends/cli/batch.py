@@ -18,7 +18,7 @@ from mailbackends.mailer import Mailer
 __all__ = ["LATER", "Batch", "Row", "is_left", "read_rows"]
 
 # Refused with a temporary code: the next run tries again.
-LATER = "refused for now"
+LATER = "refused_for_now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Batch:
     def run(self, rows: list[Row], wait: Callable[[list[Future[None]]], None]) -> None:
         """Send them; ``wait`` waits for the threads."""
         left = iter(rows)
-        workers = self.mailer.options.connections
+        workers = self.mailer.options.batch_connections
         with ThreadPoolExecutor(workers, thread_name_prefix="mailbackends-bulk") as executor:
             futures = [executor.submit(self._work, left) for _ in range(workers)]
             try:

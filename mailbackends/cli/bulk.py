@@ -106,7 +106,7 @@ def bulk(
         return
     options = options_from(url, **server)
     options = options.replace(
-        connections=connections, pool_size=max(connections, options.pool_size)
+        batch_connections=connections, pool_size=max(connections, options.pool_size)
     )
     if rate:
         options = options.replace(rate=rate)

@@ -39,7 +39,7 @@ class Entry:
     key: str
     recipient: str
     state: str
-    """``begun``, or an outcome: accepted, refused, ``refused for now``, not sent, unknown."""
+    """``begun``, or an outcome: accepted, refused, ``refused_for_now``, not_sent, unknown."""
     message_id: str = ""
     detail: str = ""
 

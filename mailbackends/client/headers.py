@@ -12,8 +12,8 @@ from typing import Any
 
 from mailbackends.client.quoting import CRLF
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol.content import check_headers
-from mailbackends.protocol.serializer import serialized
+from mailbackends.mime.content import check_headers
+from mailbackends.mime.serializer import serialized
 
 __all__ = ["flattened", "recipients", "resent_prefix", "sender", "without_bcc"]
 

@@ -27,7 +27,7 @@ class CircuitState(StrEnum):
     """It works, as far as is known: messages go there."""
     OPEN = "open"
     """It failed several times in a row: messages go to the others."""
-    HALF_OPEN = "half open"
+    HALF_OPEN = "half_open"
     """It failed, some time ago: one message is tried there."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mailbackends.client.hostname import own_name
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
-from mailbackends.mailer.flight import Flights
+from mailbackends.mailer.in_flight import InFlightTransactions
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol import dialogue
@@ -47,7 +47,7 @@ class Connection:
         self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
         """True where the content may go out before the server was heard at all."""
         self._timeouts = _timeouts(options)
-        self._flights = Flights(driver, self._timeouts)
+        self._flights = InFlightTransactions(driver, self._timeouts)
         self._one_by_one = 0
 
     @classmethod
@@ -100,7 +100,10 @@ class Connection:
         return "" if self._flights.under_way or self.messages < self._most(limit) else "messages"
 
     def _most(self, limit: int | None) -> float:
-        most, announced = self._options.max_messages, self._driver.session.extensions.max_messages
+        most, announced = (
+            self._options.max_messages_per_connection,
+            self._driver.session.extensions.max_messages,
+        )
         if announced is not None and announced < most:
             most = announced
         return most if limit is None else min(most, limit)

@@ -17,14 +17,14 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
 )
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.learned import Learned
-from mailbackends.mailer.split import Parts
+from mailbackends.mailer.quirks import ServerQuirks
+from mailbackends.mailer.recipient_split import RecipientSplit
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.reply import Reply
 
-__all__ = ["Dispatcher", "Leases", "Until"]
+__all__ = ["Deadlines", "Dispatcher", "Leases"]
 
 logger = logging.getLogger("mailbackends.mailer")
 
@@ -45,7 +45,7 @@ class Leases(Protocol):
 
 
 @dataclass(slots=True)
-class Until:
+class Deadlines:
     """Two points on the monotonic clock, in seconds; None never comes."""
 
     connected: float | None
@@ -59,16 +59,18 @@ class Dispatcher:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._learned = Learned()
+        self._learned = ServerQuirks()
 
-    def send(self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until) -> Delivery:
+    def send(
+        self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Deadlines
+    ) -> Delivery:
         """Send one message, in parts where the server takes only so many recipients.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
             SMTPException: ``outcome`` tells what became of it.
         """
-        parts = Parts(recipients)
+        parts = RecipientSplit(recipients)
         while parts.left:
             # What was begun goes to all of them, whatever was learned meanwhile.
             part = parts.left if job.flight else parts.left[: self._learned.max_recipients]
@@ -94,7 +96,7 @@ class Dispatcher:
         return lease.connection.begin(job, lease, limit=self._learned.max_messages)
 
     def _deliver_part(
-        self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Until
+        self, job: Job, recipients: tuple[str, ...], leases: Leases, until: Deadlines
     ) -> Delivery:
         lock_step = was_known = self._learned.needs_lock_step
         fresh = False

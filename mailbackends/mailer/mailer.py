@@ -14,14 +14,14 @@ from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
 from mailbackends.mailer.batch import in_order
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.held import Held
 from mailbackends.mailer.options import Options
+from mailbackends.mailer.pinned import PinnedConnection
+from mailbackends.mailer.pipelined_batch import PipelinedBatch
 from mailbackends.mailer.receipt import Receipt
-from mailbackends.mailer.route import Route, Strategy
+from mailbackends.mailer.router import Route, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
 from mailbackends.mailer.submission import Submission
-from mailbackends.mailer.train import Train
 from mailbackends.pool import Pool, PoolStats
 
 __all__ = ["Mailer", "MailerStats"]
@@ -48,9 +48,9 @@ class Mailer:
 
     With a list of servers, a message that one did not take for now is tried at the next:
     whatever certainly was not sent, or was refused with a temporary code. ``strategy`` says
-    which comes first: the first of the list (``"ordered"``), or each in turn (``"round
-    robin"``). A server that failed several times in a row comes last for a while. Keyword
-    arguments are for all of them.
+    which comes first: the first of the list (``"ordered"``), or each in turn
+    (``"round_robin"``). A server that failed several times in a row comes last for a while.
+    Keyword arguments are for all of them.
 
     Raises:
         ConfigurationError: an option is unknown, unusable or contradicts another.
@@ -103,19 +103,21 @@ class Mailer:
 
         An iterable of any length, or without end, is taken as it is sent; nothing is sent
         before the result is iterated over. A refusal does not stop the rest. With the
-        option ``connections`` so many messages are on their way side by side, with
-        ``messages_in_flight`` so many one behind the other.
+        option ``batch_connections`` so many messages are on their way side by side, with
+        ``batch_pipeline`` so many one behind the other.
         """
         options = self.servers[0]
         # With a rate each waits until it may go, and so would those that were begun.
-        if options.messages_in_flight > 1 and len(self.servers) == 1 and options.rate is None:
-            return Train(self._route, self._servers[0]).outcomes(map(_submission, messages))
-        return in_order(self._outcome, messages, options.connections)
+        if options.batch_pipeline > 1 and len(self.servers) == 1 and options.rate is None:
+            return PipelinedBatch(self._route, self._servers[0]).outcomes(
+                map(_submission, messages)
+            )
+        return in_order(self._outcome, messages, options.batch_connections)
 
     @contextlib.contextmanager
-    def hold(self) -> Iterator[Held]:
+    def hold(self) -> Iterator[PinnedConnection]:
         """Keep one connection of the pool for the block, taken at the first message."""
-        held = Held(self._route)
+        held = PinnedConnection(self._route)
         try:
             yield held
         finally:

@@ -70,9 +70,9 @@ class Options:
     pool_size: int = 4
     pool_timeout: float | None = 30.0
     """The longest wait for a connection while all are busy."""
-    max_messages: int = 100
+    max_messages_per_connection: int = 100
     """Messages on one connection, after which it is closed."""
-    max_age: float = 600.0
+    max_lifetime: float = 600.0
     max_idle: float = 60.0
     """Time unused after which a connection is closed, before the server does it."""
 
@@ -91,10 +91,10 @@ class Options:
     fast_paths: bool = True
     """Serialise plain messages with our own code, which gives the same bytes as the email
     package; False leaves all to that package."""
-    connections: int = 1
+    batch_connections: int = 1
     """How many connections `Mailer.send_messages` may use side by side."""
 
-    messages_in_flight: int = 1
+    batch_pipeline: int = 1
     """How many messages `Mailer.send_messages` may send over one connection before the first
     of them was answered. More than 1 only for a server that is known to take that."""
 
@@ -118,15 +118,15 @@ class Options:
         self._check_credentials()
         self._check_tls()
         self._check_rate()
-        if self.connections > self.pool_size:
+        if self.batch_connections > self.pool_size:
             raise ConfigurationError(
-                f"connections={self.connections} is more than pool_size={self.pool_size}: "
-                "raise pool_size"
+                f"batch_connections={self.batch_connections} is more than "
+                f"pool_size={self.pool_size}: raise pool_size"
             )
-        if self.connections > 1 and self.messages_in_flight > 1:
+        if self.batch_connections > 1 and self.batch_pipeline > 1:
             raise ConfigurationError(
-                f"connections={self.connections} and messages_in_flight={self.messages_in_flight} "
-                "are two ways to send a batch faster: give one of them"
+                f"batch_connections={self.batch_connections} and "
+                f"batch_pipeline={self.batch_pipeline} exclude each other: set one of them"
             )
 
     @classmethod

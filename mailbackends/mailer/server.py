@@ -16,13 +16,13 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
-from mailbackends.events import EventHook, Tell
+from mailbackends.events import EventHook, EventSink
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.counters import Counters
 from mailbackends.mailer.dispatch import Dispatcher
 from mailbackends.mailer.lock import ProcessLock
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.tally import Tally
 from mailbackends.pool import Pool, PoolStats
 from mailbackends.transport.tls import client_context
 
@@ -49,15 +49,15 @@ class Server:
         # Made once: loading the system's certificates takes longer than sending a message.
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
-        emit = Tell(on_event, options.socket_path or options.host, port)
+        emit = EventSink(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options.server)
-        self.tally = Tally(emit)
+        self.tally = Counters(emit)
         self.pool: Pool[Connection] = Pool(
             self._connect,
             size=options.pool_size,
             timeout=inf if options.pool_timeout is None else options.pool_timeout,
-            max_messages=options.max_messages,
-            max_age=options.max_age,
+            max_messages_per_connection=options.max_messages_per_connection,
+            max_lifetime=options.max_lifetime,
             max_idle=options.max_idle,
             on_event=emit,
         )

@@ -17,7 +17,7 @@ __all__ = ["ServerOrServers", "options_of", "throttle_of"]
 ServerOrServers: TypeAlias = str | Options | Iterable[str | Options] | None
 
 # What concerns a message and not a server: it cannot differ from one server to the next.
-_OF_THE_MAILER = ("deadline", "connections", "rate", "rate_storage")
+_OF_THE_MAILER = ("deadline", "batch_connections", "rate", "rate_storage")
 
 
 def options_of(server: ServerOrServers, options: Mapping[str, Any]) -> tuple[Options, ...]:

@@ -9,12 +9,12 @@ from email.message import Message
 from typing import Any
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.mailer.flight import Flight
+from mailbackends.mailer.in_flight import InFlightTransaction
+from mailbackends.mime.headers import check_headers
+from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
-from mailbackends.protocol.headers import check_headers
-from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
 
@@ -73,7 +73,7 @@ class Job:
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
         self._prepared: tuple[Extensions, bool, Prepared] | None = None
-        self.flight: Flight | None = None
+        self.flight: InFlightTransaction | None = None
         """Where it was begun before its turn came."""
 
     @property

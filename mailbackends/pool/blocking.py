@@ -21,7 +21,7 @@ from mailbackends.events import (
     ConnectionRetired,
     ConnectionReused,
     EventHook,
-    Tell,
+    EventSink,
 )
 from mailbackends.pool.connection import Poolable, abort, close, is_alive
 from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits, PoolStats
@@ -70,8 +70,8 @@ class Pool(Generic[C]):
     ``connect`` opens one; it is called with the caller's deadline (time of ``clock``,
     or None). At most ``size`` connections stand at any time, those being opened or
     closed included. Who finds all in use waits in line, for at most ``timeout``
-    seconds. A connection is retired after ``max_messages`` messages, ``max_age``
-    seconds of life or ``max_idle`` seconds of idleness; `math.inf` is no limit.
+    seconds. A connection is retired after ``max_messages_per_connection`` messages,
+    ``max_lifetime`` seconds of life or ``max_idle`` seconds of idleness; `math.inf` is no limit.
     ``on_event`` is told of each connection opened, reused and retired.
 
     What is retired is closed whenever the pool is next used or asked for its `stats`;
@@ -92,8 +92,8 @@ class Pool(Generic[C]):
         *,
         size: int,
         timeout: float,
-        max_messages: float,
-        max_age: float,
+        max_messages_per_connection: float,
+        max_lifetime: float,
         max_idle: float,
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -101,9 +101,9 @@ class Pool(Generic[C]):
         if size < 1:
             raise ValueError(f"size must be at least 1, not {size}")
         self._connect = connect
-        self._limits = Limits(size, max_messages, max_age, max_idle)
+        self._limits = Limits(size, max_messages_per_connection, max_lifetime, max_idle)
         self._timeout = timeout
-        self._tell = on_event if isinstance(on_event, Tell) else Tell(on_event)
+        self._tell = on_event if isinstance(on_event, EventSink) else EventSink(on_event)
         self._clock = clock
         # By process id: a fork that no hook has told of (one made by C code) is seen too.
         self._books: dict[int, _Books[C]] = {os.getpid(): _Books(self._limits)}

@@ -43,8 +43,8 @@ class Limits:
     """How many connections there may be, and for how long. `math.inf` is no limit."""
 
     size: int
-    max_messages: float
-    max_age: float
+    max_messages_per_connection: float
+    max_lifetime: float
     """Seconds since a connection was opened."""
     max_idle: float
     """Seconds since a connection was last used."""
@@ -254,9 +254,9 @@ class Ledger(Generic[C]):
         """Why `entry` must not be used again, or an empty string."""
         if self.is_closed:
             return "closed"
-        if entry.messages >= self._limits.max_messages:
+        if entry.messages >= self._limits.max_messages_per_connection:
             return "messages"
-        if now - entry.opened_at >= self._limits.max_age:
+        if now - entry.opened_at >= self._limits.max_lifetime:
             return "age"
         if now - entry.idle_since >= self._limits.max_idle:
             return "idle"
@@ -264,7 +264,7 @@ class Ledger(Generic[C]):
 
     def _spent_at(self, entry: Entry[C]) -> float:
         """The time from which on an idle `entry` is spent."""
-        age, idle = self._limits.max_age, self._limits.max_idle
+        age, idle = self._limits.max_lifetime, self._limits.max_idle
         return -inf if self.is_closed else min(entry.opened_at + age, entry.idle_since + idle)
 
     def _serve(self) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypedDict
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol.address import parse_path
+from mailbackends.mime.address import parse_path
 from mailbackends.protocol.parameters import checked_parameters
 from mailbackends.protocol.xtext import encode_utf8_address, encode_xtext
 

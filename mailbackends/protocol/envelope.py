@@ -8,9 +8,9 @@ from email.message import Message
 from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.protocol.address import addresses_in, parse_path, to_ascii
-from mailbackends.protocol.headers import HeaderIndex
-from mailbackends.protocol.standard import is_standard
+from mailbackends.mime.address import addresses_in, parse_path, to_ascii
+from mailbackends.mime.email_internals import is_standard
+from mailbackends.mime.headers import HeaderIndex
 
 __all__ = ["Envelope", "from_message"]
 

@@ -7,12 +7,12 @@ from email.message import Message
 from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError, Outcome, SMTPDataError, SMTPNotSupportedError
-from mailbackends.protocol import content as contents
-from mailbackends.protocol.content import Content
+from mailbackends.mime import content as contents
+from mailbackends.mime.content import Content
+from mailbackends.mime.headers import field_that_needs_utf8
+from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
-from mailbackends.protocol.headers import field_that_needs_utf8
-from mailbackends.protocol.mime_writer import WrittenMessage
 from mailbackends.protocol.parameters import check_supported, keyword_of
 
 __all__ = ["Prepared", "prepare"]

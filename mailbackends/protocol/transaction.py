@@ -16,9 +16,9 @@ from mailbackends.errors import (
     SMTPProtocolError,
     SMTPServerDisconnected,
 )
+from mailbackends.mime.content import Content
 from mailbackends.protocol.account import Account, Delivery
 from mailbackends.protocol.command import Command, mail, rcpt
-from mailbackends.protocol.content import Content
 from mailbackends.protocol.dialogue import see_it_close
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import Dialogue, Session, State, Want

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_integration import EmailBackend, options
+from django_integration.cache_key import Told
 from django_integration.compat import backend_for
 from django_integration.configuration import Configuration, configuration
 from django_integration.options import gather
-from django_integration.told import Told
 from mailbackends import Options
 from support.server import MailServer
 
@@ -55,7 +55,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "auth_mechanisms": st.sampled_from([None, ["PLAIN"], ("PLAIN",), ["LOGIN"]]),
     "redirect_all_to": st.sampled_from([[], ["a@example.com"], ("b@example.com",)]),
     "on_partial_refusal": st.sampled_from(["log", "raise"]),
-    "strategy": st.sampled_from(["ordered", "round robin"]),
+    "strategy": st.sampled_from(["ordered", "round_robin"]),
 }
 told = st.fixed_dictionaries({"host": values.pop("host")}, optional=values)
 

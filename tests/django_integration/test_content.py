@@ -322,7 +322,7 @@ def test_a_large_attachment_is_never_in_memory_as_a_whole(use_mail: Use, tmp_pat
 
     from django_integration.messages import as_submission
     from django_integration.staging import Staging
-    from mailbackends.protocol.content import from_message
+    from mailbackends.mime.content import from_message
 
     path = tmp_path / "large.bin"
     path.write_bytes(bytes(25 * 1024 * 1024))

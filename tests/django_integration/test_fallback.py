@@ -40,7 +40,7 @@ def test_a_message_that_the_first_server_does_not_take_goes_to_the_next(
 
 def test_both_in_turn_where_the_settings_say_so(use_mail: Use) -> None:
     with MailServer() as first, MailServer() as second:
-        use_mail(url=[first.url, second.url], strategy="round robin")
+        use_mail(url=[first.url, second.url], strategy="round_robin")
         for _ in range(4):
             send()
         assert len(first.messages) == len(second.messages) == 2
@@ -102,7 +102,7 @@ def test_a_tenants_mail_goes_to_no_server_of_the_settings(
         ({"url": []}, "'url' must be a URL or a list of them"),
         ({"url": 7}, "'url' must be a URL or a list of them"),
         ({"url": ["smtp://a.example.com", "smpt://b.example.com"]}, "did you mean 'smtp'"),
-        ({"url": "smtp://a.example.com", "strategy": "random"}, "'ordered' or 'round robin'"),
+        ({"url": "smtp://a.example.com", "strategy": "random"}, "'ordered' or 'round_robin'"),
     ],
 )
 def test_what_is_unusable_is_refused_by_name(

@@ -21,7 +21,7 @@ from django_integration.compat import HAS_MODERN_EMAIL
 from django_integration.messages import as_submission
 from django_integration.staging import Staging
 from mailbackends import Submission, WrittenMessage
-from mailbackends.protocol import content
+from mailbackends.mime import content
 from support.server import MailServer
 
 modern = pytest.mark.skipif(not HAS_MODERN_EMAIL, reason="Django 5.2 has the legacy classes")

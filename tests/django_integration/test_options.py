@@ -52,10 +52,15 @@ def test_a_url_says_all_that_it_holds(use_mail: Use) -> None:
 
 
 def test_a_url_and_options_complete_each_other(use_mail: Use) -> None:
-    use_mail(url="smtps://mail.example.com", username="shop", password="word", max_messages=5)
+    use_mail(
+        url="smtps://mail.example.com",
+        username="shop",
+        password="word",
+        max_messages_per_connection=5,
+    )
     backend = backend_for()
     assert (backend.port, backend.options.server_port) == (465, 465)
-    assert (backend.options.username, backend.options.max_messages) == ("shop", 5)
+    assert (backend.options.username, backend.options.max_messages_per_connection) == ("shop", 5)
 
 
 def test_lmtp_over_a_unix_socket(use_mail: Use) -> None:

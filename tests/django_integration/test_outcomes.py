@@ -116,7 +116,7 @@ def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
     assert [sent.send_error for sent in batch] == [caught.value] * 3  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("more", [{}, {"messages_in_flight": 4}, {"connections": 2}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"batch_pipeline": 4}, {"batch_connections": 2}], ids=str)
 def test_each_message_of_a_batch_is_told_that_nobody_answers(
     use_mail: Use, more: dict[str, int]
 ) -> None:
@@ -135,7 +135,7 @@ def test_each_message_of_a_batch_is_told_that_nobody_answers(
 
 
 class _Ahead:
-    """A Mailer that takes three messages before it has an outcome, as with ``connections``."""
+    """A Mailer that takes three messages before an outcome, as with ``batch_connections``."""
 
     options = Options()
 

@@ -68,7 +68,9 @@ def run(seed: int) -> None:
         )
         letters = [letter(number) for number in range(dice.randrange(1, 7))]
         urls = [f"{'lmtp' if lmtp else 'smtp'}://127.0.0.1:{port}" for port in network.ports]
-        with Mailer(urls, local_hostname="c.x", max_messages=dice.randrange(1, 6)) as mailer:
+        with Mailer(
+            urls, local_hostname="c.x", max_messages_per_connection=dice.randrange(1, 6)
+        ) as mailer:
             results = CALLS[dice.choice(list(CALLS))](mailer, letters)
             stats = mailer.stats()
         network.end()

@@ -154,7 +154,7 @@ def test_a_fork_amid_the_work_of_many_threads(network: Network) -> None:
     mine = {one.content for one, _ in results}
     books = Counter(network.delivered.count)
     check(results, Counter({key: n for key, n in books.items() if key[0] in mine}))
-    allowed = {"accepted": {1}, "unknown": {0, 1}, "not sent": {0}}
+    allowed = {"accepted": {1}, "unknown": {0, 1}, "not_sent": {0}}
     for number, outcome in children.items():
         for recipient in letter(int(number)).recipients:
             assert books[letter(int(number)).content, recipient] in allowed[outcome]
@@ -201,4 +201,4 @@ def test_workers_that_end_say_quit_for_themselves_only() -> None:
 
 
 def test_outcomes_are_words_that_json_knows() -> None:
-    assert [*map(str, Outcome)] == ["accepted", "refused", "not sent", "unknown"]
+    assert [*map(str, Outcome)] == ["accepted", "refused", "not_sent", "unknown"]

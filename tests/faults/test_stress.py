@@ -15,7 +15,7 @@ from faults import tally
 from faults.accounts import Letter, check, letter
 
 from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
-from mailbackends.mailer import learned
+from mailbackends.mailer import quirks
 from support.line import Break, Cut
 from support.machine import Habits
 from support.running import Running
@@ -61,7 +61,7 @@ class Chaos:
 @pytest.fixture(autouse=True)
 def _forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lock-step and limits that were learned from a broken connection would last to the end."""
-    monkeypatch.setattr(learned, "_SECONDS", 0.01)
+    monkeypatch.setattr(quirks, "_SECONDS", 0.01)
 
 
 def singly(mailer: Mailer, letters: list[Letter], results: list[tuple[Letter, object]]) -> None:
@@ -96,7 +96,7 @@ def test_each_message_is_exactly_accounted_for(protocol: str) -> None:
         url = f"{protocol}://127.0.0.1:{network.ports[0]}"
         with Mailer(
             url, local_hostname="c.x", pool_size=CONNECTIONS, timeout=0.3, content_timeout=0.3,
-            pool_timeout=100, deadline=200, max_messages=30,
+            pool_timeout=100, deadline=200, max_messages_per_connection=30,
         ) as mailer:  # fmt: skip
             letters = [letter(number) for number in range(count)]
             threads = [

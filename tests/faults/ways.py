@@ -58,7 +58,7 @@ class Way:
             ssl_context=_client_context() if self.tls != "none" else None,
             username=user,
             password=password,
-            messages_in_flight=self.in_flight,
+            batch_pipeline=self.in_flight,
         )
 
     @property

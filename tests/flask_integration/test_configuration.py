@@ -55,7 +55,7 @@ def test_flask_mails_settings_mean_what_they_meant() -> None:
         security="starttls",
         username="user",
         password="secret",
-        max_messages=7,
+        max_messages_per_connection=7,
     )
     assert (state.server, state.port, state.use_tls, state.use_ssl) == (
         "mail.example.com",
@@ -122,19 +122,23 @@ def test_every_option_of_a_mailer_is_a_setting() -> None:
         "DEADLINE": None,
         "POOL_SIZE": 9,
         "POOL_TIMEOUT": 5,
-        "MAX_MESSAGES": 50,
-        "MAX_AGE": 60,
+        "MAX_MESSAGES_PER_CONNECTION": 50,
+        "MAX_LIFETIME": 60,
         "MAX_IDLE": 10,
         "TLS_MINIMUM_VERSION": "TLSv1.3",
         "PIPELINING": "no",
         "CHUNKING": False,
-        "CONNECTIONS": 2,
+        "BATCH_CONNECTIONS": 2,
     }
     options = state_of(**given).options
     assert options.deadline is None
     assert options.auth_mechanisms == ("XOAUTH2", "OAUTHBEARER")
     assert (options.pipelining, options.chunking) == (False, False)
-    assert (options.pool_size, options.max_messages, options.connections) == (9, 50, 2)
+    assert (options.pool_size, options.max_messages_per_connection, options.batch_connections) == (
+        9,
+        50,
+        2,
+    )
     assert {name.upper() for name in Options.known()} <= KEYS
 
 
@@ -174,13 +178,13 @@ def test_an_empty_deadline_is_the_default_and_none_is_none() -> None:
 def test_several_urls_are_several_servers() -> None:
     one, two = "smtp://one.example.com", "smtps://two.example.com"
     for urls in ([one, two], f"{one} {two}"):
-        state = state_of(URL=urls, STRATEGY="round robin", POOL_SIZE=2)
+        state = state_of(URL=urls, STRATEGY="round_robin", POOL_SIZE=2)
         assert [state.server, *[each.host for each in state.settings.fallbacks]] == [
             "one.example.com",
             "two.example.com",
         ]
         assert {each.pool_size for each in (state.options, *state.settings.fallbacks)} == {2}
-        assert state.settings.strategy == "round robin"
+        assert state.settings.strategy == "round_robin"
 
 
 def test_settings_from_the_environment_may_be_text_or_empty() -> None:
@@ -220,7 +224,10 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"PORT": 99999}, "port=99999 is out of range"),
         ({"SERVER": "mail example"}, "host='mail example' is no host name"),
         ({"SERVER": "a.example", "HOST": "b.example"}, "MAIL_SERVER and MAIL_HOST are two names"),
-        ({"MAX_EMAILS": 1, "MAX_MESSAGES": 2}, "MAIL_MAX_EMAILS and MAIL_MAX_MESSAGES are two"),
+        (
+            {"MAX_EMAILS": 1, "MAX_MESSAGES_PER_CONNECTION": 2},
+            "MAIL_MAX_EMAILS and MAIL_MAX_MESSAGES_PER_CONNECTION are two",
+        ),
         ({"SECURITY": "ssl"}, "security='ssl' is none of"),
         ({"SECURITY": "none", "USE_TLS": True}, "MAIL_SECURITY='none' contradicts"),
         ({"TIMEOUT": 0}, "timeout=0 is out of range"),
@@ -325,7 +332,7 @@ def test_named_mailers_have_their_own_server_and_the_applications_manners(
         "Shop <shop@example.com>",
     )
     assert bulk.suppress
-    assert bulk.options.max_messages == 5
+    assert bulk.options.max_messages_per_connection == 5
     assert mail.using("default").state is mail.state
     assert mail.using("bulk").state is bulk
     with pytest.raises(
@@ -400,9 +407,9 @@ def test_attributes_of_the_state_can_be_set_and_hold_from_then_on() -> None:
     state.use_tls = False
     assert (state.use_tls, state.use_ssl) == (False, True)
     state.max_emails = 5
-    assert state.options.max_messages == 5
+    assert state.options.max_messages_per_connection == 5
     state.max_emails = None
-    assert state.options.max_messages == 100
+    assert state.options.max_messages_per_connection == 100
     state.use_ssl = False
     assert (state.use_tls, state.use_ssl) == (False, False)
 

@@ -30,7 +30,7 @@ from flask_integration.posting import prepare
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
 from mailbackends import Receipt, WrittenMessage
-from mailbackends.protocol import content
+from mailbackends.mime import content
 from support.server import MailServer
 
 from .conftest import MakeApp

@@ -18,7 +18,8 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
-from mailbackends.protocol import content, dialogue, extensions, sasl, transaction
+from mailbackends.mime import content
+from mailbackends.protocol import dialogue, extensions, sasl, transaction
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.protocol.session import Dialogue, Session, State, Want

@@ -51,7 +51,7 @@ class Access:
             "local_hostname": "client.test",
             "timeout": self.timeout,
             "content_timeout": TIMEOUT,
-            "max_messages": 1000,
+            "max_messages_per_connection": 1000,
         }
         if self.path is None:
             said["port"] = self.port
@@ -99,7 +99,7 @@ class Sent:
         reply = getattr(error, "reply", None)
         is_closed = isinstance(error, SMTPServerDisconnected) or (reply and reply.code == 421)
         if is_closed:
-            return "not sent"
+            return "not_sent"
         if isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError):
             return "refused"
         return type(error).__name__
@@ -122,7 +122,7 @@ class Client(ABC):
         sent = self._sent(letter)
         # Where there was no message yet, the interface of smtplib has no outcome.
         known = sent.outcome in ("accepted", "refused", "unknown")
-        tally.messages[sent.outcome if known else "not sent"] += 1
+        tally.messages[sent.outcome if known else "not_sent"] += 1
         return sent
 
     def _sent(self, letter: Letter) -> Sent:

@@ -58,7 +58,7 @@ def _differently(client: Client, number: int) -> Client:
 
 
 def _see_421(sent: Sent) -> None:
-    assert sent.outcome == "not sent", repr(sent.error)
+    assert sent.outcome == "not_sent", repr(sent.error)
     assert isinstance(sent.error, mailbackends.SMTPException)
     reply = sent.error.reply
     assert reply is not None
@@ -85,7 +85,7 @@ def _(place: Place) -> str | None:
             return reason
         for _ in range(5):
             sent = client.send(Letter(people=("refused",)))
-            is_cut = not client.keeps_trying and sent.outcome == "not sent"
+            is_cut = not client.keeps_trying and sent.outcome == "not_sent"
             assert is_cut or sent.outcome == "refused", repr(sent.error)
         letter = Letter()
         if client.send(letter).error is not None:
@@ -114,7 +114,7 @@ def _(place: Place) -> str | None:
         told = []
         for letter in letters:
             sent = client.send(letter)
-            if sent.outcome == "not sent" and not client.keeps_trying:
+            if sent.outcome == "not_sent" and not client.keeps_trying:
                 sent = client.send(letter)
             told.append(sent)
         for letter, sent in zip(letters, told, strict=True):
@@ -138,7 +138,7 @@ def _goes_on(place: Place, client: Client, letter: Letter) -> None:
     sent = client.send(letter)
     if sent.error is not None:
         assert not client.keeps_trying, repr(sent.error)
-        assert sent.outcome == "not sent"
+        assert sent.outcome == "not_sent"
         assert not place.server.found(letter.token)
         sent = client.send(letter)
     assert sent == Sent()

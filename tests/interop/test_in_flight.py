@@ -33,7 +33,7 @@ def test_postfix_takes_them_and_a_refusal_amid_them_leaves_the_others_alone(
     ]
     with (
         place.client(security=security) as client,
-        Mailer(**client.access.options(), messages_in_flight=8) as mailer,
+        Mailer(**client.access.options(), batch_pipeline=8) as mailer,
     ):
         assert _outcomes(mailer, letters) == wanted
         assert mailer.stats().pool.made == 1
@@ -47,7 +47,7 @@ def test_at_dovecots_submission_service_each_is_accounted_for_and_none_sent_twic
     place = Place(world.server("Dovecot submission"), MailerClient, cafile)
     letters = [Letter() for _ in range(12)]
     with place.client(mechanism="PLAIN", security="starttls") as client:
-        with Mailer(**client.access.options(), messages_in_flight=4) as mailer:
+        with Mailer(**client.access.options(), batch_pipeline=4) as mailer:
             outcomes = _outcomes(mailer, letters)
             # Whatever it thinks of them, it is remembered.
             later = [Letter() for _ in range(4)]

@@ -37,7 +37,7 @@ def outcome_of(fault: str, at: str) -> str:
     if fault == "hang up" and at == ".":
         return "unknown"
     if at == "CONNECT" or fault == "hang up" or (fault == "421" and at != "."):
-        return "not sent"
+        return "not_sent"
     return "refused"
 
 

@@ -89,7 +89,7 @@ def told(client: Client, letter: Letter) -> Exception:
     """The error of a letter that was not sent."""
     sent = client.send(letter)
     assert sent.error is not None
-    assert sent.outcome == "not sent" or client.name == "SMTP"
+    assert sent.outcome == "not_sent" or client.name == "SMTP"
     return sent.error
 
 

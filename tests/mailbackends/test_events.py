@@ -20,9 +20,9 @@ from mailbackends.events import (
     ConnectionRetired,
     ConnectionReused,
     Event,
+    EventSink,
     MessageFailed,
     MessageSent,
-    Tell,
     error_type,
     guarded,
     subscribe,
@@ -97,7 +97,7 @@ def test_a_failure_never_holds_an_address(error):
 )
 def test_the_server_is_written_into_every_event(event):
     seen: list[Event] = []
-    Tell(seen.append, "mail.example.com", 587)(event)
+    EventSink(seen.append, "mail.example.com", 587)(event)
     assert (seen[0].server_address, seen[0].server_port) == ("mail.example.com", 587)
     assert dataclasses.replace(seen[0], server_address=None, server_port=None) == event
 
@@ -147,9 +147,9 @@ def test_all_events_are_public():
 def test_who_has_subscribed_is_told_of_what_happens_at_every_server():
     mine: list[Event] = []
     everything: list[Event] = []
-    before = Tell(mine.append, "one.example.com", 25)
+    before = EventSink(mine.append, "one.example.com", 25)
     unsubscribe = subscribe(everything.append)
-    after = Tell(None, "/run/lmtp", None)
+    after = EventSink(None, "/run/lmtp", None)
     before(OPENED)
     after(OPENED)
     assert [event.server_address for event in everything] == ["one.example.com", "/run/lmtp"]
@@ -167,7 +167,7 @@ def test_a_hook_that_fails_does_not_keep_the_others_from_being_told(caplog):
     seen: list[Event] = []
     unsubscribe = subscribe(seen.append)
     try:
-        Tell(fail)(OPENED)
+        EventSink(fail)(OPENED)
     finally:
         unsubscribe()
     assert seen == [OPENED]
@@ -177,8 +177,8 @@ def test_a_hook_that_fails_does_not_keep_the_others_from_being_told(caplog):
 def test_the_same_hook_may_subscribe_twice_and_each_is_ended_by_itself():
     seen: list[Event] = []
     first, second = subscribe(seen.append), subscribe(seen.append)
-    Tell(None)(OPENED)
+    EventSink(None)(OPENED)
     first()
-    Tell(None)(OPENED)
+    EventSink(None)(OPENED)
     second()
     assert len(seen) == 3

@@ -154,7 +154,7 @@ def test_the_span_is_the_child_of_the_one_in_which_the_message_was_sent(
     recorded: Recorded, sink: Sink
 ) -> None:
     tracer = recorded.tracer_provider.get_tracer("application")
-    with Mailer(sink.url, connections=2, on_event=recorded.hook()) as mailer:
+    with Mailer(sink.url, batch_connections=2, on_event=recorded.hook()) as mailer:
         with tracer.start_as_current_span("view") as view:
             mailer.send_message(message())
         with tracer.start_as_current_span("newsletter") as newsletter:
@@ -239,7 +239,7 @@ def test_messages_their_duration_and_their_recipients_are_counted(
 
 def test_connections_are_counted_open_reused_and_retired(recorded: Recorded, sink: Sink) -> None:
     prefix = "mailbackends.client.connection."
-    with Mailer(sink.url, max_messages=2, on_event=recorded.hook()) as mailer:
+    with Mailer(sink.url, max_messages_per_connection=2, on_event=recorded.hook()) as mailer:
         for _ in range(3):
             mailer.send_message(message())
         assert recorded.values(f"{prefix}count", "server.port") == {sink.port: 1}

@@ -91,8 +91,8 @@ def pool_of(connect: Callable[[float | None], C], **options: Any) -> Pool[C]:
     defaults: dict[str, Any] = {
         "size": 2,
         "timeout": 10.0,
-        "max_messages": math.inf,
-        "max_age": math.inf,
+        "max_messages_per_connection": math.inf,
+        "max_lifetime": math.inf,
         "max_idle": math.inf,
     }
     return Pool(connect, **{**defaults, **options})

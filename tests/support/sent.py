@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mailbackends.errors import SMTPException
-from mailbackends.protocol.content import Content, from_bytes
+from mailbackends.mime.content import Content, from_bytes
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State
 from mailbackends.protocol.transaction import Delivery, deliver

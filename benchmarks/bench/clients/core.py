@@ -39,13 +39,13 @@ class _Core(Client):
         if work.login:
             self.options["username"], self.options["password"] = work.login
         if "connections" in self.words:
-            self.options["connections"] = _CONNECTIONS
+            self.options["batch_connections"] = _CONNECTIONS
         if "train" in self.words:
-            self.options["messages_in_flight"] = _IN_FLIGHT
+            self.options["batch_pipeline"] = _IN_FLIGHT
         if "cold" in self.words:
             return 0
         self.mailer = Mailer(**self.options)
-        connections: int = self.options.get("connections", 1)
+        connections: int = self.options.get("batch_connections", 1)
         self.send(work, self._made(WARM_UP, connections))
         return connections
 

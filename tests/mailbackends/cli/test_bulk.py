@@ -83,7 +83,7 @@ def test_what_was_refused_for_now_is_tried_by_the_next_run_and_the_rest_is_not(
     done = run(*arguments(mail_server))
     assert done.returncode == 1
     assert "refused: cyd@example.com:" in done.stderr
-    assert states(files)["bob"] == "refused for now"
+    assert states(files)["bob"] == "refused_for_now"
 
     with MailServer() as healthy:
         assert run(*arguments(healthy)).returncode == 1
@@ -112,7 +112,7 @@ def test_a_server_that_is_not_there_ends_the_run_and_the_next_one_sends_all(
     nowhere.port = 1
     done = run(*arguments(nowhere))
     assert done.returncode == 1
-    assert states(files) == {"ada": "not sent"}
+    assert states(files) == {"ada": "not_sent"}
     assert "nobody listens there" in done.stderr
     assert "Run the same command again" in done.stdout
     assert run(*arguments(mail_server)).returncode == 0
@@ -206,7 +206,7 @@ def test_a_rate_that_lets_nothing_go_for_now_is_waited_for(
     done = run(*slow)
     assert done.returncode == 0, done.stderr
     assert len(mail_server.messages) == 2
-    assert ",not sent," in (files / "people.csv.results.csv").read_text()
+    assert ",not_sent," in (files / "people.csv.results.csv").read_text()
 
 
 def test_a_terminal_sees_a_bar_with_rate_and_remaining_time(
@@ -326,8 +326,8 @@ def test_a_results_file_is_of_one_run_alone_and_nothing_else_is_taken_for_one(
     ("state", "again", "left"),
     [
         (None, "", True),
-        ("not sent", "", True),
-        ("refused for now", "", True),
+        ("not_sent", "", True),
+        ("refused_for_now", "", True),
         ("refused", "", False),
         ("refused", "refused", True),
         ("begun", "refused", False),

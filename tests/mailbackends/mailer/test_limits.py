@@ -177,7 +177,7 @@ def test_a_connection_carries_no_more_messages_than_the_server_announces(
 def test_a_connection_carries_no_more_messages_than_the_options_say(
     message, sink: Sink, hold: bool
 ) -> None:
-    with Mailer(sink.url, max_messages=2) as mailer, mailer.hold() as held:
+    with Mailer(sink.url, max_messages_per_connection=2) as mailer, mailer.hold() as held:
         sender = held if hold else mailer
         for _ in range(6):
             sender.send_message(message())

@@ -159,7 +159,7 @@ def test_a_fault_of_the_iterable_is_the_callers(message, sink, mailer) -> None:
 
 
 def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
-    with Mailer(sink.url, connections=3) as mailer:
+    with Mailer(sink.url, batch_connections=3) as mailer:
         results = list(mailer.send_messages(message(f"{n}@example.com") for n in range(60)))
         assert 1 < mailer.stats().pool.made <= 3
     assert [r.accepted for r in results] == [(f"{n}@example.com",) for n in range(60)]
@@ -167,7 +167,7 @@ def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
 
 
 def test_a_batch_that_is_left_sends_nothing_more(message, sink) -> None:
-    with Mailer(sink.url, connections=2) as mailer:
+    with Mailer(sink.url, batch_connections=2) as mailer:
         results = mailer.send_messages(message() for _ in range(1000))
         next(results)
         results.close()

@@ -37,7 +37,7 @@ def test_the_list_may_be_any_iterable() -> None:
         (["smtp://one", "smtp://one:25"], {"port": 25}, "one:25 stands twice"),
         (["smtp://one", "smtp://two?deadline=5"], {}, "deadline differs between one:25 and two:25"),
         (["smtp://one", "smtp://two"], {"tiemout": 5}, "did you mean 'timeout'"),
-        (["smtp://one"], {"strategy": "random"}, "'ordered', 'round robin'"),
+        (["smtp://one"], {"strategy": "random"}, "'ordered', 'round_robin'"),
         ("smtp://one", {"circuit_failures": 0}, "circuit_failures"),
         ("smtp://one", {"circuit_pause": -1}, "circuit_pause"),
     ],

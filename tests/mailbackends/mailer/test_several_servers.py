@@ -73,7 +73,7 @@ def test_open_opens_where_it_can(nobody: str, two: Sink) -> None:
 def test_close_closes_the_connections_to_all_servers(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
-    with Mailer([one.url, two.url], strategy="round robin") as mailer:
+    with Mailer([one.url, two.url], strategy="round_robin") as mailer:
         mailer.send_message(message())
         mailer.send_message(message())
         assert (one.open_connections, two.open_connections) == (1, 1)
@@ -122,7 +122,7 @@ def test_under_load_and_faults_each_message_is_there_once_or_known_not_to_be(
             sink.hang_up("content", times=10)
             sink.refuse_content("451 4.3.0 later", times=20)
         mailer = stack.enter_context(
-            Mailer([one.url, two.url], strategy="round robin", circuit_pause=0.01)
+            Mailer([one.url, two.url], strategy="round_robin", circuit_pause=0.01)
         )
         outcomes: dict[str, Outcome | None] = {}
 

@@ -93,7 +93,7 @@ def test_ordered_gives_all_to_the_first_that_works(
 def test_round_robin_begins_at_each_in_turn(one: Sink, two: Sink, message: MakeMessage) -> None:
     with Sink() as three:
         servers = [one.url, two.url, three.url]
-        with Mailer(servers, strategy="round robin") as mailer:
+        with Mailer(servers, strategy="round_robin") as mailer:
             for _ in range(9):
                 mailer.send_message(message())
         assert [len(sink.messages) for sink in (one, two, three)] == [3, 3, 3]
@@ -102,7 +102,7 @@ def test_round_robin_begins_at_each_in_turn(one: Sink, two: Sink, message: MakeM
 def test_round_robin_goes_round_those_that_work(
     nobody: str, one: Sink, two: Sink, message: MakeMessage
 ) -> None:
-    with Mailer([one.url, nobody, two.url], strategy="round robin") as mailer:
+    with Mailer([one.url, nobody, two.url], strategy="round_robin") as mailer:
         for _ in range(6):
             mailer.send_message(message())
     assert len(one.messages) + len(two.messages) == 6

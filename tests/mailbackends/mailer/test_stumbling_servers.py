@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mailbackends import Mailer, Outcome, Receipt, SMTPDeliveryUnknown, SMTPRecipientsRefused
-from mailbackends.mailer.learned import Learned
+from mailbackends.mailer.quirks import ServerQuirks
 from support.line import Break, Cut
 from support.machine import Habits
 from support.turns import Network, taking_turns
@@ -86,7 +86,7 @@ def test_a_connection_that_breaks_behind_a_354_says_nothing_against_groups(
 
 def test_lock_step_is_forgotten_after_ten_minutes_though_messages_go_on() -> None:
     now = 0.0
-    learned = Learned(lambda: now)
+    learned = ServerQuirks(lambda: now)
     assert not learned.needs_lock_step
     learned.stumbled_over_groups()
     now = 599.0

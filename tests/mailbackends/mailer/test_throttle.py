@@ -76,7 +76,9 @@ def test_the_rate_is_shared_by_all_ways_and_threads_of_a_mailer() -> None:
     events: list[Event] = []
     with (
         Sink() as sink,
-        Mailer(sink.url, rate="5/hour", deadline=5.0, connections=2, on_event=events.append) as m,
+        Mailer(
+            sink.url, rate="5/hour", deadline=5.0, batch_connections=2, on_event=events.append
+        ) as m,
     ):
         results: list[Receipt | Exception] = [m.send_message(message())]
         with m.hold() as held:

@@ -133,7 +133,14 @@ def test_fresh_never_gives_a_used_connection_even_where_all_places_are_taken_by_
 
 def test_messages_age_and_idleness_retire_a_connection_politely(dial):
     now = 0.0
-    pool = pool_of(dial, size=3, max_messages=2, max_age=100, max_idle=10, clock=lambda: now)
+    pool = pool_of(
+        dial,
+        size=3,
+        max_messages_per_connection=2,
+        max_lifetime=100,
+        max_idle=10,
+        clock=lambda: now,
+    )
     leases = [pool.acquire() for _ in range(3)]
     pool.release(leases[0], reusable=True, messages=2)
     pool.release(leases[1], reusable=True)
@@ -156,7 +163,7 @@ def test_giving_one_back_closes_the_others_that_have_been_idle_too_long(dial):
 
 
 def test_no_messages_sent_is_no_use(dial):
-    pool = pool_of(dial, max_messages=1)
+    pool = pool_of(dial, max_messages_per_connection=1)
     pool.release(pool.acquire(), reusable=True, messages=0)
     assert pool.acquire().is_reused
 
@@ -333,7 +340,7 @@ def test_no_exception_of_any_kind_leaks_a_place(error, where):
 
 
 def test_a_connection_whose_close_fails_is_aborted_and_its_place_is_free(dial):
-    pool = pool_of(dial, size=1, max_messages=1)
+    pool = pool_of(dial, size=1, max_messages_per_connection=1)
     lease = pool.acquire()
     lease.connection.close = lambda: 1 / 0
     pool.release(lease, reusable=True)

@@ -87,7 +87,7 @@ def test_a_timeout_of_gevent_leaks_no_place(where):
         dawdle("connect")
         return Connection()
 
-    pool = pool_of(connect, size=1, timeout=1000, max_messages=2)
+    pool = pool_of(connect, size=1, timeout=1000, max_messages_per_connection=2)
     if where == "wait":
         holder = pool.acquire()
     if where == "is_alive":

@@ -11,7 +11,7 @@ class Desk:
     """A ledger of names, and those who were woken in their order."""
 
     def __init__(self, size: int = 2, **limits: float) -> None:
-        unlimited = {"max_messages": inf, "max_age": inf, "max_idle": inf}
+        unlimited = {"max_messages_per_connection": inf, "max_lifetime": inf, "max_idle": inf}
         self.ledger: Ledger[str] = Ledger(Limits(size, **{**unlimited, **limits}))
         self.woken: list[Claim[str]] = []
 
@@ -117,7 +117,7 @@ def test_dropping_twice_frees_one_place_only():
 
 
 def test_a_connection_is_retired_by_messages_age_and_idleness():
-    desk = Desk(size=3, max_messages=2, max_age=100, max_idle=10)
+    desk = Desk(size=3, max_messages_per_connection=2, max_lifetime=100, max_idle=10)
     busy, old, quiet = desk.open("busy", 50), desk.open("old", 0), desk.open("quiet", 50)
     assert not desk.release(busy, 60, messages=2)
     assert not desk.release(old, 100)
@@ -131,7 +131,7 @@ def test_a_connection_is_retired_by_messages_age_and_idleness():
 
 
 def test_a_connection_being_closed_keeps_its_place_until_it_is_dropped():
-    desk = Desk(size=1, max_messages=1)
+    desk = Desk(size=1, max_messages_per_connection=1)
     holder = desk.open("only")
     waiter = desk.request()
     assert not desk.release(holder)

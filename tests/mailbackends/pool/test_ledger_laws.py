@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits
 
 SIZE = 3
-LIMITS = Limits(size=SIZE, max_messages=4, max_age=60.0, max_idle=10.0)
+LIMITS = Limits(size=SIZE, max_messages_per_connection=4, max_lifetime=60.0, max_idle=10.0)
 
 
 class LedgerLaws(RuleBasedStateMachine):

@@ -75,8 +75,8 @@ def test_every_message_is_accounted_for_and_no_place_is_lost():
         server.connect,
         size=PLACES,
         timeout=0.05,
-        max_messages=20,
-        max_age=0.2,
+        max_messages_per_connection=20,
+        max_lifetime=0.2,
         max_idle=0.001,
         on_event=lambda event: random.random() < 0.01 and 1 / 0,
     )

@@ -12,8 +12,8 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
+from mailbackends.mime.content import from_bytes
 from mailbackends.protocol import sasl
-from mailbackends.protocol.content import from_bytes
 from mailbackends.protocol.dialogue import greeting, hello, login, starttls
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import Session

@@ -89,7 +89,10 @@ def test_the_size_limit_is_a_number_or_none(parameter, limit):
 )
 def test_limits_are_known_where_the_server_tells_them(line, messages, recipients):
     extensions = announced(line)
-    assert (extensions.max_messages, extensions.max_recipients) == (messages, recipients)
+    assert (extensions.max_messages, extensions.max_recipients) == (
+        messages,
+        recipients,
+    )
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8))

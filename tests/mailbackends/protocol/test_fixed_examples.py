@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from mailbackends import InvalidMessageError, written_message
-from mailbackends.protocol import content
-from mailbackends.protocol.base64_lines import BLOCK
-from mailbackends.protocol.serializer import Encoded, StreamedPart, header_line, serialized
+from mailbackends.mime import content
+from mailbackends.mime.base64_lines import BLOCK
+from mailbackends.mime.serializer import Encoded, StreamedPart, header_line, serialized
 
 NARROW = SMTP.clone(max_line_length=30)
 ENDLESS = SMTP.clone(max_line_length=0)

@@ -10,7 +10,7 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
-from mailbackends.protocol.content import from_bytes
+from mailbackends.mime.content import from_bytes
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State, Want
 from mailbackends.protocol.transaction import deliver

@@ -3,7 +3,7 @@
 import pytest
 
 from mailbackends.errors import SMTPException, SMTPSenderRefused
-from mailbackends.protocol.content import from_bytes
+from mailbackends.mime.content import from_bytes
 from mailbackends.protocol.transaction import deliver, fits_one_flight
 from support.runner import Runner, ready_session
 from support.sent import CONTENT, FLIGHT, LARGE, NO, OK, ONE, TWO

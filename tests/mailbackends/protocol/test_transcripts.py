@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailbackends.errors import SMTPException, SMTPServerDisconnected
+from mailbackends.mime.content import from_bytes
 from mailbackends.protocol import sasl
-from mailbackends.protocol.content import from_bytes
 from mailbackends.protocol.dialogue import greeting, hello, login, quit_now, starttls
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import Session, Want

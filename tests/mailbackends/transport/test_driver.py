@@ -15,11 +15,11 @@ from mailbackends.errors import (
     SMTPTimeoutError,
     SMTPTLSError,
 )
+from mailbackends.mime.content import Content, from_bytes
+from mailbackends.mime.serializer import Encoded
 from mailbackends.protocol.command import Command
-from mailbackends.protocol.content import Content, from_bytes
 from mailbackends.protocol.dialogue import ask, greeting, hello, quit_now, starttls
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.serializer import Encoded
 from mailbackends.protocol.session import State
 from mailbackends.protocol.transaction import deliver
 from mailbackends.transport.deadline import Timeouts

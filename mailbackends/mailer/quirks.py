@@ -1,0 +1,57 @@
+"""What a server was seen to stumble over, for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["ServerQuirks"]
+
+# Seconds after which a server gets another chance: its administrator may have mended it,
+# and what looked like its fault may have been the network's.
+_SECONDS = 600.0
+
+
+class ServerQuirks:
+    """Limits that a server showed without announcing them. Each is forgotten after a while.
+
+    Read and written by several threads without a lock: each value is replaced whole.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock_step_until = 0.0
+        self._max_recipients: tuple[int | None, float] = (None, 0.0)
+        self._max_messages: tuple[int | None, float] = (None, 0.0)
+
+    @property
+    def needs_lock_step(self) -> bool:
+        """True where it announced PIPELINING and could not do it (RFC 2920)."""
+        return bool(self._lock_step_until) and self._clock() < self._lock_step_until
+
+    @property
+    def max_recipients(self) -> int | None:
+        """The recipients it took for one message before it said 452."""
+        return self._current(self._max_recipients)
+
+    @property
+    def max_messages(self) -> int | None:
+        """The messages it took over one connection before it said 421."""
+        return self._current(self._max_messages)
+
+    def stumbled_over_groups(self) -> None:
+        """It broke off, or mixed up, commands that came in one write."""
+        self._lock_step_until = self._clock() + _SECONDS
+
+    def took_recipients(self, count: int) -> None:
+        """It had enough after so many recipients."""
+        self._max_recipients = (max(1, count), self._clock() + _SECONDS)
+
+    def took_messages(self, count: int) -> None:
+        """It closed after so many messages."""
+        if count > 0:
+            self._max_messages = (count, self._clock() + _SECONDS)
+
+    def _current(self, limit: tuple[int | None, float]) -> int | None:
+        value, until = limit
+        return value if value is not None and self._clock() < until else None

@@ -1,0 +1,205 @@
+"""The way of a message over the servers of a Mailer, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeAlias, get_args
+
+from mailbackends.errors import (
+    ConfigurationError,
+    InvalidAddressError,
+    InvalidMessageError,
+    Outcome,
+    PoolClosed,
+    RateLimited,
+    SMTPException,
+)
+from mailbackends.events import EventHook, EventSink
+from mailbackends.mailer.counters import Counters
+from mailbackends.mailer.dispatch import Deadlines, Leases
+from mailbackends.mailer.failover import Failover
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.server import Server
+from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.throttle import Throttle
+
+__all__ = ["LeasesAt", "Route", "Strategy"]
+
+logger = logging.getLogger("mailbackends.mailer")
+
+Strategy = Literal["ordered", "round_robin"]
+"""Which server a message is tried at first: the first of the list, or each in turn."""
+
+LeasesAt: TypeAlias = Callable[[Server], Leases]
+
+
+class Route:
+    """Sends messages: to one server, and to the next where that can do no harm. Thread-safe.
+
+    A server whose circuit is open is not left out but comes last: where no other takes the
+    message, it is better tried there than not at all.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        strategy: Strategy,
+        throttle: Throttle | None,
+        on_event: EventHook | None,
+    ) -> None:
+        if strategy not in get_args(Strategy):
+            raise ConfigurationError(
+                f"strategy={strategy!r} is none of {', '.join(map(repr, get_args(Strategy)))}"
+            )
+        self._servers = tuple(servers)
+        self._only = ((servers[0], 0),) if len(servers) == 1 else None
+        self._is_round_robin = strategy == "round_robin"
+        self._turns = itertools.count()
+        self._throttle = throttle
+        self._deadline = servers[0].options.deadline
+        self.tally = Counters(EventSink(on_event))
+
+    def outcome(self, submission: Submission | Job, leases: LeasesAt) -> Receipt | Exception:
+        """Send one message, and return what `send` returns or raises."""
+        try:
+            return self.send(submission, leases)
+        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+            return error
+
+    def send(self, submission: Submission | Job, leases: LeasesAt) -> Receipt:
+        """Send one message, or ask what came of one that was begun.
+
+        Raises:
+            InvalidAddressError, InvalidMessageError: nothing was sent.
+            SMTPException: ``outcome`` tells what became of it.
+        """
+        started = time.monotonic()
+        job: Job | None = None
+        try:
+            job = submission if isinstance(submission, Job) else Job(submission)
+            if self._throttle is not None:
+                self._throttle.wait(None if self._deadline is None else started + self._deadline)
+        except (InvalidAddressError, InvalidMessageError, RateLimited) as error:
+            recipients = len(job.envelope.forward_paths) if job else 0
+            self.tally.failed(error, job, started, recipients=recipients)
+            raise
+        try:
+            delivery = self._travel(job, leases, started).end()
+        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+            self.tally.count(error)
+            raise
+        self.tally.count()
+        if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
+            raise RuntimeError("a delivery without a reply")
+        receipt = Receipt(
+            tuple(delivery.accepted),
+            delivery.reply,
+            delivery.refused,
+            job.message_id,
+            time.monotonic() - started,
+        )
+        if receipt.refused:
+            logger.warning("partial refusal: %s", receipt)
+        return receipt
+
+    def open(self, leases: LeasesAt) -> bool:
+        """Take a connection to the first server that gives one. True where it is a new one.
+
+        Raises:
+            SMTPException: none does. ``earlier`` has the errors of the others.
+        """
+        started = time.monotonic()
+        errors: list[SMTPException] = []
+        for server, further in self._candidates():
+            place = leases(server)
+            try:
+                lease = place.acquire(deadline=self._until(started, further).connected)
+            except SMTPException as error:
+                server.failed(error)
+                error.server = server.options.server
+                error.outcome = error.outcome or Outcome.NOT_SENT
+                error.earlier = tuple(errors)
+                errors.append(error)
+                if isinstance(error, PoolClosed) or not self._goes_on(started, further):
+                    raise
+                logger.warning("%s: trying the next server", error)
+                continue
+            server.worked()
+            place.release(lease, reusable=True, messages=0)
+            return not lease.is_reused
+        raise RuntimeError("a Mailer without a server")  # pragma: no cover
+
+    def _travel(self, job: Job, leases: LeasesAt, started: float) -> Failover:
+        journey = Failover(job.envelope.forward_paths)
+        begun = started
+        for server, further in self._candidates():
+            recipients, until = journey.left, self._until(started, further)
+            try:
+                delivery = server.dispatcher.send(job, recipients, leases(server), until)
+            except SMTPException as error:
+                server.failed(error)
+                journey.failed(error)
+                goes_on = bool(journey.left) and self._goes_on(started, further)
+                server.tally.failed(
+                    error, job, begun, recipients=len(recipients), is_final=not goes_on
+                )
+                if goes_on:
+                    logger.warning("%s: trying the next server", error)
+            except (InvalidAddressError, InvalidMessageError) as error:
+                server.tally.failed(error, job, begun, recipients=len(recipients))
+                if not journey.is_served:
+                    raise
+                goes_on = False
+            else:
+                server.worked()
+                journey.delivered(delivery)
+                goes_on = bool(journey.left) and self._goes_on(started, further)
+                server.tally.sent(delivery, job, begun, is_final=not goes_on)
+            if not goes_on:
+                break
+            begun = time.monotonic()
+        return journey
+
+    def _candidates(self) -> Iterable[tuple[Server, int]]:
+        # The circuit of the only one has no say: there is no other.
+        return self._only or self._in_line()
+
+    def _in_line(self) -> Iterator[tuple[Server, int]]:
+        """The servers in the order in which to try them, each with the number of those behind it.
+
+        Their circuits are asked only when it is their turn: to admit a message that never
+        comes would waste the probe.
+        """
+        count = len(self._servers)
+        first = next(self._turns) % count if self._is_round_robin else 0
+        line = self._servers[first:] + self._servers[:first]
+        last: list[Server] = []
+        further = count
+        for server in line:
+            if server.admits():
+                further -= 1
+                yield server, further
+            else:
+                last.append(server)
+        for server in last:
+            further -= 1
+            yield server, further
+
+    def _until(self, started: float, further: int) -> Deadlines:
+        if self._deadline is None:
+            return Deadlines(None, None)
+        # No server may spend more than its share on getting a connection: one that
+        # swallows packets must leave time for the next. What is under way may take all.
+        latest = started + self._deadline
+        if not further:
+            return Deadlines(latest, latest)
+        now = time.monotonic()
+        return Deadlines(now + (latest - now) / (further + 1), latest)
+
+    def _goes_on(self, started: float, further: int) -> bool:
+        """Whether there is a server left, and time for it."""
+        is_in_time = self._deadline is None or time.monotonic() < started + self._deadline
+        return further > 0 and is_in_time

@@ -1,0 +1,224 @@
+"""A batch that ends before its time: stopped, closed, failed, interrupted, or forgotten."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import Any, NoReturn
+
+import pytest
+
+from mailbackends import Mailer, Outcome, Receipt
+from mailbackends import Submission as Envelope
+from mailbackends.errors import PoolClosed
+from mailbackends.mailer.in_flight import InFlightTransactions
+from mailbackends.pool.ledger import Claim, Ledger
+from mailbackends.transport.deadline import Deadline
+from mailbackends.transport.driver import Driver
+from mailbackends.transport.stream import Stream
+from support.outcomes import outcomes
+from support.scripted import Peer, ScriptedServer
+from support.sink import Sink
+
+each_length = pytest.mark.parametrize("in_flight", [1, 4])
+
+
+def stop(results: Iterator[Receipt | Exception]) -> None:
+    """As leaving a loop over the results does."""
+    results.close()  # type: ignore[attr-defined]
+
+
+# Stopped
+
+
+def test_who_stops_early_leaves_what_was_begun_finished_and_the_rest_unsent(message) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
+        results = mailer.send_messages(message(subject=f"no. {n}") for n in range(100))
+        for _ in range(3):
+            assert isinstance(next(results), Receipt)
+        stop(results)
+        stats = mailer.stats()
+        assert stats.messages == {Outcome.ACCEPTED: len(sink.messages)}
+        assert 3 < len(sink.messages) <= 3 + 4
+        assert (stats.pool.idle, stats.pool.in_use) == (1, 0)
+
+
+def test_each_that_is_on_its_way_has_a_deadline_of_its_own_from_when_it_is_waited_for(
+    message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Semaphore(2)
+
+    def answer_when_allowed(peer: Peer) -> None:
+        peer.send(b"220 x\r\n")
+        peer.read_line()
+        peer.send(b"250-x\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+        while True:
+            while not (line := peer.read_line()).startswith(b"BDAT"):
+                peer.send(b"250 ok\r\n")
+            peer.read_exactly(int(line.split()[1]))
+            may_answer.acquire()
+            peer.send(b"250 taken\r\n")
+
+    with ScriptedServer(answer_when_allowed) as server:
+        url = f"smtp://127.0.0.1:{server.port}"
+        with Mailer(url, batch_pipeline=4, deadline=60) as mailer:
+            results = mailer.send_messages(message() for _ in range(20))
+            assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
+            clock, wait = time.monotonic, Stream.wait
+            passed = 3600.0  # which the caller took for something else
+            left: list[float] = []
+
+            def wait_for_an_answer(self: Stream, deadline: Deadline, **more: Any) -> None:
+                nonlocal passed
+                seconds = deadline.remaining()
+                assert seconds is not None
+                left.append(seconds)
+                may_answer.release()
+                wait(self, deadline, **more)
+                passed += 25
+
+            with monkeypatch.context() as patch:
+                patch.setattr(time, "monotonic", lambda: clock() + passed)
+                patch.setattr(Stream, "wait", wait_for_an_answer)
+                stop(results)
+            assert len(left) >= 3
+            assert min(left) > 0
+            assert mailer.stats().messages == {Outcome.ACCEPTED: 5}
+
+
+# Closed
+
+
+@each_length
+def test_a_closed_mailer_sends_no_more(message, in_flight: int) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
+        results = mailer.send_messages(message() for _ in range(20))
+        assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
+        mailer.close()
+        rest = list(results)
+        begun = in_flight - 1  # and in front of them the two that were told of
+    assert [type(result) for result in rest] == [Receipt] * begun + [PoolClosed] * (18 - begun)
+    assert len(sink.messages) == 2 + begun
+
+
+# Failed
+
+
+@each_length
+def test_what_was_sent_before_the_iterable_fails_is_told_of(message, in_flight: int) -> None:
+    def items() -> Iterator[EmailMessage]:
+        for _ in range(6):
+            yield message()
+        raise LookupError("the database is gone")
+
+    told: list[Receipt | Exception] = []
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
+        with pytest.raises(LookupError, match="the database is gone"):
+            told.extend(mailer.send_messages(items()))
+        assert mailer.stats().pool.in_use == 0
+    assert outcomes(told) == [Outcome.ACCEPTED] * 6
+    assert len(sink.messages) == 6
+
+
+@each_length
+def test_a_message_that_cannot_even_be_read_raises_in_its_turn(message, in_flight: int) -> None:
+    class Broken:
+        def __iter__(self) -> NoReturn:
+            raise LookupError("no recipients to be had")
+
+    told: list[Receipt | Exception] = []
+    given = [*(message() for _ in range(3)), Envelope(message(), to_addrs=Broken())]
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
+        with pytest.raises(LookupError, match="no recipients to be had"):
+            told.extend(mailer.send_messages(given))
+        assert mailer.stats().pool.in_use == 0
+    assert outcomes(told) == [Outcome.ACCEPTED] * 3
+    assert len(sink.messages) == 3
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
+    message, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:
+        results = mailer.send_messages(message() for _ in range(20))
+        assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
+        finish, calls = InFlightTransactions._finish_oldest, itertools.count(1)
+
+        def interrupted(self: InFlightTransactions) -> None:
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            finish(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(InFlightTransactions, "_finish_oldest", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                stop(results)
+        pool = mailer.stats().pool
+        assert (pool.in_use, pool.idle) == (0, 0)  # something on it is left unanswered
+        assert pool.retired == {"error": 1}
+        assert outcomes([mailer.send_message(message())]) == [Outcome.ACCEPTED]
+
+
+def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
+    message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:
+        results = mailer.send_messages(message() for _ in range(20))
+        assert outcomes([next(results)]) == [Outcome.ACCEPTED]
+        # The second is sent again, over another connection: the others are settled before.
+        sink.answer("MAIL", "503 5.5.1 out of order")
+        run, calls = Driver.run, itertools.count(1)
+
+        def interrupted(self: Driver, *args: Any) -> Any:
+            if next(calls) == 2:
+                self.session.close()
+                raise KeyboardInterrupt
+            return run(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Driver, "run", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(results)
+        pool = mailer.stats().pool
+        assert (pool.in_use, pool.idle) == (0, 0)
+
+
+# Forgotten
+
+
+def test_a_batch_that_is_collected_while_its_own_thread_is_at_the_pool_gives_back_its_connection(
+    message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Ledger.request
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=3) as mailer:
+        results = mailer.send_messages(message() for _ in range(6))
+        assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
+        forgotten: list[Any] = [results]
+        forgotten.append(forgotten)
+
+        def collecting(self: Ledger[Any], claim: Claim[Any]) -> None:
+            gc.collect()  # as any call may; the pool's lock is held
+            request(self, claim)
+
+        monkeypatch.setattr(Ledger, "request", collecting)
+        gc.disable()  # not before
+        try:
+            del results, forgotten
+            thread = threading.Thread(target=mailer.send_message, args=(message(),), daemon=True)
+            thread.start()
+            thread.join(10)
+        finally:
+            gc.enable()
+        assert not thread.is_alive(), "it waits for a lock that it holds"
+        pool = mailer.stats().pool
+        # It is idle by then, and the message goes over it.
+        assert (pool.made, pool.in_use, pool.idle, pool.reused) == (1, 0, 1, 1)
+    assert len(sink.messages) == 5 + 1

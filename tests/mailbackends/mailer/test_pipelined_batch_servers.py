@@ -1,0 +1,164 @@
+"""Messages on their way one behind the other, to a server that does not take it well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mailbackends import Mailer, Outcome, Submission
+from mailbackends.mailer.in_flight import InFlightTransactions
+from support.line import Line
+from support.machine import Habits
+from support.outcomes import mails, outcomes
+from support.sink import Sink
+from support.turns import Network, taking_turns
+
+FLIGHT = ("PIPELINING", "CHUNKING")
+DOWN = b"421 4.3.2 Going down\r\n"
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with taking_turns(Network(Habits(FLIGHT))) as network:
+        yield network
+
+
+def mailer_for(network: Network, in_flight: int) -> Mailer:
+    port = network.ports[0]
+    return Mailer(host="127.0.0.1", port=port, local_hostname="c.x", batch_pipeline=in_flight)
+
+
+def letters(count: int, first: int = 0) -> list[Submission]:
+    return [Submission(b"N: %d\r\n" % n, "s@x", "a@x") for n in range(first, first + count)]
+
+
+def begun(lines: list[Line]) -> list[int]:
+    """How many messages began in each write, where any did."""
+    return mails([data for line in lines for data in line.reads])
+
+
+# What stands behind the last chunk
+
+
+@pytest.mark.parametrize("how", ["503", "drop", "deaf"])
+def test_a_server_that_does_not_look_at_what_stands_behind_a_content_is_spared_it_afterwards(
+    network: Network, how: str
+) -> None:
+    stumbling = Habits(FLIGHT, stumbles=how, takes_groups=True)
+    delivered = network.begin(habits=lambda *_: stumbling)
+    with mailer_for(network, 4) as mailer:
+        first = outcomes(mailer.send_messages(letters(9)))
+        before = begun(network.lines)
+        assert max(before) == 4
+        assert outcomes(mailer.send_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
+        pool = mailer.stats().pool
+        assert (pool.in_use, pool.opening) == (0, 0)
+        assert begun(network.lines)[len(before) :] == [1] * 4
+    for number, outcome in enumerate(first):
+        count = delivered.count[b"N: %d\r\n" % number, "a@x"]
+        assert outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN)
+        assert count == 1 if outcome is Outcome.ACCEPTED else count <= 1
+    network.end()
+
+
+@pytest.mark.parametrize("reply", range(2, 26))
+def test_a_server_that_goes_on_behind_a_421_gets_no_message_twice(
+    network: Network, reply: int
+) -> None:
+    odd = Habits(FLIGHT, last_reply=reply, last_words="421 4.3.0 What?", goes_on=True)
+    delivered = network.begin(habits=lambda index, _: odd if index == 0 else None)
+    network.may_be_stuck = True
+    with mailer_for(network, 4) as mailer:
+        told = outcomes(mailer.send_messages(letters(9)))
+        assert outcomes(mailer.send_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
+    assert max(delivered.count.values()) == 1
+    for number, outcome in enumerate(told):
+        is_there = (b"N: %d\r\n" % number, "a@x") in delivered.count
+        assert outcome is Outcome.UNKNOWN or is_there is (outcome is Outcome.ACCEPTED)
+    network.end()
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_421_to_the_first_of_two_recipients_leads_to_no_second_delivery(
+    network: Network, in_flight: int
+) -> None:
+    # Greeting, EHLO; MAIL, RCPT, RCPT, BDAT; then, in a train, RSET; MAIL.
+    before = 2 + 4 + (0 if in_flight == 1 else 1) + 1
+    odd = Habits(FLIGHT, last_reply=before, last_words="421 4.3.0 What?", goes_on=True)
+    delivered = network.begin(habits=lambda index, _: odd if index == 0 else None)
+    network.may_be_stuck = True
+    given = [Submission(b"N: %d\r\n" % n, "s@x", ["a@x", "b@x"]) for n in range(3)]
+    with mailer_for(network, in_flight) as mailer:
+        list(mailer.send_messages(given))
+    assert network.lines[0].machine.replies > before
+    assert max(delivered.count.values()) == 1
+
+
+# The end of a connection
+
+
+def test_a_word_that_nobody_asked_for_ends_the_use_of_the_connection(network: Network) -> None:
+    with mailer_for(network, 4) as mailer:
+        results = mailer.send_messages(letters(4))
+        told = outcomes([next(results)])
+        network.lines[0].interject(DOWN)
+        told += outcomes(results)
+        assert told == [Outcome.ACCEPTED] * 4
+        assert mailer.stats().pool.retired == {"dead": 1}
+    assert len(network.lines) == 2
+    assert begun(network.lines) == [1, 1, 2]
+    assert sorted(network.delivered.count.values()) == [1] * 4
+
+
+@pytest.mark.parametrize("verb", ["RSET", "MAIL", "RCPT"])
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_a_server_that_has_had_enough_leaves_none_of_them_unknown(
+    message, verb: str, ahead: int
+) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
+        results = mailer.send_messages(message(subject=str(n)) for n in range(9))
+        told = outcomes(next(results) for _ in range(ahead))
+        sink.answer(verb, "421 4.7.0 Too many messages")
+        told += outcomes(results)
+    assert told == [Outcome.ACCEPTED] * 9
+    assert [received.message["Subject"] for received in sink.messages] == [*"012345678"]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_a_server_that_refuses_rset_gets_each_message_once(message, ahead: int) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
+        results = mailer.send_messages(message(subject=str(n)) for n in range(9))
+        told = outcomes(next(results) for _ in range(ahead))
+        sink.answer("RSET", "502 5.5.1 Not here")
+        told += outcomes(results)
+    subjects = [received.message["Subject"] for received in sink.messages]
+    assert len(set(subjects)) == len(subjects)
+    for number, outcome in enumerate(told):
+        assert outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN)
+        assert outcome is Outcome.UNKNOWN or str(number) in subjects
+
+
+def test_those_that_did_not_go_out_share_one_new_connection(
+    message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Sink() as sink,
+        Mailer(sink.url, batch_pipeline=8, max_messages_per_connection=1000) as mailer,
+    ):
+        results = mailer.send_messages(message() for _ in range(12))
+        told = outcomes([next(results)])
+        finish = InFlightTransactions._finish_oldest
+
+        def broken(self: InFlightTransactions) -> None:
+            self._driver.session.close()
+            self._driver.stream.abort()
+            finish(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(InFlightTransactions, "_finish_oldest", broken)
+            told += outcomes([next(results)])
+        told += outcomes(results)
+        assert told == [Outcome.ACCEPTED] * 12
+        assert mailer.stats().pool.retired == {"error": 1}
+    assert sink.connections == 2

@@ -1,0 +1,253 @@
+"""Addresses: what is one, what is none, and that none can break out of its command."""
+
+from email import message_from_bytes, policy
+from email.header import Header
+from email.message import EmailMessage, Message
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailbackends.errors import InvalidAddressError
+from mailbackends.mime.address import addresses_in, parse_path, to_ascii
+from mailbackends.protocol.command import rcpt
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("a@example.com", "a@example.com"),
+        ("  a@example.com ", "a@example.com"),
+        ("root", "root"),
+        ("a+b=c/d!e%f@example.com", "a+b=c/d!e%f@example.com"),
+        (".a..b.@example.com", ".a..b.@example.com"),
+        ("jörg@bücher.example", "jörg@bücher.example"),
+        ('"a b"@example.com', '"a b"@example.com'),
+        ('"a\\"b@c>"@example.com', '"a\\"b@c>"@example.com'),
+        ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ("a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"),
+        ("<a@example.com>", "a@example.com"),
+        ("< a@example.com >", "a@example.com"),
+        ("Ann Example <a@example.com>", "a@example.com"),
+        ("Ann<a@example.com>", "a@example.com"),
+        ("John Q. Public (Sales) <a@example.com>", "a@example.com"),
+        ('"Example, Ann <x@y>" <a@example.com>', "a@example.com"),
+        ("=?utf-8?q?J=C3=B6rg?= <a@example.com>", "a@example.com"),
+        ("Jörg <a@example.com>", "a@example.com"),
+        ("a@example.com (Ann)", "a@example.com"),
+    ],
+)
+def test_the_bare_address_with_or_without_a_display_name(address, path):
+    assert parse_path(address) == path
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        " ",
+        "<>",
+        "@",
+        "a@",
+        "@example.com",
+        "a b@example.com",
+        "a @ example.com",
+        "a@b@example.com",
+        "a@example.com,",
+        "a@example.com, b@example.com",
+        "a@example.com; b@example.com",
+        "a@example.com b@example.com",
+        "a@example.com <b@example.com>",
+        "Example, Ann <a@example.com>",
+        "Group: a@example.com;",
+        "Ann <a@example.com> x",
+        "Ann <a@example.com",
+        "a@example.com>",
+        "<a@example.com> <b@example.com>",
+        "<@relay.example,@other.example:a@example.com>",
+        "alice@example.org)bob@example.com",
+        "alice(@evil.example)@example.com",
+        'Ann" <a@example.com>',
+        "a@example.com>NOTIFY=NEVER",
+        "a@[1>2]",
+        "a@[",
+        "a@exa\xa0mple.com",
+        "a@exa\u2028mple.com",
+        '"\u2028"@example.com',
+        '"\ud800"@example.com',
+        "\udcff@example.com",
+        "a@exa\ufffdmple.com",
+        "a@x (b (c))",
+    ],
+)
+def test_what_is_not_one_address_is_refused_with_the_mend(address):
+    with pytest.raises(InvalidAddressError, match="not one address: write it as"):
+        parse_path(address)
+
+
+@pytest.mark.parametrize("character", ["\r", "\n", "\r\n", "\0", "\t", "\x1b", "\x7f"])
+@pytest.mark.parametrize(
+    "address", ["a{}@example.com", "a@example.com{}DATA", '"a{}b"@x', "A{}B <a@x>"]
+)
+def test_a_control_character_is_refused_wherever_it_stands(character, address):
+    with pytest.raises(InvalidAddressError, match="control character: take it out"):
+        parse_path(address.format(character))
+
+
+@pytest.mark.parametrize("address", [None, b"a@example.com"])
+def test_what_is_no_text_is_refused_and_not_made_one(address):
+    with pytest.raises(InvalidAddressError, match="must be text"):
+        parse_path(address)
+
+
+def test_a_text_that_is_made_only_now_is_taken():
+    class Lazy:
+        def __str__(self):
+            return "a@example.com"
+
+    assert parse_path(Lazy()) == "a@example.com"
+
+
+def test_an_address_that_fills_a_command_line_is_taken_and_a_longer_one_is_not():
+    longest = "a" * 486 + "@example.com"
+    assert parse_path(longest) == longest
+    for address in ("a" + longest, "ä" * 250 + "@example.com", "a" * 100_000):
+        with pytest.raises(InvalidAddressError, match="long"):
+            parse_path(address)
+
+
+def test_the_error_says_whose_address_it_is():
+    with pytest.raises(InvalidAddressError, match="the sender address"):
+        parse_path("a@", of="sender")
+
+
+# Pieces of which attacks are made.
+piece = st.sampled_from(
+    [
+        *'<>()[]{}"\\@,;: .\t\r\n\0',
+        "a",
+        "b.c",
+        "\r\nDATA",
+        "NOTIFY=NEVER",
+        "\u2028",
+        "\uff1e",
+        "\ud800",
+    ]
+)
+
+
+@given(st.lists(piece, max_size=12).map("".join) | st.text(max_size=30))
+@example('"a> NOTIFY=NEVER"@x')
+def test_no_text_gives_a_path_that_breaks_its_line(text):
+    try:
+        path = to_ascii(parse_path(text))
+    except InvalidAddressError:
+        return
+    line = rcpt(path).line.decode()
+    assert (line[:9], line[-3:]) == ("RCPT TO:<", ">\r\n")
+    # As RFC 5321 section 4.1.2 reads it: outside a quoted string nothing may end the path.
+    is_quoted = is_escaped = False
+    for character in line[9:-3]:
+        assert character not in "\r\n\0"
+        if is_quoted:
+            is_quoted = is_escaped or character != '"'
+            is_escaped = not is_escaped and character == "\\"
+        else:
+            assert character not in "<> "
+            is_quoted = character == '"'
+    assert not is_quoted
+
+
+@given(st.lists(piece, max_size=12).map("".join))
+def test_a_path_is_its_own_path(text):
+    try:
+        path = parse_path(text)
+    except InvalidAddressError:
+        return
+    assert parse_path(path) == path
+    assert parse_path(f"Somebody <{path}>") == path
+
+
+# --- header fields --------------------------------------------------------------------
+
+MESSAGES = [EmailMessage, Message]
+
+
+def in_field(kind, text):
+    message = kind()
+    message["To"] = text
+    return addresses_in("To", message["To"])
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("a@x.example", ["a@x.example"]),
+        ('"Doe, John" <a@x.example>, b@x.example', ["a@x.example", "b@x.example"]),
+        ("undisclosed-recipients:;", []),
+        ("team: a@x.example, b@x.example;", ["a@x.example", "b@x.example"]),
+        ("a@x.example, , b@x.example", ["a@x.example", "b@x.example"]),
+        ("a@x.example,", ["a@x.example"]),
+        ("John Q. Public <a@x.example>", ["a@x.example"]),
+        ("a.@x.example", ["a.@x.example"]),
+        ("root", ["root"]),
+        ("The Boss <root>, postmaster", ["root", "postmaster"]),
+        ("Jörg <a@bücher.example>", ["a@bücher.example"]),
+        ("jörg@bücher.example", ["jörg@bücher.example"]),
+        # What is encoded is a name, and never an address.
+        ("=?utf-8?q?x=2C_evil=40x=2Eexample=2C?= <a@x.example>", ["a@x.example"]),
+    ],
+)
+def test_the_addresses_in_a_field(kind, text, found):
+    assert in_field(kind, text) == found
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<>",
+        "a@x.example b@x.example",
+        "a@x.example <b@x.example>",
+        "a@x.example; b@x.example",
+        "alice@x.example)bob@x.example",
+        "John Doe",
+        "John Doe, a@x.example",
+    ],
+)
+def test_a_field_that_can_be_read_only_in_part_is_refused(kind, text):
+    with pytest.raises(InvalidAddressError, match="the To field") as caught:
+        in_field(kind, text)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["=?utf-8?q?evil=40y=2Eexample?=@x.example", "a b c@x.example"])
+def test_no_address_is_made_of_what_was_none(text):
+    with pytest.raises(InvalidAddressError):
+        in_field(EmailMessage, text)
+
+
+def parsed(address, rules):
+    message = message_from_bytes(f"To: {address}\r\n\r\n".encode(), policy=rules)
+    return [parse_path(path) for path in addresses_in("To", message["To"])]
+
+
+def test_the_utf8_of_a_parsed_message_is_read():
+    assert parsed("jörg@bücher.example", policy.default) == ["jörg@bücher.example"]
+
+
+def test_bytes_that_the_legacy_policy_has_lost_are_refused():
+    with pytest.raises(InvalidAddressError):
+        parsed("jörg@x.example", policy.compat32)
+
+
+def test_bytes_that_are_no_utf8_are_refused():
+    message = message_from_bytes(b"To: j\xf6rg@x.example\r\n\r\n", policy=policy.default)
+    with pytest.raises(InvalidAddressError):
+        parse_path(addresses_in("To", message["To"])[0])
+
+
+def test_a_header_object_of_the_legacy_kind_is_read():
+    assert addresses_in("To", Header("a@x.example, b@x.example")) == ["a@x.example", "b@x.example"]

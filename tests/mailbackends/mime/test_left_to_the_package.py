@@ -1,0 +1,107 @@
+"""What the writers of messages do not know, they leave to the email package."""
+
+from email.message import EmailMessage, Message
+from email.policy import SMTP, EmailPolicy, compat32
+
+import pytest
+
+from mailbackends.mime import parts, serializer
+from mailbackends.mime.header_lines import header_line
+from mailbackends.mime.parts import (
+    Part,
+    address_field,
+    binary_part,
+    date_or_identifier,
+    multipart,
+    text_field,
+    text_part,
+)
+from mailbackends.mime.serializer import serialized
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Date", "yesterday"),
+        ("Date", "Mon, 05 May 2025 09:30:00 +0000\r\nBcc: a@x"),
+        ("Message-ID", "no identifier"),
+        ("Message-ID", "<1@x> (comment)"),
+    ],
+)
+def test_a_date_or_an_identifier_of_another_form(name, text):
+    assert date_or_identifier(name, text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("Subject", "a\r\nBcc: a@x"), ("Subject", "a\x0bb"), ("Sub ject", "a"), ("Sub\nject", "ü"),
+     ("Sender", "a@x"), ("Content-Type", "text/plain"), ("Resent-Date", "x")],
+)  # fmt: skip
+def test_a_field_with_a_structure_or_a_line_break(name, text):
+    assert text_field(name, text) is None
+
+
+@pytest.mark.parametrize("mailbox", ["jörg@x.example", "a@bücher.example", "a\r\nBcc: <b@x>"])
+def test_an_address_that_needs_more_than_ascii(mailbox):
+    assert address_field("To", [mailbox]) is None
+
+
+def test_a_mailbox_over_which_the_parser_trips(monkeypatch):
+    def trip(*args):
+        raise IndexError
+
+    monkeypatch.setattr(parts, "header_line", trip)
+    assert address_field("To", ["Somebody who has tripped it, <never@seen.example>"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "subtype", "filename"),
+    [("\ud800", "plain", None), ("hi", "pl ain", None), ("hi", "plain\r\nX: y", None),
+     ("hi", "plain; x=y", None), ("hi", "", None), ("hi", "plain", "a\r\nb.txt")],
+)  # fmt: skip
+def test_a_text_without_a_form_or_a_type(text, subtype, filename):
+    assert text_part(text, subtype, version=True, filename=filename) is None
+
+
+@pytest.mark.parametrize(
+    ("maintype", "subtype", "filename"),
+    [("multipart", "mixed", None), ("message", "rfc822", None), ("image", "", None),
+     ("image", "png\r\nX: y", None), ("image", "png", "a\nb.png")],
+)  # fmt: skip
+def test_an_attachment_without_a_proper_type_or_name(maintype, subtype, filename):
+    assert binary_part(b"x", maintype, subtype, version=True, filename=filename) is None
+
+
+def test_a_boundary_that_was_not_the_first_tried(monkeypatch):
+    longer = serializer._SAMPLE + ".1"
+    monkeypatch.setattr(parts, "made_boundary", lambda parts: longer)
+    made = multipart("mixed", [Part(b"", [b"x\r\n"])])
+    head = f'Content-Type: multipart/mixed;\r\n boundary="{longer}"\r\n'
+    assert made.head == head.encode()
+    assert b"".join(made.body) == f"--{longer}\r\n\r\nx\r\n\r\n--{longer}--\r\n".encode()
+
+
+def test_a_field_whose_source_is_longer_than_its_text_is_folded_by_the_policy():
+    policy = EmailPolicy(max_line_length=30, linesep="\r\n")
+    made = EmailMessage(policy=policy)
+    made["From"] = "=?utf-8?q?Ann?= =?utf-8?q?Bob?= <a@x>"
+    value = made["From"]
+    assert str(value) in ("Ann Bob <a@x>", "AnnBob <a@x>")  # as the version has it
+    assert header_line(policy, "From", value) == policy.fold_binary("From", value)
+
+
+def in_parts(boundary, *parts):
+    made = Message(policy=compat32)
+    made["Content-Type"] = f"multipart/mixed; boundary={boundary}"
+    made.set_payload(list(parts))
+    return made
+
+
+def test_a_boundary_that_is_not_ascii():
+    assert serialized(in_parts("ü"), SMTP) is None
+
+
+def test_a_multipart_without_parts_is_written_as_the_package_does():
+    made = in_parts("between")
+    policy = compat32.clone(linesep="\r\n")
+    assert b"".join(serialized(made, policy)) == made.as_bytes(policy=policy)
