@@ -185,9 +185,12 @@ def test_a_connection_carries_no_more_messages_than_the_options_say(
     assert mailer.stats().pool.retired == {"messages": 3}
 
 
-def test_a_421_after_so_many_messages_is_met_once() -> None:
+@pytest.mark.parametrize(
+    "words", ["421 down", "421 4.7.0 Too many", "421 4.3.0 No more", "421 4.4.5 Too busy"]
+)
+def test_a_421_after_so_many_messages_is_met_once(words: str) -> None:
     """The limit of 3 messages is not announced: the fourth MAIL gets a 421."""
-    habits = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3)
+    habits = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3, last_words=words)
     with taking_turns(Network(habits)) as network:
         with Mailer(host="127.0.0.1", port=network.ports[0], local_hostname="c.x") as mailer:
             for number in range(10):

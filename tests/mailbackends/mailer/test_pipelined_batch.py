@@ -12,6 +12,7 @@ import pytest
 from mailbackends import (
     ConfigurationError,
     InvalidAddressError,
+    InvalidMessageError,
     Mailer,
     Outcome,
     PoolTimeout,
@@ -95,6 +96,34 @@ def test_no_more_go_over_a_connection_than_may(message) -> None:
     assert [mails(flights) for flights in sink.flights] == [[1, 2], [1, 2], [1]]
 
 
+def test_each_message_of_a_long_batch_counts_once_toward_the_limit_of_its_connection(
+    message,
+) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4, max_messages=9) as mailer:
+        sent(mailer, message, 20)
+        assert mailer.stats().pool.retired == {"messages": 2}
+    assert [sum(mails(flights)) for flights in sink.flights] == [9, 9, 2]
+
+
+@pytest.mark.parametrize("way", ["batch", "hold"])
+def test_messages_sent_before_a_connection_was_taken_are_not_counted_twice(
+    message, way: str
+) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4, max_messages=10) as mailer:
+        for _ in range(3):
+            mailer.send_message(message())
+        if way == "batch":
+            sent(mailer, message, 4)
+        else:
+            with mailer.hold() as held:
+                for _ in range(4):
+                    held.send_message(message())
+        for _ in range(5):
+            mailer.send_message(message())
+        assert mailer.stats().pool.retired == {"messages": 1}
+    assert [sum(mails(flights)) for flights in sink.flights] == [10, 2]
+
+
 def test_no_more_go_over_a_connection_than_the_server_says(message) -> None:
     limited = (*EXTENSIONS, "LIMITS MAILMAX=2 RCPTMAX=1")
     with Sink(extensions=limited) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
@@ -136,6 +165,29 @@ def test_too_many_recipients_for_one_flight_are_split_when_their_turn_comes(mess
     assert sink.violations == []
 
 
+def test_neighbours_with_too_many_recipients_are_split_and_each_recipient_gets_one_copy(
+    message,
+) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        sink.refuse("b@example.com", "452 4.5.3 Too many recipients", times=1)
+        mailer.send_message(message("a@example.com", "b@example.com"))  # the limit is learned
+        before = len(sink.messages)
+        sizes = [1, 2, 2, 1, 1]
+        given = [
+            message(*(f"r{person}@example.com" for person in range(size)), subject=str(number))
+            for number, size in enumerate(sizes)
+        ]
+        results = list(mailer.send_messages(given))
+    assert outcomes(results) == [Outcome.ACCEPTED] * 5
+    copies = [(m.message["Subject"], to) for m in sink.messages[before:] for to in m.rcpt_tos]
+    assert sorted(copies) == [
+        (str(number), f"r{person}@example.com")
+        for number, size in enumerate(sizes)
+        for person in range(size)
+    ]
+    assert sink.violations == []
+
+
 def test_a_message_that_cannot_be_sent_leaves_the_others_in_their_order(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         bad = Envelope(message(), to_addrs=["no address"])
@@ -172,6 +224,32 @@ def test_a_bad_address_in_an_iterator_of_recipients_stops_the_message(message) -
         results = list(mailer.send_messages(given))
     assert [type(result) for result in results] == [Receipt, InvalidAddressError, Receipt]
     assert [received.rcpt_tos for received in sink.messages] == [("to@example.com",)] * 2
+
+
+def test_options_given_as_iterators_are_kept_until_its_turn_comes(message) -> None:
+    with (
+        Sink(extensions=(*EXTENSIONS, "DSN")) as sink,
+        Mailer(sink.url, messages_in_flight=4) as mailer,
+    ):
+        waits = Envelope(
+            message(text=LARGE),
+            mail_options=iter(["RET=HDRS"]),
+            rcpt_options=iter(["NOTIFY=NEVER"]),
+        )
+        results = mailer.send_messages([message(), waits, message()])
+        assert outcomes(results) == [Outcome.ACCEPTED] * 3
+    assert "RET=HDRS" in sink.messages[1].mail_options
+    assert sink.messages[1].rcpt_options == ("NOTIFY=NEVER",)
+
+
+@pytest.mark.parametrize("name", ["mail_options", "rcpt_options"])
+def test_a_bad_option_in_an_iterator_stops_the_message(message, name: str) -> None:
+    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+        bad: Any = {name: iter(["not an option"])}
+        given = [message(), Envelope(message(), **bad), message()]
+        results = list(mailer.send_messages(given))
+    assert [type(result) for result in results] == [Receipt, InvalidMessageError, Receipt]
+    assert len(sink.messages) == 2
 
 
 def test_a_message_that_waits_is_prepared_once(message, monkeypatch: pytest.MonkeyPatch) -> None:

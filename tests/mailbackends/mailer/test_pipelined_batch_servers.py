@@ -11,6 +11,7 @@ from mailbackends.mailer.in_flight import InFlightTransactions
 from support.line import Line
 from support.machine import Habits
 from support.outcomes import mails, outcomes
+from support.scripted import Peer, ScriptedServer
 from support.sink import Sink
 from support.turns import Network, taking_turns
 
@@ -93,6 +94,34 @@ def test_a_421_to_the_first_of_two_recipients_leads_to_no_second_delivery(
         list(mailer.send_messages(given))
     assert network.lines[0].machine.replies > before
     assert max(delivered.count.values()) == 1
+
+
+def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again() -> None:
+    """The server takes the other messages before it closes, and does not say so."""
+    taken: list[bytes] = []
+
+    def refuse_the_second(peer: Peer) -> None:
+        peer.send(b"220 x\r\n")
+        peer.read_line()
+        peer.send(b"250-x\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+        for number in range(4):
+            replies = b""
+            while not (line := peer.read_line()).startswith(b"BDAT"):
+                replies += b"250 ok\r\n"
+            content = peer.read_exactly(int(line.split()[1]))
+            if number != 1:
+                taken.append(content)
+            if number < 2:
+                ends = [b"250 taken\r\n", b"421 4.3.0 Not this one\r\n"]
+                peer.send(replies + ends[number])
+
+    with ScriptedServer(refuse_the_second, refuse_the_second) as server:
+        url = f"smtp://127.0.0.1:{server.port}"
+        with Mailer(url, local_hostname="c.x", messages_in_flight=4) as mailer:
+            told = outcomes(mailer.send_messages(letters(4)))
+        assert server.connections == 1
+    assert told == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]
+    assert taken == [b"N: 0\r\n", b"N: 2\r\n", b"N: 3\r\n"]
 
 
 # The end of a connection

@@ -192,3 +192,27 @@ def test_what_is_held_is_replaced_where_it_breaks(message) -> None:
             sink.hang_up("RCPT")
             held.send_message(message())
     assert len(sink.messages) == sink.connections == 4
+
+
+@pytest.mark.parametrize("extensions", [CHUNKED, PIPELINED], ids=["chunked", "pipelined"])
+@pytest.mark.parametrize("in_flight", [None, 4], ids=["hold", "batch"])
+def test_commands_out_of_order_lead_to_a_new_connection_though_the_old_one_could_go_on(
+    message, extensions: Sequence[str], in_flight: int | None
+) -> None:
+    more = {} if in_flight is None else {"messages_in_flight": in_flight}
+    with Sink(extensions=extensions) as sink, Mailer(sink.url, **more) as mailer:
+        if in_flight is None:
+            with mailer.hold() as held:
+                held.send_message(message())
+                sink.answer("MAIL", "503 5.5.1 Out of order")
+                held.send_message(message())
+        else:
+            results = mailer.send_messages(message() for _ in range(2))
+            next(results)
+            sink.answer("MAIL", "503 5.5.1 Out of order")
+            next(results)
+            assert list(results) == []
+        pool = mailer.stats().pool
+        assert (pool.made, pool.in_use, pool.idle) == (2, 0, 1)
+    # The refusal is the first connection's last message.
+    assert [received.connection for received in sink.messages] == [0, 1]
