@@ -99,7 +99,10 @@ def test_no_more_go_over_a_connection_than_may(message) -> None:
 def test_each_message_of_a_long_batch_counts_once_toward_the_limit_of_its_connection(
     message,
 ) -> None:
-    with Sink() as sink, Mailer(sink.url, messages_in_flight=4, max_messages=9) as mailer:
+    with (
+        Sink() as sink,
+        Mailer(sink.url, batch_pipeline=4, max_messages_per_connection=9) as mailer,
+    ):
         sent(mailer, message, 20)
         assert mailer.stats().pool.retired == {"messages": 2}
     assert [sum(mails(flights)) for flights in sink.flights] == [9, 9, 2]
@@ -109,7 +112,10 @@ def test_each_message_of_a_long_batch_counts_once_toward_the_limit_of_its_connec
 def test_messages_sent_before_a_connection_was_taken_are_not_counted_twice(
     message, way: str
 ) -> None:
-    with Sink() as sink, Mailer(sink.url, messages_in_flight=4, max_messages=10) as mailer:
+    with (
+        Sink() as sink,
+        Mailer(sink.url, batch_pipeline=4, max_messages_per_connection=10) as mailer,
+    ):
         for _ in range(3):
             mailer.send_message(message())
         if way == "batch":
@@ -168,7 +174,7 @@ def test_too_many_recipients_for_one_flight_are_split_when_their_turn_comes(mess
 def test_neighbours_with_too_many_recipients_are_split_and_each_recipient_gets_one_copy(
     message,
 ) -> None:
-    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "452 4.5.3 Too many recipients", times=1)
         mailer.send_message(message("a@example.com", "b@example.com"))  # the limit is learned
         before = len(sink.messages)
@@ -229,7 +235,7 @@ def test_a_bad_address_in_an_iterator_of_recipients_stops_the_message(message) -
 def test_options_given_as_iterators_are_kept_until_its_turn_comes(message) -> None:
     with (
         Sink(extensions=(*EXTENSIONS, "DSN")) as sink,
-        Mailer(sink.url, messages_in_flight=4) as mailer,
+        Mailer(sink.url, batch_pipeline=4) as mailer,
     ):
         waits = Envelope(
             message(text=LARGE),
@@ -244,7 +250,7 @@ def test_options_given_as_iterators_are_kept_until_its_turn_comes(message) -> No
 
 @pytest.mark.parametrize("name", ["mail_options", "rcpt_options"])
 def test_a_bad_option_in_an_iterator_stops_the_message(message, name: str) -> None:
-    with Sink() as sink, Mailer(sink.url, messages_in_flight=4) as mailer:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         bad: Any = {name: iter(["not an option"])}
         given = [message(), Envelope(message(), **bad), message()]
         results = list(mailer.send_messages(given))
@@ -340,5 +346,5 @@ def test_an_endless_batch_is_taken_only_as_far_as_it_goes(message) -> None:
 
 
 def test_two_ways_to_send_a_batch_faster_contradict_each_other() -> None:
-    with pytest.raises(ConfigurationError, match="batch_pipeline=8 are two ways"):
+    with pytest.raises(ConfigurationError, match="batch_pipeline=8 exclude each other"):
         Mailer(batch_connections=2, batch_pipeline=8)

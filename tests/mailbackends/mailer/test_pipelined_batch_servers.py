@@ -117,7 +117,7 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
 
     with ScriptedServer(refuse_the_second, refuse_the_second) as server:
         url = f"smtp://127.0.0.1:{server.port}"
-        with Mailer(url, local_hostname="c.x", messages_in_flight=4) as mailer:
+        with Mailer(url, local_hostname="c.x", batch_pipeline=4) as mailer:
             told = outcomes(mailer.send_messages(letters(4)))
         assert server.connections == 1
     assert told == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]

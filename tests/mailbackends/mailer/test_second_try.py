@@ -199,7 +199,7 @@ def test_what_is_held_is_replaced_where_it_breaks(message) -> None:
 def test_commands_out_of_order_lead_to_a_new_connection_though_the_old_one_could_go_on(
     message, extensions: Sequence[str], in_flight: int | None
 ) -> None:
-    more = {} if in_flight is None else {"messages_in_flight": in_flight}
+    more = {} if in_flight is None else {"batch_pipeline": in_flight}
     with Sink(extensions=extensions) as sink, Mailer(sink.url, **more) as mailer:
         if in_flight is None:
             with mailer.hold() as held:
