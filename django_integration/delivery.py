@@ -60,7 +60,7 @@ class Delivery:
         """
         self._is_fast = mailer.options.fast_paths
         waiting: deque[_Noted] = deque()
-        for result in mailer.send_messages(self._submissions(messages, waiting)):
+        for result in mailer.stream_messages(self._submissions(messages, waiting)):
             self._settle(waiting.popleft(), result)
             if isinstance(result, SMTPException) and result.no_connection:
                 self._unreachable = result

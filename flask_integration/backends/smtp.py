@@ -39,7 +39,7 @@ class SmtpBackend(Backend):
             )
             for posting in postings
         )
-        yield from self.mailer.send_messages(submissions)
+        yield from self.mailer.stream_messages(submissions)
 
     @contextmanager
     def hold(self) -> Iterator[Backend]:

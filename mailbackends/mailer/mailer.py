@@ -98,13 +98,25 @@ class Mailer:
 
     def send_messages(
         self, messages: Iterable[Message[Any, Any] | Submission]
+    ) -> list[Receipt | Exception]:
+        """Send all messages now, and return a `Receipt` or the exception for each, in order.
+
+        A refusal does not stop the rest. The iterable is read to its end before the first
+        message is sent: one that raises sends nothing. `stream_messages` reads it message by
+        message, and is the one to use where not all of them fit in memory.
+        """
+        return list(self.stream_messages(list(messages)))
+
+    def stream_messages(
+        self, messages: Iterable[Message[Any, Any] | Submission]
     ) -> Iterator[Receipt | Exception]:
         """Send each message, and yield its `Receipt` or the exception, in order.
 
-        An iterable of any length, or without end, is taken as it is sent; nothing is sent
-        before the result is iterated over. A refusal does not stop the rest. With the
-        option ``batch_connections`` so many messages are on their way side by side, with
-        ``batch_pipeline`` so many one behind the other.
+        An iterable of any length, or without end, is read as it is sent; nothing is sent
+        before the result is iterated over. A refusal does not stop the rest. Where the
+        iterable raises, the outcomes of the messages before are yielded first. With the
+        option ``batch_connections`` so many messages are sent side by side, with
+        ``batch_pipeline`` so many are in flight on one connection.
         """
         options = self.servers[0]
         # With a rate each waits until it may go, and so would those that were begun.

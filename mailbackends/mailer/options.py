@@ -92,10 +92,10 @@ class Options:
     """Serialise plain messages with our own code, which gives the same bytes as the email
     package; False leaves all to that package."""
     batch_connections: int = 1
-    """How many connections `Mailer.send_messages` may use side by side."""
+    """How many connections `Mailer.stream_messages` may use side by side."""
 
     batch_pipeline: int = 1
-    """How many messages `Mailer.send_messages` may send over one connection before the first
+    """How many messages `Mailer.stream_messages` may send over one connection before the first
     of them was answered. More than 1 only for a server that is known to take that."""
 
     rate: str | None = None

@@ -27,7 +27,7 @@ _BYTES = (bytes, bytearray, memoryview)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message with an envelope of its own, for `Mailer.send_messages`.
+    """A message with its own envelope, for `Mailer.send_messages` and `stream_messages`.
 
     The fields are the arguments of `Mailer.send_message`.
     """

@@ -143,7 +143,7 @@ class _Ahead:
         self.outcomes = iter(outcomes)
         self.taken: list[Submission] = []
 
-    def send_messages(self, submissions: Iterable[Submission]) -> Iterator[Receipt | Exception]:
+    def stream_messages(self, submissions: Iterable[Submission]) -> Iterator[Receipt | Exception]:
         coming = iter(submissions)
         pending = [*itertools.islice(coming, 3)]
         while pending:

@@ -45,7 +45,7 @@ ENDINGS = {
     "it exits": "sys.exit(0)",
     "the mailer was closed": "mailer.close()",
     "the mailer is garbage": "del mailer, send",
-    "in the midst of a batch": "batch = mailer.send_messages([mine] * 3); next(batch)",
+    "in the midst of a batch": "batch = mailer.stream_messages([mine] * 3); next(batch)",
     "a thread has sent too": "threading.Thread(target=send, args=[1]).start()",
 }  # fmt: skip
 

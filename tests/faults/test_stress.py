@@ -74,7 +74,7 @@ def singly(mailer: Mailer, letters: list[Letter], results: list[tuple[Letter, ob
 
 def batch(mailer: Mailer, letters: list[Letter], results: list[tuple[Letter, object]]) -> None:
     given = (Submission(one.content, one.sender, one.recipients) for one in letters)
-    results.extend(zip(letters, mailer.send_messages(given), strict=True))
+    results.extend(zip(letters, mailer.stream_messages(given), strict=True))
 
 
 def held(mailer: Mailer, letters: list[Letter], results: list[tuple[Letter, object]]) -> None:

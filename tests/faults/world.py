@@ -53,7 +53,7 @@ def _singly(mailer: Mailer, letters: list[Letter]) -> Results:
 
 def _batch(mailer: Mailer, letters: list[Letter]) -> Results:
     given = (Submission(one.content, one.sender, one.recipients) for one in letters)
-    return list(zip(letters, mailer.send_messages(given), strict=True))
+    return list(zip(letters, mailer.stream_messages(given), strict=True))
 
 
 def _held(mailer: Mailer, letters: list[Letter]) -> Results:

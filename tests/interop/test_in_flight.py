@@ -16,7 +16,7 @@ from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
 
 def _outcomes(mailer: Mailer, letters: list[Letter]) -> list[Outcome | None]:
     given = (Submission(one.raw, one.sender, one.recipients) for one in letters)
-    results = list(mailer.send_messages(given))
+    results = list(mailer.stream_messages(given))
     assert all(isinstance(result, Receipt | SMTPException) for result in results)
     return [getattr(result, "outcome", None) for result in results]
 

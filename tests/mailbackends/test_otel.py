@@ -158,7 +158,7 @@ def test_the_span_is_the_child_of_the_one_in_which_the_message_was_sent(
         with tracer.start_as_current_span("view") as view:
             mailer.send_message(message())
         with tracer.start_as_current_span("newsletter") as newsletter:
-            list(mailer.send_messages(message() for _ in range(3)))
+            list(mailer.stream_messages(message() for _ in range(3)))
     parents = [
         span.parent.span_id if span.parent else None
         for span in recorded.spans
@@ -287,8 +287,8 @@ def test_no_person_no_word_and_no_secret_is_recorded(recorded: Recorded) -> None
         sink.refuse("refused.person@example.com", "550 5.1.1 refused.person@example.com is gone")
         sink.refuse_content(f"554 5.6.0 {TO} wants no private words", times=1)
         with Mailer(sink.url, on_event=recorded.hook()) as mailer:
-            list(mailer.send_messages([message(), message(TO, "refused.person@example.com")]))
-            list(mailer.send_messages([message("refused.person@example.com")]))
+            list(mailer.stream_messages([message(), message(TO, "refused.person@example.com")]))
+            list(mailer.stream_messages([message("refused.person@example.com")]))
     everything = recorded.everything()
     assert "send 127.0.0.1" in everything
     for private in ("person", "private", "somebody", "hunter2", "example.com"):

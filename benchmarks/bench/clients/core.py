@@ -63,7 +63,7 @@ class _Core(Client):
                 with Mailer(**self.options) as mailer:
                     mailer.send_message(message.message)
         elif "batch" in self.words:
-            for outcome in self.mailer.send_messages(messages):
+            for outcome in self.mailer.stream_messages(messages):
                 if not isinstance(outcome, Receipt):
                     raise outcome
         else:

@@ -100,7 +100,7 @@ def test_the_rest_of_a_batch_goes_on(sink: Sink) -> None:
         Submission(b"3", FROM, TO),
     ]
     with Mailer(sink.url) as mailer:
-        results = list(mailer.send_messages(items))
+        results = list(mailer.stream_messages(items))
     kinds = [type(result) for result in results]
     assert kinds == [Receipt, InvalidAddressError, InvalidMessageError, Receipt]
     assert [m.content for m in sink.messages] == [b"1\r\n", b"3\r\n"]
@@ -109,7 +109,7 @@ def test_the_rest_of_a_batch_goes_on(sink: Sink) -> None:
 @pytest.mark.parametrize("item", [None, "text", 5, ("a", "b")], ids=repr)
 def test_what_is_no_message_does_not_end_a_batch(sink: Sink, item: Any) -> None:
     with Mailer(sink.url) as mailer:
-        results = list(mailer.send_messages([item, without()]))
+        results = list(mailer.stream_messages([item, without()]))
     assert [type(result) for result in results] == [InvalidMessageError, Receipt]
 
 
@@ -129,7 +129,7 @@ def test_a_message_over_whose_recipients_the_parser_trips_does_not_end_a_batch(
     sink: Sink,
 ) -> None:
     with Mailer(sink.url) as mailer:
-        results = list(mailer.send_messages([tripping_over("To"), without()]))
+        results = list(mailer.stream_messages([tripping_over("To"), without()]))
     assert [type(result) for result in results] == [InvalidMessageError, Receipt]
 
 

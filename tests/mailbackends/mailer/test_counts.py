@@ -101,7 +101,7 @@ def test_a_message_takes_four_system_calls_or_seven(
         mailer.send_message(message())
         assert calls == expected
         calls.clear()
-        assert len(list(mailer.send_messages([message()] * 3))) == 3
+        assert len(list(mailer.stream_messages([message()] * 3))) == 3
         assert calls == expected * 3
 
 
@@ -183,7 +183,7 @@ def test_25_mb_are_sent_without_being_copied(
         mailer.send_message(b"", "a@example.com", "b@example.com")
         tracemalloc.start()
         try:
-            [receipt] = mailer.send_messages([one])
+            [receipt] = mailer.stream_messages([one])
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -13,6 +13,7 @@ from email.message import EmailMessage
 import pytest
 
 from mailbackends import (
+    InvalidAddressError,
     Mailer,
     Outcome,
     PoolClosed,
@@ -115,7 +116,7 @@ def test_a_batch_yields_an_outcome_for_each_message_in_order(message, sink, mail
         Submission(message(subject="2"), from_addr="bad@example.com"),
         Submission(b"Subject: 3\r\n\r\n", "from@example.com", [A]),
     ]
-    results = list(mailer.send_messages(items))
+    results = list(mailer.stream_messages(items))
     assert [type(result) for result in results] == [Receipt, SMTPSenderRefused, Receipt]
     assert [m.message["Subject"] for m in sink.messages] == ["1", "3"]
     assert mailer.stats().messages == {Outcome.ACCEPTED: 2, Outcome.REFUSED: 1}
@@ -129,7 +130,7 @@ def test_a_batch_takes_a_message_only_when_it_is_its_turn(message, sink, mailer)
             taken.append(number)
             yield message(subject=str(number))
 
-    results = mailer.send_messages(endless())
+    results = mailer.stream_messages(endless())
     assert (taken, sink.connections) == ([], 0)
     for expected in range(3):
         assert isinstance(next(results), Receipt)
@@ -140,7 +141,7 @@ def test_a_batch_takes_a_message_only_when_it_is_its_turn(message, sink, mailer)
 def test_a_batch_goes_on_when_no_connection_can_be_had(message, sink) -> None:
     sink.stop()
     with Mailer(sink.url) as mailer:
-        results = list(mailer.send_messages([message(), message()]))
+        results = list(mailer.stream_messages([message(), message()]))
         assert [type(result) for result in results] == [SMTPConnectionError] * 2
         assert mailer.stats().messages == {Outcome.NOT_SENT: 2}
     sink.start()
@@ -151,16 +152,47 @@ def test_a_fault_of_the_iterable_is_the_callers(message, sink, mailer) -> None:
         yield message()
         raise ZeroDivisionError
 
-    results = mailer.send_messages(broken())
+    results = mailer.stream_messages(broken())
     assert isinstance(next(results), Receipt)
     with pytest.raises(ZeroDivisionError):
         next(results)
     assert mailer.stats().pool.in_use == 0
 
 
+def test_send_messages_sends_when_called_and_returns_the_outcomes(message, sink, mailer) -> None:
+    items = [message("a@example.com"), message("b\0@example.com"), message("c@example.com")]
+    results = mailer.send_messages(item for item in items)
+    assert len(sink.messages) == 2
+    assert isinstance(results, list)
+    assert [type(result) for result in results] == [Receipt, InvalidAddressError, Receipt]
+
+
+def test_send_messages_sends_nothing_where_the_iterable_raises(message, sink, mailer) -> None:
+    def broken() -> Iterator[EmailMessage]:
+        yield message()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        mailer.send_messages(broken())
+    assert sink.messages == []
+
+
+def test_side_by_side_too_the_outcomes_come_before_the_fault_of_the_iterable(message, sink) -> None:
+    def broken() -> Iterator[EmailMessage]:
+        for _ in range(5):
+            yield message()
+        raise ZeroDivisionError
+
+    results: list[Receipt | Exception] = []
+    with Mailer(sink.url, batch_connections=4) as mailer, pytest.raises(ZeroDivisionError):
+        results.extend(mailer.stream_messages(broken()))
+    assert [type(result) for result in results] == [Receipt] * 5
+    assert len(sink.messages) == 5
+
+
 def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
     with Mailer(sink.url, batch_connections=3) as mailer:
-        results = list(mailer.send_messages(message(f"{n}@example.com") for n in range(60)))
+        results = list(mailer.stream_messages(message(f"{n}@example.com") for n in range(60)))
         assert 1 < mailer.stats().pool.made <= 3
     assert [r.accepted for r in results] == [(f"{n}@example.com",) for n in range(60)]
     assert len(sink.messages) == 60
@@ -168,7 +200,7 @@ def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
 
 def test_a_batch_that_is_left_sends_nothing_more(message, sink) -> None:
     with Mailer(sink.url, batch_connections=2) as mailer:
-        results = mailer.send_messages(message() for _ in range(1000))
+        results = mailer.stream_messages(message() for _ in range(1000))
         next(results)
         results.close()
         count = len(sink.messages)

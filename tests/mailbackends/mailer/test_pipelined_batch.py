@@ -31,7 +31,7 @@ LARGE = ("x" * 60 + "\n") * 2_000  # more than goes in one flight
 
 def sent(mailer: Mailer, message, count: int) -> list[str]:
     """Send so many messages; the subjects that were accepted, in the order of the receipts."""
-    results = mailer.send_messages(message(subject=f"no. {n}") for n in range(count))
+    results = mailer.stream_messages(message(subject=f"no. {n}") for n in range(count))
     assert all(isinstance(result, Receipt) for result in results)
     return [f"no. {n}" for n in range(count)]
 
@@ -80,7 +80,7 @@ def test_with_several_servers_each_waits(message, one: Sink, two: Sink) -> None:
 def test_a_large_message_waits_for_those_before_it_and_those_behind_for_it(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         given = [message(text=LARGE if n == 4 else "small") for n in range(9)]
-        assert all(isinstance(result, Receipt) for result in mailer.send_messages(given))
+        assert all(isinstance(result, Receipt) for result in mailer.stream_messages(given))
     assert mails(sink.flights[0]) == [1, 3, 1, 4]
     assert len(sink.messages) == 9
     assert sink.violations == []
@@ -142,7 +142,7 @@ def test_one_that_was_dealt_out_amid_them_counts_as_often_as_it_was_sent(message
     with Sink(extensions=limited) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "452 4.5.3 too many", times=1)
         given = [message(), message("a@example.com", "b@example.com"), *(message() for _ in "123")]
-        assert outcomes(mailer.send_messages(given)) == [Outcome.ACCEPTED] * 5
+        assert outcomes(mailer.stream_messages(given)) == [Outcome.ACCEPTED] * 5
     assert [sum(mails(flights)) for flights in sink.flights] == [4, 2]
 
 
@@ -151,7 +151,7 @@ def test_those_that_a_stopped_batch_had_begun_count_as_well(message) -> None:
         Sink() as sink,
         Mailer(sink.url, batch_pipeline=4, max_messages_per_connection=5) as mailer,
     ):
-        results = mailer.send_messages(message() for _ in range(20))
+        results = mailer.stream_messages(message() for _ in range(20))
         assert isinstance(next(results), Receipt)
         assert isinstance(next(results), Receipt)
         results.close()  # type: ignore[attr-defined]
@@ -165,7 +165,7 @@ def test_too_many_recipients_for_one_flight_are_split_when_their_turn_comes(mess
     people = [f"user{n}@example.com" for n in range(3)]
     with Sink(extensions=limited) as sink, Mailer(sink.url, batch_pipeline=3) as mailer:
         given = [message(), message(), message(*people), message(), message()]
-        receipts = list(mailer.send_messages(given))
+        receipts = list(mailer.stream_messages(given))
     assert [len(receipt.accepted) for receipt in receipts] == [1, 1, 3, 1, 1]
     assert mails(sink.flights[0]) == [1, 1, 1, 1, 2]
     assert sink.violations == []
@@ -197,7 +197,7 @@ def test_neighbours_with_too_many_recipients_are_split_and_each_recipient_gets_o
 def test_a_message_that_cannot_be_sent_leaves_the_others_in_their_order(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         bad = Envelope(message(), to_addrs=["no address"])
-        results = list(mailer.send_messages([message(), message(), bad, message()]))
+        results = list(mailer.stream_messages([message(), message(), bad, message()]))
         assert mailer.stats().messages == {Outcome.ACCEPTED: 3, Outcome.NOT_SENT: 1}
     assert [type(result) for result in results] == [Receipt, Receipt, InvalidAddressError, Receipt]
 
@@ -206,7 +206,7 @@ def test_a_message_that_this_server_does_not_take_is_told_so_in_its_turn(message
     small = ("PIPELINING", "CHUNKING", "SIZE 1000")
     with Sink(extensions=small) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         given = [message(), message(), message(text="x" * 2000), message()]
-        results = list(mailer.send_messages(given))
+        results = list(mailer.stream_messages(given))
     assert outcomes(results) == [
         *(Outcome.ACCEPTED, Outcome.ACCEPTED),
         *(Outcome.REFUSED, Outcome.ACCEPTED),
@@ -219,7 +219,7 @@ def test_recipients_given_as_an_iterator_are_kept_until_its_turn_comes(message, 
     large = message(text=LARGE)
     with Sink(extensions=server) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         given = [message(), Envelope(large, to_addrs=iter(["a@example.com"])), message()]
-        assert outcomes(mailer.send_messages(given)) == [Outcome.ACCEPTED] * 3
+        assert outcomes(mailer.stream_messages(given)) == [Outcome.ACCEPTED] * 3
     assert sink.messages[1].rcpt_tos == ("a@example.com",)
 
 
@@ -227,7 +227,7 @@ def test_a_bad_address_in_an_iterator_of_recipients_stops_the_message(message) -
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         to = iter(["a@example.com", "no address", "c@example.com"])
         given = [message(), Envelope(message(), to_addrs=to), message()]
-        results = list(mailer.send_messages(given))
+        results = list(mailer.stream_messages(given))
     assert [type(result) for result in results] == [Receipt, InvalidAddressError, Receipt]
     assert [received.rcpt_tos for received in sink.messages] == [("to@example.com",)] * 2
 
@@ -270,7 +270,7 @@ def test_a_message_that_waits_is_prepared_once(message, monkeypatch: pytest.Monk
     large = message(text=LARGE)
     with Sink() as sink, Mailer(sink.url, batch_pipeline=8) as mailer:
         given = [*(message() for _ in range(8)), large, message()]
-        assert outcomes(mailer.send_messages(given)) == [Outcome.ACCEPTED] * 10
+        assert outcomes(mailer.stream_messages(given)) == [Outcome.ACCEPTED] * 10
     assert sum(one is large for one in made) == 1
     assert len(made) == 10
 
@@ -279,14 +279,14 @@ def test_a_partly_refused_message_leaves_the_others_alone(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "550 5.1.1 No such user")
         given = [message(), message("a@example.com", "b@example.com"), message(), message()]
-        receipts = list(mailer.send_messages(given))
+        receipts = list(mailer.stream_messages(given))
     assert [list(receipt.refused) for receipt in receipts] == [[], ["b@example.com"], [], []]
     assert len(sink.messages) == 4
 
 
 def test_a_connection_that_breaks_is_replaced_for_those_that_were_not_sent(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
-        results = mailer.send_messages(message() for _ in range(9))
+        results = mailer.stream_messages(message() for _ in range(9))
         assert isinstance(next(results), Receipt)
         sink.close_connections()
         told = outcomes(results)
@@ -305,7 +305,7 @@ def test_what_an_event_hook_sends_meanwhile_needs_another_connection(
     def hook(event: Event) -> None:
         if isinstance(event, MessageSent) and not got:
             got.append(PoolTimeout("not yet"))
-            got[:] = mailer.send_messages([message()])
+            got[:] = mailer.stream_messages([message()])
 
     with (
         Sink() as sink,
@@ -313,7 +313,7 @@ def test_what_an_event_hook_sends_meanwhile_needs_another_connection(
             sink.url, batch_pipeline=4, pool_size=pool_size, pool_timeout=0.05, on_event=hook
         ) as mailer,
     ):
-        assert outcomes(mailer.send_messages([message()] * 6)) == [Outcome.ACCEPTED] * 6
+        assert outcomes(mailer.stream_messages([message()] * 6)) == [Outcome.ACCEPTED] * 6
     assert [type(result) for result in got] == [outcome]
     assert len(sink.messages) == 6 + (outcome is Receipt)
 
@@ -326,7 +326,7 @@ def test_what_the_iterable_sends_meanwhile_goes_over_another_connection(message)
                 assert isinstance(mailer.send_message(message()), Receipt)
                 yield message()
 
-        assert outcomes(mailer.send_messages(items())) == [Outcome.ACCEPTED] * 9
+        assert outcomes(mailer.stream_messages(items())) == [Outcome.ACCEPTED] * 9
     assert (len(sink.messages), sink.connections) == (18, 2)
 
 
@@ -339,7 +339,7 @@ def test_an_endless_batch_is_taken_only_as_far_as_it_goes(message) -> None:
             yield message()
 
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
-        results = mailer.send_messages(endless())
+        results = mailer.stream_messages(endless())
         assert taken == []
         next(results)
         assert len(taken) == 4

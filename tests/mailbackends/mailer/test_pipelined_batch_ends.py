@@ -37,7 +37,7 @@ def stop(results: Iterator[Receipt | Exception]) -> None:
 
 def test_who_stops_early_leaves_what_was_begun_finished_and_the_rest_unsent(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
-        results = mailer.send_messages(message(subject=f"no. {n}") for n in range(100))
+        results = mailer.stream_messages(message(subject=f"no. {n}") for n in range(100))
         for _ in range(3):
             assert isinstance(next(results), Receipt)
         stop(results)
@@ -68,7 +68,7 @@ def test_each_message_begun_before_a_batch_is_stopped_may_take_the_whole_deadlin
     with ScriptedServer(answer_when_allowed) as server:
         url = f"smtp://127.0.0.1:{server.port}"
         with Mailer(url, batch_pipeline=4, deadline=60) as mailer:
-            results = mailer.send_messages(message() for _ in range(20))
+            results = mailer.stream_messages(message() for _ in range(20))
             assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
             wait = Stream.wait
             now = time.monotonic() + 3600.0  # the caller did something else for an hour
@@ -143,7 +143,7 @@ def test_a_stopped_batch_sends_no_second_part_over_the_connection_it_gave_back(m
 @each_length
 def test_a_closed_mailer_sends_no_more(message, in_flight: int) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
-        results = mailer.send_messages(message() for _ in range(20))
+        results = mailer.stream_messages(message() for _ in range(20))
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         mailer.close()
         rest = list(results)
@@ -165,7 +165,7 @@ def test_what_was_sent_before_the_iterable_fails_is_told_of(message, in_flight: 
     told: list[Receipt | Exception] = []
     with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
         with pytest.raises(LookupError, match="the database is gone"):
-            told.extend(mailer.send_messages(items()))
+            told.extend(mailer.stream_messages(items()))
         assert mailer.stats().pool.in_use == 0
     assert outcomes(told) == [Outcome.ACCEPTED] * 6
     assert len(sink.messages) == 6
@@ -181,7 +181,7 @@ def test_a_message_that_cannot_even_be_read_raises_in_its_turn(message, in_fligh
     given = [*(message() for _ in range(3)), Envelope(message(), to_addrs=Broken())]
     with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
         with pytest.raises(LookupError, match="no recipients to be had"):
-            told.extend(mailer.send_messages(given))
+            told.extend(mailer.stream_messages(given))
         assert mailer.stats().pool.in_use == 0
     assert outcomes(told) == [Outcome.ACCEPTED] * 3
     assert len(sink.messages) == 3
@@ -195,7 +195,7 @@ def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
     message, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:
-        results = mailer.send_messages(message() for _ in range(20))
+        results = mailer.stream_messages(message() for _ in range(20))
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         finish, calls = InFlightTransactions._finish_oldest, itertools.count(1)
 
@@ -218,7 +218,7 @@ def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:
-        results = mailer.send_messages(message() for _ in range(20))
+        results = mailer.stream_messages(message() for _ in range(20))
         assert outcomes([next(results)]) == [Outcome.ACCEPTED]
         # The second is sent again, over another connection: the others are settled before.
         sink.answer("MAIL", "503 5.5.1 out of order")
@@ -246,7 +246,7 @@ def test_a_batch_that_is_collected_while_its_own_thread_is_at_the_pool_gives_bac
 ) -> None:
     request = Ledger.request
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=3) as mailer:
-        results = mailer.send_messages(message() for _ in range(6))
+        results = mailer.stream_messages(message() for _ in range(6))
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         forgotten: list[Any] = [results]
         forgotten.append(forgotten)

@@ -49,10 +49,10 @@ def test_a_server_that_does_not_look_at_what_stands_behind_a_content_is_spared_i
     stumbling = Habits(FLIGHT, stumbles=how, takes_groups=True)
     delivered = network.begin(habits=lambda *_: stumbling)
     with mailer_for(network, 4) as mailer:
-        first = outcomes(mailer.send_messages(letters(9)))
+        first = outcomes(mailer.stream_messages(letters(9)))
         before = begun(network.lines)
         assert max(before) == 4
-        assert outcomes(mailer.send_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
+        assert outcomes(mailer.stream_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
         pool = mailer.stats().pool
         assert (pool.in_use, pool.opening) == (0, 0)
         assert begun(network.lines)[len(before) :] == [1] * 4
@@ -71,8 +71,8 @@ def test_a_server_that_goes_on_behind_a_421_gets_no_message_twice(
     delivered = network.begin(habits=lambda index, _: odd if index == 0 else None)
     network.may_be_stuck = True
     with mailer_for(network, 4) as mailer:
-        told = outcomes(mailer.send_messages(letters(9)))
-        assert outcomes(mailer.send_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
+        told = outcomes(mailer.stream_messages(letters(9)))
+        assert outcomes(mailer.stream_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
     assert max(delivered.count.values()) == 1
     for number, outcome in enumerate(told):
         is_there = (b"N: %d\r\n" % number, "a@x") in delivered.count
@@ -91,7 +91,7 @@ def test_a_421_to_the_first_of_two_recipients_leads_to_no_second_delivery(
     network.may_be_stuck = True
     given = [Submission(b"N: %d\r\n" % n, "s@x", ["a@x", "b@x"]) for n in range(3)]
     with mailer_for(network, in_flight) as mailer:
-        list(mailer.send_messages(given))
+        list(mailer.stream_messages(given))
     assert network.lines[0].machine.replies > before
     assert max(delivered.count.values()) == 1
 
@@ -129,7 +129,7 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
 
 def test_a_word_that_nobody_asked_for_ends_the_use_of_the_connection(network: Network) -> None:
     with mailer_for(network, 4) as mailer:
-        results = mailer.send_messages(letters(4))
+        results = mailer.stream_messages(letters(4))
         told = outcomes([next(results)])
         network.lines[0].interject(DOWN)
         told += outcomes(results)
@@ -146,7 +146,7 @@ def test_a_server_that_has_had_enough_leaves_none_of_them_unknown(
     message, verb: str, ahead: int
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
-        results = mailer.send_messages(message(subject=str(n)) for n in range(9))
+        results = mailer.stream_messages(message(subject=str(n)) for n in range(9))
         told = outcomes(next(results) for _ in range(ahead))
         sink.answer(verb, "421 4.7.0 Too many messages")
         told += outcomes(results)
@@ -157,7 +157,7 @@ def test_a_server_that_has_had_enough_leaves_none_of_them_unknown(
 @pytest.mark.parametrize("ahead", [1, 2, 3])
 def test_a_server_that_refuses_rset_gets_each_message_once(message, ahead: int) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
-        results = mailer.send_messages(message(subject=str(n)) for n in range(9))
+        results = mailer.stream_messages(message(subject=str(n)) for n in range(9))
         told = outcomes(next(results) for _ in range(ahead))
         sink.answer("RSET", "502 5.5.1 Not here")
         told += outcomes(results)
@@ -175,7 +175,7 @@ def test_those_that_did_not_go_out_share_one_new_connection(
         Sink() as sink,
         Mailer(sink.url, batch_pipeline=8, max_messages_per_connection=1000) as mailer,
     ):
-        results = mailer.send_messages(message() for _ in range(12))
+        results = mailer.stream_messages(message() for _ in range(12))
         told = outcomes([next(results)])
         finish = InFlightTransactions._finish_oldest
 

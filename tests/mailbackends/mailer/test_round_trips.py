@@ -100,7 +100,7 @@ def test_nothing_is_asked_before_a_connection_is_used_again(message, sink: Sink)
 
 def test_a_batch_costs_what_its_messages_cost(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
-        assert len(list(mailer.send_messages(message() for _ in range(20)))) == 20
+        assert len(list(mailer.stream_messages(message() for _ in range(20)))) == 20
     sink.wait(lambda: sink.open_connections == 0)
     assert len(sink.flights[0]) == 22
 

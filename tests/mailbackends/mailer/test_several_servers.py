@@ -33,7 +33,7 @@ def test_a_batch_goes_on_message_by_message_and_in_order(
     one.refuse("never@example.com", "550 5.1.1 no such user")
     people = [TO, "later@example.com", "never@example.com", TO]
     with Mailer([one.url, two.url]) as mailer:
-        results = list(mailer.send_messages(Submission(message(to)) for to in people))
+        results = list(mailer.stream_messages(Submission(message(to)) for to in people))
     assert [type(result) for result in results] == [
         Receipt,
         Receipt,

@@ -196,7 +196,7 @@ message = EmailMessage()
 message["From"], message["To"] = "from@example.com", "to@example.com"
 message.set_content("Hello.")
 with Mailer(url, rate="20/hour", rate_storage=store, deadline=3.0) as mailer:
-    for _ in mailer.send_messages(message for _ in range(int(count))):
+    for _ in mailer.stream_messages(message for _ in range(int(count))):
         pass
 """
 

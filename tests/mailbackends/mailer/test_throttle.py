@@ -83,7 +83,7 @@ def test_the_rate_is_shared_by_all_ways_and_threads_of_a_mailer() -> None:
         results: list[Receipt | Exception] = [m.send_message(message())]
         with m.hold() as held:
             results.append(held.send_message(message()))
-        results += m.send_messages(message() for _ in range(3))
+        results += m.stream_messages(message() for _ in range(3))
 
         def send() -> None:
             with pytest.raises(RateLimited):
@@ -94,7 +94,7 @@ def test_the_rate_is_shared_by_all_ways_and_threads_of_a_mailer() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        results += m.send_messages([message()])
+        results += m.stream_messages([message()])
         assert m.stats().messages == {Outcome.ACCEPTED: 5, Outcome.NOT_SENT: 5}
     assert len(sink.messages) == 5
     assert [type(result) for result in results] == [Receipt] * 5 + [RateLimited]
@@ -123,6 +123,6 @@ def test_a_message_that_goes_from_server_to_server_counts_once() -> None:
 
 def test_a_batch_waits_message_by_message_each_with_a_deadline_of_its_own() -> None:
     with Sink() as sink, Mailer(sink.url, rate="4/second", deadline=1.5) as mailer:
-        results = list(mailer.send_messages(message() for _ in range(10)))
+        results = list(mailer.stream_messages(message() for _ in range(10)))
     assert [type(result) for result in results] == [Receipt] * 10
     assert len(sink.messages) == 10
