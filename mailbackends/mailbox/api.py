@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mailbackends.mailbox.contents import Contents
 from mailbackends.mailbox.faults import Fault
 from mailbackends.mailbox.http import Refusal, Request, Response, as_json
-from mailbackends.mailbox.pages import View
 
-if TYPE_CHECKING:
-    from mailbackends.mailbox.mailbox import Mailbox
-
-__all__ = ["add_fault", "changes", "faults", "message", "messages"]
+__all__ = [
+    "add_fault", "changes", "clear_faults", "delete_message", "delete_messages", "faults",
+    "message", "messages", "remove_fault",
+]  # fmt: skip
 
 _LONGEST_WAIT = 25.0  # seconds
 
 
-def messages(box: Mailbox, request: Request) -> Response:
+def messages(box: Contents, request: Request) -> Response:
     """``q``, ``limit`` and ``before``: a page of the list."""
     search = request.query.get("q", "")
     limit = int(request.number("limit", 50, most=500))
@@ -33,8 +33,9 @@ def messages(box: Mailbox, request: Request) -> Response:
     )
 
 
-def message(request: Request, view: View) -> Response:
-    """All of one message but the bytes of its parts, which have addresses."""
+def message(box: Contents, request: Request, number: str) -> Response:
+    """One message, without the bytes of its parts, which have URLs."""
+    view = box.message(number)
     assert view.mail is not None  # noqa: S101 - for the type checker
     summary, arrival = view.mail.summary, view.mail.arrival
     content = view.message
@@ -70,7 +71,7 @@ def message(request: Request, view: View) -> Response:
     )
 
 
-def changes(box: Mailbox, request: Request) -> Response:
+def changes(box: Contents, request: Request) -> Response:
     """The version, once it is another than ``since``, or after ``wait`` seconds."""
     since = int(request.number("since", 0, most=2**62))
     wait = request.number("wait", 0, most=_LONGEST_WAIT)
@@ -78,15 +79,40 @@ def changes(box: Mailbox, request: Request) -> Response:
     return as_json({"version": version, "may_wait": request.may_wait})
 
 
-def faults(box: Mailbox) -> Response:
+def faults(box: Contents, request: Request) -> Response:
     """All that are set."""
     return as_json({"faults": [fault.as_dict() for fault in box.faults.all()]})
 
 
-def add_fault(box: Mailbox, request: Request) -> Response:
+def add_fault(box: Contents, request: Request) -> Response:
     """Set one."""
     try:
         fault = box.faults.add(Fault.from_dict(request.json()))
     except ValueError as error:
         raise Refusal(400, str(error)) from error
     return as_json(fault.as_dict(), 201)
+
+
+def delete_messages(box: Contents, request: Request) -> Response:
+    """Delete all messages."""
+    return as_json({"deleted": box.store.clear()})
+
+
+def delete_message(box: Contents, request: Request, number: str) -> Response:
+    """Delete one message."""
+    if not box.store.delete(int(number)):
+        raise Refusal(404, "This message does not exist, or was deleted.")
+    return as_json({"deleted": 1})
+
+
+def clear_faults(box: Contents, request: Request) -> Response:
+    """Remove all faults."""
+    box.faults.clear()
+    return as_json({"faults": []})
+
+
+def remove_fault(box: Contents, request: Request, number: str) -> Response:
+    """Remove one fault."""
+    if not box.faults.remove(int(number)):
+        raise Refusal(404, "This fault does not exist, or was removed.")
+    return as_json({"removed": 1})

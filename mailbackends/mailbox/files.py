@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from urllib.parse import quote
 
+from mailbackends.mailbox.contents import View
 from mailbackends.mailbox.guard import FRAME, FRAME_WITH_REMOTE
 from mailbackends.mailbox.http import Refusal, Response
 from mailbackends.mailbox.message import Part, clean_name
-from mailbackends.mailbox.pages import View
 
 __all__ = ["frame", "part", "raw", "static"]
 

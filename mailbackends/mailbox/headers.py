@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from email.utils import getaddresses, parsedate_to_datetime
 
-from mailbackends.mailbox.message import Message
+from mailbackends.mailbox.message import StoredMessage
 
 __all__ = ["Field", "Note", "explained", "notes"]
 
@@ -67,7 +67,7 @@ class Note:
     text: str
 
 
-def explained(message: Message) -> list[Field]:
+def explained(message: StoredMessage) -> list[Field]:
     """All fields in their order."""
     return [Field(name, value, _meaning(name)) for name, value in message.headers]
 
@@ -82,7 +82,7 @@ def _meaning(name: str) -> str:
     return ""
 
 
-def notes(message: Message, sender: str | None = None) -> list[Note]:
+def notes(message: StoredMessage, sender: str | None = None) -> list[Note]:
     """What a receiver may stumble over. ``sender`` is the reverse-path, where it is known."""
     found: list[Note] = []
 

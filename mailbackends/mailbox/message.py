@@ -1,4 +1,4 @@
-"""`Message`: a mail's content taken apart, whatever it is. Nothing here raises on bad mail."""
+"""`StoredMessage`: the parts of any mail. Nothing here raises, however broken the mail is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import cached_property
 
 from mailbackends.mailbox.markup import plain_text
 
-__all__ = ["Message", "Part", "clean_name", "decoded"]
+__all__ = ["Part", "StoredMessage", "clean_name", "decoded"]
 
 _EXCERPT = 160  # characters
 _SEARCHED = 200_000  # characters of text
@@ -69,7 +69,7 @@ class Part:
             return self.content.decode("utf-8", "replace")
 
 
-class Message:
+class StoredMessage:
     """A message, from its content as it came over the wire."""
 
     def __init__(self, content: bytes) -> None:

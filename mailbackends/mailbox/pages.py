@@ -5,115 +5,54 @@ from __future__ import annotations
 import time
 import traceback
 import zlib
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from mailbackends.mailbox import headers, markup
+from mailbackends.mailbox import markup
+from mailbackends.mailbox.contents import Contents, View
 from mailbackends.mailbox.faults import KINDS
 from mailbackends.mailbox.http import Refusal, Request, Response
-from mailbackends.mailbox.mail import Mail
-from mailbackends.mailbox.message import Message, Part
+from mailbackends.previews import Preview
 
-if TYPE_CHECKING:
-    from mailbackends.mailbox.mailbox import Mailbox
-    from mailbackends.previews import Preview
-
-__all__ = ["View", "faults", "index", "list_items", "message", "preview", "previews", "refusal"]
+__all__ = ["faults", "index", "list_items", "message", "preview", "previews", "refusal"]
 
 _LIST = 200  # lines
-_LONGEST_SOURCE = 1_000_000  # characters shown; the file has all
 VIEWS = ("html", "text", "headers", "links", "source", "receipt", "notes")
 
 
-@dataclass
-class View:
-    """A message in the page: one that arrived, or a preview."""
-
-    message: Message
-    place: str
-    """Its own address below the mailbox, with a slash at its end."""
-    mail: Mail | None = None
-
-    @cached_property
-    def links(self) -> list[markup.Link]:
-        """Where it leads."""
-        return markup.links(self.message.html, self.message.text)
-
-    @cached_property
-    def notes(self) -> list[headers.Note]:
-        """What is worth a look."""
-        return headers.notes(self.message, self.mail.arrival.sender if self.mail else None)
-
-    @property
-    def fields(self) -> list[headers.Field]:
-        """Header fields, explained."""
-        return headers.explained(self.message)
-
-    @property
-    def source(self) -> str:
-        """The content as text, not decoded, as much of it as a page can hold."""
-        return self.message.content[:_LONGEST_SOURCE].decode("utf-8", "backslashreplace")
-
-    @property
-    def is_cut(self) -> bool:
-        """True where `source` is not all."""
-        return len(self.message.content) > _LONGEST_SOURCE
-
-    def cleaned(self, *, remote: bool = False) -> markup.Cleaned:
-        """The HTML made harmless."""
-        return markup.clean(self.message.html or "", picture=self._picture, remote=remote)
-
-    @cached_property
-    def remote(self) -> int:
-        """How much the HTML would load from other servers."""
-        return self.cleaned().remote
-
-    def _picture(self, content_id: str) -> tuple[str, bytes] | None:
-        part = self.message.by_content_id(content_id)
-        if part is None or not part.content_type.startswith("image/"):
-            return None
-        return part.content_type, part.content
-
-    def part(self, index: int) -> Part | None:
-        """The leaf of this number."""
-        parts = self.message.parts
-        return parts[index] if 0 <= index < len(parts) else None
-
-
-def index(box: Mailbox, request: Request) -> Response:
+def index(box: Contents, request: Request) -> Response:
     """The list, and how to send here."""
     return _page("index.html", box, request, **_listing(box, request))
 
 
-def list_items(box: Mailbox, request: Request) -> Response:
+def list_items(box: Contents, request: Request) -> Response:
     """The list alone, to be put in place of the one in the page."""
     return _page("_list.html", box, request, **_listing(box, request))
 
 
-def message(box: Mailbox, request: Request, view: View) -> Response:
+def message(box: Contents, request: Request, view: View) -> Response:
     """The list, and one message beside it."""
     return _page("message.html", box, request, **_listing(box, request), **_shown(request, view))
 
 
-def previews(box: Mailbox, request: Request) -> Response:
+def previews(box: Contents, request: Request) -> Response:
     """The application's own mails."""
     return _page("previews.html", box, request, groups=_groups(box), one=None)
 
 
-def preview(box: Mailbox, request: Request, one: Preview, view: View | None) -> Response:
+def preview(box: Contents, request: Request, one: Preview, view: View | None) -> Response:
     """One of them. It is called in an ``except`` block where ``view`` is None."""
     error = traceback.format_exc() if view is None else None
     shown = _shown(request, view) if view else {}
     return _page("previews.html", box, request, groups=_groups(box), one=one, error=error, **shown)
 
 
-def faults(box: Mailbox, request: Request, *, error: str = "", status: int = 200) -> Response:
+def faults(box: Contents, request: Request, *, error: str = "", status: int = 200) -> Response:
     """What goes wrong on demand. ``error`` says why what was asked for cannot be."""
     return _page(
         "faults.html",
@@ -127,12 +66,12 @@ def faults(box: Mailbox, request: Request, *, error: str = "", status: int = 200
     )
 
 
-def refusal(box: Mailbox, request: Request, refused: Refusal) -> Response:
+def refusal(box: Contents, request: Request, refused: Refusal) -> Response:
     """Why something is not shown."""
     return _page("refusal.html", box, request, status=refused.status, text=refused.text)
 
 
-def _groups(box: Mailbox) -> list[tuple[str, list[Preview]]]:
+def _groups(box: Contents) -> list[tuple[str, list[Preview]]]:
     return [(name, list(ones)) for name, ones in groupby(box.previews, lambda one: one.group)]
 
 
@@ -149,7 +88,7 @@ def _shown(request: Request, view: View) -> dict[str, Any]:
     }
 
 
-def _listing(box: Mailbox, request: Request) -> dict[str, Any]:
+def _listing(box: Contents, request: Request) -> dict[str, Any]:
     search = request.query.get("q", "")[:200]
     # Read before the list: a message that comes in between is then shown twice over at
     # worst, and never missed.
@@ -165,7 +104,7 @@ def _listing(box: Mailbox, request: Request) -> dict[str, Any]:
 
 
 def _page(
-    name: str, box: Mailbox, request: Request, *, status: int = 200, **values: Any
+    name: str, box: Contents, request: Request, *, status: int = 200, **values: Any
 ) -> Response:
     values = {"box": box, "base": request.base, "token": box.store.token, "search": "", **values}
     text = _templates().get_template(name).render(values)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mailbackends.mailbox.mail import Arrival, Mail, Summary
-from mailbackends.mailbox.message import Message
+from mailbackends.mailbox.message import StoredMessage
 
 __all__ = ["Store"]
 
@@ -83,7 +83,7 @@ class Store:
 
     def add(self, content: bytes, arrival: Arrival) -> int:
         """Keep one message, and return its number."""
-        message = Message(content)
+        message = StoredMessage(content)
         excerpt = message.excerpt
         words = " ".join(
             [

@@ -25,7 +25,9 @@ class ReceivedMail:
     """The number of the connection, from 0."""
     is_tls: bool = False
     user: str | None = None
-    """Who had logged in."""
+    """The user name of the login."""
+    tls_version: str | None = None
+    """Such as ``"TLSv1.3"``; None without TLS."""
 
     @property
     def message(self) -> EmailMessage:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbackends.mailbox.headers import explained, notes
-from mailbackends.mailbox.message import Message, clean_name
+from mailbackends.mailbox.message import StoredMessage, clean_name
 from mailbackends.mailbox.pages import VIEWS, View
 from support.mailbox import PDF, mail
 
 
 def test_a_message_is_taken_apart() -> None:
-    message = Message(mail(attachments={"invoice.pdf": PDF}).as_bytes())
+    message = StoredMessage(mail(attachments={"invoice.pdf": PDF}).as_bytes())
     assert message.subject == "Your order 1042 is on its way"
     assert (message.text or "").startswith("Thank you, Ada!")
     assert "Follow the parcel" in (message.html or "")
@@ -41,14 +41,14 @@ def test_a_message_is_taken_apart() -> None:
     ],
 )
 def test_a_subject_is_readable_whatever_it_is(raw: bytes, shown: str) -> None:
-    message = Message(raw + b"\r\n\r\n")
+    message = StoredMessage(raw + b"\r\n\r\n")
     assert message.subject == shown
 
 
 def test_a_forwarded_message_is_one_attachment() -> None:
     outer = mail(html=None)
     outer.add_attachment(mail(subject="Inner"))
-    message = Message(outer.as_bytes())
+    message = StoredMessage(outer.as_bytes())
     (part,) = message.attachments
     assert part.content_type == "message/rfc822"
     assert b"Subject: Inner" in part.content
@@ -73,7 +73,7 @@ def test_what_receivers_stumble_over_is_noted() -> None:
         b"From: a@shop.example\r\nFrom: b@shop.example\r\nBcc: c@shop.example\r\nDate: soon\r\n"
         b"Content-Type: text/html\r\n\r\n" + b"x" * 120_000
     )
-    told = " ".join(note.text for note in notes(Message(content), "bounce@other.example"))
+    told = " ".join(note.text for note in notes(StoredMessage(content), "bounce@other.example"))
     for word in ("several From", "Bcc", "no date", "no subject", "Message-ID", "no text"):
         assert word in told
     for word in ("102 KB", "998", "other.example"):
@@ -85,7 +85,7 @@ def test_parts_within_parts_hundreds_deep_are_shown_as_one_text() -> None:
         b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n)
         for n in range(3000)
     )
-    message = Message(b"Subject: Deep\r\n" + deep)
+    message = StoredMessage(b"Subject: Deep\r\n" + deep)
     assert message.subject == "Deep"
     assert [part.content_type for part in message.parts] == ["text/plain"]
     assert message.excerpt.startswith("--b0")
@@ -106,7 +106,7 @@ _LINES = st.sampled_from(
 
 @given(st.lists(_LINES | st.binary(max_size=30), max_size=25))
 def test_no_message_breaks_the_page(lines: list[bytes]) -> None:
-    message = Message(b"\r\n".join(lines))
+    message = StoredMessage(b"\r\n".join(lines))
     view = View(message, "messages/1/")
     assert view.cleaned().html is not None
     assert isinstance(message.excerpt + message.searchable + view.source, str)

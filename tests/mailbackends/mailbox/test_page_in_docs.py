@@ -11,7 +11,7 @@ pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
 pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 
 from mailbackends.mailbox.faults import KINDS
-from mailbackends.mailbox.mailbox import _ROUTES
+from mailbackends.mailbox.routes import _ROUTES
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "mailbox.md").read_text("utf-8")

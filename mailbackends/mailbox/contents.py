@@ -1,0 +1,154 @@
+"""What the pages show: messages, previews and faults, without HTTP or SMTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mailbackends.mailbox import headers, markup
+from mailbackends.mailbox.faults import Fault, Faults
+from mailbackends.mailbox.http import Refusal
+from mailbackends.mailbox.mail import Mail
+from mailbackends.mailbox.message import Part, StoredMessage
+from mailbackends.mailbox.store import Store
+from mailbackends.previews import Preview, Previews
+from mailbackends.previews import preview as registered
+
+__all__ = ["Contents", "View"]
+
+logger = logging.getLogger("mailbackends.mailbox")
+
+_LONGEST_SOURCE = 1_000_000  # characters shown; the file has all
+
+
+@dataclass
+class View:
+    """A message in the page: one that arrived, or a preview."""
+
+    message: StoredMessage
+    place: str
+    """Its own address below the mailbox, with a slash at its end."""
+    mail: Mail | None = None
+
+    @cached_property
+    def links(self) -> list[markup.Link]:
+        """Where it leads."""
+        return markup.links(self.message.html, self.message.text)
+
+    @cached_property
+    def notes(self) -> list[headers.Note]:
+        """What is worth a look."""
+        return headers.notes(self.message, self.mail.arrival.sender if self.mail else None)
+
+    @property
+    def fields(self) -> list[headers.Field]:
+        """Header fields, explained."""
+        return headers.explained(self.message)
+
+    @property
+    def source(self) -> str:
+        """The content as text, not decoded, as much of it as a page can hold."""
+        return self.message.content[:_LONGEST_SOURCE].decode("utf-8", "backslashreplace")
+
+    @property
+    def is_cut(self) -> bool:
+        """True where `source` is not all."""
+        return len(self.message.content) > _LONGEST_SOURCE
+
+    def cleaned(self, *, remote: bool = False) -> markup.Cleaned:
+        """The HTML made harmless."""
+        return markup.clean(self.message.html or "", picture=self._picture, remote=remote)
+
+    @cached_property
+    def remote(self) -> int:
+        """How much the HTML would load from other servers."""
+        return self.cleaned().remote
+
+    def _picture(self, content_id: str) -> tuple[str, bytes] | None:
+        part = self.message.by_content_id(content_id)
+        if part is None or not part.content_type.startswith("image/"):
+            return None
+        return part.content_type, part.content
+
+    def part(self, index: int) -> Part | None:
+        """The leaf of this number."""
+        parts = self.message.parts
+        return parts[index] if 0 <= index < len(parts) else None
+
+
+class Contents:
+    """The mail that was kept, the application's previews, and the faults that are set.
+
+    Args:
+        path: an SQLite file; None keeps mail in memory.
+        keep: how many messages are kept.
+        faults: the faults that are set from the beginning.
+        previews: the application's mails; None means those registered with
+            `mailbackends.previews.preview`.
+        hosts: host names, beside those of loopback, by which browsers may call it.
+
+    Raises:
+        sqlite3.Error, OSError: the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        keep: int = 1000,
+        faults: Iterable[Fault] = (),
+        previews: Previews | None = None,
+        hosts: Collection[str] = (),
+    ) -> None:
+        self.store = Store(path, keep=keep)
+        self.faults = Faults(faults)
+        self.previews = registered if previews is None else previews
+        self.hosts = frozenset(hosts)
+
+    def message(self, number: str) -> View:
+        """The message with this number, as the page shows it.
+
+        Raises:
+            Refusal: there is none.
+        """
+        mail = self.store.get(int(number))
+        if mail is None:
+            raise Refusal(404, "This message does not exist, or was deleted.")
+        return View(StoredMessage(mail.content), f"messages/{number}/", mail)
+
+    def preview(self, name: str) -> Preview:
+        """The preview of this name.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found = self.previews.get(name)
+        if found is None:
+            raise Refusal(404, "There is no such preview.")
+        return found
+
+    def rendered(self, preview: Preview) -> View:
+        """A preview as the page shows it. Raises whatever the application's function raises."""
+        try:
+            return View(StoredMessage(preview.content()), f"previews/{preview.name}/")
+        except Exception:
+            logger.warning("The preview %r failed", preview.name, exc_info=True)
+            raise
+
+    def view(self, kind: str, name: str) -> View:
+        """A message or a preview: ``kind`` is ``"messages"`` or ``"previews"``.
+
+        Raises:
+            Refusal: there is none, or the application's function failed.
+        """
+        if kind == "messages":
+            return self.message(name if name.isdigit() and len(name) <= 15 else "0")
+        try:
+            return self.rendered(self.preview(name))
+        except Refusal:
+            raise
+        except Exception as error:
+            raise Refusal(500, f"The preview failed: {error!r}") from error
