@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 
 from flask_integration.addresses import display
 from flask_integration.delivery import deliver
-from flask_integration.doctor import as_dict, examine, show
+from flask_integration.doctor import examine, show
 from flask_integration.message import Message
 from flask_integration.state import MailState
 
@@ -59,7 +59,7 @@ def doctor(mailer: str, as_json: bool) -> None:
         if not as_json:
             click.secho(place, bold=True)
         for step in steps:
-            seen.append(as_dict(step))
+            seen.append(step.as_dict())
             failed = failed or not step.is_ok
             if not as_json:
                 show(step)

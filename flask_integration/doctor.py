@@ -1,4 +1,4 @@
-"""What ``flask mail doctor`` looks at, and how it tells what it found."""
+"""What ``flask mail doctor`` looks at, and how it prints that."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from flask_integration.addresses import display
 from flask_integration.backends import SmtpBackend
 from flask_integration.state import MailState
 from mailbackends import ConfigurationError, Step, diagnose
+from mailbackends.doctor import describe
 
-__all__ = ["as_dict", "examine", "show"]
+__all__ = ["examine", "show"]
 
 
 def examine(state: MailState) -> Iterator[tuple[str, Iterator[Step]]]:
@@ -22,9 +23,7 @@ def examine(state: MailState) -> Iterator[tuple[str, Iterator[Step]]]:
         yield f"backend {state.settings.backend.__name__}", iter([_backend(state)])
         return
     for options in (state.options, *state.settings.fallbacks):
-        tls = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS from the first byte"}
-        login = f"login as {options.username}" if options.credentials else "no login"
-        yield f"{options.server}, {tls[options.security]}, {login}", _diagnosed(options)
+        yield describe(options), _diagnosed(options)
 
 
 def _diagnosed(options: Any) -> Iterator[Step]:
@@ -54,26 +53,10 @@ def _backend(state: MailState) -> Step:
     return Step("open", 0.0, ("delivers to nobody: messages stay on this machine",))
 
 
+_COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "error": "red"}
+
+
 def show(step: Step) -> None:
-    """Write one step to the terminal: what was found, what to look into, what is wrong."""
-    mark = click.style("ok    ", fg="green") if step.is_ok else click.style("FAILED", fg="red")
-    first, *others = step.findings or ("",)
-    click.echo(f"{mark} {step.name:<9}{step.seconds * 1000:>8.1f} ms  {first}".rstrip())
-    for line in others:
-        click.echo(f"{'':>29}{line}")
-    for line in step.warnings:
-        click.echo(f"{'':>29}{click.style(f'warning: {line}', fg='yellow')}")
-    if step.error:
-        click.echo(f"{'':>29}{click.style(step.error, fg='red')}")
-
-
-def as_dict(step: Step) -> dict[str, Any]:
-    """One step for programs to read."""
-    return {
-        "name": step.name,
-        "ok": step.is_ok,
-        "milliseconds": round(step.seconds * 1000, 1),
-        "findings": list(step.findings),
-        "warnings": list(step.warnings),
-        "error": step.error,
-    }
+    """Print one step: what was found, what looks wrong, and why it failed."""
+    for line in step.lines():
+        click.echo("".join(click.style(text, fg=_COLOURS.get(kind)) for text, kind in line))

@@ -1,4 +1,4 @@
-"""``mailbackends doctor``: each step to a server, what is wrong there, and the mend."""
+"""``mailbackends doctor``: each step to a server, what is wrong there, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.console import Console
 
 from mailbackends.cli.output import consoles, say, say_json
 from mailbackends.cli.server import options_from, server_options
-from mailbackends.doctor import Step, diagnose
+from mailbackends.doctor import Step, describe, diagnose
 
 __all__ = ["doctor"]
 
-_TLS = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS from the first byte"}
+_STYLES = {"": "", "ok": "green", "failed": "bold red", "warning": "yellow", "error": "red"}
 
 
 @click.command(
@@ -40,10 +40,8 @@ def doctor(
     """
     options = options_from(url, **server)
     out, _ = consoles()
-    login = f"login as {options.username}" if options.credentials else "no login"
-    place = f"{options.server}, {_TLS[options.security]}, {login}"
     if not as_json:
-        say(out, (place, "bold"))
+        say(out, (describe(options), "bold"))
     steps: list[Step] = []
     for step in diagnose(options, probe_from=sender, probe_to=recipient):
         steps.append(step)
@@ -58,7 +56,7 @@ def doctor(
                 "server": options.server,
                 "security": options.security,
                 "warnings": warned,
-                "steps": [_as_dict(step) for step in steps],
+                "steps": [step.as_dict() for step in steps],
             }
         )
     elif failed:
@@ -70,24 +68,5 @@ def doctor(
 
 
 def _show(out: Console, step: Step) -> None:
-    mark = ("ok    ", "green") if step.is_ok else ("FAILED", "bold red")
-    first, *others = step.findings or ("",)
-    say(out, mark, f" {step.name:<9}{step.seconds * 1000:>8.1f} ms  {first}".rstrip())
-    indent = " " * 29
-    for line in others:
-        say(out, indent, line)
-    for line in step.warnings:
-        say(out, indent, (f"warning: {line}", "yellow"))
-    if step.error:
-        say(out, indent, (step.error, "red"))
-
-
-def _as_dict(step: Step) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "ok": step.is_ok,
-        "milliseconds": round(step.seconds * 1000, 1),
-        "findings": list(step.findings),
-        "warnings": list(step.warnings),
-        "error": step.error,
-    }
+    for line in step.lines():
+        say(out, *((text, _STYLES[kind]) for text, kind in line))

@@ -120,7 +120,7 @@ def test_the_doctor_looks_at_each_server(use_mail: Use) -> None:
         out = io.StringIO()
         call_command("mail_doctor", stdout=out, no_color=True)
         for server in (first, second):
-            assert f"{server.host}:{server.port}, SMTP" in out.getvalue()
+            assert f"{server.host}:{server.port}, no TLS" in out.getvalue()
         second.answer("EHLO", "421 Closing", times=None)
         second.answer("HELO", "421 Closing", times=None)
         with pytest.raises(CommandError, match="EHLO failed"):

@@ -32,7 +32,7 @@ LAYERS = [
     "mailbackends",
 ]
 # Parts whose public names the integrations may import too.
-EXTRA_PARTS = {"mailbox", "previews"}
+EXTRA_PARTS = {"doctor", "mailbox", "previews"}
 # What needs sockets, locks, clocks or logs has no place in the pure layer.
 IMPURE = {"asyncio", "logging", "queue", "select", "selectors", "socket", "threading", "time"}
 

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_integration import EmailBackend, receipt_of
 from django_integration.compat import backend_for
 from mailbackends import ConfigurationError, Options, Step, diagnose
+from mailbackends.doctor import describe
 
 __all__ = ["Command"]
 
@@ -68,12 +69,12 @@ class Command(BaseCommand):
         rows: list[dict[str, Any]] = []
         server: Options | None = None
         for options, step in steps:
-            rows.append({"server": options.server, **_row(step)})
+            rows.append({"server": options.server, **step.as_dict()})
             if not step.is_ok:
                 failed.append(step)
             if not as_json:
                 if options is not server:
-                    self.stdout.write(f"{options.server}, {_words(options)}")
+                    self.stdout.write(describe(options))
                 self._write(step)
             server = options
         if as_json:
@@ -84,15 +85,15 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS("Mail can be sent."))
 
     def _write(self, step: Step) -> None:
-        mark = self.style.SUCCESS("ok    ") if step.is_ok else self.style.ERROR("FAILED")
-        first, *others = step.findings or ("",)
-        self.stdout.write(f"{mark} {step.name:<9}{step.seconds * 1000:>8.1f} ms  {first}".rstrip())
-        for line in others:
-            self.stdout.write(f"{'':>29}{line}")
-        for line in step.warnings:
-            self.stdout.write(f"{'':>29}{self.style.WARNING(f'warning: {line}')}")
-        if step.error:
-            self.stdout.write(f"{'':>29}{self.style.ERROR(step.error)}")
+        styles = {
+            "ok": self.style.SUCCESS,
+            "failed": self.style.ERROR,
+            "warning": self.style.WARNING,
+            "error": self.style.ERROR,
+            "": str,
+        }
+        for line in step.lines():
+            self.stdout.write("".join(styles[kind](text) for text, kind in line))
 
 
 def _test_message(backend: EmailBackend, to: list[str]) -> Step:
@@ -113,20 +114,3 @@ def _test_message(backend: EmailBackend, to: list[str]) -> Step:
     warnings = tuple(f"<{who}> refused: {reply}" for who, reply in receipt.refused.items())
     found = (f"accepted for {', '.join(receipt.accepted)}", str(receipt.reply))
     return Step("message", receipt.duration, found, warnings, error)
-
-
-def _words(options: Options) -> str:
-    tls = {"none": "no TLS", "starttls": "STARTTLS", "tls": "TLS from the first byte"}
-    login = f"login as {options.username}" if options.credentials else "no login"
-    return f"{options.protocol.upper()}, {tls[options.security]}, {login}"
-
-
-def _row(step: Step) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "ok": step.is_ok,
-        "milliseconds": round(step.seconds * 1000, 1),
-        "findings": list(step.findings),
-        "warnings": list(step.warnings),
-        "error": step.error,
-    }

@@ -1,4 +1,4 @@
-"""What is wrong with the way to a server: each step of a connection, looked at by itself."""
+"""`diagnose`: go to a server step by step, and find out at which one it fails."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from mailbackends.client.hostname import own_name
+from mailbackends.doctor.step import Step
 from mailbackends.errors import (
     SMTPAuthenticationError,
     SMTPConnectionError,
@@ -32,7 +32,7 @@ from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import client_context
 
-__all__ = ["Step", "diagnose"]
+__all__ = ["diagnose"]
 
 # A certificate is renewed a month before it ends, at most authorities: three weeks before,
 # the renewal has failed once already.
@@ -40,33 +40,15 @@ _SOON = 21 * 86400
 _NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: what was found, what to look into, and what is wrong where it failed."""
-
-    name: str
-    seconds: float
-    findings: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-    """Why the step failed, with the mend; None where it went well."""
-
-    @property
-    def is_ok(self) -> bool:
-        """True where the step went well."""
-        return self.error is None
-
-
 def diagnose(
     options: Options, *, probe_from: str | None = None, probe_to: str | None = None
 ) -> Iterator[Step]:
-    """Go the whole way to the server with these options, up to the login, on a new connection.
+    """Connect to the server with these options, up to and including the login.
 
-    Each step is made when it is asked for, and yielded when it is done; the first that
-    fails is the last. No message is sent, and the server is left politely. With
-    ``probe_from`` and ``probe_to`` the server is asked whether it would take a message of
-    this sender to this recipient (MAIL and RCPT, then RSET); without the one, the other
-    stands for both, and the sender may be empty.
+    Each step runs when the iterator is advanced; the first one that fails is the last. No
+    message is sent, and the session ends with QUIT. With ``probe_from`` and ``probe_to`` the
+    server is asked whether it would accept a message from this sender to this recipient
+    (MAIL and RCPT, then RSET). One address alone is used for both; the sender may be empty.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
