@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from application import Application, ApplicationFailed, Response
-from mail_server import Mail, MailServer
 from report import Report, milliseconds
+
+from mailbackends.testing.server import LoopbackServer, ReceivedMail
 
 __all__ = ["Demonstration", "DemonstrationFailed"]
 
 EXAMPLES = Path(__file__).parents[1]
 
 CUSTOMER = "ada@example.com"
+_USER = "shop"
 ORDER = "order confirmation"
 RESET = "password reset"
 
@@ -88,12 +90,12 @@ class Demonstration:
             DemonstrationFailed: something did not go as promised.
         """
         password = secrets.token_urlsafe(12)
-        with MailServer("shop", password, self.delay) as server:
+        with LoopbackServer(tls="starttls", login=(_USER, password), delay=self.delay) as server:
             self._introduce(server)
             courses = [self._call(shop, server) for shop in SHOPS]
         self._compare(courses)
 
-    def _introduce(self, server: MailServer) -> None:
+    def _introduce(self, server: LoopbackServer) -> None:
         self.report.heading("The mail server")
         self.report.note(
             f"aiosmtpd on {server.host}:{server.port}, with STARTTLS, a login and a certificate "
@@ -105,18 +107,17 @@ class Demonstration:
                 "away would."
             )
 
-    def _call(self, shop: Shop, server: MailServer) -> Course:
+    def _call(self, shop: Shop, server: LoopbackServer) -> Course:
         self.report.heading(shop.name)
         course = Course(shop)
         before = server.connections
         environment = {
             "MAIL_DEMO_HOST": server.host,
             "MAIL_DEMO_PORT": str(server.port),
-            "MAIL_DEMO_USER": server.user,
-            "MAIL_DEMO_PASSWORD": server.password,
-            "MAIL_DEMO_CAFILE": server.cafile,
+            **dict(zip(("MAIL_DEMO_USER", "MAIL_DEMO_PASSWORD"), server.login or (), strict=True)),
+            "MAIL_DEMO_CAFILE": server.cafile or "",
             # Django's own backend has no setting for the authority to trust.
-            "SSL_CERT_FILE": server.cafile,
+            "SSL_CERT_FILE": server.cafile or "",
             **shop.environment,
         }
         try:
@@ -130,17 +131,17 @@ class Demonstration:
         return course
 
     def _request(
-        self, course: Course, number: int, application: Application, server: MailServer
+        self, course: Course, number: int, application: Application, server: LoopbackServer
     ) -> None:
         shop = course.shop
         view = RESET if number == 2 else ORDER
-        seen = server.received
+        seen = len(server.messages)
         if view == ORDER:
             order = {"email": CUSTOMER, "product": "tea", "quantity": "2"}
             response = application.post(shop.order_path, order)
         else:
             response = application.post(shop.reset_path, {"email": CUSTOMER})
-        mail = server.next_mail(seen)
+        mail = server.wait_for(seen + 1)[seen]
         course.mails += 1
         if number == 1:
             course.first = response.seconds
@@ -148,7 +149,9 @@ class Demonstration:
             course.following.append(response.seconds)
         self._show(course, number, view, mail, response)
 
-    def _show(self, course: Course, number: int, view: str, mail: Mail, response: Response) -> None:
+    def _show(
+        self, course: Course, number: int, view: str, mail: ReceivedMail, response: Response
+    ) -> None:
         if number <= 2 and not course.shop.is_compared:
             self.report.mail(
                 f"Request {number}: {view}", mail, _receipt(response.body), response.seconds

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from email.message import EmailMessage
 
-from mail_server import Mail
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from mailbackends.testing.server import ReceivedMail
 
 __all__ = ["Report"]
 
@@ -43,7 +44,7 @@ class Report:
         """Say a sentence."""
         self.console.print(Text(text))
 
-    def mail(self, title: str, mail: Mail, receipt: str, seconds: float) -> None:
+    def mail(self, title: str, mail: ReceivedMail, receipt: str, seconds: float) -> None:
         """Show one mail as it arrived, and what the application was told of it."""
         message = mail.message
         fields = Table.grid(padding=(0, 2))
@@ -55,17 +56,17 @@ class Report:
         fields.add_row("Envelope", Text(f"<{mail.sender}> to {', '.join(mail.recipients)}"))
         fields.add_row("Parts", Text("\n".join(_parts(message))))
         fields.add_row("Text", Text(_text(message), style="italic"))
-        fields.add_row("Arrived", f"{mail.tls}, logged in as {mail.user}")
-        fields.add_row("Connection", Text(f"{mail.connection}", style="bold"))
+        fields.add_row("Arrived", f"{mail.tls_version or 'no TLS'}, logged in as {mail.user}")
+        fields.add_row("Connection", Text(f"{mail.connection + 1}", style="bold"))
         fields.add_row("Receipt", Text(receipt, style="green"))
         fields.add_row("Request", f"{milliseconds(seconds)}")
         self._framed(title, fields)
 
-    def mail_in_a_line(self, number: int, mail: Mail, seconds: float) -> None:
+    def mail_in_a_line(self, number: int, mail: ReceivedMail, seconds: float) -> None:
         """One more mail of a kind that was shown before."""
         self.console.print(
             Text(
-                f"  request {number:>2}  connection {mail.connection}  "
+                f"  request {number:>2}  connection {mail.connection + 1}  "
                 f"{size(len(mail.content)):>9}  {milliseconds(seconds):>9}  "
                 f"{mail.message['Subject']}"
             )
