@@ -112,7 +112,7 @@ def test_a_stopped_batch_sends_nothing_over_a_new_connection(message) -> None:
     with ScriptedServer(refuse_all_but_two) as server:
         url = f"smtp://127.0.0.1:{server.port}"
         with Mailer(url, batch_pipeline=4) as mailer:
-            results = mailer.send_messages(message() for _ in range(20))
+            results = mailer.stream_messages(message() for _ in range(20))
             assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
             stop(results)
             stats = mailer.stats()
@@ -125,7 +125,7 @@ def test_a_stopped_batch_sends_no_second_part_over_the_connection_it_gave_back(m
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:
         sink.refuse("b@example.com", "452 4.5.3 Too many recipients", times=1)
         given = [message(), message(), message("a@example.com", "b@example.com")]
-        results = mailer.send_messages([*given, *(message() for _ in range(20))])
+        results = mailer.stream_messages([*given, *(message() for _ in range(20))])
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         stop(results)
         pool = mailer.stats().pool

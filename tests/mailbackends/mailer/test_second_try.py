@@ -207,7 +207,7 @@ def test_commands_out_of_order_lead_to_a_new_connection_though_the_old_one_could
                 sink.answer("MAIL", "503 5.5.1 Out of order")
                 held.send_message(message())
         else:
-            results = mailer.send_messages(message() for _ in range(2))
+            results = mailer.stream_messages(message() for _ in range(2))
             next(results)
             sink.answer("MAIL", "503 5.5.1 Out of order")
             next(results)
