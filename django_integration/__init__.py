@@ -1,16 +1,25 @@
 """Django's mail over the pooled connections of `mailbackends`.
 
-One setting: ``EMAIL_BACKEND = "django_integration.EmailBackend"``, or from Django 6.1 on
+Set ``EMAIL_BACKEND = "django_integration.EmailBackend"`` or, from Django 6.1 on,
 ``"BACKEND": "django_integration.EmailBackend"`` in ``MAILERS``. System checks and
 ``manage.py mail_doctor`` come with ``"django_integration"`` in ``INSTALLED_APPS``.
+
+- ``settings``, ``configuration``, ``staging``: from Django's settings to options
+- ``backend``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to a Mailer
+- ``checks``, ``health``, ``signals``, ``mailbox``, ``testing``: everything around it
 """
 
-from django_integration.attachments import attach_path
-from django_integration.backend import EmailBackend
-from django_integration.delivery import receipt_of
-from django_integration.errors import BatchError, PartialRefusal, SendCancelled, SettingsError
-from django_integration.related import attach_inline_image
-from django_integration.signals import post_send, pre_send, send_failed
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_integration.attachments import attach_inline_image, attach_path
+    from django_integration.backend import EmailBackend
+    from django_integration.delivery import receipt_of
+    from django_integration.errors import BatchError, PartialRefusal, SendCancelled, SettingsError
+    from django_integration.signals import post_send, pre_send, send_failed
 
 __all__ = [
     "BatchError",
@@ -25,3 +34,21 @@ __all__ = [
     "receipt_of",
     "send_failed",
 ]
+
+# Imported when first used: the pytest plugin must not import Django, nor need it.
+_MODULES = ("errors", "signals", "attachments", "delivery", "backend")
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from its module (PEP 562)."""
+    if name in __all__:
+        for module in _MODULES:
+            found = importlib.import_module(f"django_integration.{module}")
+            if name in found.__all__:
+                value = globals()[name] = getattr(found, name)
+                return value
+    raise AttributeError(f"module 'django_integration' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Addresses as Django's messages hold them, made ready for the envelope."""
+"""From the addresses in Django's messages to those of the envelope."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mailbackends import InvalidAddressError
 
 __all__ = ["envelope_address", "prep_address"]
 
-# The address in ASCII, alone or behind a plain display name, with nothing to unquote,
-# decode or encode: nearly every address. The email package's parser takes far longer.
+# An ASCII address, alone or after a plain display name, with nothing to unquote, decode or
+# encode. Nearly all addresses match, and the email package's parser takes far longer.
 _SPEC = (
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
@@ -29,12 +29,12 @@ _NOT_ASCII = "local-part contains non-ASCII characters)"  # fine with SMTPUTF8
 def prep_address(address: Any, force_ascii: bool = True) -> str:
     """The bare ``local@domain`` of one address, which may carry a display name.
 
-    With ``force_ascii`` the domain comes as A-labels (IDNA), and a local part that is not
-    ASCII is refused; without, both stay, for a server with SMTPUTF8 (RFC 6531).
+    With ``force_ascii``, the domain is returned as A-labels (IDNA), and a local part that is
+    not ASCII is refused. Without it both are unchanged, for servers with SMTPUTF8 (RFC 6531).
 
     Raises:
-        InvalidAddressError: it is no address, more than one, or holds a line break.
-            A ``ValueError`` that begins with ``Invalid address``, as Django's.
+        InvalidAddressError: the value is not exactly one address, or contains a line break.
+            A ``ValueError`` whose text begins with ``Invalid address``, as in Django.
     """
     text = force_str(address)
     plain = _PLAIN.fullmatch(text)
@@ -45,11 +45,10 @@ def prep_address(address: Any, force_ascii: bool = True) -> str:
 
 
 def envelope_address(address: Any) -> str:
-    """The bare address as it was written, for the `Mailer`; ``<>`` is the null sender.
+    """The bare address as given, for the `Mailer`; ``<>`` is the null reverse-path.
 
-    The Mailer writes an international domain as A-labels (by IDNA 2008, where Django's own
-    function knows only that of 2003), and asks the server for SMTPUTF8 where a local part
-    is not ASCII.
+    The Mailer converts an international domain to A-labels by IDNA 2008 (Django's own
+    function by IDNA 2003), and uses SMTPUTF8 if a local part is not ASCII.
 
     Raises: as `prep_address`.
     """
@@ -64,19 +63,19 @@ def envelope_address(address: Any) -> str:
 
 def _parse(text: str, allowed: set[str]) -> Any:
     if "\r" in text or "\n" in text:
-        raise InvalidAddressError(f"Invalid address {text!r}: it holds a line break. Take it out.")
+        raise InvalidAddressError(f"Invalid address {text!r}: it contains a line break. Remove it.")
     try:
         parsed = cast(Any, AddressHeader.value_parser(text))
         defects = {str(defect) for defect in parsed.all_defects} - allowed
         mailboxes = parsed.all_mailboxes
-    except Exception as error:  # the parser trips over some input (an IndexError, for one)
-        raise InvalidAddressError(f"Invalid address {text!r}: it cannot be read.") from error
+    except Exception as error:  # the parser fails on some input, for example with an IndexError
+        raise InvalidAddressError(f"Invalid address {text!r}: it cannot be parsed.") from error
     if defects:
         raise InvalidAddressError(f"Invalid address {text!r}: {'; '.join(sorted(defects))}")
     if len(mailboxes) != 1:
         raise InvalidAddressError(
             f"Invalid address {text!r}: must be a single address. "
-            "Give a list with an entry for each."
+            "Put each address into its own list entry."
         )
     return mailboxes[0]
 
@@ -84,5 +83,5 @@ def _parse(text: str, allowed: set[str]) -> Any:
 def _in_ascii(mailbox: Any) -> str:
     if not mailbox.domain or mailbox.domain.isascii():
         return str(mailbox.addr_spec)
-    # Address puts back the quotes that the local part may need.
+    # Address adds the quotes that the local part may need.
     return str(Address(username=mailbox.local_part, domain=punycode(mailbox.domain)))

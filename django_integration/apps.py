@@ -4,13 +4,13 @@ from django.apps import AppConfig
 
 
 class DjangoIntegrationConfig(AppConfig):
-    """Registers the system checks."""
+    """The application that brings the system checks and the command."""
 
     name = "django_integration"
     verbose_name = "mailbackends"
 
     def ready(self) -> None:
-        """Called by Django once all is loaded."""
+        """Register the checks once Django has loaded all applications."""
         from django_integration import checks
 
         checks.register()

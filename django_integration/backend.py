@@ -8,34 +8,41 @@ from operator import attrgetter, is_
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.mail import EmailMessage
+from django.core.mail import DNS_NAME, EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from django_integration import options, third_party
 from django_integration.addresses import prep_address
 from django_integration.compat import HAS_MAILERS, configuration_error, warn_of_construction
-from django_integration.configuration import configuration
-from django_integration.connection import PooledConnection
+from django_integration.configuration import configuration, make_options
+from django_integration.connection import (
+    PooledConnection,
+    connect,
+    default_context,
+    is_pooled,
+    quit_connection,
+    send_through,
+)
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
-from django_integration.registry import Route, registry
-from mailbackends import Options
+from django_integration.registry import MailerKey, registry
+from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, unknown_options
+from mailbackends import SMTP, SMTP_SSL, Options
 
 __all__ = ["EmailBackend"]
 
 
 class EmailBackend(BaseEmailBackend):
-    """Sends Django's messages through pooled connections that outlive it.
+    """Sends Django's messages through pooled connections that outlive the backend.
 
-    Takes the place of ``django.core.mail.backends.smtp.EmailBackend``: the same arguments
-    and attributes, and beside them any option of `mailbackends.Options`. Each message gets
-    ``receipt`` and ``send_error``, one of which is None.
+    A replacement for ``django.core.mail.backends.smtp.EmailBackend``: it has the same
+    arguments and attributes, and accepts any option of `mailbackends.Options` as well.
+    After sending, each message has ``receipt`` and ``send_error``, one of which is None.
 
     Raises:
         SettingsError, InvalidMailer: a setting or an argument is unknown or contradicts
-            another. Without an alias, what only the Mailer can judge is found by
-            ``manage.py check``, or before the first connection is made: a subclass may
-            still complete it.
+            another. Without an alias, combinations that only `mailbackends.Options` checks
+            are reported by ``manage.py check`` and before the first connection is made,
+            since a subclass may still complete them.
     """
 
     alias: str | None
@@ -49,8 +56,8 @@ class EmailBackend(BaseEmailBackend):
     ssl_keyfile: str | None
     ssl_certfile: str | None
     connection: Any
-    """None while closed; else a `PooledConnection`, or what a subclass has put here."""
-    _partial_connection = None  # what Django's own keeps where open() failed: never anything
+    """None while closed; else a `PooledConnection`, or the connection of a subclass."""
+    _partial_connection = None  # Django's backend has a connection here after open() failed
 
     def __init__(
         self,
@@ -77,28 +84,28 @@ class EmailBackend(BaseEmailBackend):
             "ssl_keyfile": ssl_keyfile,
             "ssl_certfile": ssl_certfile,
         }
-        for name in [name for name in kwargs if name in options.KNOWN]:
+        for name in [name for name in kwargs if name in KNOWN]:
             given[name] = kwargs.pop(name)
         self._init_base(kwargs)
         self.fail_silently = fail_silently
         self.connection = None
-        said = self._configuration = configuration(
+        self._configuration = configuration(
             given,
             alias=self.alias,
             per_call=frozenset(kwargs.get("_ignore_unknown_kwargs") or ()),
         )
-        for name, value in said.attributes.items():
+        for name, value in self._configuration.attributes.items():
             setattr(self, name, value)
-        self.staging = said.staging
-        self.on_partial_refusal = said.on_partial_refusal
+        self.staging = self._configuration.staging
+        self.on_partial_refusal = self._configuration.on_partial_refusal
         if self.alias is not None:
-            _ = self.route  # InvalidMailer now and not with the first message
+            _ = self.mailer_key  # raise InvalidMailer now and not with the first message
 
     def _init_base(self, kwargs: dict[str, Any]) -> None:
-        """What is unknown goes to Django 6.1's base class; below, it is refused here."""
+        """Leave unknown arguments to Django 6.1's base class; refuse them on older versions."""
         if not HAS_MAILERS:
             if kwargs:
-                raise configuration_error(options.unknown(kwargs), None)
+                raise configuration_error(unknown_options(kwargs), None)
             super().__init__()
             self.alias = None
             return
@@ -107,70 +114,72 @@ class EmailBackend(BaseEmailBackend):
         try:
             super().__init__(**kwargs)
         except ImproperlyConfigured as error:
-            error.args = (f"{error}{options.hint(kwargs)}",)
+            error.args = (f"{error}{did_you_mean(kwargs)}",)
             raise
 
-    # What it is configured to
+    # Configuration
 
     @property
     def options(self) -> Options:
-        """What the attributes say now: a subclass may have set them after the constructor.
+        """The options by the current attributes: a subclass may have changed them.
 
         Raises:
-            SettingsError, InvalidMailer: with this, no mail can be sent.
+            SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
-        return options.make_options(self._said(), alias=self.alias)
+        return make_options(self._current_options(), alias=self.alias)
 
     @property
-    def route(self) -> Route:
-        """The server of `options`, and those for what it does not take for now.
+    def mailer_key(self) -> MailerKey:
+        """The key of this backend's Mailer: the server of `options`, and its fallbacks.
 
         Raises: as `options`.
         """
-        configured = self._configuration
         if self._is_as_configured():
-            return configured.route
-        return configured.route_by(self.options, self._said())
+            return self._configuration.mailer_key
+        return self._configuration.mailer_key_for(self.options, self._current_options())
 
     def _is_as_configured(self) -> bool:
-        """True where neither a subclass nor anybody else has changed what `options` says."""
+        """True unless a subclass or a caller has changed something that `options` reads."""
         return all(map(is_, _attributes(self), self._configuration.values)) and not self._overrides(
             "options", "ssl_context"
         )
 
-    def _said(self) -> dict[str, Any]:
-        said = dict(self._configuration.further)
-        said |= {name: getattr(self, name) for name in options.ATTRIBUTES}
+    def _current_options(self) -> dict[str, Any]:
+        current = dict(self._configuration.other_options)
+        current |= {name: getattr(self, name) for name in ATTRIBUTES}
         if self._overrides("ssl_context"):
             for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-                said.pop(name, None)
+                current.pop(name, None)
             if self.use_tls or self.use_ssl:
-                said["ssl_context"] = self.ssl_context
-        return said
+                current["ssl_context"] = self.ssl_context
+        return current
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """The TLS context. A subclass may give another; make it once, not per instance,
-        for connections are shared by those whose context is the same object."""
-        context: ssl.SSLContext | None = self._configuration.further.get("ssl_context")
-        return context or third_party.default_context(self)
+        """The TLS context. A subclass may return another one, which it should make only once:
+        backends share connections only if their context is the same object."""
+        other = self._configuration.other_options
+        context: ssl.SSLContext | None = other.get("ssl_context")
+        return context or default_context(
+            other.get("ssl_cafile"), self.ssl_certfile, self.ssl_keyfile
+        )
 
     @property
     def connection_class(self) -> Any:
-        """A subclass that gives another is served by one connection of its own, unpooled."""
-        return third_party.connection_class(self)
+        """A subclass that returns another class gets one connection of it, without a pool."""
+        return SMTP_SSL if self.use_ssl else SMTP
 
     def prep_address(self, address: Any, force_ascii: bool = True) -> str:
-        """The bare address; see `django_integration.addresses.prep_address`."""
+        """The bare address: see `django_integration.addresses.prep_address`."""
         return prep_address(address, force_ascii)
 
     # Django's interface
 
     def open(self) -> bool | None:
-        """Make sure that the server can be reached and takes the login.
+        """Make sure that the server can be reached and accepts the login.
 
-        Returns True where this backend was closed, False where it was open, and None where
-        that failed silently. Nothing is withheld from the pool until `close`.
+        Returns True if this backend was closed, False if it was open, and None if opening
+        failed silently. The connection stays in the pool, for all backends.
 
         Raises:
             SMTPException: as the first message would.
@@ -179,9 +188,11 @@ class EmailBackend(BaseEmailBackend):
             return False
         try:
             if self._overrides("connection_class"):
-                self.connection = third_party.connect(self)
+                self.connection = connect(
+                    self, local_hostname=DNS_NAME.get_fqdn(), timeout=self.options.timeout
+                )
             else:
-                self.connection = PooledConnection(self.route)
+                self.connection = PooledConnection(self.mailer_key)
                 self.connection.open()
         except OSError as error:
             self.connection = None
@@ -195,20 +206,20 @@ class EmailBackend(BaseEmailBackend):
         return True
 
     def close(self) -> None:
-        """The opposite of `open`. The pool keeps its connections for whoever comes next."""
+        """Close this backend. The pool keeps its connections open for the next one."""
         connection, self.connection = self.connection, None
         if connection is not None and not isinstance(connection, PooledConnection):
-            third_party.hang_up(connection, silently=self.fail_silently)
+            quit_connection(connection, silently=self.fail_silently)
 
     def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
-        """Send all, and return how many were accepted for at least one recipient.
+        """Send all messages; return how many were accepted for at least one recipient.
 
-        A message that is refused does not stop the others. ``message.receipt`` and
-        ``message.send_error`` tell what became of each.
+        A failed message does not stop the others. The outcome of each is in
+        ``message.receipt`` and ``message.send_error``.
 
         Raises:
-            SMTPException, ValueError: the one message could not be sent.
-            BatchError: one of several could not.
+            SMTPException, ValueError: the only message could not be sent.
+            BatchError: one of several messages could not be sent.
         """
         if not email_messages:
             return 0
@@ -235,32 +246,32 @@ class EmailBackend(BaseEmailBackend):
                 self.close()
 
     def _send(self, email_message: EmailMessage) -> bool:
-        """Send one message, and say whether it was sent. For subclasses to extend."""
-        if self.connection and not third_party.is_ours(self.connection):
+        """Send one message; True if it was accepted. For subclasses to extend."""
+        if self.connection and not is_pooled(self.connection):
             return bool(self._send_through(self.connection, [email_message]))
         return bool(self._send_pooled([email_message]))
 
     def _send_pooled(self, messages: Iterable[EmailMessage]) -> int:
         delivery = Delivery(self)
-        with registry.mailer(self.route) as mailer:
-            delivery.by_mailer(mailer, messages)
+        with registry.mailer(self.mailer_key) as mailer:
+            delivery.send_by_mailer(mailer, messages)
         return delivery.finish()
 
     def _send_through(self, connection: Any, messages: Iterable[EmailMessage]) -> int:
-        if third_party.is_ours(connection):
+        if is_pooled(connection):
             return self._send_pooled(messages)
         delivery = Delivery(self)
-        delivery.one_by_one(third_party.sender(connection), messages)
+        delivery.send_one_by_one(send_through(connection), messages)
         return delivery.finish()
 
     def _is_extended(self) -> bool:
-        """True where a subclass or a test has a hand in how a message is sent."""
-        if self.connection is not None and not third_party.is_ours(self.connection):
+        """True if a subclass or a test has changed how messages are sent."""
+        if self.connection is not None and not is_pooled(self.connection):
             return True
         return self._overrides("open", "_send", "connection_class")
 
     def _overrides(self, *names: str) -> bool:
-        """True where this instance or its class has one of these in a way of its own."""
+        """True if this instance or its class replaces one of these attributes."""
         kind = type(self)
         if kind is not EmailBackend:
             for name in names:
@@ -269,4 +280,4 @@ class EmailBackend(BaseEmailBackend):
         return not vars(self).keys().isdisjoint(names)
 
 
-_attributes = attrgetter(*options.ATTRIBUTES)
+_attributes = attrgetter(*ATTRIBUTES)

@@ -2,14 +2,14 @@
 
 =====================  ================================================================
 ``mailbackends.E001``  an option is unknown, unusable or contradicts another
-``mailbackends.E002``  (deploy) mail is not sent: console, file, dummy or memory backend
-``mailbackends.W001``  (deploy) no TLS to a server elsewhere
-``mailbackends.W002``  (deploy) credentials go over the network in clear
-``mailbackends.W003``  (deploy) a wait without a limit
-``mailbackends.W004``  (deploy) a setting for staging is on
+``mailbackends.E002``  (deploy) mail is not sent: console, file, dummy or locmem backend
+``mailbackends.W001``  (deploy) no TLS to a server on another machine
+``mailbackends.W002``  (deploy) credentials are sent without encryption
+``mailbackends.W003``  (deploy) a wait has no limit
+``mailbackends.W004``  (deploy) an option for staging is set
 ``mailbackends.W005``  a user name without a password: no login
-``mailbackends.W006``  ``MAILBACKENDS`` beside ``MAILERS`` is not read
-``mailbackends.W007``  a client certificate without TLS: it is not used
+``mailbackends.W006``  ``MAILBACKENDS`` is not read since ``MAILERS`` is set
+``mailbackends.W007``  a client certificate without TLS is not used
 =====================  ================================================================
 """
 
@@ -38,19 +38,19 @@ _NOT_SENDING = {
 
 
 def register() -> None:
-    """Have Django run the checks."""
+    """Register the checks with Django."""
     checks.register(check_configuration, _TAG)
     checks.register(check_deployment, _TAG, deploy=True)
 
 
 def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """What cannot work, or does not do what it seems to do."""
+    """Find options that cannot work, or do not do what they seem to do."""
     found: list[checks.CheckMessage] = []
     if mailers_configured() and getattr(settings, "MAILBACKENDS", None):
         found.append(
             checks.Warning(
-                "MAILBACKENDS is not read where MAILERS is set.",
-                hint="Move its entries into the OPTIONS of the mailers they are meant for.",
+                "MAILBACKENDS is not read, since MAILERS is set.",
+                hint="Move its entries into the OPTIONS of the mailers that need them.",
                 id="mailbackends.W006",
             )
         )
@@ -59,13 +59,13 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
             backend = _made(alias)
             found += _check_login(backend, alias)
             found += _check_certificate(backend, alias)
-            # What only the Mailer can tell: a file of certificates that is not there.
-            Mailer(backend.route.servers).close()
+            # Only the Mailer reads the files: a missing certificate, for example.
+            Mailer(backend.mailer_key.servers).close()
         except (ImproperlyConfigured, ConfigurationError) as error:
             found.append(
                 checks.Error(
                     str(error),
-                    hint="Mend it in " + ("MAILERS." if alias else "EMAIL_* or MAILBACKENDS."),
+                    hint="Change " + ("MAILERS." if alias else "EMAIL_* or MAILBACKENDS."),
                     id="mailbackends.E001",
                 )
             )
@@ -73,10 +73,10 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
 
 
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """What production should not have."""
+    """Find settings that production should not have."""
     found: list[checks.CheckMessage] = []
     for alias, (path, _) in backends_configured().items():
-        # Django 6.1 says it itself of its default mailer (mail.E001).
+        # Django 6.1 reports its default mailer itself (mail.E001).
         if path in _NOT_SENDING and alias != "default":
             found.append(
                 checks.Error(
@@ -88,9 +88,9 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
     for alias, _ in _ours():
         try:
             backend = _made(alias)
-            servers = backend.route.servers
+            servers = backend.mailer_key.servers
         except (ImproperlyConfigured, ConfigurationError):
-            continue  # that is check_configuration's
+            continue  # reported by check_configuration
         for options in servers:
             found += _check_tls(options, alias)
         found += _check_limits(servers[0], alias)
@@ -98,8 +98,8 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
             found.append(
                 checks.Warning(
                     f"{_where(alias)} has 'redirect_all_to' or 'allowed_recipients' set: "
-                    "mail does not reach those it is meant for.",
-                    hint="These are for staging systems. Leave them out in production.",
+                    "mail does not reach its recipients.",
+                    hint="Remove these options in production: they are for staging systems.",
                     id="mailbackends.W004",
                 )
             )
@@ -109,8 +109,8 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
 def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.CheckMessage]:
     if backend.username and backend.options.username is None:
         yield checks.Warning(
-            f"{_where(alias)} has a user name and no password: no login is made.",
-            hint="Set the password, or leave the user name out.",
+            f"{_where(alias)} has a user name but no password: no login is made.",
+            hint="Set the password, or remove the user name.",
             id="mailbackends.W005",
         )
 
@@ -119,8 +119,8 @@ def _check_certificate(backend: EmailBackend, alias: str | None) -> Iterator[che
     given = [name for name in ("ssl_certfile", "ssl_keyfile") if getattr(backend, name)]
     if given and not (backend.use_tls or backend.use_ssl):
         yield checks.Warning(
-            f"{_where(alias)} has {' and '.join(given)} set and no TLS: they are not used.",
-            hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465), or leave them out.",
+            f"{_where(alias)} has {' and '.join(given)} set, but not TLS: they are not used.",
+            hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465), or remove them.",
             id="mailbackends.W007",
         )
 
@@ -135,7 +135,7 @@ def _check_tls(options: Options, alias: str | None) -> Iterator[checks.CheckMess
     )
     if options.username is not None:
         yield checks.Warning(
-            f"{_where(alias)} sends user name and password to {options.server} in clear.",
+            f"{_where(alias)} sends user name and password to {options.server} without encryption.",
             hint="Set use_tls or use_ssl, and remove allow_cleartext_auth.",
             id="mailbackends.W002",
         )
@@ -149,9 +149,9 @@ def _check_limits(options: Options, alias: str | None) -> Iterator[checks.CheckM
     ]
     if unlimited:
         yield checks.Warning(
-            f"{_where(alias)} has no limit for {', '.join(unlimited)}: a server that says "
-            "nothing would hold up a request for ever.",
-            hint="Leave them at their defaults, or give them a number of seconds.",
+            f"{_where(alias)} has no limit for {', '.join(unlimited)}: a server that does not "
+            "answer would block a request for ever.",
+            hint="Remove them to use the defaults, or set a number of seconds.",
             id="mailbackends.W003",
         )
 
@@ -161,7 +161,7 @@ def _ours() -> Iterator[tuple[str | None, dict[str, Any]]]:
         try:
             backend_class = import_string(path)
         except ImportError:
-            continue  # Django says so when it is used
+            continue  # Django reports it when the backend is used
         if isinstance(backend_class, type) and issubclass(backend_class, EmailBackend):
             yield alias, options
 

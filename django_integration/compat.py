@@ -1,4 +1,4 @@
-"""Where Django 5.2, 6.0 and 6.1 differ, said once."""
+"""The differences between Django 5.2, 6.0 and 6.1, in one place."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ __all__ = [
     "backend_for",
     "backends_configured",
     "configuration_error",
-    "is_said",
+    "current_settings",
+    "is_overridden",
     "mailers_configured",
-    "settings_now",
     "warn_of_construction",
 ]
 
 HAS_MODERN_EMAIL = django.VERSION >= (6, 0)
-"""``EmailMessage.message()`` takes a policy, and gives the email package's modern classes."""
+"""``EmailMessage.message()`` takes a policy and returns the email package's modern classes."""
 
 PART_POLICY: Policy[Any] = email.policy.default if HAS_MODERN_EMAIL else email.policy.compat32
-"""That of the message which a part will stand in."""
+"""The policy of the messages that Django makes, for parts that go into them."""
 
 HAS_MAILERS = django.VERSION >= (6, 1)
 """``settings.MAILERS`` and ``BaseEmailBackend(alias=...)``."""
 
 
 def mailers_configured() -> bool:
-    """True where ``MAILERS`` is set, and the ``EMAIL_*`` settings are therefore not read."""
+    """True if ``MAILERS`` is set: Django does not read ``EMAIL_*`` then."""
     return HAS_MAILERS and hasattr(settings, "MAILERS")
 
 
-def settings_now() -> Any:
-    """The settings, or Django's defaults for them, also the ``EMAIL_*`` ones.
+def current_settings() -> Any:
+    """The settings or Django's defaults, including ``EMAIL_*``, without a warning.
 
-    Django 6.1 warns whoever reads one of those from outside Django. The application has
-    been warned where it set them; a warning here would only name the wrong culprit, or be
-    an error where warnings are errors. What `LazySettings` wraps does not warn.
+    Django 6.1 warns when code outside Django reads ``EMAIL_*``. It has already warned
+    where the application set them; a warning from here would point at the wrong line, and
+    be an error under ``-W error``. The object that `LazySettings` wraps does not warn.
     """
     found = settings._wrapped
     if found is empty:
@@ -56,13 +56,13 @@ def settings_now() -> Any:
     return found
 
 
-def is_said(name: str) -> bool:
-    """True where the application has set the setting itself, False at Django's default."""
+def is_overridden(name: str) -> bool:
+    """True if the application has set this setting, False if it has Django's default."""
     return bool(settings.is_overridden(name))
 
 
 def configuration_error(message: str, alias: str | None) -> ImproperlyConfigured:
-    """The exception for a configuration that cannot work: ``InvalidMailer`` under ``MAILERS``."""
+    """The exception for an unusable configuration: ``InvalidMailer`` with ``MAILERS``."""
     if alias is None or not HAS_MAILERS:
         return SettingsError(message)
     from django.core.mail import InvalidMailer
@@ -71,10 +71,10 @@ def configuration_error(message: str, alias: str | None) -> ImproperlyConfigured
 
 
 def backend_for(using: str | None = None) -> Any:
-    """The backend of an alias, or the default one, as Django itself would make it.
+    """A new backend for an alias, or for the default one, as Django makes it.
 
     Raises:
-        ImproperlyConfigured: there is no such alias.
+        ImproperlyConfigured: the alias does not exist.
     """
     if HAS_MAILERS:
         from django.core.mail import mailers
@@ -82,8 +82,8 @@ def backend_for(using: str | None = None) -> Any:
         return mailers[using or "default"]
     if using not in (None, "default"):
         raise SettingsError(
-            f"There is no mailer {using!r}: MAILERS needs Django 6.1, "
-            f"and this is {django.get_version()}."
+            f"The mailer {using!r} does not exist: MAILERS needs Django 6.1, and this is "
+            f"Django {django.get_version()}. Leave the alias out."
         )
     from django.core.mail import get_connection
 
@@ -91,9 +91,9 @@ def backend_for(using: str | None = None) -> Any:
 
 
 def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
-    """For each alias in ``MAILERS`` its backend's path and OPTIONS; None is ``EMAIL_BACKEND``."""
+    """Path and OPTIONS of the backend of each alias; the alias None is ``EMAIL_BACKEND``."""
     if not mailers_configured():
-        return {None: (str(settings_now().EMAIL_BACKEND), {})}
+        return {None: (str(current_settings().EMAIL_BACKEND), {})}
     smtp = "django.core.mail.backends.smtp.EmailBackend"
     return {
         alias: (str(config.get("BACKEND", smtp)), dict(config.get("OPTIONS") or {}))
@@ -102,10 +102,10 @@ def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
 
 
 def warn_of_construction(backend_class: type) -> None:
-    """Django 6.1's warning for a backend that application code makes without an alias.
+    """Give Django 6.1's warning if application code makes a backend without an alias.
 
-    Not where Django makes it, also by way of the constructors of subclasses: then the
-    application has nothing to mend beyond the settings it has been warned of.
+    Not if Django makes it, directly or through constructors of subclasses: then the
+    application has nothing to change beyond the settings it was already warned about.
     """
     from django.utils.deprecation import (  # type: ignore[attr-defined, unused-ignore]
         RemovedInDjango2028Warning,

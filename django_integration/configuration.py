@@ -1,7 +1,7 @@
-"""What one backend was told, worked out once for all backends that are told the same.
+"""The configuration of one backend, computed once for all backends with equal options.
 
 Django makes a backend for each message. The settings are read each time, so that a change
-holds at once; what follows from them is kept, under all that it follows from.
+takes effect at once; what follows from them is cached, with all of them as the key.
 """
 
 from __future__ import annotations
@@ -12,93 +12,204 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from django_integration import options
-from django_integration.cache_key import Told
-from django_integration.registry import Route
+from django_integration.compat import configuration_error
+from django_integration.registry import MailerKey
+from django_integration.settings import (
+    ATTRIBUTES,
+    SERVER_OPTIONS,
+    CurrentSettings,
+    collect_options,
+    options_from_url,
+    read_settings,
+    with_defaults,
+)
 from django_integration.staging import Staging
-from mailbackends import Options
+from mailbackends import ConfigurationError, Options
 
-__all__ = ["Configuration", "configuration"]
+__all__ = ["CacheKey", "Configuration", "configuration", "make_options"]
+
+
+class CacheKey(tuple[Any, ...]):
+    """Given options as a key: their names, values and types, since ``1 == True``.
+
+    One of the values may be a password, so the repr shows the names only. A key with an
+    unhashable value is unhashable too, except for lists.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> CacheKey:
+        """The key for these options, in this order."""
+        values = tuple([tuple(v) if type(v) is list else v for v in given.values()])
+        return cls((tuple(given), values, tuple(map(type, given.values()))))
+
+    def given(self) -> dict[str, Any]:
+        """The options that this key was made from."""
+        return {
+            name: list(value) if kind is list else value
+            for name, value, kind in zip(*self, strict=True)
+        }
+
+    def __repr__(self) -> str:
+        return f"<CacheKey {', '.join(self[0])}>"
 
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Shared by many backends, which change nothing of it."""
+    """What the options of a backend mean. Shared by many backends and never changed."""
 
     alias: str | None
     attributes: Mapping[str, Any] = field(repr=False)
-    """Those of Django's own backend, by their names."""
-    further: Mapping[str, Any] = field(repr=False)
+    """The attributes of Django's own backend, by name."""
+    other_options: Mapping[str, Any] = field(repr=False)
     """The other options of the `Mailer`."""
     staging: Staging
     on_partial_refusal: str
     strategy: Literal["ordered", "round_robin"]
-    fallbacks: options.Fallbacks | None
+    fallback_urls: tuple[str, ...] = field(repr=False)
+    """Further servers, for mail that the first one does not accept for now."""
+    fallbacks_share_login: bool
+    """The login was given beside the URLs and not in the first one: it is for all servers."""
 
     @classmethod
-    def of(cls, said: dict[str, Any], alias: str | None) -> Configuration:
-        """From what `options.gather` found. Raises: as that."""
+    def of(cls, options: dict[str, Any], alias: str | None) -> Configuration:
+        """From the result of `collect_options`. Raises: as that."""
         return cls(
             alias=alias,
-            attributes=MappingProxyType({name: said.get(name) for name in options.ATTRIBUTES}),
-            further=MappingProxyType(
+            attributes=MappingProxyType({name: options.get(name) for name in ATTRIBUTES}),
+            other_options=MappingProxyType(
                 {
                     name: value
-                    for name, value in said.items()
-                    if name in Options.known() and name not in options.ATTRIBUTES
+                    for name, value in options.items()
+                    if name in Options.known() and name not in ATTRIBUTES
                 }
             ),
-            staging=Staging.from_options(said, alias),
-            on_partial_refusal=options.partial_refusal(said, alias),
-            strategy=options.strategy(said, alias),
-            fallbacks=said.get("fallbacks"),
+            staging=Staging.from_options(options, alias),
+            on_partial_refusal=_one_of("on_partial_refusal", ("log", "raise"), options, alias),
+            strategy=_one_of("strategy", ("ordered", "round_robin"), options, alias),
+            fallback_urls=options.get("fallback_urls", ()),
+            fallbacks_share_login=options.get("fallbacks_share_login", False),
         )
 
     @cached_property
     def values(self) -> tuple[Any, ...]:
-        """The values of ``attributes``, for a look at whether a backend still has them."""
+        """The values of ``attributes``, to compare with those of a backend."""
         return tuple(self.attributes.values())
 
     @cached_property
-    def route(self) -> Route:
-        """The route of a backend whose attributes are as they were given.
+    def mailer_key(self) -> MailerKey:
+        """The key of the Mailer for a backend whose attributes were not changed.
 
         Raises:
-            SettingsError, InvalidMailer: with this, no mail can be sent.
+            SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
-        said = {**self.further, **self.attributes}
-        return self.route_by(options.make_options(said, alias=self.alias), said)
+        options = {**self.other_options, **self.attributes}
+        return self.mailer_key_for(make_options(options, alias=self.alias), options)
 
-    def route_by(self, first: Options, said: Mapping[str, Any]) -> Route:
-        """The route over this first server and the fallbacks. Raises: as `route`."""
-        further: tuple[Options, ...] = ()
-        if self.fallbacks is not None:
-            further = self.fallbacks.options(said, alias=self.alias)
-        return Route((first, *further), self.strategy)
+    def mailer_key_for(self, first: Options, options: Mapping[str, Any]) -> MailerKey:
+        """The key for this first server, and the fallbacks with ``options`` as theirs.
+
+        Raises: as `mailer_key`.
+        """
+        fallbacks = self._fallbacks(options) if self.fallback_urls else ()
+        return MailerKey((first, *fallbacks), self.strategy)
+
+    def _fallbacks(self, options: Mapping[str, Any]) -> tuple[Options, ...]:
+        """Each fallback has its URL's options, and the first server's unless they are its own."""
+        own = {*SERVER_OPTIONS, "protocol", "socket_path"}
+        if self.fallbacks_share_login:
+            own -= {"username", "password"}
+        shared = {name: value for name, value in options.items() if name not in own}
+        without_tls = {name: shared[name] for name in shared if name not in _TLS}
+        found: list[Options] = []
+        for url in self.fallback_urls:
+            server = options_from_url(url, self.alias)
+            uses_tls = server["use_tls"] or server["use_ssl"]
+            whole = (shared if uses_tls else without_tls) | server
+            found.append(make_options(with_defaults(whole, self.alias), alias=self.alias))
+        return tuple(found)
+
+
+_TLS = ("ssl_context", "ssl_cafile", "ssl_certfile", "ssl_keyfile")
+
+
+def _one_of(name: str, choices: tuple[str, ...], options: dict[str, Any], alias: str | None) -> Any:
+    """The value of an option; the first of ``choices`` is its default."""
+    value = options.get(name) or choices[0]
+    if value not in choices:
+        raise configuration_error(
+            f"{name!r} must be {' or '.join(map(repr, choices))}, got {value!r}.", alias
+        )
+    return value
 
 
 def configuration(
     given: Mapping[str, Any], *, alias: str | None, per_call: frozenset[str] = frozenset()
 ) -> Configuration:
-    """The configuration for these arguments, and for the settings as they are at this moment.
+    """The configuration for these arguments and the current settings.
 
-    Raises: as `options.gather`.
+    Raises: as `collect_options`.
     """
-    read = options.read_settings() if alias is None else None
-    settings = None if read is None else (Told.of(read.email), Told.of(read.mailbackends))
-    told = Told.of(given)
+    current = read_settings() if alias is None else None
+    settings = None if current is None else tuple(map(CacheKey.of, current))
+    key = CacheKey.of(given)
     try:
-        return _remembered(alias, per_call, told, settings)
-    except TypeError:  # something that cannot be a key
-        return _made(alias, per_call, told, settings)
+        return _cached(alias, per_call, key, settings)
+    except TypeError:  # an unhashable value
+        return _made(alias, per_call, key, settings)
 
 
 def _made(
-    alias: str | None, per_call: frozenset[str], given: Told, settings: tuple[Told, Told] | None
+    alias: str | None,
+    per_call: frozenset[str],
+    given: CacheKey,
+    settings: tuple[CacheKey, ...] | None,
 ) -> Configuration:
-    read = None if settings is None else options.Read(*(told.said() for told in settings))
-    said = options.gather(given.said(), alias=alias, per_call=per_call, settings=read)
-    return Configuration.of(said, alias)
+    current = None if settings is None else CurrentSettings(*(key.given() for key in settings))
+    options = collect_options(given.given(), alias=alias, per_call=per_call, current=current)
+    return Configuration.of(options, alias)
 
 
-_remembered = lru_cache(maxsize=64)(_made)
+_cached = lru_cache(maxsize=64)(_made)
+
+
+def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
+    """The `Options` from the result of `collect_options`, or from a backend's attributes.
+
+    Raises: as `collect_options`.
+    """
+    known = Options.known()
+    values = {
+        name: value
+        for name, value in options.items()
+        if name in known and not (name in ATTRIBUTES and value in (None, ""))
+    }
+    if options.get("use_ssl"):
+        values["security"] = "tls"
+    elif options.get("use_tls"):
+        values["security"] = "starttls"
+    else:  # Django uses them with TLS only; `manage.py check` warns
+        values.pop("ssl_certfile", None)
+        values.pop("ssl_keyfile", None)
+    # Django logs in only with both a user name and a password.
+    means = ("password", "token_provider", "auth_mechanisms")
+    if "username" not in values or not any(values.get(name) for name in means):
+        values.pop("username", None)
+        values.pop("password", None)
+    key = CacheKey.of(values)
+    try:
+        try:
+            return _cached_options(key)
+        except TypeError:  # an unhashable value
+            return _made_options(key)
+    except ConfigurationError as error:
+        raise configuration_error(str(error), alias) from error
+
+
+def _made_options(key: CacheKey) -> Options:
+    return Options.from_mapping(key.given())
+
+
+# A subclass may set attributes on each backend.
+_cached_options = lru_cache(maxsize=64)(_made_options)

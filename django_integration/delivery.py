@@ -1,10 +1,10 @@
-"""One call of ``send_messages()``: each message sent, and what became of it noted."""
+"""One call of ``send_messages()``: send each message and record its outcome."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
@@ -13,10 +13,8 @@ from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
 from django_integration.messages import as_submission
 from django_integration.signals import post_send, pre_send, send_failed
+from django_integration.staging import Staging
 from mailbackends import Mailer, Receipt, SMTPException, Submission
-
-if TYPE_CHECKING:
-    from django_integration.backend import EmailBackend
 
 __all__ = ["Delivery", "receipt_of"]
 
@@ -26,15 +24,22 @@ SendOne = Callable[[Submission], Receipt]
 def receipt_of(message: EmailMessage) -> Receipt | None:
     """The receipt of a message that this backend has sent, else None.
 
-    Under a backend that knows no receipts, such as the one that fills ``mail.outbox`` in
-    tests, the message has no attribute ``receipt``: this asks without failing.
+    Other backends, such as the one that fills ``mail.outbox`` in tests, do not set the
+    attribute ``receipt``; this function works after those too.
     """
     receipt: Receipt | None = getattr(message, "receipt", None)
     return receipt
 
 
-class _Noted:
-    """A message, and what became of it."""
+class _Backend(Protocol):
+    alias: str | None
+    fail_silently: bool
+    staging: Staging
+    on_partial_refusal: str
+
+
+class _Entry:
+    """A message and its result."""
 
     __slots__ = ("message", "result")
 
@@ -44,30 +49,30 @@ class _Noted:
 
 
 class Delivery:
-    """Sends messages and settles each: attributes, log, signals."""
+    """Sends messages, and for each one sets its attributes, logs it and sends its signals."""
 
-    def __init__(self, backend: EmailBackend) -> None:
+    def __init__(self, backend: _Backend) -> None:
         self.backend = backend
-        self.sent = 0
-        self._noted: list[_Noted] = []
-        self._is_fast = False  # another connection than the pool's takes a message as Django's
+        self.accepted = 0
+        self._entries: list[_Entry] = []
+        self._is_fast = False  # only the Mailer takes written messages
         self._unreachable: SMTPException | None = None
 
-    def by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
-        """Send all through the pool; a failure of one does not stop the others.
+    def send_by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
+        """Send all messages through the pool; a failed message does not stop the others.
 
-        But where the server cannot be reached, none of those behind waits for that anew.
+        Once the server could not be reached, the remaining messages fail without waiting.
         """
         self._is_fast = mailer.options.fast_paths
-        waiting: deque[_Noted] = deque()
+        waiting: deque[_Entry] = deque()
         for result in mailer.stream_messages(self._submissions(messages, waiting)):
             self._settle(waiting.popleft(), result)
             if isinstance(result, SMTPException) and result.no_connection:
                 self._unreachable = result
 
-    def one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
-        """Send each with ``send``, which raises."""
-        waiting: deque[_Noted] = deque()
+    def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
+        """Send each message with ``send``, which raises on failure."""
+        waiting: deque[_Entry] = deque()
         for submission in self._submissions(messages, waiting):
             try:
                 result: Receipt | Exception = send(submission)
@@ -76,19 +81,19 @@ class Delivery:
             self._settle(waiting.popleft(), result)
 
     def finish(self) -> int:
-        """How many messages were sent.
+        """The number of accepted messages.
 
-        Where the backend fails silently, what the network and the server did (``OSError``,
-        as with Django's own) is kept silent, and not what the application did wrong.
+        With ``fail_silently``, errors of the network and the server (``OSError``) are not
+        raised, as in Django's own backend. Errors of the application are.
 
         Raises:
             BatchError: one of several messages failed.
-            Exception: the one message failed, or all of them from the same cause, such as
-                a server that cannot be reached.
+            Exception: the only message failed, or all failed with the same exception, such
+                as a server that cannot be reached.
         """
-        if self.sent == len(self._noted) and self.backend.on_partial_refusal != "raise":
-            return self.sent
-        outcomes = [(noted.message, noted.result) for noted in self._noted]
+        if self.accepted == len(self._entries) and self.backend.on_partial_refusal != "raise":
+            return self.accepted
+        outcomes = [(entry.message, entry.result) for entry in self._entries]
         failures = [
             result
             for _, result in outcomes
@@ -97,53 +102,53 @@ class Delivery:
             and not (self.backend.fail_silently and isinstance(result, OSError))
         ]
         if not failures:
-            return self.sent
+            return self.accepted
         if len(outcomes) == 1 or len(failures) == len(outcomes) == failures.count(failures[0]):
             raise failures[0]
         raise BatchError(outcomes) from failures[0]
 
     def _submissions(
-        self, messages: Iterable[EmailMessage], waiting: deque[_Noted]
+        self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
     ) -> Iterator[Submission]:
         for message in messages:
-            noted = _Noted(message)
-            self._noted.append(noted)
+            entry = _Entry(message)
+            self._entries.append(entry)
             prepared = self._unreachable or self._prepare(message)
             if isinstance(prepared, Exception):
-                self._settle(noted, prepared)
+                self._settle(entry, prepared)
             else:
-                waiting.append(noted)
+                waiting.append(entry)
                 yield prepared
 
     def _prepare(self, message: EmailMessage) -> Submission | Exception:
         try:
             if pre_send.receivers:
-                self._announce(pre_send, message, robust=False)
+                self._send_signal(pre_send, message, robust=False)
             return as_submission(message, self.backend.staging, fast=self._is_fast)
         except Exception as error:
             return error
 
-    def _settle(self, noted: _Noted, result: Receipt | Exception) -> None:
-        message: Any = noted.message
-        noted.result = result
+    def _settle(self, entry: _Entry, result: Receipt | Exception) -> None:
+        message: Any = entry.message
+        entry.result = result
         is_receipt = isinstance(result, Receipt)
         message.receipt = result if is_receipt else None
         message.send_error = None if is_receipt else result
         if isinstance(result, Receipt):
-            self.sent += 1
+            self.accepted += 1
             logger.debug("Sent: %s", result)
             if post_send.receivers:
-                self._announce(post_send, message, receipt=result)
+                self._send_signal(post_send, message, receipt=result)
             if result.refused and self.backend.on_partial_refusal == "raise":
-                # The Mailer has logged it as a warning.
-                noted.result = message.send_error = PartialRefusal(result)
+                # The Mailer has already logged a warning.
+                entry.result = message.send_error = PartialRefusal(result)
         elif isinstance(result, SendCancelled):
-            logger.info("Not sent, as told: %s", result)
+            logger.info("Cancelled: %s", result)
         else:
             logger.warning("Not sent (%s): %s", type(result).__name__, result)
-            self._announce(send_failed, message, error=result)
+            self._send_signal(send_failed, message, error=result)
 
-    def _announce(
+    def _send_signal(
         self, signal: Signal, message: EmailMessage, *, robust: bool = True, **more: Any
     ) -> None:
         send = signal.send_robust if robust else signal.send

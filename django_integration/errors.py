@@ -1,4 +1,4 @@
-"""What the backend raises of its own; all else comes from `mailbackends` or from Django."""
+"""Exceptions that the backend adds to those of `mailbackends` and Django."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ __all__ = ["BatchError", "PartialRefusal", "SendCancelled", "SettingsError"]
 
 
 class SettingsError(ImproperlyConfigured, ConfigurationError):
-    """A setting or a constructor's argument is unknown, unusable or contradicts another.
+    """A setting or an argument of the backend is unknown, unusable or contradicts another.
 
     Also a `ValueError`, which Django's own backend raises for ``use_tls`` with ``use_ssl``.
-    Under ``MAILERS`` Django's ``InvalidMailer`` is raised instead.
+    With ``MAILERS``, Django's ``InvalidMailer`` is raised instead.
     """
 
 
 class SendCancelled(Exception):
-    """Raise it in a receiver of `pre_send`, and the message is not sent.
+    """Raise this in a receiver of `pre_send` to keep the message from being sent.
 
-    This is no failure: nothing is raised to the sender, and the count that
-    ``send_messages()`` returns leaves the message out.
+    Cancelling is not a failure: ``send_messages()`` raises nothing and does not count the
+    message. It is in ``message.send_error``.
     """
 
     outcome = Outcome.NOT_SENT
 
 
 class PartialRefusal(SMTPException):
-    """Some recipients were refused, the message was accepted for the others.
+    """Some recipients were refused; the message was accepted for the others.
 
-    Raised only with ``on_partial_refusal = "raise"``. Sending the message again would send
-    it twice to those who have it: ``receipt`` tells who they are.
+    Raised only with ``on_partial_refusal = "raise"``. Do not send the message again as it
+    is: the recipients in ``accepted`` would get it twice. ``refused`` maps the others to
+    the server's replies, ``receipt`` is the `Receipt`.
     """
 
     outcome: Outcome | None = Outcome.ACCEPTED
@@ -51,11 +52,13 @@ class PartialRefusal(SMTPException):
 
     @property
     def is_transient(self) -> bool:
-        """False: the message must not be sent again as it is."""
+        """False, since the message must not be sent again as it is."""
         return False
 
     def __str__(self) -> str:
-        refused = "; ".join(f"<{who}> {reply}" for who, reply in self.receipt.refused.items())
+        refused = "; ".join(
+            f"<{address}> {reply}" for address, reply in self.receipt.refused.items()
+        )
         total = len(self.receipt.refused) + len(self.receipt.accepted)
         return (
             f"{len(self.receipt.refused)} of {total} recipients refused, "
@@ -64,10 +67,10 @@ class PartialRefusal(SMTPException):
 
 
 class BatchError(SMTPException):
-    """Of several messages in one call, at least one could not be sent.
+    """At least one of several messages in one call could not be sent; the others were.
 
-    ``outcomes`` holds a pair for each message, in their order: the message, and its
-    `Receipt` or the exception. Those that could be sent have been.
+    ``outcomes`` has a pair for each message, in their order: the message, and its `Receipt`
+    or exception.
     """
 
     def __init__(self, outcomes: Iterable[tuple[EmailMessage, Receipt | Exception]]) -> None:
@@ -76,7 +79,7 @@ class BatchError(SMTPException):
 
     @property
     def failed(self) -> tuple[tuple[EmailMessage, Exception], ...]:
-        """The messages that failed, each with its exception."""
+        """The failed messages, each with its exception."""
         return tuple(
             (message, result)
             for message, result in self.outcomes
@@ -85,12 +88,12 @@ class BatchError(SMTPException):
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
-        """The receipts of those that were accepted."""
+        """The receipts of the accepted messages."""
         return tuple(result for _, result in self.outcomes if isinstance(result, Receipt))
 
     @property
     def is_transient(self) -> bool:
-        """True where each message that failed may succeed later."""
+        """True if every failed message may succeed later."""
         return all(getattr(error, "is_transient", False) for _, error in self.failed)
 
     def __str__(self) -> str:
@@ -98,5 +101,5 @@ class BatchError(SMTPException):
         first = str(failed[0][1]) if failed else ""
         return (
             f"{len(failed)} of {len(self.outcomes)} messages could not be sent, "
-            f"{len(self.receipts)} were; the first failure: {first}"
+            f"{len(self.receipts)} were accepted; first failure: {first}"
         )

@@ -1,4 +1,4 @@
-"""A plain message of Django, written without Django's and the email package's objects."""
+"""Plain messages of Django, written as bytes without building an email object."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from django.core.mail import DNS_NAME, EmailMessage, EmailMultiAlternatives
 from django.utils.timezone import get_current_timezone
 
-from django_integration.compat import HAS_MODERN_EMAIL, settings_now
+from django_integration.compat import HAS_MODERN_EMAIL, current_settings
 from mailbackends import WrittenMessage, written_message
 
 __all__ = ["written"]
 
-# What makes a message. A class or a message that has one of these of its own is built by it.
+# The methods that build a message. A class or message that replaces one is built by it.
 _MAKERS = tuple(
     name
     for name in (
@@ -28,9 +28,9 @@ _MAKERS = tuple(
     )
     if hasattr(EmailMessage, name)  # not all of them in Django 5.2
 )
-# Each of them makes Django write something else, or raise an error that says what is wrong.
+# Each of these makes Django write something else, or raise an error with an explanation.
 _NOT_PLAIN = frozenset({*_MAKERS, "encoding", "mixed_subtype", "alternative_subtype"})
-# Those that Django takes from its own attributes, or looks for.
+# Fields that Django sets from attributes, or looks up in the extra headers.
 _OWN_FIELDS = frozenset(
     {"subject", "from", "to", "cc", "reply-to", "bcc", "date", "message-id", "mime-version"}
 )
@@ -38,8 +38,8 @@ _OWN_FIELDS = frozenset(
 
 _makers: Callable[[type], tuple[Any, ...]] = attrgetter(*_MAKERS)
 
-# As they are when this is imported: what is patched later is somebody's wish. Django 5.2 has
-# the legacy classes of the email package, and goes the long way.
+# As they are at import: a later patch is intended to have an effect. Django 5.2 builds the
+# email package's legacy classes, and its messages are always built.
 _DJANGOS: tuple[tuple[type, tuple[Any, ...]], ...] = (
     tuple((kind, _makers(kind)) for kind in (EmailMultiAlternatives, EmailMessage))
     if HAS_MODERN_EMAIL
@@ -48,11 +48,11 @@ _DJANGOS: tuple[tuple[type, tuple[Any, ...]], ...] = (
 
 
 def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> WrittenMessage | None:
-    """What ``build()`` gives by ``email.policy.SMTP``; None where that has to be asked.
+    """The bytes of ``build()`` with ``email.policy.SMTP``; None if the message must be built.
 
-    The local parts of all addresses of the envelope are ASCII.
+    The local parts of all addresses in the envelope must be ASCII.
     """
-    now = settings_now()
+    now = current_settings()
     if not _is_plain(message) or str(now.DEFAULT_CHARSET) != "utf-8":
         return None
     alternatives: list[Any] = []
@@ -67,7 +67,7 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
         parts = [(_text(kind, content), kind) for content, kind in alternatives]
         files = [(_name(name), _text(kind, content), kind) for name, content, kind in attachments]
         fields = _fields(message, UTC if not now.EMAIL_USE_LOCALTIME else get_current_timezone())
-    except (TypeError, ValueError, UnicodeError):  # something else stands there: Django knows
+    except (TypeError, ValueError, UnicodeError):  # values that Django handles
         return None
     if fields is None:
         return None
@@ -82,7 +82,7 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
 
 
 def _built_the_same(build: Callable[[], Message[Any, Any]], fields: dict[str, Any]) -> Any:
-    """The message object, by the name and of the time that were told already."""
+    """The message object, with the Date and Message-ID already reported."""
     message = build()
     for name in ("Date", "Message-ID"):
         message.replace_header(name, fields[name])
@@ -94,7 +94,7 @@ def _is_plain(message: EmailMessage) -> bool:
 
 
 def _is_djangos(kind: type) -> bool:
-    """True where the methods of the class are Django's, also at this moment."""
+    """True if the class has Django's own methods, and they are not patched."""
     if not _is_unmarked(kind):
         return False
     for base, makers in _DJANGOS:
@@ -140,12 +140,12 @@ def _fields(message: EmailMessage, zone: tzinfo) -> list[tuple[str, str | Sequen
         if values:
             fields.append((name, [str(value) for value in values]))
     fields.append(("Date", _date(int(time.time()), zone)))
-    # Handed over as Django does: the name is asked for once, and remembered.
+    # As Django does it: DNS_NAME looks the name up once.
     fields.append(("Message-ID", make_msgid(domain=str(DNS_NAME))))
     fields += extra.items()
     return fields
 
 
-@lru_cache(maxsize=8)  # of this second: it takes as long as all other fields together
+@lru_cache(maxsize=8)  # per second: formatting takes as long as all other fields together
 def _date(moment: int, zone: tzinfo) -> str:
     return format_datetime(datetime.fromtimestamp(moment, zone))

@@ -1,4 +1,4 @@
-"""Can mail be sent? For a view that a load balancer or a monitor asks."""
+"""A health check: can mail be sent? For load balancers and monitoring."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ __all__ = ["MailHealth", "check_mail"]
 
 @dataclass(frozen=True, slots=True)
 class MailHealth:
-    """The answer. It holds no secret and may be shown."""
+    """The result of `check_mail`. It contains no secret."""
 
     is_ok: bool
     server: str | None
-    """``host:port``, or None for a backend that has no server."""
+    """``host:port``; None for a backend without a server."""
     seconds: float
     error: str | None = None
-    """Why mail cannot be sent; None where it can."""
+    """Why mail cannot be sent, or None."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For a JSON answer."""
+        """The fields as a dictionary, for JSON."""
         return asdict(self)
 
 
 def check_mail(using: str | None = None) -> MailHealth:
-    """Whether the server of an alias (``MAILERS``), or of the default, takes mail from us.
+    """Whether the server of the mailer ``using`` (or of the default one) can be reached.
 
-    A connection that stands in the pool and has not been closed is proof enough; else one
-    is made and logged in, within ``connect_timeout`` and ``timeout``, and left in the pool.
-    So this may be asked every few seconds. Nothing is raised but for a wrong configuration.
+    An open connection in the pool is enough. Without one, a connection is made and logged
+    in, within ``connect_timeout`` and ``timeout``, and left in the pool. No message is sent,
+    so this may be called every few seconds.
 
     Raises:
-        ImproperlyConfigured: there is no such alias, or its options are wrong.
+        ImproperlyConfigured: the alias does not exist, or its options are wrong.
     """
     backend = backend_for(using)
     options = getattr(backend, "options", None)

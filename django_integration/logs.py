@@ -1,9 +1,9 @@
-"""The log of the backend, ``mailbackends.django``, safe beside ``AdminEmailHandler``.
+"""The backend's logger, ``mailbackends.django``, and its safety with ``AdminEmailHandler``.
 
-A handler that sends mail, and a mail that cannot be sent and says so in the log: each
-would call the other for ever. And where the handler raises, as Django 6.1's does, what it
-raises would come up in the middle of the other message. So mail that is sent because of a
-log record that was written while other mail is being sent fails in silence.
+With a log handler that sends mail, a mail that fails logs a record, which sends a mail,
+which fails, and so on for ever. Where the handler raises, as Django 6.1's does, its
+exception would also surface in the middle of the first message. So mail that is sent
+because of a log record written during other mail fails silently.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _state: ContextVar[_Sending] = ContextVar("mailbackends_sending", default=_Sendi
 
 
 class sending:
-    """Around each call that sends: ``with sending() as silently``, True where it has to be."""
+    """Wraps each call that sends: ``with sending() as silently``, True if it must not raise."""
 
     __slots__ = ("_token",)
 
@@ -47,22 +47,22 @@ class sending:
 
 
 def _is_in_a_log_record() -> bool:
-    """True where a logger is calling its handlers, between here and the message around."""
+    """True if a logger is calling its handlers, further up in this call."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        # A receiver of a signal may send mail as well, within other mail and no record.
+        # A receiver of a signal may also send mail during other mail, without a record.
         if frame.f_code is logging.Logger.callHandlers.__code__:
             return True
         frame = frame.f_back
     return False
 
 
-def _may_speak(record: logging.LogRecord) -> bool:
+def _may_log(record: logging.LogRecord) -> bool:
     return _state.get() is not _Sending.FROM_A_LOG_RECORD
 
 
-# A filter holds for the records of its own logger only, not for those of its children:
-# each layer's logger has it, and the one where Django reports a receiver that failed.
+# A logger's filter does not apply to records of its children, so the logger of each layer
+# gets it, and the one to which Django reports receivers that failed.
 for _name in (
     "mailbackends.django",
     "mailbackends.mailer",
@@ -70,4 +70,4 @@ for _name in (
     "mailbackends.wire",
     "django.dispatch",
 ):
-    logging.getLogger(_name).addFilter(_may_speak)
+    logging.getLogger(_name).addFilter(_may_log)

@@ -13,10 +13,10 @@ from django.core.mail import EmailMessage
 from django.utils.encoding import force_str
 
 from django_integration.addresses import envelope_address
+from django_integration.attachments import group_inline_images
 from django_integration.compat import HAS_MODERN_EMAIL
 from django_integration.errors import SendCancelled
 from django_integration.fast import written
-from django_integration.related import group_inline_images
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
 from mailbackends import InvalidMessageError, Submission
 
@@ -26,40 +26,41 @@ _ADDRESS_FIELDS = {"From": "from_email", "To": "to", "Cc": "cc", "Reply-To": "re
 
 
 def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False) -> Submission:
-    """The message with its envelope, ready for the `Mailer`.
+    """The message with its envelope, for the `Mailer`.
 
-    With ``fast`` a plain message is written at once and not built.
+    With ``fast``, a plain message is written as bytes without building an email object.
 
     Raises:
-        ValueError: a line break in a header field, or an address that is none
-            (`InvalidMessageError`, `InvalidAddressError`, or Django's own).
-        SendCancelled: it has no recipients, or nobody is left after ``allowed_recipients``.
+        ValueError: a header field contains a line break, or an address is invalid
+            (`InvalidMessageError`, `InvalidAddressError`, or Django's own exception).
+        SendCancelled: no recipients are given, or none is in ``allowed_recipients``.
     """
-    named = message.recipients()
-    if not named:
-        raise SendCancelled("it has no recipients")
+    given = message.recipients()
+    if not given:
+        raise SendCancelled(f"the message {_subject(message)} has no recipients")
     if not message.from_email:
         raise InvalidMessageError(
-            f"the message {_subject(message)} has no sender: set its from_email, "
-            "or DEFAULT_FROM_EMAIL"
+            f"the message {_subject(message)} has no sender: set from_email or DEFAULT_FROM_EMAIL"
         )
     sender = envelope_address(message.from_email)
-    recipients = [envelope_address(address) for address in named]
+    recipients = [envelope_address(address) for address in given]
     needs_utf8 = not sender.isascii() or not "".join(recipients).isascii()
-    if needs_utf8:  # not for a domain: that goes as A-labels
+    if needs_utf8:  # not because of a domain, which is sent as A-labels
         needs_utf8 = not all(path.rpartition("@")[0].isascii() for path in (sender, *recipients))
-    held_back: list[str] = []
+    withheld: list[str] = []
     if staging.is_active:
-        recipients, held_back = staging.apply(recipients)
+        recipients, withheld = staging.apply(recipients)
         if not recipients:
-            raise SendCancelled(f"no recipient is in allowed_recipients: {', '.join(held_back)}")
-    if fast and not needs_utf8 and not held_back:
+            raise SendCancelled(
+                f"none of the recipients is in allowed_recipients: {', '.join(withheld)}"
+            )
+    if fast and not needs_utf8 and not withheld:
         ready = written(message, partial(_built, message, False))
         if ready is not None:
             return Submission(ready, sender, tuple(recipients))
     mime = _built(message, needs_utf8)
-    if held_back:
-        mime[ORIGINAL_RECIPIENTS] = ", ".join(held_back)
+    if withheld:
+        mime[ORIGINAL_RECIPIENTS] = ", ".join(withheld)
     return Submission(mime, sender, tuple(recipients))
 
 
@@ -75,7 +76,7 @@ def _built(message: EmailMessage, needs_utf8: bool) -> Message[Any, Any]:
         raise _explained(error, message) from error
     if needs_utf8 and not HAS_MODERN_EMAIL:
         mime = _with_utf8_addresses(mime, message)
-    # A subclass may have signed what its message() returns.
+    # A subclass may have signed the message that its message() returns.
     if type(message).message in _DJANGOS_OWN:
         group_inline_images(mime)
     return mime
@@ -94,7 +95,7 @@ def _takes_policy(method: Any) -> bool:
 
 
 def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Message[Any, Any]:
-    """Django 5.2 writes a local part that is not ASCII as an encoded word, which is none."""
+    """Restore local parts that are not ASCII: Django 5.2 writes them as encoded words."""
     rewritten = email.message_from_bytes(mime.as_bytes(), policy=email.policy.SMTPUTF8)
     for field, attribute in _ADDRESS_FIELDS.items():
         if field in rewritten:
@@ -105,9 +106,9 @@ def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Mess
 
 
 def _explained(error: ValueError, message: EmailMessage) -> ValueError:
-    """The same error, or one that says which header field has the line break, and the mend.
+    """An error that names the header field with the line break, or else the same error.
 
-    Django 5.2 says it itself, with its own class, which applications catch by name.
+    Django 5.2 names it in its own exception class, which applications may catch.
     """
     if type(error) is not ValueError:
         return error
@@ -120,8 +121,8 @@ def _explained(error: ValueError, message: EmailMessage) -> ValueError:
         text = f"{name}: {value}"
         if "\n" in text or "\r" in text:
             return InvalidMessageError(
-                f"the header field {name!r} holds a line break: {str(value)[:200]!r}. "
-                "Take it out, for it would begin another field."
+                f"the header field {name!r} contains a line break: {str(value)[:200]!r}. "
+                "Remove it, since it would start another header field."
             )
     return error
 

@@ -1,7 +1,7 @@
-"""The Mailers of this process: one for each configuration, shared by all requests.
+"""The Mailers of this process: one per configuration, shared by all requests.
 
-Django makes a new backend for each message. What must outlive it, the connections,
-stands here.
+Django makes a new backend for each message. Connections must outlive it, so the Mailers
+that own them are kept here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from django.core.signals import setting_changed
 
 from mailbackends import Mailer, MailerStats, Options
 
-__all__ = ["DEFAULT_LIMIT", "Registry", "Route", "registry"]
+__all__ = ["DEFAULT_LIMIT", "MailerKey", "Registry", "registry"]
 
 DEFAULT_LIMIT = 32
-"""Pools that are kept at once, unless ``MAILBACKENDS_MAX_POOLS`` says otherwise."""
+"""The number of Mailers kept at once, unless ``MAILBACKENDS_MAX_POOLS`` is set."""
 
 
 @dataclass(frozen=True)
-class Route:
-    """Where the mail of one configuration goes: what one `Mailer` is made of."""
+class MailerKey:
+    """What a `Mailer` is made from. Equal keys share a Mailer, and so its connections."""
 
     servers: tuple[Options, ...]
-    """The server, and those for what it does not take for now."""
+    """The server, and further ones for mail that it does not accept for now."""
     strategy: Literal["ordered", "round_robin"] = "ordered"
 
     @cached_property
@@ -39,12 +39,12 @@ class Route:
         return hash((self.servers, self.strategy))
 
     def __hash__(self) -> int:
-        """Of all options there are, so it is remembered: each message asks for it."""
+        """Computed once: it covers all options, and each message needs it."""
         return self._hash
 
 
 class _Entry:
-    """A Mailer, and how many use it now: each in the block that `Registry.mailer` begins."""
+    """A Mailer, and the number of ``with`` blocks of `Registry.mailer` that use it now."""
 
     __slots__ = ("is_dropped", "mailer", "registry", "users")
 
@@ -62,44 +62,44 @@ class _Entry:
 
 
 class Registry:
-    """Mailers by their routes. More than ``limit``, and the least recently used is closed.
+    """Mailers by key. Beyond ``limit``, the least recently used Mailer is closed.
 
-    One per tenant or per call with its own credentials would otherwise grow without end.
+    Without a limit, one Mailer per tenant or per set of credentials would grow for ever.
     """
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
-        self._entries: OrderedDict[Route, _Entry] = OrderedDict()
+        self._entries: OrderedDict[MailerKey, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def mailer(self, route: Route) -> AbstractContextManager[Mailer]:
-        """The Mailer for ``route``, which is not closed before the ``with`` block ends."""
+    def mailer(self, key: MailerKey) -> AbstractContextManager[Mailer]:
+        """The Mailer for ``key``, which stays open until the ``with`` block ends."""
         with self._lock:
-            entry = self._entries.get(route)
+            entry = self._entries.get(key)
             if entry is not None:
-                self._entries.move_to_end(route)
+                self._entries.move_to_end(key)
                 entry.users += 1
                 return entry
-            mailer = Mailer(route.servers, strategy=route.strategy)
-            entry = self._entries[route] = _Entry(mailer, self)
+            mailer = Mailer(key.servers, strategy=key.strategy)
+            entry = self._entries[key] = _Entry(mailer, self)
             entry.users += 1
             dropped = self._drop(len(self._entries) - max(1, self._limit()))
         _close(dropped)
         return entry
 
     def leave(self, entry: _Entry) -> None:
-        """The end of a block: where a Mailer was pushed out meanwhile, its last user closes it."""
+        """End a block. The last user of a Mailer that was dropped meanwhile closes it."""
         with self._lock:
             entry.users -= 1
             is_last = entry.is_dropped and entry.users == 0
         if is_last:
             entry.mailer.close()
 
-    def stats(self) -> dict[Route, MailerStats]:
-        """What each Mailer says of itself; the most recently used last."""
+    def stats(self) -> dict[MailerKey, MailerStats]:
+        """The statistics of each Mailer, the most recently used one last."""
         with self._lock:
-            entries = [(route, entry.mailer) for route, entry in self._entries.items()]
-        return {route: mailer.stats() for route, mailer in entries}
+            entries = [(key, entry.mailer) for key, entry in self._entries.items()]
+        return {key: mailer.stats() for key, mailer in entries}
 
     def close(self) -> None:
         """Close all Mailers. The next message makes a new one."""
@@ -114,7 +114,10 @@ class Registry:
         return [entry for entry in dropped if entry.users == 0]
 
     def after_fork(self) -> None:
-        """In the child: what other threads held, they hold no more. Pools mend themselves."""
+        """In a forked child, forget the lock and the uses of threads that do not exist there.
+
+        The pools handle the fork themselves.
+        """
         self._lock = threading.Lock()
         for entry in self._entries.values():
             entry.users = 0
@@ -126,7 +129,7 @@ def _close(entries: list[_Entry]) -> None:
 
 
 registry = Registry(lambda: int(getattr(settings, "MAILBACKENDS_MAX_POOLS", DEFAULT_LIMIT)))
-"""The one of this process."""
+"""The registry of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=registry.after_fork)

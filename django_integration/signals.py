@@ -1,6 +1,6 @@
 """Signals around each message.
 
-All are sent by the backend's class, with ``message`` (Django's ``EmailMessage``),
+The sender is the backend's class. Receivers get ``message`` (Django's ``EmailMessage``),
 ``alias`` (the key in ``MAILERS``, or None) and ``backend``.
 """
 
@@ -11,14 +11,14 @@ from django.dispatch import Signal
 __all__ = ["post_send", "pre_send", "send_failed"]
 
 pre_send = Signal()
-"""Before a message is built. A receiver may change it, also its recipients, or raise
-`SendCancelled` to keep it from being sent. Any other exception fails the message."""
+"""Sent before a message is built. A receiver may change the message, including its
+recipients, or raise `SendCancelled` to stop it. Any other exception fails the message."""
 
 post_send = Signal()
-"""A message was accepted for at least one recipient. Also given: ``receipt``."""
+"""Sent after a message was accepted for at least one recipient. Adds ``receipt``."""
 
 send_failed = Signal()
-"""A message could not be sent. Also given: ``error``, with its ``outcome``.
+"""Sent after a message could not be sent. Adds ``error``, with its ``outcome``.
 
-An exception in a receiver of `post_send` or `send_failed` is logged and goes no further:
-what became of the message is settled."""
+An exception in a receiver of `post_send` or `send_failed` is logged and not raised, since
+it cannot change the outcome of the message."""

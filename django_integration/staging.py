@@ -1,4 +1,4 @@
-"""Who really gets mail on a staging system: nobody by accident."""
+"""Which recipients get mail on a staging system."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from django_integration.compat import configuration_error
 __all__ = ["Staging"]
 
 ORIGINAL_RECIPIENTS = "X-Original-Recipients"
-"""The header field that names those whom a redirected message was meant for."""
+"""The header field with the original recipients of a redirected message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
     """``redirect_all_to`` and ``allowed_recipients``.
 
-    A recipient who is allowed gets the message. The others do not: in their place the
-    addresses of ``redirect_all_to`` get it, where there are any.
+    Allowed recipients get the message. If there are others, the addresses of
+    ``redirect_all_to`` get it in place of them.
     """
 
     redirect_all_to: tuple[str, ...] = ()
@@ -30,7 +30,11 @@ class Staging:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], alias: str | None) -> Staging:
-        """Raises SettingsError, or InvalidMailer under an alias, for what is no address."""
+        """The values of the two options.
+
+        Raises:
+            SettingsError: a value is not an address. InvalidMailer: the same, with an alias.
+        """
         redirect = _as_tuple(options.get("redirect_all_to"), "redirect_all_to", alias)
         allowed = options.get("allowed_recipients")
         if allowed is not None:
@@ -39,18 +43,18 @@ class Staging:
 
     @property
     def is_active(self) -> bool:
-        """True where a recipient may not get the message."""
+        """True if either option is set."""
         return bool(self.redirect_all_to) or self.allowed is not None
 
     def apply(self, recipients: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Who gets the message, and who was to get it and does not."""
-        kept: list[str] = []
-        held_back: list[str] = []
+        """Two lists: the addresses that get the message, and the recipients that do not."""
+        sent_to: list[str] = []
+        withheld: list[str] = []
         for address in recipients:
-            (kept if self._is_allowed(address) else held_back).append(address)
-        if held_back:
-            kept += [address for address in self.redirect_all_to if address not in kept]
-        return kept, held_back
+            (sent_to if self._is_allowed(address) else withheld).append(address)
+        if withheld:
+            sent_to += [address for address in self.redirect_all_to if address not in sent_to]
+        return sent_to, withheld
 
     def _is_allowed(self, address: str) -> bool:
         if self.allowed is None:
@@ -66,11 +70,11 @@ def _as_tuple(value: Any, name: str, alias: str | None) -> tuple[str, ...]:
     if not isinstance(entries, list | tuple | set | frozenset) or not all(
         isinstance(entry, str) for entry in entries
     ):
-        raise configuration_error(f"{name!r} must be a list of addresses, not {value!r}.", alias)
+        raise configuration_error(f"{name!r} must be a list of addresses, got {value!r}.", alias)
     return tuple(entries)
 
 
-@lru_cache(maxsize=64)  # a backend is made for each message, from the same settings
+@lru_cache(maxsize=64)  # Django makes a backend for each message, from the same settings
 def _parsed(
     redirect: tuple[str, ...], allowed: tuple[str, ...] | None, alias: str | None
 ) -> Staging:
@@ -88,7 +92,7 @@ def _entry(item: str) -> str:
         return lowered
     if "@" not in lowered:
         raise ValueError(
-            f"'allowed_recipients' has {item!r}, which is neither an address nor a domain: "
+            f"'allowed_recipients' contains {item!r}, which is neither an address nor a domain: "
             "write 'name@example.com' or '@example.com'."
         )
     return prep_address(lowered)

@@ -1,4 +1,4 @@
-"""For the tests of a project: its mail to a server of the test's own."""
+"""For tests of a project: send its mail to the test's own server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.test.utils import _TestState, override_settings
 
 from django_integration.compat import mailers_configured
-from django_integration.options import BEHAVIOUR
+from django_integration.settings import BEHAVIOUR
 
 __all__ = ["mail_to"]
 
@@ -28,26 +28,26 @@ def mail_to(
     password: str = "",
     ssl_cafile: str | None = None,
 ) -> Iterator[None]:
-    """Within the block all mail of Django goes to this server, by default without TLS and login.
+    """Within the block, all mail of Django is sent to this server.
 
-    Every alias in ``MAILERS`` does, also where Django's test runner has put the backend that
-    fills ``mail.outbox``. What concerns staging and partial refusals stays as it is set.
+    This applies to every alias in ``MAILERS``, and replaces the backend of Django's test
+    runner that fills ``mail.outbox``. Options for staging and partial refusals stay as set.
     """
-    way: dict[str, Any] = {"host": host, "port": port}
+    server: dict[str, Any] = {"host": host, "port": port}
     if username:
-        way |= {"username": username, "password": password}
+        server |= {"username": username, "password": password}
     further = {"ssl_cafile": ssl_cafile} if ssl_cafile else {}
-    override = override_settings(**_changes(way, security, further))
-    with _without_djangos_warning():
+    override = override_settings(**_changes(server, security, further))
+    with _ignore_email_warnings():
         override.enable()
     try:
         yield
     finally:
-        with _without_djangos_warning():
+        with _ignore_email_warnings():
             override.disable()
 
 
-def _changes(way: dict[str, Any], security: str, further: dict[str, Any]) -> dict[str, Any]:
+def _changes(server: dict[str, Any], security: str, further: dict[str, Any]) -> dict[str, Any]:
     uses = {"use_tls": security == "starttls", "use_ssl": security == "tls"}
     if mailers_configured():
         mailers: Mapping[str, Any] = settings.MAILERS
@@ -55,17 +55,17 @@ def _changes(way: dict[str, Any], security: str, further: dict[str, Any]) -> dic
             "MAILERS": {
                 alias: {
                     "BACKEND": _BACKEND,
-                    "OPTIONS": {**_behaviour(config.get("OPTIONS")), **way, **uses, **further},
+                    "OPTIONS": {**_behaviour(config.get("OPTIONS")), **server, **uses, **further},
                 }
                 for alias, config in {"default": {}, **mailers, **_as_the_project_set()}.items()
             }
         }
     return {
         "EMAIL_BACKEND": _BACKEND,
-        "EMAIL_HOST": way["host"],
-        "EMAIL_PORT": way["port"],
-        "EMAIL_HOST_USER": way.get("username", ""),
-        "EMAIL_HOST_PASSWORD": way.get("password", ""),
+        "EMAIL_HOST": server["host"],
+        "EMAIL_PORT": server["port"],
+        "EMAIL_HOST_USER": server.get("username", ""),
+        "EMAIL_HOST_PASSWORD": server.get("password", ""),
         "EMAIL_USE_TLS": uses["use_tls"],
         "EMAIL_USE_SSL": uses["use_ssl"],
         "EMAIL_SSL_CERTFILE": None,
@@ -75,7 +75,7 @@ def _changes(way: dict[str, Any], security: str, further: dict[str, Any]) -> dic
 
 
 def _as_the_project_set() -> Mapping[str, Any]:
-    """``MAILERS`` before Django's test environment put its own there, without OPTIONS."""
+    """``MAILERS`` before Django's test environment replaced it."""
     saved = getattr(_TestState, "saved_data", None)
     return getattr(saved, "mailers", None) or {}
 
@@ -85,8 +85,8 @@ def _behaviour(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _without_djangos_warning() -> Iterator[None]:
-    """Django 6.1 warns of EMAIL_*; the project has been warned where it set them."""
+def _ignore_email_warnings() -> Iterator[None]:
+    """Ignore Django 6.1's warnings of EMAIL_*: the project gets them where it sets them."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", category)

@@ -1,9 +1,9 @@
-"""The mailbox inside of a project, for development.
+"""A mailbox inside the project, for development.
 
 ``path("mailbox/", include("django_integration.mailbox.urls"))`` shows it, and
-``EMAIL_BACKEND = "django_integration.mailbox.EmailBackend"`` sends all mail there. Needs the
-extra ``mailbox``; refused where DEBUG is off. The setting ``MAILBACKENDS_MAILBOX`` is in
-`django_integration.mailbox.settings`.
+``EMAIL_BACKEND = "django_integration.mailbox.EmailBackend"`` sends all mail there. It needs the
+extra ``mailbox``, and is refused if DEBUG is False. See
+`django_integration.mailbox.settings` for the setting ``MAILBACKENDS_MAILBOX``.
 """
 
 from django_integration.mailbox.backend import EmailBackend

@@ -1,4 +1,4 @@
-"""`EmailBackend`: mail goes over SMTP to the mailbox in this process, and nowhere else."""
+"""`EmailBackend`: sends mail over SMTP to the mailbox in this process, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django_integration import backend
 from django_integration.mailbox.settings import get_mailbox
-from django_integration.registry import Route
+from django_integration.registry import MailerKey
 from mailbackends import Options
 
 __all__ = ["EmailBackend"]
@@ -15,30 +15,29 @@ _LIMITS = ("timeout", "content_timeout", "deadline", "pool_size", "pool_timeout"
 
 
 class EmailBackend(backend.EmailBackend):
-    """As `django_integration.EmailBackend`, whatever server and login the settings name.
+    """As `django_integration.EmailBackend`, but the server and login in the settings are not used.
 
     Raises:
-        SettingsError: DEBUG is off, and nothing says that the mailbox may be used then.
+        SettingsError: DEBUG is False, and ``outside_debug`` is not set.
     """
 
     def __init__(self, host: str | None = None, *args: Any, **kwargs: Any) -> None:
-        # OPTIONS of MAILERS must name a server; here they need not.
+        # The OPTIONS of other mailers must name a server; here they need not.
         if not {"url", "socket_path"} & kwargs.keys():
             host = host or "localhost"
         super().__init__(host, *args, **kwargs)
 
     @property
     def options(self) -> Options:
-        """The mailbox's own server."""
+        """The mailbox's server, with the time limits of the project."""
         server = get_mailbox().listen()
-        # How long a view waits is the project's own: a delay shows what comes of it.
-        said = dict(self._configuration.further)
+        options = dict(self._configuration.other_options)
         if self.timeout:
-            said["timeout"] = self.timeout
-        limits = {name: said[name] for name in _LIMITS if name in said}
+            options["timeout"] = self.timeout
+        limits = {name: options[name] for name in _LIMITS if name in options}
         return Options(host=server.host, port=server.port, **limits)
 
     @property
-    def route(self) -> Route:
-        """The mailbox alone."""
-        return Route((self.options,))
+    def mailer_key(self) -> MailerKey:
+        """The key of a Mailer for the mailbox, without fallbacks."""
+        return MailerKey((self.options,))

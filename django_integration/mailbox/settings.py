@@ -1,11 +1,11 @@
-"""The project's one mailbox, as the setting ``MAILBACKENDS_MAILBOX`` describes it::
+"""The mailbox of this process, made from the setting ``MAILBACKENDS_MAILBOX``::
 
 MAILBACKENDS_MAILBOX = {
-    "path": BASE_DIR / "mailbox.sqlite3",  # in memory where it is not given
-    "keep": 1000,                          # messages
-    "smtp_port": 1025,                     # a free one where it is not given
-    "hosts": ["shop.test"],                # names for browsers, beside those of loopback
-    "outside_debug": False,                # True: also where DEBUG is off
+    "path": BASE_DIR / "mailbox.sqlite3",  # default: in memory
+    "keep": 1000,                          # number of messages
+    "smtp_port": 1025,                     # default: any free port
+    "hosts": ["shop.test"],                # host names allowed in addition to loopback's
+    "outside_debug": False,                # True: allow it with DEBUG = False
 }
 """
 
@@ -31,28 +31,28 @@ _made: list[Mailbox] = []  # at most one
 
 
 def is_allowed() -> bool:
-    """True where DEBUG is on, or ``outside_debug`` says that it may be off.
+    """True if DEBUG or ``outside_debug`` is True.
 
     Raises:
-        SettingsError: there is an unknown name in the setting.
+        SettingsError: the setting contains an unknown name.
     """
     return bool(settings.DEBUG or _given().get("outside_debug"))
 
 
 def get_mailbox() -> Mailbox:
-    """The mailbox of this process, its SMTP server listening; made at the first call.
+    """The mailbox of this process, with its SMTP server listening.
 
-    The modules ``mail_previews`` of all installed apps are imported then.
+    The first call makes it, and imports the modules ``mail_previews`` of all installed apps.
 
     Raises:
-        SettingsError: it is not allowed here, or there is an unknown name in the setting.
-        OSError, sqlite3.Error: the port is taken, or the file cannot be used.
+        SettingsError: DEBUG is False, or the setting contains an unknown name.
+        OSError, sqlite3.Error: the port is in use, or the file cannot be used.
     """
     given = _given()
     if not is_allowed():
         raise SettingsError(
-            "the mailbox is for development, and DEBUG is off: mail sent there reaches "
-            f"nobody. Set another EMAIL_BACKEND, or {NAME}['outside_debug'] = True"
+            "The mailbox is for development, and DEBUG is False: mail sent there reaches "
+            f"nobody. Set another EMAIL_BACKEND, or {NAME}['outside_debug'] = True."
         )
     with _lock:
         if not _made:
@@ -65,7 +65,7 @@ def get_mailbox() -> Mailbox:
 
 
 def close_mailbox() -> None:
-    """Stop its server and forget the mail that is in memory; the next call makes another."""
+    """Stop the server and discard mail in memory; the next `get_mailbox` makes a new one."""
     with _lock:
         while _made:
             _made.pop().close()
@@ -76,8 +76,8 @@ def _given() -> dict[str, Any]:
     for name in given:
         if name not in _KNOWN:
             near = difflib.get_close_matches(name, _KNOWN, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KNOWN)}"
-            raise SettingsError(f"{NAME}: unknown name {name!r}: {mend}")
+            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(_KNOWN)}."
+            raise SettingsError(f"{NAME}: unknown name {name!r}. {hint}")
     return given
 
 

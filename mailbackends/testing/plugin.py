@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mailbackends.mailer import Mailer
     from mailbackends.testing.server import LoopbackServer
 
-__all__ = ["django_smtp_server", "flask_smtp_server", "smtp_mailer", "smtp_server"]
+__all__ = ["flask_smtp_server", "smtp_mailer", "smtp_server"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,15 +42,6 @@ def smtp_mailer(smtp_server: LoopbackServer) -> Iterator[Mailer]:
 
     with Mailer(smtp_server.url) as mailer:
         yield mailer
-
-
-@pytest.fixture
-def django_smtp_server(smtp_server: LoopbackServer) -> Iterator[LoopbackServer]:
-    """The server, and Django sends its mail there in place of filling ``mail.outbox``."""
-    from django_integration.testing import mail_to
-
-    with mail_to(**smtp_server.options):
-        yield smtp_server
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ WORKER = (
 )
 
 
-def test_under_celery_prefork_each_worker_has_a_connection_of_its_own(
+def test_under_celery_prefork_each_worker_has_its_own_connection(
     server: MailServer, tmp_path: Path
 ) -> None:
     (tmp_path / "project.py").write_text(PROJECT)

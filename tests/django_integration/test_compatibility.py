@@ -24,7 +24,7 @@ def message(*to: str) -> EmailMessage:
     return EmailMessage("Subject", "Body\n.\n", to=list(to or ("a@example.com",)))
 
 
-def test_open_says_whether_this_backend_was_closed(mail: MailServer) -> None:
+def test_open_returns_true_only_if_the_backend_was_closed(mail: MailServer) -> None:
     backend = backend_for()
     assert backend.connection is None
     assert backend.open() is True
@@ -37,7 +37,7 @@ def test_open_says_whether_this_backend_was_closed(mail: MailServer) -> None:
     assert mail.connections == 1
 
 
-def test_close_may_come_without_open_and_leaves_the_pool_alone(mail: MailServer) -> None:
+def test_close_without_open_does_nothing_to_the_pool(mail: MailServer) -> None:
     backend = backend_for()
     backend.close()
     with backend as opened:
@@ -48,7 +48,7 @@ def test_close_may_come_without_open_and_leaves_the_pool_alone(mail: MailServer)
     assert (mail.connections, mail.open_connections) == (1, 1)
 
 
-def test_a_backend_that_nobody_closes_withholds_nothing(use_mail: Use, server: MailServer) -> None:
+def test_a_backend_that_is_never_closed_blocks_no_others(use_mail: Use, server: MailServer) -> None:
     use_mail(host=server.host, port=server.port, pool_size=1, pool_timeout=5)
     backends = [backend_for() for _ in range(3)]
     for backend in backends:
@@ -57,7 +57,7 @@ def test_a_backend_that_nobody_closes_withholds_nothing(use_mail: Use, server: M
     assert server.connections == 1
 
 
-def test_open_raises_what_the_first_message_would(use_mail: Use) -> None:
+def test_open_raises_the_same_as_the_first_message(use_mail: Use) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         use_mail(host="127.0.0.1", port=closed.getsockname()[1])
@@ -90,9 +90,7 @@ def test_a_server_without_login_is_refused_in_smtplibs_words(
         backend_for().open()
 
 
-def test_tls_to_a_server_that_speaks_none_is_an_ssl_error(
-    use_mail: Use, server: MailServer
-) -> None:
+def test_tls_to_a_server_without_tls_is_an_ssl_error(use_mail: Use, server: MailServer) -> None:
     use_mail(host=server.host, port=server.port, use_ssl=True, timeout=3)
     with pytest.raises(ssl.SSLError):
         backend_for().open()
@@ -105,20 +103,20 @@ def test_the_timeout_is_that_of_the_connection(mail: MailServer) -> None:
         assert backend.connection.timeout == 42
 
 
-def test_a_connection_already_there_is_left_as_it_is(mail: MailServer) -> None:
+def test_open_keeps_an_existing_connection(mail: MailServer) -> None:
     backend = backend_for()
     backend.connection = mock.Mock(spec=object())
     assert backend.open() is False
 
 
-def test_nothing_is_sent_where_open_failed_silently(mail: MailServer) -> None:
+def test_nothing_is_sent_after_open_failed_silently(mail: MailServer) -> None:
     backend = backend_for()
     backend.open = lambda: None
     assert backend.send_messages([message()]) == 0
     assert mail.connections == 0
 
 
-def test_messages_go_through_a_connection_that_was_put_there(mail: MailServer) -> None:
+def test_messages_go_through_a_third_party_connection(mail: MailServer) -> None:
     backend = backend_for()
     backend.connection = mock.Mock()
     backend.connection.sendmail.return_value = {"b@example.com": (550, b"no")}
@@ -144,14 +142,14 @@ def test_the_connection_has_smtplibs_sendmail(mail: MailServer) -> None:
     assert mail.message.content == b"Subject: Hi\r\n\r\nBody\r\n"
 
 
-def test_a_sendmail_that_a_test_replaces_is_used(mail: MailServer) -> None:
+def test_a_replaced_sendmail_is_used(mail: MailServer) -> None:
     with backend_for() as backend, mock.patch.object(backend.connection, "sendmail") as sendmail:
         backend.send_messages([message()])
     sendmail.assert_called_once()
     assert mail.messages == []
 
 
-def test_a_subclass_may_open_a_connection_of_its_own(mail: MailServer) -> None:
+def test_a_subclass_can_open_its_own_connection(mail: MailServer) -> None:
     class Own(EmailBackend):
         def open(self) -> bool | None:
             if self.connection:
@@ -166,7 +164,7 @@ def test_a_subclass_may_open_a_connection_of_its_own(mail: MailServer) -> None:
     assert mail.commands[0][-1] == "QUIT"
 
 
-def test_a_subclass_may_bring_its_own_class_of_connection() -> None:
+def test_a_subclass_can_have_its_own_connection_class() -> None:
     class Traced(smtplib.SMTP):
         sent = 0
 
@@ -190,7 +188,7 @@ def test_a_subclass_may_bring_its_own_class_of_connection() -> None:
         assert server.messages[0].user == "user"
 
 
-def test_a_subclass_may_send_each_message_its_own_way(mail: MailServer) -> None:
+def test_a_subclass_can_replace_the_sending_of_each_message(mail: MailServer) -> None:
     class Signing(EmailBackend):
         def _send(self, email_message: EmailMessage) -> bool:
             content = b"X-Signed: yes\r\n" + email_message.message().as_bytes()
@@ -203,7 +201,7 @@ def test_a_subclass_may_send_each_message_its_own_way(mail: MailServer) -> None:
     assert mail.connections == 1
 
 
-def test_a_subclass_may_extend_the_way_of_each_message(mail: MailServer) -> None:
+def test_a_subclass_can_extend_the_sending_of_each_message(mail: MailServer) -> None:
     class Counting(EmailBackend):
         count = 0
 
@@ -216,7 +214,7 @@ def test_a_subclass_may_extend_the_way_of_each_message(mail: MailServer) -> None
     assert mail.connections == 1
 
 
-def test_a_subclass_may_give_its_own_tls_context() -> None:
+def test_a_subclass_can_have_its_own_tls_context() -> None:
     with MailServer(tls="starttls") as server:
         context = ssl.create_default_context(cafile=server.cafile)
 
@@ -245,7 +243,7 @@ def test_prep_address_is_djangos(mail: MailServer) -> None:
         backend.prep_address("åh@example.dk")
 
 
-def test_one_backend_may_be_used_by_many_threads(mail: MailServer) -> None:
+def test_one_backend_can_be_used_by_many_threads(mail: MailServer) -> None:
     backend = backend_for()
     threads = [
         threading.Thread(target=backend.send_messages, args=([message()],)) for _ in range(8)

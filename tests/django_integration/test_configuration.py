@@ -16,11 +16,11 @@ from django.core.mail import EmailMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_integration import EmailBackend, options
-from django_integration.cache_key import Told
+import django_integration.configuration
+from django_integration import EmailBackend
 from django_integration.compat import backend_for
-from django_integration.configuration import Configuration, configuration
-from django_integration.options import gather
+from django_integration.configuration import CacheKey, Configuration, configuration
+from django_integration.settings import collect_options
 from mailbackends import Options
 from support.server import MailServer
 
@@ -33,15 +33,17 @@ def message() -> EmailMessage:
     return EmailMessage("s", "b", to=["a@example.com"])
 
 
-def test_ten_backends_told_the_same_are_worked_out_once(use_mail: Use) -> None:
+def test_ten_backends_with_equal_options_are_configured_once(use_mail: Use) -> None:
     use_mail(host="once.example.com", use_tls=True, username="shop", password="word")
     with (
-        mock.patch.object(options, "gather", wraps=gather) as gathered,
+        mock.patch.object(
+            django_integration.configuration, "collect_options", wraps=collect_options
+        ) as collected,
         mock.patch.object(Options, "from_mapping", wraps=Options.from_mapping) as made,
     ):
-        routes = [backend_for().route for _ in range(10)]
-    assert (gathered.call_count, made.call_count) == (1, 1)
-    assert all(route is routes[0] for route in routes)
+        keys = [backend_for().mailer_key for _ in range(10)]
+    assert (collected.call_count, made.call_count) == (1, 1)
+    assert all(key is keys[0] for key in keys)
 
 
 values: dict[str, st.SearchStrategy[Any]] = {
@@ -57,43 +59,43 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "on_partial_refusal": st.sampled_from(["log", "raise"]),
     "strategy": st.sampled_from(["ordered", "round_robin"]),
 }
-told = st.fixed_dictionaries({"host": values.pop("host")}, optional=values)
+options = st.fixed_dictionaries({"host": values.pop("host")}, optional=values)
 
 
 def outcome(found: Configuration) -> object:
     try:
-        return found.route
+        return found.mailer_key
     except ImproperlyConfigured as error:
         return type(error), str(error)
 
 
-@given(given=told, per_call=st.frozensets(st.sampled_from(["username", "password"])))
-def test_what_is_remembered_is_what_would_be_worked_out(
+@given(given=options, per_call=st.frozensets(st.sampled_from(["username", "password"])))
+def test_the_cached_configuration_equals_a_new_one(
     given: dict[str, Any], per_call: frozenset[str]
 ) -> None:
     found = configuration(given, alias="shop", per_call=per_call)
-    said = gather(given, alias="shop", per_call=per_call, settings=None)
-    anew = Configuration.of(said, "shop")
-    for name in ("attributes", "further", "staging", "on_partial_refusal", "strategy"):
+    collected = collect_options(given, alias="shop", per_call=per_call, current=None)
+    anew = Configuration.of(collected, "shop")
+    for name in ("attributes", "other_options", "staging", "on_partial_refusal", "strategy"):
         assert getattr(found, name) == getattr(anew, name)
     assert outcome(found) == outcome(anew)
 
 
-@given(told)
-def test_a_key_holds_all_that_it_is_made_of(given: dict[str, Any]) -> None:
-    key = Told.of(given)
-    assert key.said() == given
-    assert [type(value) for value in key.said().values()] == [*map(type, given.values())]
+@given(options)
+def test_a_cache_key_returns_the_options_it_was_made_from(given: dict[str, Any]) -> None:
+    key = CacheKey.of(given)
+    assert key.given() == given
+    assert [type(value) for value in key.given().values()] == [*map(type, given.values())]
 
 
-def test_a_key_shows_no_password() -> None:
-    assert repr(Told.of({"host": "h", "password": "hunter2"})) == "<Told host, password>"
+def test_the_repr_of_a_cache_key_shows_no_password() -> None:
+    assert repr(CacheKey.of({"host": "h", "password": "hunter2"})) == "<CacheKey host, password>"
     found = configuration({"host": "h", "password": "hunter2"}, alias="shop")
     assert "hunter2" not in repr(found)
 
 
 @modern
-def test_equal_values_of_another_type_are_judged_by_themselves(use_settings: Use) -> None:
+def test_equal_values_of_different_types_are_different_keys(use_settings: Use) -> None:
     for port, is_fine in ((1, True), (True, False), (1.0, False), (1, True)):
         use_settings(
             MAILERS={
@@ -110,7 +112,7 @@ def test_equal_values_of_another_type_are_judged_by_themselves(use_settings: Use
                 backend_for()
 
 
-def test_a_setting_that_is_changed_in_place_holds_at_once(use_mail: Use) -> None:
+def test_a_setting_that_is_changed_in_place_takes_effect_at_once(use_mail: Use) -> None:
     use_mail(host="h", redirect_all_to=["one@example.com"])
     found = vars(settings)["_wrapped"]
     where = found.MAILERS["default"]["OPTIONS"] if hasattr(found, "MAILERS") else found.MAILBACKENDS
@@ -121,14 +123,16 @@ def test_a_setting_that_is_changed_in_place_holds_at_once(use_mail: Use) -> None
     assert backend_for().options.pool_size == 9
 
 
-def test_a_setting_that_nobody_was_told_of_holds_at_once(use_email_settings: Use) -> None:
+def test_a_setting_changed_without_a_signal_takes_effect_at_once(
+    use_email_settings: Use,
+) -> None:
     use_email_settings(host="one.example.com")
-    assert backend_for().route.servers[0].host == "one.example.com"
+    assert backend_for().mailer_key.servers[0].host == "one.example.com"
     vars(settings)["_wrapped"].__dict__["EMAIL_HOST"] = "two.example.com"
-    assert backend_for().route.servers[0].host == "two.example.com"
+    assert backend_for().mailer_key.servers[0].host == "two.example.com"
 
 
-def test_what_cannot_be_a_key_is_worked_out_each_time(use_mail: Use) -> None:
+def test_unhashable_options_are_not_cached(use_mail: Use) -> None:
     allowed = {"a@example.com"}
     use_mail(host="h", allowed_recipients=allowed)
     assert backend_for().staging.allowed == {"a@example.com"}
@@ -136,16 +140,16 @@ def test_what_cannot_be_a_key_is_worked_out_each_time(use_mail: Use) -> None:
     assert backend_for().staging.allowed == {"a@example.com", "b@example.com"}
 
 
-def test_what_one_backend_is_changed_to_is_not_the_next_ones(use_mail: Use) -> None:
+def test_changes_of_one_backend_do_not_affect_the_next(use_mail: Use) -> None:
     use_mail(host="h", pool_size=3)
     changed = backend_for()
     changed.host, changed.timeout, changed.staging = "other.example.com", 9, None
-    assert changed.route.servers[0].server == "other.example.com:25"
+    assert changed.mailer_key.servers[0].server == "other.example.com:25"
     after = backend_for()
-    assert (after.host, after.timeout, after.route.servers[0].host) == ("h", None, "h")
+    assert (after.host, after.timeout, after.mailer_key.servers[0].host) == ("h", None, "h")
     assert after.staging is not None
     with pytest.raises(TypeError):
-        after._configuration.further["pool_size"] = 4
+        after._configuration.other_options["pool_size"] = 4
 
 
 @pytest.mark.parametrize(
@@ -155,18 +159,18 @@ def test_what_one_backend_is_changed_to_is_not_the_next_ones(use_mail: Use) -> N
         *(("username", None), ("password", "other"), ("timeout", 9)),
     ],
 )
-def test_each_attribute_that_is_set_later_leads_elsewhere(
+def test_each_attribute_that_is_set_later_changes_the_mailer(
     use_mail: Use, name: str, value: Any
 ) -> None:
     use_mail(host="h", username="shop", password="word", allow_cleartext_auth=True)
     backend = backend_for()
-    before = backend.route
+    before = backend.mailer_key
     setattr(backend, name, value)
-    assert backend.route != before
-    assert backend.route.servers == (backend.options,)
+    assert backend.mailer_key != before
+    assert backend.mailer_key.servers == (backend.options,)
 
 
-def test_a_subclass_may_say_the_options_itself(use_mail: Use) -> None:
+def test_a_subclass_can_override_options(use_mail: Use) -> None:
     class Elsewhere(EmailBackend):
         @property
         def options(self) -> Options:
@@ -175,10 +179,10 @@ def test_a_subclass_may_say_the_options_itself(use_mail: Use) -> None:
     use_mail(host="h")
     backend = backend_for()
     backend.__class__ = Elsewhere
-    assert backend.route.servers == (Options(host="elsewhere.example.com"),)
+    assert backend.mailer_key.servers == (Options(host="elsewhere.example.com"),)
 
 
-def test_a_password_that_is_a_property_is_asked_each_time(use_mail: Use) -> None:
+def test_a_password_property_is_read_each_time(use_mail: Use) -> None:
     class Rotating(EmailBackend):
         number = 0
 
@@ -195,10 +199,10 @@ def test_a_password_that_is_a_property_is_asked_each_time(use_mail: Use) -> None
     backend = backend_for()
     backend.__class__ = Rotating
     del vars(backend)["password"]
-    assert backend.route.servers[0].password != backend.route.servers[0].password
+    assert backend.mailer_key.servers[0].password != backend.mailer_key.servers[0].password
 
 
-def test_a_mail_from_a_view_takes_few_calls_of_ours(mail: MailServer) -> None:
+def test_a_mail_from_a_view_needs_few_calls(mail: MailServer) -> None:
     """Counted, so that what a view pays for the integration cannot grow unseen."""
     message().send()
     calls: list[str] = []

@@ -44,14 +44,14 @@ def send(**given: Any) -> EmailMessage:
         ("ada@[127.0.0.1]", "ada@[127.0.0.1]"),
     ],
 )
-def test_addresses_as_they_go_on_the_wire(mail: MailServer, written: str, on_the_wire: str) -> None:
+def test_addresses_on_the_wire(mail: MailServer, written: str, on_the_wire: str) -> None:
     send(from_email=written, to=[written])
     assert mail.message.mail_from == on_the_wire
     assert mail.message.rcpt_tos[0] == on_the_wire
     assert "SMTPUTF8" not in mail.message.mail_options
 
 
-def test_a_local_part_that_is_not_ascii_asks_for_smtputf8(mail: MailServer) -> None:
+def test_a_local_part_that_is_not_ascii_uses_smtputf8(mail: MailServer) -> None:
     send(to=["Åh <åh@example.dk>"], subject="Grüße")
     received = mail.message
     assert received.rcpt_tos == ("åh@example.dk",)
@@ -59,7 +59,7 @@ def test_a_local_part_that_is_not_ascii_asks_for_smtputf8(mail: MailServer) -> N
     assert "To: Åh <åh@example.dk>" in received.content.decode()
 
 
-def test_a_server_without_smtputf8_is_told_apart(mail: MailServer) -> None:
+def test_a_server_without_smtputf8_is_an_error_that_says_so(mail: MailServer) -> None:
     mail.answer("EHLO", "250-mail.test\r\n250 SIZE 1000000", times=None)
     message = EmailMessage("s", "b", to=["åh@example.dk"])
     with pytest.raises(SMTPNotSupportedError, match="SMTPUTF8"):
@@ -83,7 +83,7 @@ def test_a_server_without_smtputf8_is_told_apart(mail: MailServer) -> None:
     ],
 )
 @pytest.mark.parametrize("field", ["to", "cc", "bcc", "from_email"])
-def test_what_is_no_address_is_refused_before_a_connection_is_made(
+def test_an_invalid_address_is_refused_before_connecting(
     mail: MailServer, address: str, field: str
 ) -> None:
     given: dict[str, Any] = {"to": ["a@example.com"]}
@@ -103,12 +103,12 @@ def test_lazy_addresses_and_subjects_work(mail: MailServer) -> None:
     assert mail.message.message["Subject"] == "lazy"
 
 
-def test_one_recipient_twice_gets_one_mail(mail: MailServer) -> None:
+def test_a_recipient_given_twice_gets_one_mail(mail: MailServer) -> None:
     send(to=["a@example.com"], cc=["A <a@example.com>"])
     assert mail.message.rcpt_tos == ("a@example.com",)
 
 
-def test_the_null_sender_can_be_said(mail: MailServer) -> None:
+def test_the_null_reverse_path_can_be_given(mail: MailServer) -> None:
     send(from_email="<>", headers={"From": "robot@example.com"})
     assert mail.message.mail_from == ""
     assert mail.message.message["From"] == "robot@example.com"
@@ -117,7 +117,7 @@ def test_the_null_sender_can_be_said(mail: MailServer) -> None:
 def test_a_message_without_a_sender_is_refused(mail: MailServer) -> None:
     message = EmailMessage("Hello there", "b", to=["a@example.com"])
     message.from_email = ""
-    with pytest.raises(InvalidMessageError, match="'Hello there' has no sender: set its from_em"):
+    with pytest.raises(InvalidMessageError, match="'Hello there' has no sender: set from_email"):
         message.send()
 
 
@@ -139,14 +139,14 @@ def test_a_line_break_in_a_header_field_is_refused_by_name(
 
 
 @pytest.mark.skipif(django.VERSION >= (6, 0), reason="BadHeaderError is ValueError from 6.0 on")
-def test_django_52s_own_exception_for_it_can_be_caught(mail: MailServer) -> None:
+def test_django_52_raises_its_own_exception_for_a_line_break(mail: MailServer) -> None:
     from django.core.mail import BadHeaderError
 
     with pytest.raises(BadHeaderError):
         send(subject="a\nb")
 
 
-def test_a_line_break_that_a_subclass_lets_through_is_refused_too(mail: MailServer) -> None:
+def test_a_line_break_in_the_message_of_a_subclass_is_refused(mail: MailServer) -> None:
     class Careless(EmailMessage):
         def message(self, **kwargs: Any) -> Any:
             made = MIMEText("b")
@@ -161,7 +161,7 @@ def test_a_line_break_that_a_subclass_lets_through_is_refused_too(mail: MailServ
 # Bodies
 
 
-def test_a_subclass_may_build_the_message_itself(mail: MailServer) -> None:
+def test_a_subclass_can_build_the_message_itself(mail: MailServer) -> None:
     class Own(EmailMessage):
         def message(self, **kwargs: Any) -> Any:
             made = super().message(**kwargs)
@@ -182,7 +182,7 @@ def test_a_subclass_may_build_the_message_itself(mail: MailServer) -> None:
     assert mail.messages[1].message.get_content() == "made by hand\r\n"
 
 
-def test_every_line_ends_with_crlf_and_no_dot_ends_the_message(mail: MailServer) -> None:
+def test_lines_end_with_crlf_and_a_lone_dot_does_not_end_the_message(mail: MailServer) -> None:
     body = "first\n.\n..two\r\n.three\rfour\n\n.\n"
     send(body=body)
     content = mail.message.content
@@ -192,7 +192,7 @@ def test_every_line_ends_with_crlf_and_no_dot_ends_the_message(mail: MailServer)
     assert len(mail.messages) == 1
 
 
-def test_alternatives_arrive_in_their_order(mail: MailServer) -> None:
+def test_alternatives_keep_their_order(mail: MailServer) -> None:
     message = EmailMultiAlternatives("s", "plain", to=["a@example.com"])
     message.attach_alternative("<b>html</b>", "text/html")
     message.attach_alternative(b'{"a": 1}', "application/json")
@@ -201,7 +201,7 @@ def test_alternatives_arrive_in_their_order(mail: MailServer) -> None:
     assert kinds == ["text/plain", "text/html", "application/json"]
 
 
-def test_a_message_as_an_attachment_arrives_whole(mail: MailServer) -> None:
+def test_an_attached_message_arrives_unchanged(mail: MailServer) -> None:
     inner = EmailMessage("inner", "inner body", "f@example.com", ["t@example.com"])
     send(attachments=[("inner.eml", inner, "message/rfc822")])
     [attached] = [
@@ -220,7 +220,7 @@ def html_message(**given: Any) -> EmailMultiAlternatives:
     return EmailMultiAlternatives("s", "text", to=["a@example.com"], **given)
 
 
-def test_an_inline_image_stands_beside_the_html_that_shows_it(mail: MailServer) -> None:
+def test_an_inline_image_is_in_the_same_multipart_related_as_its_html(mail: MailServer) -> None:
     message = html_message()
     url = attach_inline_image(message, PNG, filename="logo.png")
     message.attach_alternative(f'<img src="{url}">', "text/html")
@@ -240,7 +240,7 @@ def test_an_inline_image_stands_beside_the_html_that_shows_it(mail: MailServer) 
     assert pdf.get_filename() == "terms.pdf"
 
 
-def test_an_image_may_come_from_a_file_and_have_a_name_of_any_script(
+def test_an_image_can_come_from_a_file_with_a_name_that_is_not_ascii(
     mail: MailServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "löwe.gif"
@@ -254,7 +254,7 @@ def test_an_image_may_come_from_a_file_and_have_a_name_of_any_script(
     assert (image.get_filename(), image.get_content_type()) == ("löwe.gif", "image/gif")
 
 
-def test_html_alone_may_have_images_too(mail: MailServer) -> None:
+def test_a_message_with_html_only_can_have_inline_images(mail: MailServer) -> None:
     message = EmailMessage("s", '<img src="cid:x@y">', to=["a@example.com"])
     message.content_subtype = "html"
     attach_inline_image(message, PNG, mimetype="image/png", content_id="x@y")
@@ -263,7 +263,7 @@ def test_html_alone_may_have_images_too(mail: MailServer) -> None:
     assert related.get_content_type() == "multipart/related"  # type: ignore[union-attr]
 
 
-def test_an_image_without_html_stays_an_attachment(mail: MailServer) -> None:
+def test_an_inline_image_without_html_is_an_attachment(mail: MailServer) -> None:
     message = html_message()
     attach_inline_image(message, PNG, mimetype="image/png")
     message.send()
@@ -273,7 +273,7 @@ def test_an_image_without_html_stays_an_attachment(mail: MailServer) -> None:
     ]
 
 
-def test_what_a_subclass_has_built_is_not_rearranged(mail: MailServer) -> None:
+def test_the_message_of_a_subclass_is_not_rearranged(mail: MailServer) -> None:
     class Signed(EmailMultiAlternatives):
         def message(self, **kwargs: Any) -> Any:
             return super().message(**kwargs)
@@ -290,12 +290,12 @@ def test_what_a_subclass_has_built_is_not_rearranged(mail: MailServer) -> None:
     [
         ({"filename": "terms.pdf"}, "application/pdf"),
         ({}, "give mimetype='image/png'"),
-        ({"mimetype": "image/png", "content_id": "a b>c"}, "is no Content-ID"),
-        ({"mimetype": "image/png", "content_id": "a\nb@c"}, "is no Content-ID"),
+        ({"mimetype": "image/png", "content_id": "a b>c"}, "content_id must be like"),
+        ({"mimetype": "image/png", "content_id": "a\nb@c"}, "content_id must be like"),
     ],
 )
-def test_what_is_no_image_or_no_content_id_is_refused(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=r"Content-ID|type") as caught:
+def test_an_invalid_image_type_or_content_id_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=r"content_id|type") as caught:
         attach_inline_image(html_message(), PNG, **given)
     assert words in str(caught.value)
 
@@ -317,7 +317,7 @@ def test_a_file_is_attached_without_being_read(mail: MailServer, tmp_path: Path)
     assert pdf.get_content() == path.read_bytes()
 
 
-def test_a_large_attachment_is_never_in_memory_as_a_whole(use_mail: Use, tmp_path: Path) -> None:
+def test_a_large_attached_file_is_never_in_memory_as_a_whole(use_mail: Use, tmp_path: Path) -> None:
     import tracemalloc
 
     from django_integration.messages import as_submission
@@ -339,7 +339,7 @@ def test_a_large_attachment_is_never_in_memory_as_a_whole(use_mail: Use, tmp_pat
     assert peak < 1024 * 1024
 
 
-def test_the_outbox_takes_attachments_from_files(use_mail: Use, tmp_path: Path) -> None:
+def test_the_outbox_accepts_attachments_from_files(use_mail: Use, tmp_path: Path) -> None:
     from django.core import mail as django_mail
 
     use_mail(backend="django.core.mail.backends.locmem.EmailBackend")

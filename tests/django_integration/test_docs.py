@@ -15,7 +15,7 @@ from django.test import RequestFactory
 
 from django_integration.checks import check_configuration
 from django_integration.compat import backend_for
-from django_integration.options import ATTRIBUTES, BEHAVIOUR, KNOWN
+from django_integration.settings import ATTRIBUTES, BEHAVIOUR, KNOWN
 from mailbackends import SMTPException
 from support.server import MailServer
 
@@ -53,7 +53,7 @@ def test_each_sample_of_settings_makes_a_backend(code: str, use_settings: Use) -
     assert check_configuration(None) == []
 
 
-def test_the_sample_of_logging_is_one() -> None:
+def test_the_logging_sample_works() -> None:
     import logging.config
 
     [code] = [c for c in blocks("settings.py") if "LOGGING" in c]
@@ -82,7 +82,7 @@ def test_the_first_view_sends_its_mail(views: dict[str, Any], mail: MailServer) 
     assert mail.message.message["Subject"] == "Your order"
 
 
-def test_the_view_that_answers_with_the_receipt(views: dict[str, Any], mail: MailServer) -> None:
+def test_the_view_that_returns_the_receipt(views: dict[str, Any], mail: MailServer) -> None:
     answer = json.loads(call(views["confirm"]).content)
     assert answer["accepted"] == ["ada@example.com"]
     assert answer["message_id"] == mail.message.message["Message-ID"]
@@ -94,7 +94,7 @@ def test_the_view_that_answers_with_the_receipt(views: dict[str, Any], mail: Mai
 
 
 @pytest.mark.filterwarnings("ignore:get_connection")
-def test_the_newsletter_goes_on_after_a_refusal(views: dict[str, Any], mail: MailServer) -> None:
+def test_the_newsletter_continues_after_a_refusal(views: dict[str, Any], mail: MailServer) -> None:
     mail.refuse("gone@example.com")
     [[who, why]] = json.loads(call(views["newsletter"]).content)["failed"]
     assert who == "gone@example.com"
@@ -150,18 +150,18 @@ def test_the_sample_test_passes(mail: MailServer) -> None:
         run(code)["test_an_order_is_confirmed"](server)
 
 
-def test_every_option_has_its_line() -> None:
+def test_every_option_is_documented() -> None:
     _, _, table = TEXT.partition("## Every option")
     for name in KNOWN:
         assert f"`{name}`" in table, f"{name} is not explained"
 
 
-def test_every_email_setting_is_taken() -> None:
+def test_every_email_setting_of_django_is_used() -> None:
     assert len(ATTRIBUTES) == 9
     assert set(BEHAVIOUR) <= KNOWN
 
 
-def test_every_check_has_its_line() -> None:
+def test_every_check_is_documented() -> None:
     from django_integration import checks
 
     for identifier in set(re.findall(r"mailbackends\.[EW]\d{3}", checks.__doc__ or "")):

@@ -25,7 +25,7 @@ def send() -> EmailMessage:
 
 
 @pytest.mark.parametrize("form", ["a list", "one text"])
-def test_a_message_that_the_first_server_does_not_take_goes_to_the_next(
+def test_a_message_that_the_first_server_refuses_for_now_goes_to_the_next(
     use_mail: Use, form: str
 ) -> None:
     with MailServer() as first, MailServer() as second:
@@ -38,7 +38,7 @@ def test_a_message_that_the_first_server_does_not_take_goes_to_the_next(
         assert (first.connections, second.connections) == (1, 1)
 
 
-def test_both_in_turn_where_the_settings_say_so(use_mail: Use) -> None:
+def test_round_robin_uses_both_servers_in_turn(use_mail: Use) -> None:
     with MailServer() as first, MailServer() as second:
         use_mail(url=[first.url, second.url], strategy="round_robin")
         for _ in range(4):
@@ -46,7 +46,7 @@ def test_both_in_turn_where_the_settings_say_so(use_mail: Use) -> None:
         assert len(first.messages) == len(second.messages) == 2
 
 
-def test_what_stands_beside_the_urls_is_for_all_servers(use_mail: Use) -> None:
+def test_options_beside_the_urls_apply_to_all_servers(use_mail: Use) -> None:
     with (
         MailServer(tls="starttls", login=("u", "p"), require_login=True) as first,
         MailServer(tls="tls", login=("u", "p"), require_login=True) as second,
@@ -61,7 +61,7 @@ def test_what_stands_beside_the_urls_is_for_all_servers(use_mail: Use) -> None:
             ssl_cafile=first.cafile,
             pool_size=7,
         )
-        servers = backend_for().route.servers
+        servers = backend_for().mailer_key.servers
         assert [(each.security, each.pool_size) for each in servers] == [
             ("starttls", 7),
             ("tls", 7),
@@ -71,41 +71,41 @@ def test_what_stands_beside_the_urls_is_for_all_servers(use_mail: Use) -> None:
         assert second.message.user == "u"
 
 
-def test_a_login_in_the_first_url_goes_to_no_other_server(use_mail: Use) -> None:
+def test_a_login_in_the_first_url_is_not_sent_to_other_servers(use_mail: Use) -> None:
     use_mail(url=["smtps://u:p@one.example.com", "smtps://two.example.com"])
-    one, two = backend_for().route.servers
+    one, two = backend_for().mailer_key.servers
     assert (one.username, two.username, two.password) == ("u", None, None)
 
 
-def test_the_files_for_tls_are_not_for_a_fallback_without(use_mail: Use) -> None:
+def test_tls_files_are_not_used_for_a_fallback_without_tls(use_mail: Use) -> None:
     use_mail(
         url=["smtps://one.example.com", "smtp://localhost", "smtps://two.example.com"],
         ssl_cafile="ca.pem",
     )
-    servers = backend_for().route.servers
+    servers = backend_for().mailer_key.servers
     assert [each.ssl_cafile for each in servers] == ["ca.pem", None, "ca.pem"]
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.parametrize("given", [{"host": "tenant.example.com"}, {"username": "tenant"}])
-def test_a_tenants_mail_goes_to_no_server_of_the_settings(
+def test_mail_with_a_server_for_one_call_never_uses_the_settings_fallbacks(
     use_mail: Use, given: dict[str, str]
 ) -> None:
     """Django 6.1 warns of this function; it goes on working."""
     use_mail(url=["smtps://one.example.com", "smtps://two.example.com"])
-    assert len(get_connection(**given).route.servers) == 1
+    assert len(get_connection(**given).mailer_key.servers) == 1
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"url": []}, "'url' must be a URL or a list of them"),
-        ({"url": 7}, "'url' must be a URL or a list of them"),
+        ({"url": []}, "'url' must be a URL or a list of URLs"),
+        ({"url": 7}, "'url' must be a URL or a list of URLs"),
         ({"url": ["smtp://a.example.com", "smpt://b.example.com"]}, "did you mean 'smtp'"),
         ({"url": "smtp://a.example.com", "strategy": "random"}, "'ordered' or 'round_robin'"),
     ],
 )
-def test_what_is_unusable_is_refused_by_name(
+def test_unusable_urls_are_refused_by_name(
     use_mail: Use, options: dict[str, Any], words: str
 ) -> None:
     use_mail(**options)
@@ -114,7 +114,7 @@ def test_what_is_unusable_is_refused_by_name(
     assert words in str(caught.value)
 
 
-def test_the_doctor_looks_at_each_server(use_mail: Use) -> None:
+def test_the_doctor_checks_each_server(use_mail: Use) -> None:
     with MailServer() as first, MailServer() as second:
         use_mail(url=[first.url, second.url])
         out = io.StringIO()

@@ -135,7 +135,7 @@ def messages(draw: st.DrawFn) -> EmailMessage:
 @modern
 @settings(max_examples=150, deadline=None)
 @given(messages())
-def test_any_message_is_written_as_it_is_built(message: EmailMessage) -> None:
+def test_written_messages_have_the_bytes_of_built_messages(message: EmailMessage) -> None:
     check(message)
 
 
@@ -159,7 +159,7 @@ def test_any_message_is_written_as_it_is_built(message: EmailMessage) -> None:
         ),
     )
 )
-def test_what_applications_send_most_is_written(message: EmailMessage) -> None:
+def test_common_messages_are_written(message: EmailMessage) -> None:
     check(message, must_be_fast=True)
 
 
@@ -169,7 +169,7 @@ def message(**given: Any) -> EmailMultiAlternatives:
 
 
 @modern
-def test_a_message_that_fits_no_7bit_server_is_built_for_it_under_the_same_name() -> None:
+def test_a_message_built_for_a_7bit_server_keeps_its_message_id() -> None:
     one = message()
     one.body = "Grüße\n"
     taken = submission(one, fast=True)
@@ -194,7 +194,7 @@ class _Marked(EmailMessage):
     shop = "tea"
 
 
-def test_what_has_a_method_or_a_charset_of_its_own_is_built() -> None:
+def test_a_message_with_its_own_method_or_charset_is_built() -> None:
     own = message()
     own.message = own.message  # type: ignore[method-assign]
     latin = message()
@@ -205,12 +205,12 @@ def test_what_has_a_method_or_a_charset_of_its_own_is_built() -> None:
 
 
 @modern
-def test_a_subclass_that_changes_nothing_of_that_is_written() -> None:
+def test_a_subclass_that_keeps_djangos_methods_is_written() -> None:
     assert check(_Marked("s", "b", None, ["a@example.com"]), must_be_fast=True)
 
 
 @modern
-def test_what_is_patched_in_django_is_built() -> None:
+def test_messages_are_built_if_djangos_methods_are_patched() -> None:
     def patched(self: EmailMessage, msg: Any, header: str, values: Any) -> None:
         msg[header] = "patched <a@example.com>"
 
@@ -221,7 +221,7 @@ def test_what_is_patched_in_django_is_built() -> None:
 
 
 @modern
-def test_parts_and_files_that_are_objects_are_built(tmp_path: Any) -> None:
+def test_messages_with_parts_that_are_objects_are_built(tmp_path: Any) -> None:
     (tmp_path / "a.txt").write_text("a")
     image, path, part = message(), message(), message()
     image.attach_alternative(
@@ -236,7 +236,7 @@ def test_parts_and_files_that_are_objects_are_built(tmp_path: Any) -> None:
 
 
 @modern
-def test_local_time_stands_in_the_date_where_it_is_set() -> None:
+def test_the_date_is_in_local_time_if_the_setting_says_so() -> None:
     with override_settings(EMAIL_USE_LOCALTIME=True, TIME_ZONE="Asia/Kolkata", USE_TZ=True):
         assert b" +0530\r\n" in sent(submission(message(), fast=True))
     assert b" +0000\r\n" in sent(submission(message(), fast=True))
@@ -254,7 +254,9 @@ def test_django_5_is_always_built() -> None:
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
-def test_the_option_switches_it_off(server: MailServer, use_mail: Any, is_fast: bool) -> None:
+def test_fast_paths_false_builds_all_messages(
+    server: MailServer, use_mail: Any, is_fast: bool
+) -> None:
     use_mail(host=server.host, port=server.port, fast_paths=is_fast)
     with (
         mock.patch.object(fast, "written", wraps=fast.written),

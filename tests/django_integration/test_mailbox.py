@@ -51,7 +51,7 @@ def site(use_settings: Use) -> Iterator[Client]:
     del sys.modules["mailbox_urls"]
 
 
-def test_mail_of_the_project_is_in_the_mailbox(site: Client, use_mail: Use) -> None:
+def test_the_projects_mail_is_in_the_mailbox(site: Client, use_mail: Use) -> None:
     use_mail(backend=BACKEND)
     message = mail.EmailMultiAlternatives("Hello", "Text", to=["ada@example.com"])
     message.attach_alternative("<p>HTML</p>", "text/html")
@@ -106,34 +106,34 @@ def test_the_form_of_the_page_deletes_without_djangos_token(site: Client, use_ma
     assert get_mailbox().store.count() == 0
 
 
-def test_another_name_is_not_answered_whatever_allowed_hosts_says(site: Client) -> None:
+def test_other_host_names_are_refused_also_with_allowed_hosts(site: Client) -> None:
     assert site.get("/dev/mail/", headers={"host": "evil.example"}).status_code == 421
 
 
-def test_outside_of_debug_mode_it_is_refused(
+def test_the_mailbox_is_refused_without_debug(
     site: Client, use_settings: Use, use_mail: Use
 ) -> None:
     use_settings(DEBUG=False)
     assert site.get("/dev/mail/").status_code == 404
     use_mail(backend=BACKEND)
-    with pytest.raises(ImproperlyConfigured, match="DEBUG is off"):
+    with pytest.raises(ImproperlyConfigured, match="DEBUG is False"):
         mail.EmailMessage("Hello", "Text", to=["ada@example.com"]).send()
 
 
-def test_outside_of_debug_mode_it_is_shown_where_the_project_says_so(
+def test_the_mailbox_is_shown_without_debug_if_the_setting_allows_it(
     site: Client, use_settings: Use
 ) -> None:
     use_settings(DEBUG=False, MAILBACKENDS_MAILBOX={"outside_debug": True})
     assert site.get("/dev/mail/").status_code == 200
 
 
-def test_a_mistyped_name_is_told(site: Client, use_settings: Use) -> None:
+def test_a_mistyped_name_in_the_setting_is_an_error(site: Client, use_settings: Use) -> None:
     use_settings(MAILBACKENDS_MAILBOX={"smpt_port": 1025})
-    with pytest.raises(ImproperlyConfigured, match="did you mean 'smtp_port'"):
+    with pytest.raises(ImproperlyConfigured, match="Did you mean 'smtp_port'"):
         get_mailbox()
 
 
-def test_a_file_outlives_the_process(site: Client, use_settings: Use, tmp_path: Any) -> None:
+def test_a_mailbox_file_keeps_the_mail(site: Client, use_settings: Use, tmp_path: Any) -> None:
     use_settings(MAILBACKENDS_MAILBOX={"path": tmp_path / "mail.sqlite3", "keep": 5})
     get_mailbox().store.add(b"Subject: Kept\r\n\r\n", _arrival())
     close_mailbox()
@@ -150,7 +150,7 @@ def test_djangos_own_messages_are_previewed(site: Client) -> None:
     assert get_mailbox().store.count() == 0
 
 
-def test_a_delay_is_waited_for_no_longer_than_the_project_says(site: Client, use_mail: Use) -> None:
+def test_a_delay_is_limited_by_the_projects_timeout(site: Client, use_mail: Use) -> None:
     use_mail(backend=BACKEND, content_timeout=0.2)
     get_mailbox().faults.add(Fault("delay", seconds=60, times=1))
     with pytest.raises(OSError, match=r"."):

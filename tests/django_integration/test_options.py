@@ -18,7 +18,7 @@ Use = Callable[..., None]
 URL = "smtp+starttls://shop:word@mail.example.com:2525?pool_size=7"
 
 
-def test_each_option_of_the_mailer_can_be_said(use_mail: Use) -> None:
+def test_every_option_of_the_mailer_can_be_set(use_mail: Use) -> None:
     use_mail(
         host="mail.example.com",
         port=2525,
@@ -42,7 +42,7 @@ def test_each_option_of_the_mailer_can_be_said(use_mail: Use) -> None:
     assert options.auth_mechanisms == ("PLAIN",)
 
 
-def test_a_url_says_all_that_it_holds(use_mail: Use) -> None:
+def test_a_url_sets_all_options_in_it(use_mail: Use) -> None:
     use_mail(url=URL)
     backend = backend_for()
 
@@ -72,21 +72,21 @@ def test_lmtp_over_a_unix_socket(use_mail: Use) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"url": URL, "host": "other.example.com"}, "contradict each other about 'host'"),
-        ({"url": URL, "port": 99}, "about 'port'"),
-        ({"url": URL, "use_ssl": True}, "about 'use_ssl'"),
-        ({"security": "tls", "use_tls": True}, "about 'use_tls'"),
-        ({"security": "TLS"}, "'none', 'starttls' or 'tls', not 'TLS'"),
+        ({"url": URL, "host": "other.example.com"}, "set 'host' to different values"),
+        ({"url": URL, "port": 99}, "set 'port' to different"),
+        ({"url": URL, "use_ssl": True}, "set 'use_ssl' to different"),
+        ({"security": "tls", "use_tls": True}, "set 'use_tls' to different"),
+        ({"security": "TLS"}, "'none', 'starttls' or 'tls', got 'TLS'"),
         ({"url": "smtp+startls://h"}, "smtp+starttls"),
         ({"url": "smtp://h:port"}, "port"),
         ({"url": "smtp://h?pool_sise=3"}, "pool_size"),
-        ({"on_partial_refusal": "explode"}, "'log' or 'raise', not 'explode'"),
+        ({"on_partial_refusal": "explode"}, "'log' or 'raise', got 'explode'"),
         ({"allowed_recipients": ["example.com"]}, "'@example.com'"),
         ({"redirect_all_to": ["a\n@example.com"]}, "line break"),
         ({"redirect_all_to": 7}, "must be a list of addresses"),
     ],
 )
-def test_what_contradicts_or_cannot_be_is_refused_at_once(
+def test_contradictory_or_invalid_options_are_refused_at_once(
     use_mail: Use, options: dict[str, Any], words: str
 ) -> None:
     given = options if "url" in options else {"host": "mail.example.com"} | options
@@ -96,7 +96,7 @@ def test_what_contradicts_or_cannot_be_is_refused_at_once(
     assert words in str(caught.value)
 
 
-def test_a_password_stands_in_no_error(use_mail: Use) -> None:
+def test_no_error_contains_the_password(use_mail: Use) -> None:
     use_mail(url=URL, password="hunter2")
     with pytest.raises(ImproperlyConfigured) as caught:
         backend_for()
@@ -115,7 +115,7 @@ def test_a_password_stands_in_no_error(use_mail: Use) -> None:
         ({"username": "shop", "password": "word"}, "in clear"),
     ],
 )
-def test_what_no_mailer_can_take_is_refused_before_a_connection_is_made(
+def test_options_that_no_mailer_accepts_are_refused_before_connecting(
     use_mail: Use, options: dict[str, Any], words: str
 ) -> None:
     from django.core.mail import send_mail
@@ -127,31 +127,31 @@ def test_what_no_mailer_can_take_is_refused_before_a_connection_is_made(
     assert words in str(caught.value)
 
 
-def test_numbers_may_come_as_text_from_the_environment(use_mail: Use) -> None:
+def test_numbers_can_be_text_from_the_environment(use_mail: Use) -> None:
     use_mail(host="h", port="2525", timeout="7.5")
     assert (backend_for().options.port, backend_for().options.timeout) == (2525, 7.5)
 
 
-def test_no_timeout_is_said_means_the_mailers_own_limit(use_mail: Use) -> None:
+def test_timeout_none_means_the_mailers_default(use_mail: Use) -> None:
     use_mail(host="h")
     assert backend_for().timeout is None
     assert backend_for().options.timeout == 30.0
 
 
 @pytest.mark.parametrize("missing", ["username", "password"])
-def test_no_login_is_made_with_half_the_credentials(use_mail: Use, missing: str) -> None:
+def test_no_login_is_made_with_a_user_name_or_password_alone(use_mail: Use, missing: str) -> None:
     use_mail(**{"host": "h", "username": "shop", "password": "word", missing: ""})
     assert backend_for().options.credentials is None
 
 
-def test_an_ssl_context_of_the_applications_own(use_mail: Use) -> None:
+def test_an_ssl_context_can_be_given(use_mail: Use) -> None:
     context = ssl.create_default_context()
     use_mail(host="h", use_ssl=True, ssl_context=context)
     assert backend_for().options.ssl_context is context
     assert backend_for().ssl_context is context
 
 
-def test_attributes_that_a_subclass_sets_later_count(use_mail: Use) -> None:
+def test_attributes_that_a_subclass_sets_later_are_used(use_mail: Use) -> None:
     use_mail(host="h")
     backend = backend_for()
     backend.host, backend.port, backend.use_tls = "other.example.com", 26, True
@@ -172,13 +172,13 @@ class TestEmailSettings:
         use_email_settings(host="h", use_tls=True)
         assert backend_for().port == 25
 
-    def test_a_url_in_mailbackends_brings_its_own_port(self, use_email_settings: Use) -> None:
+    def test_a_url_in_mailbackends_sets_the_port(self, use_email_settings: Use) -> None:
         use_email_settings(url="smtps://mail.example.com")
         assert backend_for().port == 465
 
-    def test_a_url_and_a_setting_may_not_contradict(self, use_email_settings: Use) -> None:
+    def test_a_url_that_contradicts_a_setting_is_refused(self, use_email_settings: Use) -> None:
         use_email_settings(host="other.example.com", url=URL)
-        with pytest.raises(SettingsError, match=r"EMAIL_HOST and MAILBACKENDS\['url'\] contradict"):
+        with pytest.raises(SettingsError, match=r"EMAIL_HOST and MAILBACKENDS\['url'\] set 'host'"):
             backend_for()
 
     def test_both_kinds_of_tls_are_refused_in_djangos_words(self, use_email_settings: Use) -> None:
@@ -198,16 +198,14 @@ class TestEmailSettings:
         with pytest.raises(SettingsError, match="must be a dictionary"):
             backend_for()
 
-    def test_what_is_given_for_one_call_goes_before_the_settings(
-        self, use_email_settings: Use
-    ) -> None:
+    def test_arguments_of_one_call_override_the_settings(self, use_email_settings: Use) -> None:
         use_email_settings(host="h", port=26, username="shop", password="word", pool_size=2)
         backend = made(host="tenant.example.com", username="", pool_size=9)
         assert (backend.host, backend.port, backend.username) == ("tenant.example.com", 26, "")
         assert backend.options.pool_size == 9
         assert backend.options.credentials is None
 
-    def test_a_tenants_url_takes_no_credentials_from_the_settings(
+    def test_a_url_given_for_one_call_gets_no_credentials_from_the_settings(
         self, use_email_settings: Use
     ) -> None:
         use_email_settings(host="h", port=26, username="shop", password="word", use_tls=True)
@@ -266,7 +264,7 @@ if django.VERSION >= (6, 1):
             assert mailers.default.port == port
             assert mailers.default.options.server_port == port
 
-        def test_what_is_not_said_is_none(self, use_settings: Use) -> None:
+        def test_options_that_are_not_given_are_none(self, use_settings: Use) -> None:
             self.use(use_settings, default={"host": "h"})
             backend = mailers.default
             assert (backend.username, backend.password, backend.timeout) == (None, None, None)

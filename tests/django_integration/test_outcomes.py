@@ -43,7 +43,7 @@ def send(messages: list[EmailMessage], **attributes: Any) -> int:
     return sent
 
 
-def test_one_message_that_is_refused_raises_the_plain_exception(mail: MailServer) -> None:
+def test_a_single_refused_message_raises_its_own_exception(mail: MailServer) -> None:
     mail.refuse("gone@example.com")
     refused = message("gone@example.com")
 
@@ -56,7 +56,7 @@ def test_one_message_that_is_refused_raises_the_plain_exception(mail: MailServer
     assert receipt_of(refused) is None
 
 
-def test_a_refused_message_does_not_stop_the_others_of_a_batch(mail: MailServer) -> None:
+def test_a_refused_message_does_not_stop_the_rest_of_a_batch(mail: MailServer) -> None:
     mail.refuse("gone@example.com")
     batch = [message("a@example.com"), message("gone@example.com"), message("c@example.com")]
 
@@ -92,7 +92,7 @@ def test_a_batch_error_survives_pickling(mail: MailServer) -> None:
     assert copied.is_transient
 
 
-def test_a_message_made_wrong_does_not_stop_the_others_either(mail: MailServer) -> None:
+def test_an_invalid_message_does_not_stop_the_rest_of_a_batch(mail: MailServer) -> None:
     batch = [message("a@example.com"), message("b\n@example.com"), message("c@example.com")]
     with pytest.raises(BatchError) as caught:
         send(batch)
@@ -100,9 +100,7 @@ def test_a_message_made_wrong_does_not_stop_the_others_either(mail: MailServer) 
     assert isinstance(caught.value.failed[0][1], ValueError)
 
 
-def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
-    use_mail: Use, server: MailServer
-) -> None:
+def test_an_unreachable_server_is_tried_once_for_a_batch(use_mail: Use, server: MailServer) -> None:
     use_mail(host=server.host, port=server.port)
     server.answer("CONNECT", "554 5.3.2 Not now", times=None)
     server.answer("EHLO", "421 4.3.2 Closing", times=None)
@@ -117,7 +115,7 @@ def test_a_server_that_cannot_be_reached_is_not_tried_for_each_message(
 
 
 @pytest.mark.parametrize("more", [{}, {"batch_pipeline": 4}, {"batch_connections": 2}], ids=str)
-def test_each_message_of_a_batch_is_told_that_nobody_answers(
+def test_each_message_of_a_batch_has_the_error_of_an_unreachable_server(
     use_mail: Use, more: dict[str, int]
 ) -> None:
     with socket.socket() as sock:
@@ -152,7 +150,9 @@ class _Ahead:
             pending += itertools.islice(coming, 1)
 
 
-def test_what_is_on_its_way_when_the_server_is_lost_has_its_own_outcome(mail: MailServer) -> None:
+def test_messages_in_flight_at_a_lost_server_have_their_own_outcome(
+    mail: MailServer,
+) -> None:
     """With several connections: one could not be made, the others may well have sent."""
     lost = SMTPConnectError(421, "Closing")
     lost.no_connection = True
@@ -160,7 +160,7 @@ def test_what_is_on_its_way_when_the_server_is_lost_has_its_own_outcome(mail: Ma
     mailer: Any = _Ahead(lost, sent, lost)
     delivery = Delivery(backend_for())
     batch = [message(f"{name}@example.com") for name in "abcde"]
-    delivery.by_mailer(mailer, batch)
+    delivery.send_by_mailer(mailer, batch)
 
     assert len(mailer.taken) == 3
     with pytest.raises(BatchError) as caught:
@@ -187,7 +187,7 @@ def test_a_partial_refusal_is_logged_as_a_warning(
     assert "gone@example.com" in record.getMessage()
 
 
-def test_a_partial_refusal_is_an_error_where_the_settings_say_so(
+def test_a_partial_refusal_is_an_error_if_the_settings_say_so(
     use_mail: Use, server: MailServer
 ) -> None:
     use_mail(host=server.host, port=server.port, on_partial_refusal="raise")
@@ -206,7 +206,7 @@ def test_a_partial_refusal_is_an_error_where_the_settings_say_so(
     assert len(server.messages) == 1
 
 
-def test_a_fully_accepted_message_is_not_an_error_where_partial_refusals_are(
+def test_a_fully_accepted_message_is_no_error_with_on_partial_refusal_raise(
     use_mail: Use, server: MailServer
 ) -> None:
     use_mail(host=server.host, port=server.port, on_partial_refusal="raise")
@@ -219,7 +219,7 @@ def test_a_fully_accepted_message_is_not_an_error_where_partial_refusals_are(
     assert getattr(accepted, "send_error", "not set") is None
 
 
-def test_an_unknown_outcome_says_so_and_is_not_tried_again(mail: MailServer) -> None:
+def test_an_unknown_outcome_is_reported_and_not_retried(mail: MailServer) -> None:
     mail.hang_up("content")
     lost = message("a@example.com")
     with pytest.raises(SMTPDeliveryUnknown) as caught:
@@ -230,7 +230,7 @@ def test_an_unknown_outcome_says_so_and_is_not_tried_again(mail: MailServer) -> 
 
 
 @pytest.mark.parametrize("fault", ["refused", "unreachable", "lost"])
-def test_fail_silently_returns_the_count_and_notes_the_error(
+def test_fail_silently_returns_the_count_and_sets_send_error(
     fault: str, mail: MailServer, use_mail: Use, caplog: pytest.LogCaptureFixture
 ) -> None:
     if fault == "refused":
@@ -247,23 +247,23 @@ def test_fail_silently_returns_the_count_and_notes_the_error(
     assert any("Not sent" in record.getMessage() for record in caplog.records)
 
 
-def test_fail_silently_counts_those_that_were_sent(mail: MailServer) -> None:
+def test_fail_silently_counts_accepted_messages(mail: MailServer) -> None:
     mail.refuse("gone@example.com")
     batch = [message("a@example.com"), message("gone@example.com"), message("c@example.com")]
     assert send(batch, fail_silently=True) == 2
 
 
-def test_what_the_application_did_wrong_is_never_silent(mail: MailServer) -> None:
+def test_fail_silently_raises_errors_of_the_application(mail: MailServer) -> None:
     with pytest.raises(ValueError, match="Invalid address"):
         send([message("a\n@example.com")], fail_silently=True)
     assert mail.connections == 0
 
 
-def test_messages_may_come_from_an_iterator(mail: MailServer) -> None:
+def test_messages_can_come_from_an_iterator(mail: MailServer) -> None:
     assert send(iter([message("a@example.com"), message("b@example.com")])) == 2  # type: ignore[arg-type]
 
 
-def test_a_batch_is_taken_one_message_at_a_time(mail: MailServer) -> None:
+def test_a_batch_reads_its_iterator_one_message_at_a_time(mail: MailServer) -> None:
     made: list[int] = []
 
     def messages() -> Any:
@@ -277,7 +277,7 @@ def test_a_batch_is_taken_one_message_at_a_time(mail: MailServer) -> None:
 
 
 @pytest.mark.parametrize("nothing", [[], None, ()])
-def test_nothing_to_send_opens_no_connection(mail: MailServer, nothing: Any) -> None:
+def test_an_empty_batch_opens_no_connection(mail: MailServer, nothing: Any) -> None:
     assert send(nothing) == 0
     assert mail.connections == 0
 
@@ -288,7 +288,7 @@ def test_a_message_without_recipients_is_not_sent_and_not_counted(mail: MailServ
     assert "no recipients" in str(empty.send_error)  # type: ignore[attr-defined]
 
 
-def test_a_wrong_password_is_told_without_the_password(
+def test_the_error_for_a_wrong_password_does_not_contain_it(
     use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
 ) -> None:
     with MailServer(tls="starttls", login=("user", "secret")) as server:

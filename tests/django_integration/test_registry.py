@@ -11,22 +11,22 @@ import pytest
 from django.core.mail import EmailMessage
 
 from django_integration.compat import backend_for
-from django_integration.registry import Registry, Route, registry
+from django_integration.registry import MailerKey, Registry, registry
 from mailbackends import Options
 from support.server import MailServer
 
 Use = Callable[..., None]
 
 
-def route(server: MailServer, **more: Any) -> Route:
-    return Route((Options(host=server.host, port=server.port, **more),))
+def route(server: MailServer, **more: Any) -> MailerKey:
+    return MailerKey((Options(host=server.host, port=server.port, **more),))
 
 
 def message() -> EmailMessage:
     return EmailMessage("s", "b", to=["a@example.com"])
 
 
-def test_equal_routes_share_a_mailer(server: MailServer) -> None:
+def test_equal_keys_share_a_mailer(server: MailServer) -> None:
     with registry.mailer(route(server)) as one, registry.mailer(route(server)) as two:
         assert one is two
 
@@ -45,7 +45,7 @@ def test_the_least_recently_used_mailer_is_closed(server: MailServer) -> None:
     server.wait(lambda: server.open_connections == 0)
 
 
-def test_a_mailer_in_use_is_closed_when_its_last_user_is_done(server: MailServer) -> None:
+def test_a_mailer_in_use_is_closed_after_its_last_use(server: MailServer) -> None:
     pools = Registry(limit=lambda: 1)
     with pools.mailer(route(server)) as mailer:
         with pools.mailer(route(server, local_hostname="other.example")):
@@ -56,7 +56,9 @@ def test_a_mailer_in_use_is_closed_when_its_last_user_is_done(server: MailServer
     pools.close()
 
 
-def test_the_bound_is_a_setting(use_mail: Use, use_settings: Use, server: MailServer) -> None:
+def test_the_limit_of_mailers_is_a_setting(
+    use_mail: Use, use_settings: Use, server: MailServer
+) -> None:
     use_settings(MAILBACKENDS_MAX_POOLS=2)
     use_mail(host=server.host, port=server.port)
     for number in range(5):
@@ -95,7 +97,7 @@ def test_many_threads_and_many_tenants_lose_no_message(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_forked_child_makes_its_own_connection_and_leaves_the_parents_alone(
+def test_a_forked_child_makes_its_own_connection_and_does_not_touch_its_parents(
     mail: MailServer,
 ) -> None:
     assert message().send() == 1

@@ -49,7 +49,7 @@ def test_ten_mails_from_ten_requests_open_one_connection(
         assert all(received.is_tls is (tls != "none") for received in server.messages)
 
 
-def test_threads_share_the_pool_and_no_more_than_its_size(mail: MailServer, client: Client) -> None:
+def test_threads_share_the_pool_and_its_size_limit(mail: MailServer, client: Client) -> None:
     gate = threading.Barrier(12)
 
     def work() -> None:
@@ -86,7 +86,7 @@ def django_mail_takes_strings() -> bool:
     return django.VERSION >= (6, 0)
 
 
-def test_a_message_arrives_with_all_it_has(mail: MailServer) -> None:
+def test_all_parts_of_a_message_arrive(mail: MailServer) -> None:
     message = EmailMultiAlternatives(
         "Grüße",
         "Der Text.\n.\n..\nFrom here\n",
@@ -116,7 +116,7 @@ def test_a_message_arrives_with_all_it_has(mail: MailServer) -> None:
     assert pdf.get_payload(decode=True) == b"%PDF-1.4\n\x00\xff"
 
 
-def test_the_receipt_stands_at_the_message(mail: MailServer) -> None:
+def test_the_message_has_the_receipt(mail: MailServer) -> None:
     message = EmailMultiAlternatives("s", "b", None, ["a@example.com"])
     message.send()
     received = mail.message
@@ -126,7 +126,7 @@ def test_the_receipt_stands_at_the_message(mail: MailServer) -> None:
     assert message.send_error is None  # type: ignore[attr-defined]
 
 
-def test_a_tenants_own_server_gets_its_own_pool(mail: MailServer) -> None:
+def test_a_server_given_for_one_call_has_its_own_pool(mail: MailServer) -> None:
     with MailServer(login=("tenant", "word")) as other:
         for _ in range(2):
             send_mail("s", "b", None, ["a@example.com"])
@@ -152,7 +152,7 @@ def test_a_tenants_own_server_gets_its_own_pool(mail: MailServer) -> None:
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_credentials_of_one_call_get_a_pool_of_their_own(use_mail: Use) -> None:
+def test_credentials_given_for_one_call_have_their_own_pool(use_mail: Use) -> None:
     """Django 6.1 warns of these functions; they go on working."""
     with MailServer(login=("tenant", "word")) as server:
         use_mail(host=server.host, port=server.port)
@@ -191,7 +191,7 @@ def test_a_view_that_fails_is_reported_to_the_admins_through_the_pool(
     assert mail.connections == 1
 
 
-def test_settings_that_change_take_their_pools_with_them(mail: MailServer, use_mail: Use) -> None:
+def test_changed_settings_close_the_pools(mail: MailServer, use_mail: Use) -> None:
     send_mail("s", "b", None, ["a@example.com"])
     with MailServer() as other:
         use_mail(host=other.host, port=other.port)
@@ -202,7 +202,7 @@ def test_settings_that_change_take_their_pools_with_them(mail: MailServer, use_m
         registry.close()
 
 
-def test_outbox_goes_on_working(use_mail: Use) -> None:
+def test_the_outbox_still_works(use_mail: Use) -> None:
     use_mail(backend="django.core.mail.backends.locmem.EmailBackend")
     django_mail.outbox = []
     message = EmailMultiAlternatives("s", "b", None, ["a@example.com"])

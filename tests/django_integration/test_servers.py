@@ -141,7 +141,7 @@ def check_prefork(tmp_path: Path, server: MailServer, command: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread"])
-def test_under_gunicorn_with_preload_each_worker_has_a_connection_of_its_own(
+def test_under_gunicorn_with_preload_each_worker_has_its_own_connection(
     worker: str, server: MailServer, tmp_path: Path
 ) -> None:
     pytest.importorskip("gunicorn")
@@ -153,9 +153,7 @@ def test_under_gunicorn_with_preload_each_worker_has_a_connection_of_its_own(
     check_prefork(tmp_path, server, command)
 
 
-def test_under_uwsgi_each_worker_has_a_connection_of_its_own(
-    server: MailServer, tmp_path: Path
-) -> None:
+def test_under_uwsgi_each_worker_has_its_own_connection(server: MailServer, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("uwsgi")
     if not program.exists():
         pytest.skip("uWSGI is not installed")

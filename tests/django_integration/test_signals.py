@@ -43,7 +43,7 @@ def message(*to: str) -> EmailMessage:
     return EmailMessage("s", "b", to=list(to or ("a@example.com",)))
 
 
-def test_a_receiver_may_change_and_redirect_a_message(mail: MailServer, connect: Connect) -> None:
+def test_a_receiver_can_change_and_redirect_a_message(mail: MailServer, connect: Connect) -> None:
     def change(message: EmailMessage, **kwargs: Any) -> None:
         message.subject = "changed"
         message.to = ["b@example.com"]
@@ -54,7 +54,7 @@ def test_a_receiver_may_change_and_redirect_a_message(mail: MailServer, connect:
     assert mail.message.message["Subject"] == "changed"
 
 
-def test_a_receiver_may_veto_a_message(mail: MailServer, connect: Connect) -> None:
+def test_a_receiver_can_cancel_a_message(mail: MailServer, connect: Connect) -> None:
     def veto(message: EmailMessage, **kwargs: Any) -> None:
         raise SendCancelled("not on Sundays")
 
@@ -69,7 +69,7 @@ def test_a_receiver_may_veto_a_message(mail: MailServer, connect: Connect) -> No
     assert failures == []
 
 
-def test_any_other_exception_of_a_receiver_fails_the_message(
+def test_another_exception_in_a_pre_send_receiver_fails_the_message(
     mail: MailServer, connect: Connect
 ) -> None:
     def fail(**kwargs: Any) -> None:
@@ -81,7 +81,7 @@ def test_any_other_exception_of_a_receiver_fails_the_message(
     assert mail.messages == []
 
 
-def test_receivers_hear_of_alias_backend_and_receipt(mail: MailServer, connect: Connect) -> None:
+def test_receivers_get_alias_backend_and_receipt(mail: MailServer, connect: Connect) -> None:
     heard: list[dict[str, Any]] = []
 
     def note(**kwargs: Any) -> None:
@@ -105,7 +105,7 @@ def test_receivers_hear_of_alias_backend_and_receipt(mail: MailServer, connect: 
     assert after["receipt"] is receipt_of(sent)
 
 
-def test_receivers_hear_of_a_failure(mail: MailServer, connect: Connect) -> None:
+def test_receivers_of_send_failed_get_the_error(mail: MailServer, connect: Connect) -> None:
     heard: list[dict[str, Any]] = []
 
     def note(**kwargs: Any) -> None:
@@ -118,7 +118,7 @@ def test_receivers_hear_of_a_failure(mail: MailServer, connect: Connect) -> None
     assert heard[0]["error"] is caught.value
 
 
-def test_a_receiver_that_fails_afterwards_does_not_undo_what_was_sent(
+def test_an_exception_in_a_post_send_receiver_is_not_raised(
     mail: MailServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(**kwargs: Any) -> None:
@@ -130,7 +130,7 @@ def test_a_receiver_that_fails_afterwards_does_not_undo_what_was_sent(
     assert any("a bug" in str(record.exc_info) for record in caplog.records)
 
 
-def test_a_receiver_may_send_a_message_itself(mail: MailServer, connect: Connect) -> None:
+def test_a_receiver_can_send_another_message(mail: MailServer, connect: Connect) -> None:
     def fall_back(message: EmailMessage, **kwargs: Any) -> None:
         if message.to != ["fallback@example.com"]:
             EmailMessage("s", "b", to=["fallback@example.com"]).send()
@@ -145,7 +145,7 @@ def test_a_receiver_may_send_a_message_itself(mail: MailServer, connect: Connect
 # Logs
 
 
-def test_a_mail_that_cannot_be_sent_and_a_log_sent_by_mail_do_not_call_each_other(
+def test_a_failed_mail_and_a_log_handler_that_sends_mail_do_not_call_each_other_for_ever(
     mail: MailServer, use_settings: Use
 ) -> None:
     from django.utils.log import AdminEmailHandler
@@ -174,7 +174,7 @@ def test_a_mail_that_cannot_be_sent_and_a_log_sent_by_mail_do_not_call_each_othe
     assert 1 <= sum("op@example.com" in line for line in tried) <= 30
 
 
-def test_a_receiver_that_always_fails_and_a_log_sent_by_mail_come_to_an_end(
+def test_a_failing_receiver_and_a_log_handler_that_sends_mail_do_not_call_each_other_for_ever(
     mail: MailServer, use_settings: Use, connect: Connect
 ) -> None:
     from django.utils.log import AdminEmailHandler
@@ -198,9 +198,7 @@ def test_a_receiver_that_always_fails_and_a_log_sent_by_mail_come_to_an_end(
     assert 2 <= len(mail.messages) <= 4
 
 
-def test_what_goes_wrong_stands_in_the_log(
-    mail: MailServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failures_are_logged(mail: MailServer, caplog: pytest.LogCaptureFixture) -> None:
     mail.refuse("a@example.com")
     with pytest.raises(SMTPRecipientsRefused):
         message().send()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+PLUGINS = ("-p", "mailbackends.testing.plugin", "-p", "django_integration.pytest_plugin")
+
 TESTS = """
 import django
 from django.conf import settings
@@ -40,12 +42,12 @@ def message(*to):
     return EmailMessage("Your order", "It is on its way.", "shop@example.com", list(to))
 
 
-def test_the_outbox_works_as_ever(mailoutbox):
+def test_the_outbox_is_filled_by_default(mailoutbox):
     message("ada@example.com").send()
     assert len(mailoutbox) == 1
 
 
-def test_the_whole_path(django_smtp_server):
+def test_mail_reaches_the_server(django_smtp_server):
     sent = message("ada@example.com")
     sent.send()
     [received] = django_smtp_server.messages
@@ -60,7 +62,7 @@ def test_the_whole_path(django_smtp_server):
 
 
 @pytest.mark.smtp_server(tls="starttls", login=("shop", "secret"))
-def test_the_whole_path_with_tls_and_login(django_smtp_server):
+def test_mail_reaches_a_server_with_tls_and_login(django_smtp_server):
     message("ada@example.com").send()
     received = django_smtp_server.assert_sent(
         to="ada@example.com", subject="Your order", text="It is on its way.", attachments=[]
@@ -82,7 +84,7 @@ def test_a_refusal(django_smtp_server):
     assert django_smtp_server.messages == []
 
 
-def test_a_partial_refusal_is_the_error_that_the_settings_make_it(django_smtp_server):
+def test_on_partial_refusal_applies_with_the_fixture(django_smtp_server):
     django_smtp_server.refuse("gone@example.com", "550 5.1.1 Gone")
     with pytest.raises(PartialRefusal):
         message("ada@example.com", "gone@example.com").send()
@@ -107,14 +109,15 @@ import sys
 
 def test_nothing_was_loaded():
     assert "aiosmtpd" not in sys.modules
-    assert "django_integration" not in sys.modules
+    assert "django_integration.testing" not in sys.modules
+    assert "django.core.mail" not in sys.modules
 """
 
 
 def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_application.py").write_text(text)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "mailbackends.testing.plugin", "-q", "-W", "error"],
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", *PLUGINS, "-q", "-W", "error"],
         cwd=folder,
         env=dict(os.environ),
         capture_output=True,
@@ -123,7 +126,7 @@ def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Path) -> None:
+def test_an_application_can_test_with_a_real_server(tmp_path: Path) -> None:
     pytest.importorskip("pytest_django")
     pytest.importorskip("trustme")
     done = run(tmp_path, TESTS)
@@ -131,6 +134,6 @@ def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Pat
     assert "8 passed" in done.stdout
 
 
-def test_the_plugin_loads_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+def test_the_plugins_import_nothing_until_a_fixture_is_used(tmp_path: Path) -> None:
     done = run(tmp_path, UNUSED)
     assert done.returncode == 0, done.stdout

@@ -44,7 +44,7 @@ def send() -> int:
 
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
-def test_a_server_may_ask_for_a_clients_certificate(
+def test_a_client_certificate_is_sent_to_a_server_that_asks_for_it(
     tls: str, use_mail: Use, tmp_path: Path
 ) -> None:
     def want_certificate(context: ssl.SSLContext, authority: trustme.CA) -> None:
@@ -66,7 +66,7 @@ def test_a_server_may_ask_for_a_clients_certificate(
         assert len(server.messages) == 2
 
 
-def test_a_client_certificate_without_tls_is_not_asked_for_as_in_django(
+def test_a_client_certificate_without_tls_is_ignored_as_in_django(
     use_mail: Use, server: MailServer
 ) -> None:
     use_mail(host=server.host, port=server.port, ssl_certfile="no.pem", ssl_keyfile="no.key")
@@ -74,7 +74,7 @@ def test_a_client_certificate_without_tls_is_not_asked_for_as_in_django(
     assert send() == 1
 
 
-def test_a_context_that_a_subclass_gives_is_not_asked_for_without_tls(
+def test_the_ssl_context_of_a_subclass_is_not_read_without_tls(
     use_mail: Use, server: MailServer
 ) -> None:
     class WithContext(EmailBackend):

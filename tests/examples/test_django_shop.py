@@ -196,7 +196,7 @@ def test_a_refused_order_says_whether_it_may_be_tried_again(
     assert reply in answer["error"]
 
 
-def test_an_address_that_is_none_is_refused_before_anything_is_sent(
+def test_an_invalid_address_is_refused_before_anything_is_sent(
     shop: Shop, server: MailServer
 ) -> None:
     status, answer = shop.api("/api/orders/", email="ada\n@example.com")
@@ -206,7 +206,7 @@ def test_an_address_that_is_none_is_refused_before_anything_is_sent(
     assert server.messages == []
 
 
-def test_djangos_own_password_reset_works_to_the_end(shop: Shop, server: MailServer) -> None:
+def test_djangos_password_reset_works(shop: Shop, server: MailServer) -> None:
     status, page = shop.submit("/password-reset/", email="ada@example.com")
 
     assert status == 200
@@ -220,16 +220,14 @@ def test_djangos_own_password_reset_works_to_the_end(shop: Shop, server: MailSer
     assert "Your password has been changed." in page
 
 
-def test_the_receipt_of_a_password_reset_comes_by_the_signal(
-    shop: Shop, server: MailServer
-) -> None:
+def test_the_receipt_of_a_password_reset_is_in_the_signal(shop: Shop, server: MailServer) -> None:
     status, answer = shop.api("/api/password-reset/", email="ada@example.com")
 
     assert status == 202
     assert answer["receipt"]["message_id"] == server.message.message["Message-ID"]
 
 
-def test_a_newsletter_goes_on_after_a_refusal_and_accounts_for_each(
+def test_a_newsletter_continues_after_a_refusal_and_reports_each_recipient(
     shop: Shop, server: MailServer
 ) -> None:
     server.refuse("b@example.com", times=1)
@@ -243,14 +241,14 @@ def test_a_newsletter_goes_on_after_a_refusal_and_accounts_for_each(
     assert len(server.messages) == 2
 
 
-def test_who_wants_no_newsletter_gets_none(shop: Shop, server: MailServer) -> None:
+def test_unsubscribed_customers_get_no_newsletter(shop: Shop, server: MailServer) -> None:
     status, answer = shop.api("/api/newsletter/", recipients="a@example.com, no-news@example.com")
     assert status == 200
     assert answer["results"][1] == {"to": "no-news@example.com", "receipt": None, "error": None}
     assert server.message.rcpt_tos == ("a@example.com",)
 
 
-def test_a_recall_that_some_did_not_get_says_whom_to_telephone(
+def test_a_partly_refused_recall_lists_the_customers_to_telephone(
     shop: Shop, server: MailServer
 ) -> None:
     server.refuse("gone@example.com", times=1)
@@ -259,7 +257,7 @@ def test_a_recall_that_some_did_not_get_says_whom_to_telephone(
     assert server.message.rcpt_tos == ("ada@example.com",)
 
 
-def test_the_catalogue_comes_from_its_file(shop: Shop, server: MailServer) -> None:
+def test_the_catalogue_is_sent_from_its_file(shop: Shop, server: MailServer) -> None:
     status, answer = shop.api("/api/catalogue/", email="ada@example.com")
     assert status == 202
     assert answer["receipt"]["accepted"] == ["ada@example.com"]
@@ -279,13 +277,13 @@ def test_a_view_that_fails_is_reported_to_the_admins(shop: Shop, server: MailSer
     assert "SMTPRecipientsRefused" in server.message.content.decode()
 
 
-def test_a_visitors_words_go_to_the_managers(shop: Shop, server: MailServer) -> None:
+def test_the_contact_form_sends_mail_to_the_managers(shop: Shop, server: MailServer) -> None:
     status, _ = shop.api("/api/contact/", email="ada@example.com", text="Is there green tea?")
     assert status == 202
     assert server.message.rcpt_tos == ("managers@example.com",)
 
 
-def test_the_doctor_and_the_checks_find_the_shop_healthy(server: MailServer) -> None:
+def test_the_doctor_and_the_checks_pass_for_the_shop(server: MailServer) -> None:
     for command in (["check", "--deploy"], ["mail_doctor", "--to", "ada@example.com"]):
         done = subprocess.run(  # noqa: S603 - written here
             [sys.executable, *STRICT, "manage.py", *command],
@@ -300,7 +298,7 @@ def test_the_doctor_and_the_checks_find_the_shop_healthy(server: MailServer) -> 
     assert "Mail can be sent." in done.stdout
 
 
-def test_the_health_view_tells_whether_mail_can_be_sent(shop: Shop, server: MailServer) -> None:
+def test_the_health_view_reports_whether_mail_can_be_sent(shop: Shop, server: MailServer) -> None:
     status, text = shop.request("/health/mail/")
 
     assert (status, json.loads(text)["is_ok"]) == (200, True)
@@ -316,7 +314,7 @@ def test_on_staging_all_mail_goes_to_one_address(server: MailServer) -> None:
         assert fresh.message.message["To"] == "ada@example.com"
 
 
-def test_the_comparison_takes_djangos_own_backend(server: MailServer) -> None:
+def test_the_shop_runs_with_djangos_own_backend(server: MailServer) -> None:
     with MailServer(tls="starttls", login=("user", "secret")) as fresh:
         with serving(fresh, MAIL_DEMO_BACKEND="django") as shop:
             answers = [shop.api("/api/orders/", email="ada@example.com") for _ in range(2)]
@@ -339,8 +337,9 @@ def test_the_shops_own_tests_pass(server: MailServer) -> None:
 
 def test_the_shops_tests_with_a_real_server_pass() -> None:
     pytest.importorskip("pytest_django")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "mailbackends.testing.plugin"],
+    plugins = ("-p", "mailbackends.testing.plugin", "-p", "django_integration.pytest_plugin")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", "-q", *plugins],
         cwd=SHOP,
         env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
         capture_output=True,

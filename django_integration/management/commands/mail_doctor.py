@@ -1,4 +1,4 @@
-"""``manage.py mail_doctor``: can this project send mail, and if not, why not?"""
+"""``manage.py mail_doctor``: check each step to the mail server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Goes each step to the mail server, and says what it found and how long it took."""
+    """Checks each step to the mail server, and reports findings and times."""
 
     help = (
-        "Look at the way to the mail server: resolve, connect, TLS with the certificate and "
-        "its expiry, EHLO, login, and with --to a test message. Ends with status 1 where "
-        "something fails."
+        "Check each step to the mail server: resolve, connect, TLS with the certificate and "
+        "its expiry, EHLO, login, and with --to a test message. Exits with status 1 if a step "
+        "fails."
     )
     requires_system_checks = ()
 
@@ -32,12 +32,12 @@ class Command(BaseCommand):
         """``--using``, ``--to`` and ``--json``."""
         parser.add_argument("--using", default=None, help="An alias in MAILERS (Django 6.1).")
         parser.add_argument(
-            "--to", action="append", metavar="ADDRESS", help="Send a test message there."
+            "--to", action="append", metavar="ADDRESS", help="Send a test message to this address."
         )
-        parser.add_argument("--json", action="store_true", help="Write JSON, for programs.")
+        parser.add_argument("--json", action="store_true", help="Write JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look, and tell.
+        """Run the steps and report them.
 
         Raises:
             CommandError: the configuration is wrong, or a step failed.
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             if not isinstance(backend, EmailBackend):
                 name = f"{type(backend).__module__}.{type(backend).__qualname__}"
                 raise CommandError(
-                    f"The backend is {name}, which is not mailbackends': "
+                    f"The backend is {name}, which mail_doctor cannot check: "
                     'set it to "django_integration.EmailBackend".'
                 )
             steps = self._steps(backend, options["to"])
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def _steps(self, backend: EmailBackend, to: list[str] | None) -> Iterator[tuple[Options, Step]]:
         is_ok = True
-        for options in backend.route.servers:
+        for options in backend.mailer_key.servers:
             for step in diagnose(options):
                 yield options, step
                 is_ok = is_ok and step.is_ok
@@ -109,8 +109,8 @@ def _test_message(backend: EmailBackend, to: list[str]) -> Step:
         error = f"{type(problem).__name__}: {problem}"
     receipt = receipt_of(message)
     if receipt is None:
-        withheld = getattr(message, "send_error", None)
-        return Step("message", 0.0, error=error or f"not sent: {withheld}")
-    warnings = tuple(f"<{who}> refused: {reply}" for who, reply in receipt.refused.items())
+        cancelled = getattr(message, "send_error", None)
+        return Step("message", 0.0, error=error or f"not sent: {cancelled}")
+    warnings = tuple(f"<{address}> refused: {reply}" for address, reply in receipt.refused.items())
     found = (f"accepted for {', '.join(receipt.accepted)}", str(receipt.reply))
     return Step("message", receipt.duration, found, warnings, error)

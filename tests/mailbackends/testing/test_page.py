@@ -41,7 +41,10 @@ def test_the_samples_run(tmp_path: Path) -> None:
         (tmp_path / name).write_text(code)
         wanted += len(re.findall(r"^def test_", code, re.MULTILINE))
     assert wanted >= 6
-    plugin = ("-p", "mailbackends.testing.plugin", "-p", "no:django", "-p", "no:cacheprovider")
+    plugin = (
+        *("-p", "mailbackends.testing.plugin", "-p", "django_integration.pytest_plugin"),
+        *("-p", "no:django", "-p", "no:cacheprovider"),
+    )
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", "-q", *plugin, "--strict-markers"],
         cwd=tmp_path,

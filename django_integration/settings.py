@@ -1,0 +1,241 @@
+"""From Django's settings to the options of a `Mailer`.
+
+Every source is translated to the names of Django's own backend (``host``, ``use_tls``, ...)
+and, for everything else, to the names of `mailbackends.Options`. Settings that contradict
+each other are refused; arguments of one call take precedence over settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.conf import settings
+
+from django_integration.compat import (
+    configuration_error,
+    current_settings,
+    is_overridden,
+    mailers_configured,
+)
+from mailbackends import ConfigurationError, Options
+
+__all__ = [
+    "ATTRIBUTES",
+    "BEHAVIOUR",
+    "KNOWN",
+    "SERVER_OPTIONS",
+    "CurrentSettings",
+    "collect_options",
+    "did_you_mean",
+    "options_from_url",
+    "read_settings",
+    "unknown_options",
+    "with_defaults",
+]
+
+ATTRIBUTES = {
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+    "ssl_keyfile": "EMAIL_SSL_KEYFILE",
+    "ssl_certfile": "EMAIL_SSL_CERTFILE",
+}
+"""The attributes of Django's own backend, each with its setting."""
+
+BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
+"""Options of the backend itself, which the `Mailer` does not have."""
+
+KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})
+"""All names that ``OPTIONS``, ``MAILBACKENDS`` and the constructor accept."""
+
+SERVER_OPTIONS = ("host", "port", "username", "password", "use_tls", "use_ssl")
+"""What a URL decides as a whole: a login meant for another server must not go to this one."""
+
+_NAMES_THE_SERVER = frozenset({"url", "security", "protocol", "socket_path", "host"})
+
+
+class CurrentSettings(NamedTuple):
+    """The settings at one moment."""
+
+    email: dict[str, Any]
+    """The values of ``EMAIL_*``, by the names of the attributes."""
+    mailbackends: dict[str, Any]
+
+
+def read_settings() -> CurrentSettings | None:
+    """The settings now; None with ``MAILERS``, since the others are not read then.
+
+    Raises:
+        SettingsError: ``MAILBACKENDS`` is not a dictionary.
+    """
+    if mailers_configured():
+        return None
+    more = getattr(settings, "MAILBACKENDS", None) or {}
+    if not isinstance(more, Mapping):
+        raise configuration_error(
+            f"MAILBACKENDS must be a dictionary of options, got {type(more).__name__}: "
+            "write MAILBACKENDS = {'pool_size': 8}.",
+            None,
+        )
+    # Django's defaults (localhost, 25) do not count once MAILBACKENDS names the server.
+    elsewhere = not _NAMES_THE_SERVER.isdisjoint(more)
+    now = current_settings()
+    email = {
+        name: getattr(now, setting)
+        for name, setting in ATTRIBUTES.items()
+        if not elsewhere or is_overridden(setting)
+    }
+    return CurrentSettings(email, dict(more))
+
+
+def collect_options(
+    given: Mapping[str, Any],
+    *,
+    alias: str | None,
+    per_call: frozenset[str],
+    current: CurrentSettings | None,
+) -> dict[str, Any]:
+    """All options of one backend: the settings, overridden by the arguments of one call.
+
+    With an ``alias``, ``given`` is its OPTIONS, except for the names in ``per_call``.
+    Without one, ``given`` holds the constructor's arguments, and ``current`` the settings.
+
+    Raises:
+        SettingsError: without an alias. InvalidMailer: with one. Both name value and fix.
+    """
+    if alias is not None:
+        fixed = {name: value for name, value in given.items() if name not in per_call}
+        call = {name: value for name, value in given.items() if name in per_call}
+        options = _merge(_sources(fixed, "OPTIONS", alias), alias)
+    else:
+        call = dict(given)
+        options = {} if current is None else _merge(_settings_sources(current), alias)
+    if call.get("url") is not None:
+        for name in SERVER_OPTIONS:
+            options.pop(name, None)
+    if any(call.get(name) is not None for name in ("url", *SERVER_OPTIONS)):
+        options.pop("fallback_urls", None)  # they belong to the settings' server, not to this one
+    options |= _merge(_sources(call, "the arguments", alias), alias)
+    return with_defaults(options, alias)
+
+
+def _settings_sources(current: CurrentSettings) -> Iterable[tuple[str, dict[str, Any]]]:
+    unknown = [name for name in current.mailbackends if name not in KNOWN]
+    if unknown:
+        raise configuration_error(f"MAILBACKENDS: {unknown_options(unknown)}", None)
+    for name, value in current.email.items():
+        if value is not None:
+            yield ATTRIBUTES[name], {name: value}
+    yield from _sources(current.mailbackends, "MAILBACKENDS", None)
+
+
+def _sources(
+    options: Mapping[str, Any], where: str, alias: str | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """The values in ``options``, those of its ``url``, and those of its ``security``."""
+    # For Django's own names, None means "not given".
+    plain = {
+        name: value
+        for name, value in options.items()
+        if name not in ("url", "security") and not (name in ATTRIBUTES and value is None)
+    }
+    found = [(where, plain)]
+    if options.get("security") is not None:
+        found.append((f"{where}['security']", _from_security(options["security"], alias)))
+    if options.get("url") is not None:
+        found.append((f"{where}['url']", _from_urls(options["url"], alias)))
+    return found
+
+
+def _from_security(security: Any, alias: str | None) -> dict[str, Any]:
+    if security not in ("none", "starttls", "tls"):
+        raise configuration_error(
+            f"'security' must be 'none', 'starttls' or 'tls', got {security!r}.", alias
+        )
+    return {"use_tls": security == "starttls", "use_ssl": security == "tls"}
+
+
+def _from_urls(value: Any, alias: str | None) -> dict[str, Any]:
+    # A URL contains no white space, so several fit into one environment variable.
+    urls = value.split() if isinstance(value, str) else value
+    if not isinstance(urls, list | tuple) or not urls:
+        raise configuration_error(
+            f"'url' must be a URL or a list of URLs, got {type(value).__name__}: write "
+            "'smtp+starttls://user:password@smtp.example.com:587'.",
+            alias,
+        )
+    options = options_from_url(urls[0], alias)
+    if len(urls) > 1:
+        for url in urls[1:]:
+            options_from_url(url, alias)
+        options["fallback_urls"] = tuple(urls[1:])
+        options["fallbacks_share_login"] = "username" not in options
+    return options
+
+
+def options_from_url(url: Any, alias: str | None) -> dict[str, Any]:
+    """The options in one URL. Raises: as `collect_options`."""
+    try:
+        options = Options.parse_url(url)
+    except (ConfigurationError, TypeError) as error:
+        raise configuration_error(f"'url': {error}", alias) from error
+    return options | _from_security(options.pop("security", "none"), alias)
+
+
+def _merge(sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for where, values in sources:
+        for name, value in values.items():
+            if name in merged and merged[name] != value:
+                shown = "" if name == "password" else f": {merged[name]!r} and {value!r}"
+                raise configuration_error(
+                    f"{origin[name]} and {where} set {name!r} to different values{shown}. "
+                    "Set it in one of them only.",
+                    alias,
+                )
+            merged[name], origin[name] = value, where
+    return merged
+
+
+def with_defaults(options: dict[str, Any], alias: str | None) -> dict[str, Any]:
+    """The options with the defaults that depend on other options, by Django's rules.
+
+    Raises: as `collect_options`.
+    """
+    if options.get("use_tls") and options.get("use_ssl"):
+        raise configuration_error(
+            "EMAIL_USE_TLS/EMAIL_USE_SSL are mutually exclusive, so only set one of those "
+            "settings to True."
+            if alias is None
+            else "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. Set at most one of "
+            "them to True.",
+            alias,
+        )
+    if not options.get("host") and not options.get("socket_path"):
+        if alias is not None or mailers_configured():
+            raise configuration_error("OPTIONS must define 'host'.", alias)
+        options["host"] = "localhost"
+    options.setdefault("use_tls", False)
+    options.setdefault("use_ssl", False)
+    if options.get("port") is None and options.get("protocol") != "lmtp":
+        options["port"] = 465 if options["use_ssl"] else 587 if options["use_tls"] else 25
+    return options
+
+
+def unknown_options(names: Iterable[str]) -> str:
+    """The error text: ``Unknown options 'pool_sise'. Did you mean 'pool_size'?``"""
+    return f"Unknown options {', '.join(map(repr, names))}.{did_you_mean(names)}"
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    """``" Did you mean ...?"`` for names that are close to known ones, else an empty string."""
+    close = [difflib.get_close_matches(str(name), sorted(KNOWN), n=1) for name in names]
+    found = [repr(match[0]) for match in close if match]
+    return f" Did you mean {', '.join(found)}?" if found else ""
