@@ -11,9 +11,8 @@ from pathlib import Path
 from mailbackends.mailbox import headers, markup
 from mailbackends.mailbox.faults import Fault, Faults
 from mailbackends.mailbox.http import Refusal
-from mailbackends.mailbox.mail import Mail
 from mailbackends.mailbox.message import Part, StoredMessage
-from mailbackends.mailbox.store import Store
+from mailbackends.mailbox.store import Mail, Store
 from mailbackends.previews import Preview, Previews
 from mailbackends.previews import preview as registered
 

@@ -8,8 +8,7 @@ import time
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mailbackends.mailbox.faults import Faults
-from mailbackends.mailbox.mail import Arrival
-from mailbackends.mailbox.store import Store
+from mailbackends.mailbox.store import Arrival, Store
 from mailbackends.testing.smtp_server import ServerConnection, SMTPServer
 
 __all__ = ["MailServer"]

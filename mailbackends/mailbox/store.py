@@ -8,16 +8,15 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mailbackends.mailbox.mail import Arrival, Mail, Summary
 from mailbackends.mailbox.message import StoredMessage
 
-__all__ = ["Store"]
+__all__ = ["Arrival", "Mail", "Store", "Summary"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mail (
@@ -41,6 +40,71 @@ INSERT OR IGNORE INTO fact VALUES ('version', '0');
 _SUMMARY = "id, received, outcome, subject, author, addressees, excerpt, attachments, size, is_read"
 # Another process may write to the same file; nobody tells of that but the file itself.
 _LOOK_AGAIN = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a message came, and what its sender was told."""
+
+    sender: str = ""
+    """The reverse-path; empty for the null sender."""
+    accepted: tuple[str, ...] = ()
+    """Recipients of the envelope that were accepted, Bcc among them."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Recipient -> the reply that refused it."""
+    outcome: str = "accepted"
+    """"accepted", "refused", or "unknown" where the connection was cut in place of a reply."""
+    reply: str = ""
+    """The reply to the content; empty where there was none."""
+    duration: float = 0.0
+    """Seconds from MAIL to the reply."""
+    connection: int = 0
+    """Which connection to the mailbox brought it, from 1."""
+    user: str | None = None
+    """The name that the sender logged in with. Any is taken."""
+    options: tuple[str, ...] = ()
+    """The parameters of MAIL, such as ``BODY=8BITMIME``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Arrival:
+        """The opposite of `as_dict`."""
+        tuples = {name: tuple(values[name]) for name in ("accepted", "options")}
+        return cls(**{**values, **tuples})
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A line in the list."""
+
+    id: int
+    received: float
+    """Seconds since the epoch."""
+    outcome: str
+    subject: str
+    author: str
+    addressees: str
+    excerpt: str
+    attachments: int
+    size: int
+    """In bytes, as it came over the wire."""
+    is_read: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message with all that is known of it."""
+
+    summary: Summary
+    arrival: Arrival
+    content: bytes
 
 
 class Store:

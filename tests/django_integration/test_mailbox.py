@@ -158,6 +158,6 @@ def test_a_delay_is_limited_by_the_projects_timeout(site: Client, use_mail: Use)
 
 
 def _arrival() -> Any:
-    from mailbackends.mailbox.mail import Arrival
+    from mailbackends.mailbox.store import Arrival
 
     return Arrival(accepted=("ada@example.com",))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mailbackends.mailbox import Mailbox, Request, Response
-from mailbackends.mailbox.mail import Arrival
+from mailbackends.mailbox.store import Arrival
 
 PDF = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n"
 SAMPLE_HTML = """<html><body style="margin:0;background:#eef1ee">

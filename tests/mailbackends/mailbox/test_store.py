@@ -13,7 +13,7 @@ pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
 pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 
 from mailbackends.mailbox import Store
-from mailbackends.mailbox.mail import Arrival
+from mailbackends.mailbox.store import Arrival
 from support.mailbox import mail
 
 HELLO = Arrival(sender="shop@example.com", accepted=("ada@example.com", "bcc@example.com"))
