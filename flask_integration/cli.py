@@ -1,9 +1,10 @@
-"""``flask mail``: look at the configuration, find what is wrong with it, send a test."""
+"""``flask mail``: show the configuration, diagnose it, and send a test message."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,26 +12,29 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from flask_integration.addresses import display
+from flask_integration.backends import SmtpBackend
 from flask_integration.delivery import deliver
-from flask_integration.doctor import examine, show
 from flask_integration.message import Message
 from flask_integration.state import MailState
+from mailbackends import ConfigurationError, Options, Step, diagnose
+from mailbackends.doctor import describe
 
 __all__ = ["mail"]
 
+_COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "error": "red"}
 _MASK = "********"
-_SECRETS = ("password", "rate_storage", "token_provider")  # the store's URL may hold a password
-_named = click.option("--mailer", default="default", help="A name in MAIL_MAILERS.")
+_SECRETS = ("password", "rate_storage", "token_provider")  # the URL may contain a password
+_named = click.option("--mailer", default="default", help="The name of a mailer in MAIL_MAILERS.")
 
 
 @click.group()
 def mail() -> None:
-    """Look at the mail configuration, check it, and send a test message."""
+    """Show and diagnose the mail configuration, and send a test message."""
 
 
 @mail.command("show-config")
 @_named
-@click.option("--json", "as_json", is_flag=True, help="For programs to read.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_appcontext
 def show_config(mailer: str, as_json: bool) -> None:
     """Show the settings in force. Secrets are masked."""
@@ -45,16 +49,16 @@ def show_config(mailer: str, as_json: bool) -> None:
 
 @mail.command("doctor")
 @_named
-@click.option("--json", "as_json", is_flag=True, help="For programs to read.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_appcontext
 def doctor(mailer: str, as_json: bool) -> None:
-    """Go each step to the mail server up to the login; say what is wrong, and the mend.
+    """Test each step to the mail server up to the login, and say how to fix what fails.
 
-    Nothing is sent. The exit status is 1 where a step fails.
+    Nothing is sent. The exit status is 1 if a step fails.
     """
     places: list[dict[str, Any]] = []
     failed = False
-    for place, steps in examine(_state(mailer)):
+    for place, steps in _examine(_state(mailer)):
         seen = []
         if not as_json:
             click.secho(place, bold=True)
@@ -62,24 +66,24 @@ def doctor(mailer: str, as_json: bool) -> None:
             seen.append(step.as_dict())
             failed = failed or not step.is_ok
             if not as_json:
-                show(step)
+                _show(step)
         places.append({"place": place, "steps": seen})
     if as_json:
         click.echo(json.dumps({"ok": not failed, "places": places}, indent=2))
     elif failed:
-        click.secho("Not all is well.", fg="red")
+        click.secho("There are problems.", fg="red")
     else:
-        click.secho("All is well.", fg="green")
+        click.secho("No problems found.", fg="green")
     sys.exit(1 if failed else 0)
 
 
 @mail.command("send-test")
 @_named
-@click.option("--sender", help="In place of MAIL_DEFAULT_SENDER.")
+@click.option("--sender", help="The sender; by default MAIL_DEFAULT_SENDER.")
 @click.argument("address")
 @with_appcontext
 def send_test(mailer: str, sender: str | None, address: str) -> None:
-    """Send a short message to ADDRESS, also where sending is suppressed."""
+    """Send a short message to ADDRESS, even if sending is suppressed."""
     state = _state(mailer)
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     message = Message(
@@ -109,6 +113,48 @@ def _state(mailer: str) -> MailState:
         raise click.ClickException(str(error)) from error
 
 
+def _examine(state: MailState) -> Iterator[tuple[str, Iterator[Step]]]:
+    """Yield each place that mail goes to, and the steps to it, made as they are asked for."""
+    yield "configuration", iter([_sender(state)])
+    if not issubclass(state.settings.backend, SmtpBackend):
+        yield f"backend {state.settings.backend.__name__}", iter([_backend(state)])
+        return
+    for options in (state.options, *state.fallbacks):
+        yield describe(options), _diagnosed(options)
+
+
+def _diagnosed(options: Options) -> Iterator[Step]:
+    try:
+        yield from diagnose(options)
+    except ConfigurationError as error:
+        yield Step("settings", 0.0, error=str(error))
+
+
+def _sender(state: MailState) -> Step:
+    warnings = []
+    if state.suppress:
+        warnings.append("sending is suppressed (TESTING or MAIL_SUPPRESS_SEND)")
+    if not state.default_sender:
+        warnings.append("MAIL_DEFAULT_SENDER is not set: each message must give its sender")
+        return Step("sender", 0.0, (), tuple(warnings))
+    return Step("sender", 0.0, (display(state.default_sender),), tuple(warnings))
+
+
+def _backend(state: MailState) -> Step:
+    try:
+        state.backend.open()
+    except (OSError, ValueError) as error:
+        return Step("open", 0.0, error=f"{type(error).__name__}: {error}")
+    if state.settings.backend.delivers:
+        return Step("open", 0.0)
+    return Step("open", 0.0, ("delivers to nobody: messages stay on this machine",))
+
+
+def _show(step: Step) -> None:
+    for line in step.lines():
+        click.echo("".join(click.style(text, fg=_COLOURS.get(kind)) for text, kind in line))
+
+
 def _shown(state: MailState) -> dict[str, Any]:
     options = state.options
     shown: dict[str, Any] = {
@@ -125,9 +171,9 @@ def _shown(state: MailState) -> dict[str, Any]:
         if name in _SECRETS and value is not None:
             value = _MASK
         shown[name] = options.server_port if name == "port" else value
-    if state.settings.fallbacks:
-        shown["fallbacks"] = [options.server for options in state.settings.fallbacks]
-        shown["strategy"] = state.settings.strategy
+    if state.fallbacks:
+        shown["fallbacks"] = [options.server for options in state.fallbacks]
+        shown["strategy"] = state.strategy
     if state.settings.mailers:
         shown["mailers"] = sorted(state.settings.mailers)
     return shown

@@ -1,48 +1,114 @@
-"""A message on its way: checked, sent, and those told who listen."""
+"""Delivery: messages through a backend, with their outcomes published as signals.
+
+The sender of a signal is always the application.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from blinker import Namespace
 from flask import Flask
 
 from flask_integration.addresses import Address
-from flask_integration.backends import local_receipt
-from flask_integration.posting import Posting, prepare
-from flask_integration.signals import email_dispatched, email_failed, email_sent
+from flask_integration.backends import Backend, local_receipt
+from flask_integration.posting import Defaults, Posting, prepare
 from mailbackends import Receipt
 
-if TYPE_CHECKING:
-    from flask_integration.state import MailState
+__all__ = [
+    "SenderState",
+    "deliver",
+    "deliver_many",
+    "email_dispatched",
+    "email_failed",
+    "email_sent",
+    "signals",
+    "suppressed",
+]
 
-__all__ = ["deliver", "deliver_many", "suppressed"]
+signals = Namespace()
+
+email_dispatched = signals.signal(
+    "email-dispatched",
+    doc="""A message was sent, or would have been if sending were not suppressed.
+    Receivers get ``message``, as it was passed to `Mail.send`.""",
+)
+email_sent = signals.signal(
+    "email-sent",
+    doc="""As `email_dispatched`; receivers get ``message`` and ``receipt``.
+    Look at ``receipt.refused``: some recipients may have been refused.""",
+)
+email_failed = signals.signal(
+    "email-failed",
+    doc="""A message was not accepted; receivers get ``message`` and ``error``.
+    ``error.outcome`` says whether it may have been delivered anyway.""",
+)
+
+
+class SenderState(Defaults, Protocol):
+    """The settings that sending uses; a `MailState` has all of them."""
+
+    @property
+    def active_backend(self) -> Backend | None:
+        """Where messages go; None if sending is suppressed."""
+
+    @property
+    def max_emails(self) -> int | None:
+        """MAIL_MAX_EMAILS: the number of messages on one connection."""
 
 
 def deliver(
     app: Flask,
-    state: MailState,
+    state: SenderState,
     message: Any,
     envelope_from: Address | None,
     send: Callable[[Posting], Receipt],
 ) -> Receipt:
-    """Check ``message``, send it by ``send``, tell those who listen. Raises what stops it."""
+    """Prepare ``message``, send it with ``send``, and publish the outcome as a signal."""
     try:
         receipt = send(prepare(message, state, envelope_from))
     except Exception as error:
-        email_failed.send(app, message=message, error=error)
+        _publish(app, message, error)
         raise
-    _tell(app, message, receipt)
+    _publish(app, message, receipt)
     return receipt
 
 
-def suppressed(posting: Posting) -> Receipt:
-    """In place of sending, where that is suppressed."""
-    return local_receipt(posting, "not sent: sending is suppressed")
+def deliver_many(
+    app: Flask, state: SenderState, messages: Iterable[Any]
+) -> Iterator[Receipt | Exception]:
+    """Yield one outcome for each message, in order, reading messages as outcomes are asked for."""
+    # Messages that were read and have no outcome yet, in order. The error is that of a
+    # message which could not be prepared.
+    pending: deque[tuple[Any, Exception | None]] = deque()
+
+    def prepared() -> Iterator[Posting]:
+        for message in messages:
+            try:
+                posting = prepare(message, state)
+            except Exception as error:
+                pending.append((message, error))
+            else:
+                pending.append((message, None))
+                yield posting
+
+    def unprepared() -> Iterator[Exception]:
+        while pending and (error := pending[0][1]) is not None:
+            _publish(app, pending.popleft()[0], error)
+            yield error
+
+    backend = state.active_backend
+    outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
+    for outcome in outcomes:
+        yield from unprepared()
+        _publish(app, pending.popleft()[0], outcome)
+        yield outcome
+    yield from unprepared()
 
 
-def _tell(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
+def _publish(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
     if isinstance(outcome, Exception):
         email_failed.send(app, message=message, error=outcome)
         return
@@ -52,32 +118,6 @@ def _tell(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
         email_sent.send(app, message=message, receipt=outcome)
 
 
-def deliver_many(
-    app: Flask, state: MailState, messages: Iterable[Any]
-) -> Iterator[Receipt | Exception]:
-    """One outcome for each message, in order, as they are asked for."""
-    # What was read but has no outcome yet, in order; those that failed their check have.
-    read: deque[tuple[Any, Exception | None]] = deque()
-
-    def check() -> Iterator[Posting]:
-        for message in messages:
-            try:
-                posting = prepare(message, state)
-            except Exception as error:
-                read.append((message, error))
-            else:
-                read.append((message, None))
-                yield posting
-
-    def failed() -> Iterator[Exception]:
-        while read and (error := read[0][1]) is not None:
-            _tell(app, read.popleft()[0], error)
-            yield error
-
-    backend = state.active_backend
-    outcomes = backend.send_many(check()) if backend else map(suppressed, check())
-    for outcome in outcomes:
-        yield from failed()
-        _tell(app, read.popleft()[0], outcome)
-        yield outcome
-    yield from failed()
+def suppressed(posting: Posting) -> Receipt:
+    """Return the receipt of a message that is not sent because sending is suppressed."""
+    return local_receipt(posting, "not sent: sending is suppressed")

@@ -1,9 +1,9 @@
-"""What an application does wrong, found before a server hears of it.
+"""The errors that only the Flask integration raises, before anything is sent.
 
 ::
 
-    mailbackends.InvalidMessageError (ValueError)
-    ├── BadHeaderError           a line break where a header could be smuggled in
+    mailbackends.InvalidMessageError
+    ├── BadHeaderError           a header contains a line break
     └── IncompleteMessageError   no sender or no recipient (also an AssertionError)
 """
 
@@ -15,16 +15,15 @@ __all__ = ["BadHeaderError", "ConfigurationWarning", "IncompleteMessageError"]
 
 
 class BadHeaderError(InvalidMessageError):
-    """A header, or an address, holds a line break. The text names the field and the value."""
+    """A header or an address contains a line break. The text names the field and the value."""
 
 
 class IncompleteMessageError(InvalidMessageError, AssertionError):
     """The message has no recipient or no sender.
 
-    It is an ``AssertionError`` too, because that is what Flask-Mail raises here, and
-    applications catch it.
+    Also an ``AssertionError``, because Flask-Mail raises that and applications catch it.
     """
 
 
 class ConfigurationWarning(UserWarning):
-    """A ``MAIL_`` key has no effect. The text names the nearest key that has one."""
+    """A ``MAIL_`` key has no effect. The text suggests the nearest key that has one."""

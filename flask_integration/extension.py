@@ -15,7 +15,7 @@ from flask_integration.state import MailState
 
 __all__ = ["Mail", "NamedMail"]
 
-# What Flask-Mail's Mail hands on from its state, and Flask-Mailman's.
+# The attributes that Flask-Mail's and Flask-Mailman's Mail read from their state.
 _STATE_ATTRIBUTES = (
     "ascii_attachments",
     "backend",
@@ -52,8 +52,8 @@ class Mail(Sender):
             return app
 
     The first form sends for that application everywhere. The second sends for the current
-    one, so it needs a request, a command or ``with app.app_context():``. Each application
-    has its own configuration and its own connections.
+    application, so it needs a request, a command or ``with app.app_context():``. Each
+    application has its own configuration and its own connections.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -68,26 +68,26 @@ class Mail(Sender):
 
         Raises:
             mailbackends.ConfigurationError: the configuration cannot be used. The text
-                names the key, the value and the mend.
+                names the key, the value and what to write.
         """
         state = self.init_mail(app.config, app.debug, app.testing)
         app.extensions["mail"] = state
-        # An application may have a command of that name itself.
+        # The application may have its own command of that name.
         app.cli.commands.setdefault("mail", cli.mail)
         return state
 
     def init_mail(
         self, config: Mapping[str, Any], debug: bool | int = False, testing: bool = False
     ) -> MailState:
-        """The settings in a configuration, without an application.
+        """Return the settings in a configuration, without an application.
 
-        ``debug`` is Flask-Mail's, and has no effect: conversations are logged where
-        MAIL_DEBUG says so. With ``testing``, sending is suppressed whatever TESTING says.
+        ``debug`` exists for Flask-Mail and has no effect: set MAIL_DEBUG to log
+        conversations. With ``testing``, sending is suppressed whatever TESTING says.
 
         Raises:
             mailbackends.ConfigurationError: the configuration cannot be used.
         """
-        # A TESTING that is set or taken back later is to be seen, so it is not copied.
+        # TESTING is not copied, so that setting it later has an effect.
         fixed = testing and not config.get("TESTING")
         return MailState(read(config), config, testing=fixed)
 
@@ -101,24 +101,24 @@ class Mail(Sender):
 
     @state.setter
     def state(self, state: MailState) -> None:
-        # Applications that change their configuration later write, as they had to with
-        # Flask-Mail, ``mail.state = mail.init_app(app)``.
+        # Applications that change their configuration later write
+        # ``mail.state = mail.init_app(app)``, as with Flask-Mail.
         self._app().extensions["mail"] = state
 
     def using(self, name: str) -> NamedMail:
-        """The mailer of that name in MAIL_MAILERS. It may be asked for before ``init_app``."""
+        """Return the mailer of that name in MAIL_MAILERS. Works before ``init_app``, too."""
         return NamedMail(self, name)
 
     def close(self) -> None:
-        """Close all connections. The next message opens one anew."""
+        """Close all connections. The next message opens a new one."""
         self._target()[1].close()
 
     def __getattr__(self, name: str) -> Any:
         if name in _STATE_ATTRIBUTES:
             return getattr(self.state, name, None)
         nearest = difflib.get_close_matches(name, [*_STATE_ATTRIBUTES, *dir(type(self))], n=1)
-        mend = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{mend}")
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def _app(self) -> Flask:
         if self.app is not None:
@@ -126,8 +126,8 @@ class Mail(Sender):
         if has_app_context():
             return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
         raise RuntimeError(
-            "this Mail belongs to no application: send in a request or inside "
-            "'with app.app_context():', or make it with Mail(app)"
+            "there is no application: send in a request or inside "
+            "'with app.app_context():', or create the extension with Mail(app)"
         )
 
     def _target(self) -> tuple[Flask, MailState]:
@@ -141,7 +141,7 @@ class Mail(Sender):
 
 
 class NamedMail(Sender):
-    """A mailer of MAIL_MAILERS, as `Mail.using` gives it. It sends as `Mail` does."""
+    """A mailer of MAIL_MAILERS, from `Mail.using`. It has the sending methods of `Mail`."""
 
     def __init__(self, mail: Mail, name: str) -> None:
         self.mail = mail
@@ -152,7 +152,7 @@ class NamedMail(Sender):
 
     @property
     def state(self) -> MailState | None:
-        """This mailer's settings, or None where there is no application."""
+        """This mailer's settings, or None if there is no application."""
         state = self.mail.state
         return state.named(self.name) if state is not None else None
 

@@ -1,14 +1,14 @@
-"""The mailbox inside of an application, for development.
+"""The mailbox in an application, for development.
 
-``app.register_blueprint(flask_integration.mailbox.blueprint)`` shows it below ``/mailbox/``,
-and ``MAIL_BACKEND = "mailbox"`` sends all mail there. Needs the extra ``mailbox``; refused
-outside of debug mode. Its configuration:
+``app.register_blueprint(flask_integration.mailbox.blueprint)`` serves it at ``/mailbox/``,
+and ``MAIL_BACKEND = "mailbox"`` sends all mail there. It needs the extra ``mailbox`` and
+works only in debug mode. Its configuration:
 
 ========================  ==========================================================
-MAILBOX_PATH              an SQLite file; mail is in memory where it is not given
-MAILBOX_KEEP              how many messages are kept, by default 1000
-MAILBOX_SMTP_PORT         where it takes mail; a free port where it is not given
-MAILBOX_HOSTS             names for browsers, beside those of loopback
+MAILBOX_PATH              an SQLite file; by default mail is stored in memory
+MAILBOX_KEEP              the number of messages to store, by default 1000
+MAILBOX_SMTP_PORT         the port of its SMTP server; by default any free port
+MAILBOX_HOSTS             host names to serve, besides those of loopback
 MAILBOX_PREVIEWS          modules to import, which register previews
 MAILBOX_OUTSIDE_DEBUG     True: also outside of debug mode
 ========================  ==========================================================
@@ -19,17 +19,15 @@ from __future__ import annotations
 import threading
 import weakref
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Blueprint, Flask, Response, abort, request
 
-from flask_integration.backends import SmtpBackend
+from flask_integration.backends import BackendSettings, SmtpBackend
+from flask_integration.sending import current_application
 from mailbackends import ConfigurationError, Mailer, Options
 from mailbackends.mailbox import Mailbox, request_from_environ
-
-if TYPE_CHECKING:
-    from flask_integration.state import MailState
 
 __all__ = ["MailboxBackend", "blueprint", "get_mailbox", "is_allowed"]
 
@@ -40,22 +38,22 @@ _KEY = "mailbackends_mailbox"
 
 
 def is_allowed(app: Flask) -> bool:
-    """True in debug mode, or where MAILBOX_OUTSIDE_DEBUG is set."""
+    """Return True in debug mode, or if MAILBOX_OUTSIDE_DEBUG is set."""
     return bool(app.debug or app.config.get("MAILBOX_OUTSIDE_DEBUG"))
 
 
 def get_mailbox(app: Flask) -> Mailbox:
-    """The application's mailbox, its SMTP server listening; made at the first call.
+    """Return the application's mailbox, created by the first call, with its SMTP server.
 
     Raises:
-        ConfigurationError: it is not allowed here.
-        ImportError: a module of MAILBOX_PREVIEWS is not there.
-        OSError, sqlite3.Error: the port is taken, or the file cannot be used.
+        ConfigurationError: debug mode is off.
+        ImportError: a module of MAILBOX_PREVIEWS does not exist.
+        OSError, sqlite3.Error: the port is in use, or the file cannot be used.
     """
     if not is_allowed(app):
         raise ConfigurationError(
-            "the mailbox is for development, and debug mode is off: mail sent there reaches "
-            "nobody. Set another MAIL_BACKEND, or MAILBOX_OUTSIDE_DEBUG = True"
+            "the mailbox is for development, but debug mode is off, and mail sent to it reaches "
+            "nobody: set another MAIL_BACKEND, or MAILBOX_OUTSIDE_DEBUG = True"
         )
     with _lock:
         box: Mailbox | None = app.extensions.get(_KEY)
@@ -73,13 +71,13 @@ def get_mailbox(app: Flask) -> Mailbox:
 
 
 class MailboxBackend(SmtpBackend):
-    """Sends over SMTP to the mailbox of the application, whatever server MAIL_SERVER names."""
+    """Sends over SMTP to the mailbox of the application, whatever MAIL_SERVER is."""
 
     delivers = False
 
-    def __init__(self, state: MailState) -> None:
-        server = get_mailbox(_app()).listen()
-        # How long a view waits is the application's own: a delay shows what comes of it.
+    def __init__(self, state: BackendSettings) -> None:
+        server = get_mailbox(current_application()).listen()
+        # The application's own timeouts, so that a delay set in the mailbox shows their effect.
         limits = {name: getattr(state.options, name) for name in _LIMITS}
         self.mailer = Mailer(Options(host=server.host, port=server.port, **limits))
 
@@ -87,17 +85,13 @@ class MailboxBackend(SmtpBackend):
 @blueprint.route("/", defaults={"path": ""}, methods=["GET", "POST", "DELETE"])
 @blueprint.route("/<path:path>", methods=["GET", "POST", "DELETE"])
 def page(path: str) -> Response:
-    """All pages of the mailbox; 404 where it is not allowed."""
-    app = _app()
+    """Serve all pages of the mailbox; 404 outside of debug mode."""
+    app = current_application()
     if not is_allowed(app):
-        app.logger.warning("The mailbox is not shown, for debug mode is off.")
+        app.logger.warning("The mailbox is not served because debug mode is off.")
         abort(404)
     place = request.path[: len(request.path) - len(path)]
     base = quote(f"{request.root_path.rstrip('/')}{place}")
     environ: dict[str, Any] = request.environ
     response = get_mailbox(app).handle(request_from_environ(environ, base=base, path=path))
     return Response(response.body, response.status, dict(response.headers))
-
-
-def _app() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]

@@ -1,4 +1,4 @@
-"""`Message`: what to send, to whom. Flask-Mail's arguments and properties, and a few more."""
+"""`Message`: Flask-Mail's arguments and properties, and a few more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from email.message import Message as Part
 from email.policy import compat32
 from email.utils import make_msgid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from flask import current_app, has_app_context
 
@@ -19,32 +19,32 @@ from flask_integration.addresses import Address, bare_addresses, display
 from flask_integration.attachment import Attachment
 from flask_integration.headers import bad_header
 from flask_integration.rendering import Rendering, current_rendering
-from mailbackends import FileAttachment
-
-if TYPE_CHECKING:
-    from flask_integration.connection import Connection
-    from mailbackends import Receipt
+from mailbackends import FileAttachment, Receipt
 
 __all__ = ["Message"]
 
 T = TypeVar("T")
 
 
+class _CanSend(Protocol):
+    def send(self, message: Any) -> Receipt: ...
+
+
 class Message:
-    """A message. Nothing is checked before it is sent, so attributes may be set at any time.
+    """A message. It is checked when it is sent, so attributes may be set at any time.
 
     Args:
         subject: the Subject header.
         recipients: a list of ``"ada@example.com"``, ``"Ada <ada@example.com>"`` or
-            ``("Ada", "ada@example.com")``; so for ``cc`` and ``bcc``.
+            ``("Ada", "ada@example.com")``; ``cc`` and ``bcc`` are alike.
         body: the text.
         html: the HTML.
         alts: further alternatives, by subtype: ``{"calendar": "BEGIN:VCALENDAR..."}``.
-        sender: MAIL_DEFAULT_SENDER where it is None.
+        sender: MAIL_DEFAULT_SENDER if None.
         attachments: a list of `Attachment`, or of parts of the email package.
         reply_to: an address, or a list of them.
-        date: seconds since the epoch or a `datetime`; the time of sending where it is None.
-        charset: MAIL_DEFAULT_CHARSET where it is None. What does not fit goes as UTF-8.
+        date: seconds since the epoch or a `datetime`; the time of sending if None.
+        charset: MAIL_DEFAULT_CHARSET if None. Text that it cannot encode is sent as UTF-8.
         extra_headers: further headers.
         mail_options: parameters of MAIL, such as ``["RET=HDRS"]`` (RFC 3461).
         rcpt_options: parameters of RCPT, such as ``["NOTIFY=FAILURE"]``.
@@ -68,8 +68,8 @@ class Message:
         mail_options: Iterable[str] | None = None,
         rcpt_options: Iterable[str] | None = None,
     ) -> None:
-        # Remembered, so that a named mailer with a default sender of its own can tell it
-        # from one that was asked for.
+        # So that a named mailer with another default sender can tell this one from a sender
+        # that was passed.
         self._default_sender = None if sender else _default_sender()
         sender = sender or self._default_sender
         self.sender: str | None = display(sender) if sender else None
@@ -107,11 +107,11 @@ class Message:
         extra_headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Self:
-        """A message rendered from ``name.txt`` and ``name.html``, one of which may be missing.
+        """Return a message rendered from ``name.txt`` and ``name.html``; one may be missing.
 
-        The templates see ``values``, and ``context``, which is for names that clash with
-        an argument. The subject is, in this order: ``subject=``, a block ``subject`` in
-        either template, or a first line of ``name.txt`` that begins with ``Subject:``.
+        The templates get ``values`` and ``context``, which is for names that clash with an
+        argument. The subject is the first of: ``subject=``, a block ``subject`` in either
+        template, a first line of ``name.txt`` that begins with ``Subject:``.
 
         Raises:
             jinja2.TemplateNotFound: neither template exists.
@@ -158,8 +158,8 @@ class Message:
     def msgId(self) -> str:
         """The Message-ID, with its angle brackets (RFC 5322 section 3.6.4)."""
         if self._message_id is None:
-            # The sender's domain: a name of this host would tell of the inside, and asking
-            # for the full one can cost seconds of DNS.
+            # The sender's domain: the name of this host would disclose internals, and looking
+            # up its full name can take seconds of DNS.
             self._message_id = make_msgid(domain=_domain(self.sender))
         return self._message_id
 
@@ -190,14 +190,14 @@ class Message:
     def attach_path(
         self, path: str | Path, content_type: str | None = None, *, filename: str | None = None
     ) -> None:
-        """Add the file at ``path``, but read it piece by piece while it is sent.
+        """Add the file at ``path``, but read it in pieces while the message is sent.
 
-        For files that are large: they are never in memory as a whole. The file must stay
-        as it is until then.
+        For large files: they are never in memory as a whole. The file must not change
+        until the message was sent.
 
         Raises:
             OSError: there is no such file.
-            ValueError: ``content_type`` or ``filename`` is unusable.
+            ValueError: ``content_type`` or ``filename`` cannot be used.
         """
         self.attachments.append(
             FileAttachment(path, filename=filename, mimetype=content_type, policy=compat32)
@@ -211,9 +211,9 @@ class Message:
         *,
         content_id: str | None = None,
     ) -> str:
-        """Add an image that the HTML shows; returns what belongs into its ``src``.
+        """Add an image that the HTML shows; return the URL for its ``src`` attribute.
 
-        That is ``cid:`` and ``content_id``, or one that is made where it is None.
+        The URL is ``cid:`` and ``content_id``; if that is None, a new one is generated.
         """
         content_id = content_id or make_msgid(domain=_domain(self.sender)).strip("<>")
         self.attachments.append(
@@ -222,15 +222,15 @@ class Message:
         return f"cid:{content_id}"
 
     def as_email(self, rendering: Rendering | None = None) -> Part:
-        """The message as an object of the standard library's email package."""
+        """Return the message as an object of the standard library's email package."""
         return mime.build(self, rendering or current_rendering())
 
     def as_string(self) -> str:
-        """The message as text, with CRLF."""
+        """Return the message as text, with CRLF."""
         return self.as_email().as_string()
 
     def as_bytes(self) -> bytes:
-        """The message as bytes, with CRLF."""
+        """Return the message as bytes, with CRLF."""
         return self.as_email().as_bytes()
 
     def __str__(self) -> str:
@@ -240,11 +240,11 @@ class Message:
         return self.as_bytes()
 
     def has_bad_headers(self) -> bool:
-        """True where a line break in a header or an address could smuggle in another."""
+        """Return whether a line break in a header or an address could inject a header."""
         return bad_header(self) is not None
 
     def is_bad_headers(self) -> bool:
-        """The old name of `has_bad_headers`."""
+        """Flask-Mail's old name of `has_bad_headers`."""
         warnings.warn(
             "is_bad_headers() is deprecated: call has_bad_headers()",
             DeprecationWarning,
@@ -252,18 +252,18 @@ class Message:
         )
         return self.has_bad_headers()
 
-    def send(self, connection: Connection) -> Receipt:
-        """Send this message on ``connection``, which `Mail.connect` gave."""
+    def send(self, connection: _CanSend) -> Receipt:
+        """Send this message on ``connection``, from `Mail.connect`."""
         return connection.send(self)
 
 
 def _list(values: Iterable[T] | None) -> list[T]:
-    """A list of one's own. A string stays one: its letters are no addresses."""
+    """Return a copy. A string stays a string, so that sending can report the mistake."""
     return values if isinstance(values, str) else list(values or ())  # type: ignore[return-value]
 
 
 def _default_sender() -> str | None:
-    # A message may be made where there is no application; the one that sends it fills in.
+    # Without an application, the one that sends the message fills in its sender.
     state = current_app.extensions.get("mail") if has_app_context() else None
     sender = getattr(state, "default_sender", None)
     return display(sender) if sender else None

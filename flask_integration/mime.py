@@ -14,7 +14,7 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime, formatdate
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flask_integration.addresses import (
     encode_words,
@@ -25,16 +25,13 @@ from flask_integration.addresses import (
 )
 from flask_integration.attachment import Attachment, to_part
 from flask_integration.headers import LINE_LENGTH, fold
-from flask_integration.html import can_make_text, inline_styles, text_of
-from flask_integration.rendering import Rendering
+from flask_integration.rendering import Rendering, can_make_text, inline_styles, text_of
 from mailbackends import InvalidMessageError
-
-if TYPE_CHECKING:
-    from flask_integration.message import Message
 
 __all__ = [
     "LONGEST_LINE",
     "PLAIN",
+    "Content",
     "Maker",
     "are_plain",
     "build",
@@ -55,6 +52,30 @@ PLAIN = policy.compat32.clone(linesep="\r\n")
 LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
 
 
+class Content(Protocol):
+    """What a `flask_integration.Message` says, as far as it is written."""
+
+    subject: Any
+    sender: Any
+    recipients: Any
+    cc: Any
+    reply_to: Any
+    date: Any
+    charset: str | None
+    body: Any
+    alts: dict[str, str]
+    attachments: list[Attachment | Part]
+    extra_headers: Any
+
+    @property
+    def html(self) -> str | None:
+        """The HTML alternative."""
+
+    @property
+    def msgId(self) -> str:
+        """The Message-ID."""
+
+
 class Maker(Protocol[Made]):
     """Makes parts of one kind: objects, or bytes."""
 
@@ -68,7 +89,7 @@ class Maker(Protocol[Made]):
         """These parts together."""
 
 
-def build(message: Message, rendering: Rendering) -> Part:
+def build(message: Content, rendering: Rendering) -> Part:
     """The email that ``message`` describes, without Bcc.
 
     What would break a header is taken out, not refused: the check comes before sending.
@@ -98,7 +119,7 @@ def are_plain(fields: Iterable[tuple[str, Any]]) -> bool:
     return True
 
 
-def composed(message: Message, rendering: Rendering, make: Maker[Made]) -> Made:
+def composed(message: Content, rendering: Rendering, make: Maker[Made]) -> Made:
     """The body of ``message`` out of parts as ``make`` makes them. Raises: as `build`."""
     files = list(message.attachments)
     related = [file for file in files if message.html and _is_related(file)]
@@ -108,7 +129,7 @@ def composed(message: Message, rendering: Rendering, make: Maker[Made]) -> Made:
     return make.multipart("mixed", [body, *(make.file(f) for f in files if f not in related)])
 
 
-def own_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, str]]:
+def own_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, str]]:
     """The header fields that each message has, folded."""
     charset = message.charset or rendering.charset
     if message.subject:
@@ -136,7 +157,7 @@ def _date(moment: int, local_time: bool, zone: tuple[int, int]) -> str:
     return formatdate(moment, localtime=local_time)
 
 
-def extra_fields(message: Message, rendering: Rendering) -> Iterator[tuple[str, str]]:
+def extra_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, str]]:
     """Those that the application asks for, folded; each in place of one of that name."""
     charset = message.charset or rendering.charset
     for name, value in (message.extra_headers or {}).items():
@@ -149,7 +170,7 @@ def _is_related(file: Attachment | Part) -> bool:
 
 
 def _texts(
-    message: Message, rendering: Rendering, related: list[Attachment | Part], make: Maker[Made]
+    message: Content, rendering: Rendering, related: list[Attachment | Part], make: Maker[Made]
 ) -> Made:
     body = make.text(_text_body(message, rendering), "plain")
     if not message.alts:
@@ -173,7 +194,7 @@ def _texts(
     return make.multipart("alternative", parts)
 
 
-def _text_body(message: Message, rendering: Rendering) -> str:
+def _text_body(message: Content, rendering: Rendering) -> str:
     wanted = rendering.text_from_html
     if wanted is None:
         wanted = can_make_text()
@@ -185,7 +206,7 @@ def _text_body(message: Message, rendering: Rendering) -> str:
 class _Objects:
     """Parts as the email package has them."""
 
-    def __init__(self, message: Message, rendering: Rendering) -> None:
+    def __init__(self, message: Content, rendering: Rendering) -> None:
         self.charset = message.charset or rendering.charset
         self.ascii_filenames = rendering.ascii_filenames
 

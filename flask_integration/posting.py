@@ -1,4 +1,4 @@
-"""Whatever an application calls a message, checked and ready to be sent."""
+"""A message of any supported class, checked and with its envelope, ready to be sent."""
 
 from __future__ import annotations
 
@@ -7,32 +7,51 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message as Part
 from email.utils import formatdate, make_msgid
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flask_integration.addresses import Address, bare_addresses, display, sanitize_address
 from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
 from flask_integration.message import Message
+from flask_integration.rendering import Rendering
 from flask_integration.written import written
 from mailbackends import InvalidAddressError, InvalidMessageError, WrittenMessage
 
-if TYPE_CHECKING:
-    from flask_integration.state import MailState
+__all__ = ["Defaults", "Posting", "prepare"]
 
-__all__ = ["Posting", "prepare"]
+_NO_RECIPIENTS = "the message has no recipients: pass a list as recipients, cc or bcc"
+_NO_SENDER = "the message has no sender: pass sender=, or set MAIL_DEFAULT_SENDER"
 
-_NO_RECIPIENTS = "the message has no recipients: give recipients, cc or bcc a list of addresses"
-_NO_SENDER = "the message has no sender: give sender, or set MAIL_DEFAULT_SENDER"
+
+class Defaults(Protocol):
+    """What a message takes from the configuration; a `MailState` has all of it."""
+
+    @property
+    def default_sender(self) -> Address | None:
+        """The sender of messages that give none."""
+
+    @property
+    def mail_options(self) -> tuple[str, ...]:
+        """The parameters of MAIL for messages that give none."""
+
+    @property
+    def rendering(self) -> Rendering:
+        """How to write the message."""
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the backend takes a `mailbackends.WrittenMessage`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One message with its envelope. ``original`` is what the application gave.
+    """One message with its envelope. ``original`` is what the application passed to `send`.
 
-    The addresses are bare and in the application's order, each once. The sender is the
-    empty string for the null reverse-path (RFC 5321 section 4.5.5). Only `SmtpBackend` itself,
-    and no subclass of it, gets a plain message as a `mailbackends.WrittenMessage`.
+    The addresses have no display names, are unique, and are in the application's order.
+    The sender is the empty string for the null reverse-path (RFC 5321 section 4.5.5). Only
+    `SmtpBackend` itself, and no subclass of it, gets a plain message as a
+    `mailbackends.WrittenMessage`.
     """
 
     original: Any
@@ -44,48 +63,50 @@ class Posting:
     message_id: str | None = None
 
     def as_bytes(self) -> bytes:
-        """The message as it is sent, save for what a server may ask for."""
+        """Return the message as it is sent to a server that needs no conversion."""
         message = self.message
         if isinstance(message, WrittenMessage):
             message = message.build()
         return message if isinstance(message, bytes) else message.as_bytes()
 
 
-def prepare(message: Any, state: MailState, envelope_from: Address | None = None) -> Posting:
-    """Check ``message`` and make its bytes. Nothing has been sent when this returns or raises.
+def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = None) -> Posting:
+    """Check ``message`` and write its content. Nothing is sent yet.
 
-    A sender and a date that are missing are filled in on ``message`` itself.
+    A missing sender and a missing date are filled in on ``message`` itself.
 
     Args:
-        message: a `Message`, Flask-Mail's, an `email.message.Message`, or what has
-            ``message()``, ``recipients()`` and ``from_email`` as Django's messages do.
-        state: the application's mail, for the default sender and the ways of writing.
+        message: a `Message`, Flask-Mail's, an `email.message.Message`, or an object with
+            ``message()``, ``recipients()`` and ``from_email``, as Django's messages have.
+        defaults: the default sender, and how to write messages.
         envelope_from: where bounces go, if not to the sender; ``"<>"`` for nowhere.
 
     Raises:
-        BadHeaderError: a header or an address holds a line break.
+        BadHeaderError: a header or an address contains a line break.
         IncompleteMessageError: there is no recipient or no sender.
         InvalidAddressError, InvalidMessageError: an address or a part cannot be used.
-        TypeError: ``message`` is none of these.
+        TypeError: ``message`` is none of the above.
     """
     if isinstance(message, Part):
-        return _standard(message, state, envelope_from)
+        return _standard(message, defaults, envelope_from)
     if hasattr(type(message), "send_to") and hasattr(message, "as_bytes"):
-        return _flask(message, state, envelope_from)
+        return _flask(message, defaults, envelope_from)
     if callable(getattr(message, "message", None)) and callable(
         getattr(message, "recipients", None)
     ):
-        return _django(message, state, envelope_from)
+        return _django(message, defaults, envelope_from)
     raise TypeError(
-        f"cannot send {type(message).__name__!r}: give a flask_integration.Message, an "
-        "email.message.EmailMessage or a Django-like message"
+        f"cannot send an object of type {type(message).__name__}: pass a "
+        "flask_integration.Message, an email.message.EmailMessage or a Django message"
     )
 
 
-def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Posting:
+def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> Posting:
     for field in ("recipients", "cc", "bcc"):
         if isinstance(value := getattr(message, field, None), str):
-            raise InvalidMessageError(f"{field} is the string {value!r}: give a list, [{value!r}]")
+            raise InvalidMessageError(
+                f"{field} must be a list, got the string {value!r}: write [{value!r}]"
+            )
     if problem := bad_header(message):
         raise BadHeaderError(problem)
     everybody = [*(message.recipients or ()), *(message.cc or ()), *(message.bcc or ())]
@@ -94,42 +115,42 @@ def _flask(message: Any, state: MailState, envelope_from: Address | None) -> Pos
         raise IncompleteMessageError(_NO_RECIPIENTS)
     by_default = getattr(message, "_default_sender", None)
     if not message.sender or (by_default and message.sender == by_default):
-        message.sender = _default_sender(state) or message.sender
+        message.sender = _default_sender(defaults) or message.sender
     if not message.sender:
         raise IncompleteMessageError(_NO_SENDER)
     if message.date is None:
         message.date = time.time()
     elif not isinstance(message.date, int | float | datetime):
         raise InvalidMessageError(
-            f"date is {message.date!r}: give seconds since the epoch, or a datetime"
+            f"date must be a datetime or seconds since the epoch, got {message.date!r}"
         )
     try:
-        content, message_id = _content(message, state)
+        content, message_id = _content(message, defaults)
     except UnicodeError as error:
         raise InvalidMessageError(
-            f"the message holds text that cannot be encoded: {error}; half a surrogate pair "
-            "comes from bytes that were decoded with errors='surrogateescape'"
+            f"the message contains text that cannot be encoded: {error}; a lone surrogate "
+            "comes from bytes decoded with errors='surrogateescape': decode them as UTF-8"
         ) from error
     return Posting(
         message,
         content,
         _reverse_path(envelope_from, message.sender),
         tuple(recipients),
-        tuple(message.mail_options or state.mail_options),
+        tuple(message.mail_options or defaults.mail_options),
         tuple(message.rcpt_options),
         message_id,
     )
 
 
-def _content(message: Any, state: MailState) -> tuple[Part | WrittenMessage | bytes, str]:
+def _content(message: Any, defaults: Defaults) -> tuple[Part | WrittenMessage | bytes, str]:
     if type(message).__module__.partition(".")[0] == "flask_mail":
-        # Not its own bytes: their recipients come in an order that changes from run to run.
+        # Its own bytes list the recipients in an order that changes from run to run.
         message = _from_flask_mail(message)
     if isinstance(message, Message) and type(message).as_bytes is Message.as_bytes:
         is_ours = type(message).as_email is Message.as_email and "as_email" not in vars(message)
-        ready = written(message, state.rendering) if is_ours and state.is_fast else None
-        return ready or message.as_email(state.rendering), message.msgId
-    # A subclass that writes itself, to sign or to encrypt.
+        ready = written(message, defaults.rendering) if is_ours and defaults.is_fast else None
+        return ready or message.as_email(defaults.rendering), message.msgId
+    # A subclass that writes its own bytes, to sign or to encrypt.
     return message.as_bytes(), message.msgId
 
 
@@ -154,15 +175,15 @@ def _from_flask_mail(given: Any) -> Message:
     return message
 
 
-def _standard(message: Part, state: MailState, envelope_from: Address | None) -> Posting:
-    # RFC 5322 section 3.6.6: the fields of the one who sent it on stand for the others.
+def _standard(message: Part, defaults: Defaults, envelope_from: Address | None) -> Posting:
+    # RFC 5322 section 3.6.6: if the message was resent, the Resent- fields are the envelope.
     prefix = "Resent-" if message["Resent-Date"] is not None else ""
     fields = [f"{prefix}{name}" for name in ("To", "Cc", "Bcc")]
     values = [str(value) for name in fields for value in message.get_all(name) or []]
     recipients = bare_addresses([value for value in values if value.strip()], "recipient")
     if not recipients:
         raise IncompleteMessageError(_NO_RECIPIENTS)
-    default = _default_sender(state)
+    default = _default_sender(defaults)
     if message["From"] is None and default:
         message["From"] = sanitize_address(default)
     sender = message[f"{prefix}Sender"] or message[f"{prefix}From"]
@@ -170,7 +191,7 @@ def _standard(message: Part, state: MailState, envelope_from: Address | None) ->
         raise IncompleteMessageError(_NO_SENDER)
     from_addr = _reverse_path(envelope_from, str(sender))
     if message["Date"] is None:
-        message["Date"] = formatdate(localtime=state.rendering.local_time)
+        message["Date"] = formatdate(localtime=defaults.rendering.local_time)
     if message["Message-ID"] is None:
         message["Message-ID"] = make_msgid(domain=from_addr.rpartition("@")[2] or "localhost")
     return Posting(
@@ -178,17 +199,17 @@ def _standard(message: Part, state: MailState, envelope_from: Address | None) ->
         message,
         from_addr,
         tuple(recipients),
-        state.mail_options,
+        defaults.mail_options,
         message_id=str(message["Message-ID"]),
     )
 
 
-def _django(message: Any, state: MailState, envelope_from: Address | None) -> Posting:
+def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> Posting:
     recipients = bare_addresses(message.recipients(), "recipient")
     if not recipients:
         raise IncompleteMessageError(_NO_RECIPIENTS)
     content: Part = message.message()
-    sender = getattr(message, "from_email", None) or content["From"] or _default_sender(state)
+    sender = getattr(message, "from_email", None) or content["From"] or _default_sender(defaults)
     if not sender:
         raise IncompleteMessageError(_NO_SENDER)
     if content["From"] is None:
@@ -199,13 +220,13 @@ def _django(message: Any, state: MailState, envelope_from: Address | None) -> Po
         content,
         _reverse_path(envelope_from, str(sender)),
         tuple(recipients),
-        state.mail_options,
+        defaults.mail_options,
         message_id=None if message_id is None else str(message_id),
     )
 
 
-def _default_sender(state: MailState) -> str | None:
-    return display(state.default_sender) if state.default_sender else None
+def _default_sender(defaults: Defaults) -> str | None:
+    return display(defaults.default_sender) if defaults.default_sender else None
 
 
 def _reverse_path(envelope_from: Address | None, sender: str) -> str:
@@ -214,5 +235,5 @@ def _reverse_path(envelope_from: Address | None, sender: str) -> str:
     field = "envelope_from" if envelope_from else "sender"
     found = bare_addresses([envelope_from or sender], field)
     if len(found) != 1:
-        raise InvalidAddressError(f"{field} {sender!r} is more than one address: give one")
+        raise InvalidAddressError(f"{field} must be one address, got {sender!r}")
     return found[0]

@@ -1,52 +1,56 @@
-"""Sending, as `Mail`, a named mailer and ``app.extensions["mail"]`` all offer it."""
+"""Sending: the methods of `Mail`, named mailers and ``app.extensions["mail"]``."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
 
-from flask import Flask
+from flask import Flask, current_app, has_app_context
 
 from flask_integration.addresses import Address
-from flask_integration.connection import Connection
-from flask_integration.delivery import deliver, deliver_many, suppressed
+from flask_integration.delivery import (
+    SenderState,
+    deliver,
+    deliver_many,
+    email_dispatched,
+    suppressed,
+)
 from flask_integration.message import Message
-from flask_integration.signals import email_dispatched
-from mailbackends import Receipt
+from flask_integration.posting import Posting
+from mailbackends import Receipt, Reply
 
-if TYPE_CHECKING:
-    from flask_integration.state import MailState
-
-__all__ = ["Sender"]
+__all__ = ["MailConnection", "Sender", "current_application"]
 
 
 class Sender(ABC):
-    """What can send for an application."""
+    """The sending methods of `Mail`, `NamedMail` and `MailState`."""
 
     @abstractmethod
-    def _target(self) -> tuple[Flask, MailState]:
-        """The application that sends, and its settings.
+    def _target(self) -> tuple[Flask, SenderState]:
+        """Return the application that sends, and its settings.
 
         Raises:
-            RuntimeError: there is none. The text names the mend.
+            RuntimeError: there is none. The text says what to do.
         """
 
     def send(self, message: Any, envelope_from: Address | None = None) -> Receipt:
-        """Send one message; returns who was accepted and who was refused.
+        """Send one message; return which recipients were accepted and which were refused.
 
         Args:
             message: a `Message`, Flask-Mail's, an `email.message.EmailMessage`, or a
-                message with ``message()`` and ``recipients()``, as Django has them.
+                message with ``message()`` and ``recipients()``, as Django's have.
             envelope_from: where bounces go, if not to the sender.
 
         Raises:
             ValueError: the message cannot be sent as it is (`BadHeaderError`,
                 `IncompleteMessageError`, `mailbackends.InvalidAddressError`).
             mailbackends.SMTPException: no recipient was accepted, or it is unknown whether
-                one was; ``outcome`` says which.
+                one was; see ``outcome``.
             RuntimeError: there is no application.
         """
         app, state = self._target()
@@ -57,25 +61,32 @@ class Sender(ABC):
         """Send a `Message` made from these arguments."""
         return self.send(Message(*args, **kwargs))
 
-    def send_many(self, messages: Iterable[Any]) -> Iterator[Receipt | Exception]:
-        """Send many messages over one connection; yields one outcome for each, in order.
+    def send_many(self, messages: Iterable[Any]) -> list[Receipt | Exception]:
+        """Send many messages over one connection; return one outcome for each, in order.
 
-        An outcome is the Receipt, or the exception that `send` would have raised: one
-        message that fails does not stop those behind it. ``messages`` may be a generator;
-        it is read as the outcomes are.
+        An outcome is the Receipt, or the exception that `send` would have raised. A message
+        that fails does not stop the others.
+        """
+        return list(self.stream(messages))
+
+    def stream(self, messages: Iterable[Any]) -> Iterator[Receipt | Exception]:
+        """As `send_many`, but lazily: each message is read and sent as its outcome is asked for.
+
+        ``messages`` may be a generator of any length. Nothing is sent before the first
+        outcome is asked for.
         """
         app, state = self._target()
         return deliver_many(app, state, messages)
 
-    def connect(self) -> Connection:
-        """A context manager that holds one connection for the length of its block."""
+    def connect(self) -> MailConnection:
+        """Return a context manager that leases one connection for its block."""
         app, state = self._target()
-        return Connection(state, app)
+        return MailConnection(state, app)
 
     async def asend(self, message: Any, envelope_from: Address | None = None) -> Receipt:
-        """`send`, for ``async def`` views: in a thread, so the event loop goes on.
+        """As `send`, but in a thread, so that the event loop of an async view continues.
 
-        A task that is cancelled meanwhile does not stop the message.
+        Cancelling the task does not stop the message.
         """
         return await asyncio.to_thread(self.send, message, envelope_from)
 
@@ -89,3 +100,110 @@ class Sender(ABC):
 
         with email_dispatched.connected_to(record):
             yield outbox
+
+
+class MailConnection:
+    """What `Mail.connect` returns::
+
+        with mail.connect() as connection:
+            for user in users:
+                connection.send(Message(...))
+
+    After MAIL_MAX_EMAILS messages the connection is closed, and the next message goes
+    over a new one. Leaving the block returns the connection to the pool and cannot fail.
+
+    ``host`` is None if sending is suppressed. It may be set to an object with the
+    ``sendmail`` method of `smtplib.SMTP`, which then gets the messages.
+    """
+
+    def __init__(self, mail: SenderState, app: Flask | None = None) -> None:
+        self.mail = mail
+        self.host: Any = None
+        self.num_emails = 0
+        self._app = app
+        self._own_host: Any = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.host = self.configure_host()
+        self.num_emails = 0
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        self.host = self._own_host = None
+
+    def configure_host(self) -> Any:
+        """Lease a connection of the pool; return it, or None if sending is suppressed.
+
+        Raises:
+            mailbackends.SMTPException: no connection could be made.
+        """
+        backend = self.mail.active_backend
+        self._own_host = self._stack.enter_context(backend.hold()) if backend else None
+        return self._own_host
+
+    def send(self, message: Any, envelope_from: Address | None = None) -> Receipt:
+        """Send one message on this connection; as `Mail.send`."""
+        app = self._app or current_application()
+        receipt = deliver(app, self.mail, message, envelope_from, self._send)
+        self.num_emails += 1
+        if self.num_emails == self.mail.max_emails:
+            # Counts as Flask-Mail does; the pool has already replaced the connection.
+            self.num_emails = 0
+        return receipt
+
+    def send_message(self, *args: Any, **kwargs: Any) -> Receipt:
+        """Send a `Message` made from these arguments."""
+        return self.send(Message(*args, **kwargs))
+
+    def _send(self, posting: Posting) -> Receipt:
+        if self.host is None:
+            # Outside of its block nothing is leased: use any connection of the pool.
+            backend = self.mail.active_backend
+            return backend.send(posting) if backend else suppressed(posting)
+        if self.host is self._own_host:
+            return self._own_host.send(posting)  # type: ignore[no-any-return]
+        return _send_by_smtplib(self.host, posting)
+
+
+def current_application() -> Flask:
+    """Return the current application.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if not has_app_context():
+        raise RuntimeError(
+            "there is no current application: send in a request, or inside "
+            "'with app.app_context():'"
+        )
+    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def _send_by_smtplib(host: Any, posting: Posting) -> Receipt:
+    """Send with the ``sendmail`` of an object that the application put in place of ours."""
+    started = time.monotonic()
+    refused = host.sendmail(
+        posting.from_addr,
+        list(posting.to_addrs),
+        posting.as_bytes(),
+        list(posting.mail_options),
+        list(posting.rcpt_options),
+    )
+    replies = {
+        address: Reply(code, (text,))
+        for address, (code, text) in (refused.items() if isinstance(refused, dict) else ())
+    }
+    return Receipt(
+        accepted=tuple(x for x in posting.to_addrs if x not in replies),
+        refused=replies,
+        reply=Reply(250, (b"",)),
+        message_id=posting.message_id,
+        duration=time.monotonic() - started,
+    )

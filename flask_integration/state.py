@@ -1,4 +1,4 @@
-"""One application's mail: its settings, its backends and their pools."""
+"""`MailState`: one application's mail, its settings in force and its backend."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from flask import Flask, current_app, has_app_context
+from flask import Flask
 from flask.logging import default_handler
 
 from flask_integration.addresses import Address
 from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
-from flask_integration.config import Settings, flag
-from flask_integration.keys import unknown_key
-from flask_integration.sending import Sender
+from flask_integration.config import Settings, unknown_key
+from flask_integration.sending import Sender, current_application
+from flask_integration.server_config import flag
 from mailbackends import ConfigurationError, Options
 
 __all__ = ["MailState"]
@@ -26,7 +26,7 @@ _lock = threading.RLock()
 
 
 class _OptionAttribute:
-    """An option of the Mailer under the name that Flask-Mail has for it."""
+    """An option of the Mailer under Flask-Mail's name for it."""
 
     def __init__(self, option: str, source: str | None = None) -> None:
         self.option = option
@@ -44,7 +44,7 @@ class _OptionAttribute:
 
 
 class _SecurityAttribute:
-    """``use_tls`` and ``use_ssl``, of which one at most is true."""
+    """``use_tls`` and ``use_ssl``, of which at most one is true."""
 
     def __init__(self, security: str) -> None:
         self.security = security
@@ -63,10 +63,10 @@ class _SecurityAttribute:
 
 
 class MailState(Sender):
-    """What stands in ``app.extensions["mail"]``, with Flask-Mail's attributes.
+    """The value of ``app.extensions["mail"]``, with Flask-Mail's attributes.
 
-    They may be set at any time and hold from the next message on. Assigning to one that
-    says where to deliver opens a new pool and closes the old one.
+    They may be set at any time and take effect with the next message. Setting one that says
+    where to deliver opens a new pool and closes the old one.
     """
 
     server = _OptionAttribute("host")
@@ -103,7 +103,7 @@ class MailState(Sender):
         self._suppress = settings.suppress
         self._backends: list[Backend] = []  # at most one
         self._named: dict[str, MailState] = {}
-        # When the application is gone, or the process ends: say QUIT, leave no socket.
+        # When the application is garbage-collected, or the process ends: QUIT, and close.
         weakref.finalize(self, _close_all, self._backends)
         if self.debug:
             _log_conversations()
@@ -113,7 +113,7 @@ class MailState(Sender):
         """Where and how to deliver.
 
         Raises:
-            ConfigurationError: an attribute was set to what cannot be used.
+            ConfigurationError: an attribute was set to a value that cannot be used.
         """
         changes = dict(self._changes)
         if changes.get("security", self.settings.options.security) == "none":
@@ -121,8 +121,18 @@ class MailState(Sender):
         return self.settings.options.replace(**changes)
 
     @property
+    def fallbacks(self) -> tuple[Options, ...]:
+        """The servers to try when the first cannot take a message."""
+        return self.settings.fallbacks
+
+    @property
+    def strategy(self) -> Literal["ordered", "round_robin"]:
+        """MAIL_STRATEGY: which server comes first."""
+        return self.settings.strategy
+
+    @property
     def ascii_attachments(self) -> bool:
-        """True where the names of attachments lose what ASCII does not have."""
+        """Whether attachments get file names without non-ASCII characters."""
         return self.rendering.ascii_filenames
 
     @ascii_attachments.setter
@@ -131,9 +141,9 @@ class MailState(Sender):
 
     @property
     def suppress(self) -> bool:
-        """True where messages are not sent: MAIL_SUPPRESS_SEND, or else TESTING as it is now.
+        """Whether messages are not sent: MAIL_SUPPRESS_SEND, or else TESTING as it is now.
 
-        A named mailer that says nothing of its own follows the application's.
+        A named mailer without SUPPRESS_SEND follows the application's.
         """
         if self._suppress is not None:
             return self._suppress
@@ -150,7 +160,7 @@ class MailState(Sender):
 
     @property
     def max_emails(self) -> int | None:
-        """MAIL_MAX_EMAILS: messages on one connection; None where it was not set."""
+        """MAIL_MAX_EMAILS: the number of messages on one connection; None if it was not set."""
         return self._max_emails
 
     @max_emails.setter
@@ -163,7 +173,7 @@ class MailState(Sender):
 
     @property
     def backend(self) -> Backend:
-        """Where messages go; made with the first one."""
+        """Where messages go; created for the first one."""
         if not self._backends:
             with _lock:
                 if not self._backends:
@@ -172,23 +182,23 @@ class MailState(Sender):
 
     @property
     def active_backend(self) -> Backend | None:
-        """The backend, or None where sending is suppressed."""
+        """The backend, or None if sending is suppressed."""
         if self.settings.backend.delivers and self.suppress:
             return None
         return self.backend
 
     @property
     def is_fast(self) -> bool:
-        """True where what sends is our own from end to end, and may write plain messages itself."""
+        """Whether the backend is `SmtpBackend` itself, which takes plain messages as bytes."""
         backend = self._backends[0] if self._backends else None
         return type(backend) is SmtpBackend and backend.mailer.options.fast_paths
 
     @property
     def outbox(self) -> list[Any]:
-        """What the memory backend keeps.
+        """The messages that the memory backend collected.
 
         Raises:
-            ConfigurationError: the backend is another.
+            ConfigurationError: MAIL_BACKEND is another backend.
         """
         backend = self.backend
         if not isinstance(backend, MemoryBackend):
@@ -198,10 +208,10 @@ class MailState(Sender):
         return backend.outbox
 
     def named(self, name: str) -> MailState:
-        """The mailer of that name in MAIL_MAILERS; ``"default"`` is this one.
+        """Return the mailer of that name in MAIL_MAILERS; ``"default"`` is this one.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is no mailer of that name.
         """
         if name == "default" and name not in self.settings.mailers:
             return self
@@ -215,20 +225,16 @@ class MailState(Sender):
             return self._named[name]
 
     def close(self) -> None:
-        """Close all connections, those of the named mailers too; a later message opens anew."""
+        """Close all connections, also of named mailers. The next message opens a new one."""
         for state in [*self._named.values(), self]:
             state._drop_backend()
 
     def _target(self) -> tuple[Flask, MailState]:
-        if not has_app_context():
-            raise RuntimeError(
-                "there is no application: send in a request, or inside 'with app.app_context():'"
-            )
-        return current_app._get_current_object(), self  # type: ignore[attr-defined]
+        return current_application(), self
 
     def _change(self, option: str, value: Any) -> None:
-        # Read together when the next message goes: a name without its password, between
-        # two assignments, is no error.
+        # The changes are checked together with the next message: a user name without its
+        # password, between two assignments, is not an error.
         self._changes[option] = value
         self._drop_backend()
 
@@ -244,7 +250,7 @@ def _close_all(backends: Iterable[Backend]) -> None:
 
 
 def _log_conversations() -> None:
-    """Show on Flask's own log handler what is said to servers, secrets masked."""
+    """Show the SMTP conversations on Flask's log handler, secrets masked."""
     logger = logging.getLogger("mailbackends")
     logger.setLevel(logging.DEBUG)
     if not logger.hasHandlers():

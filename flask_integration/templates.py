@@ -1,4 +1,4 @@
-"""A message's subject, text and HTML out of an application's Jinja templates."""
+"""A message's subject, text and HTML from the application's Jinja templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREFIX = "subject:"
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What the templates said. At least one of ``text`` and ``html`` is there."""
+    """The rendered templates. At least one of ``text`` and ``html`` is not None."""
 
     subject: str
     text: str | None
@@ -27,11 +27,11 @@ class Rendered:
 
 
 def render(name: str, context: Mapping[str, Any], subject: str | None = None) -> Rendered:
-    """Render ``name.txt`` and ``name.html`` as Flask would, with its context processors.
+    """Render ``name.txt`` and ``name.html`` as Flask does, with its context processors.
 
     Raises:
         jinja2.TemplateNotFound: neither exists.
-        InvalidMessageError: no subject was found.
+        InvalidMessageError: there is no subject.
         RuntimeError: there is no application context.
     """
     if not has_app_context():
@@ -51,10 +51,10 @@ def render(name: str, context: Mapping[str, Any], subject: str | None = None) ->
     subject = subject or text_subject or html.unescape(html_subject or "") or first_line
     if not subject:
         raise InvalidMessageError(
-            f"the templates of {name!r} give no subject: begin {name}.txt with a line "
+            f"the templates of {name!r} have no subject: begin {name}.txt with a line "
             "'Subject: ...', or define {% block subject %}, or pass subject="
         )
-    # A value that holds a line break must not begin another header.
+    # A line break in a value must not begin another header.
     return Rendered(" ".join(subject.split()), text, markup)
 
 
@@ -62,13 +62,13 @@ def _find(app: Flask, name: str) -> Template | None:
     try:
         return app.jinja_env.get_template(name)
     except TemplateNotFound as error:
-        if error.name != name:  # one that it includes or extends is missing
+        if error.name != name:  # a template that it includes or extends is missing
             raise
         return None
 
 
 def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The block "subject", if there is one, and the text without it."""
+    """Return the block "subject" or None, and the text without that block."""
     if template is None:
         return None, None
     context = template.new_context(values)
@@ -77,7 +77,7 @@ def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | No
         subject = None
         if "subject" in template.blocks:
             subject = concat(template.blocks["subject"](context))
-            # In its place the text has nothing.
+            # The text leaves it out.
             context.blocks["subject"] = [lambda _: iter(())]
         return subject, concat(template.root_render_func(context)).lstrip("\r\n")
     except Exception:
@@ -85,7 +85,7 @@ def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | No
 
 
 def _first_line(text: str | None) -> tuple[str, str | None]:
-    """The subject in a first line ``Subject: ...``, and the text behind it."""
+    """Return the subject in a first line ``Subject: ...``, and the text after it."""
     line, _, rest = (text or "").partition("\n")
     if not line.lower().startswith(_PREFIX):
         return "", text

@@ -1,4 +1,4 @@
-"""For the tests of an application: its mail to a server of the test's own."""
+"""For the tests of an application: send its mail to a server of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask_integration.state import MailState
 
 __all__ = ["mail_to"]
 
-# What says where to deliver and how to get there. The rest is the application's own.
+# The options that say where to deliver and how to connect; the application keeps its others.
 _WAY = (
     "allow_cleartext_auth",
     "auth_mechanisms",
@@ -38,13 +38,13 @@ _WAY = (
 
 @contextmanager
 def mail_to(app: Flask, host: str, port: int, **options: Any) -> Iterator[None]:
-    """Within the block all mail of ``app`` goes to this server, without TLS and login.
+    """Send all mail of ``app`` to this server within the block, without TLS and login.
 
-    That of named mailers too, and also where ``TESTING`` suppresses sending. ``options``,
-    such as ``security="starttls"``, are of this server.
+    This includes named mailers, and mail that ``TESTING`` would suppress. ``options`` are
+    those of this server, such as ``security="starttls"``.
 
     Raises:
-        RuntimeError: the application has no mail.
+        RuntimeError: mail is not set up for the application.
     """
     state = app.extensions.get("mail")
     if not isinstance(state, MailState):

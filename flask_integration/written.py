@@ -7,25 +7,24 @@ from collections.abc import Iterable, Sequence
 from email.message import Message as Part
 from email.policy import SMTP, Policy
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from flask_integration.attachment import Attachment, to_part
 from flask_integration.headers import LINE_LENGTH
 from flask_integration.mime import (
     LONGEST_LINE,
     PLAIN,
+    Content,
     are_plain,
+    build,
     composed,
     extra_fields,
     longest_line,
     own_fields,
     text_part,
 )
+from flask_integration.rendering import Rendering
 from mailbackends import WrittenMessage, base64_body, multipart_body
-
-if TYPE_CHECKING:
-    from flask_integration.message import Message
-    from flask_integration.rendering import Rendering
 
 __all__ = ["written"]
 
@@ -53,7 +52,7 @@ class _Node:
         self.parts = parts
 
 
-def written(message: Message, rendering: Rendering) -> WrittenMessage | None:
+def written(message: Content, rendering: Rendering) -> WrittenMessage | None:
     """What ``message.as_email(rendering)`` gives; None where that has to be asked."""
     if (message.charset or rendering.charset).lower() != "utf-8":
         return None
@@ -67,7 +66,7 @@ def written(message: Message, rendering: Rendering) -> WrittenMessage | None:
         pieces = _pieces(root, policy, _lines(header, policy))
     except Exception:  # what is wrong with it is told when it is built
         return None
-    return WrittenMessage(tuple(pieces), message.msgId, partial(message.as_email, rendering))
+    return WrittenMessage(tuple(pieces), message.msgId, partial(build, message, rendering))
 
 
 class _Nodes:

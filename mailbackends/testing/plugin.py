@@ -1,4 +1,4 @@
-"""pytest fixtures; pytest finds them where mailbackends is installed.
+"""pytest fixtures; pytest finds them if mailbackends is installed.
 
 Nothing else is imported before a test asks for one of them.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mailbackends.mailer import Mailer
     from mailbackends.testing.server import LoopbackServer
 
-__all__ = ["flask_smtp_server", "smtp_mailer", "smtp_server"]
+__all__ = ["smtp_mailer", "smtp_server"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,17 +42,3 @@ def smtp_mailer(smtp_server: LoopbackServer) -> Iterator[Mailer]:
 
     with Mailer(smtp_server.url) as mailer:
         yield mailer
-
-
-@pytest.fixture
-def flask_smtp_server(
-    request: pytest.FixtureRequest, smtp_server: LoopbackServer
-) -> Iterator[LoopbackServer]:
-    """The server, and the application of the fixture ``app`` sends its mail there.
-
-    Also with ``TESTING``, which else suppresses sending.
-    """
-    from flask_integration.testing import mail_to
-
-    with mail_to(request.getfixturevalue("app"), **smtp_server.options):
-        yield smtp_server

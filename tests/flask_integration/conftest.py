@@ -1,4 +1,4 @@
-"""Applications with real servers behind them."""
+"""Fixtures: Flask applications and the real servers they send to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_app() -> Iterator[MakeApp]:
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
-    """An application that would send to nowhere, and has TESTING on."""
+    """An application with TESTING, which sends nothing."""
     return make_app(TESTING=True)
 
 

@@ -1,4 +1,4 @@
-"""Addresses: read as people write them, none lost, none invented."""
+"""Addresses: parsed as people write them; none is lost, none is invented."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_addresses_keep_their_order() -> None:
     assert sanitize_addresses(addresses) == ["b@example.com", "A <a@example.com>", "c@example.com"]
 
 
-def test_a_name_is_written_in_the_charset_that_is_asked_for() -> None:
+def test_a_name_is_written_in_the_requested_charset() -> None:
     assert sanitize_address(("送信者", "a@example.com"), "shift_jis").startswith("=?iso-2022-jp?")
 
 
-def test_a_charset_that_cannot_hold_the_name_gives_way_to_utf_8() -> None:
+def test_a_name_that_the_charset_cannot_encode_is_written_in_utf_8() -> None:
     assert sanitize_address(("送信者", "a@example.com"), "latin-1").startswith("=?utf-8?")
     assert sanitize_subject("送信者", "no such charset").startswith("=?utf-8?")
 
@@ -65,7 +65,7 @@ def test_a_subject_in_ascii_stays_as_it_is() -> None:
     assert sanitize_subject("Grüße") == "=?utf-8?b?R3LDvMOfZQ==?="
 
 
-def test_text_is_made_of_bytes_and_of_lazy_strings() -> None:
+def test_force_text_accepts_bytes_and_lazy_strings() -> None:
     class Lazy:
         def __str__(self) -> str:
             return "later"
@@ -87,7 +87,7 @@ def test_text_is_made_of_bytes_and_of_lazy_strings() -> None:
         ("用户@例子.example", ["用户@例子.example"]),
     ],
 )
-def test_what_is_an_address_goes_into_the_envelope(
+def test_valid_addresses_go_into_the_envelope(
     value: str | tuple[str, str], found: list[str]
 ) -> None:
     assert bare_addresses([value], "recipient") == found
@@ -114,7 +114,7 @@ def test_what_is_an_address_goes_into_the_envelope(
         "ada@exa\x00mple.com",
     ],
 )
-def test_what_is_no_address_is_told_with_its_value_and_the_mend(value: object) -> None:
+def test_an_invalid_address_is_reported_with_its_value_and_a_suggestion(value: object) -> None:
     with pytest.raises(InvalidAddressError) as caught:
         bare_addresses([value], "recipient")  # type: ignore[list-item]
     assert repr(value) in str(caught.value)
@@ -144,7 +144,7 @@ def test_names_and_addresses_arrive_as_they_were_given(people: list[tuple[str, s
     ]
 
 
-def test_a_domain_beyond_ascii_is_written_without_the_idna_package_too(
+def test_a_non_ascii_domain_is_encoded_without_the_idna_package_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "idna", None)
@@ -160,6 +160,6 @@ def test_a_domain_beyond_ascii_is_written_without_the_idna_package_too(
         st.text(st.sampled_from('aö1_.+-@<>",;:()\\[] \t'), max_size=20),
     )
 )
-def test_usual_addresses_are_read_as_the_parser_reads_them(text: str) -> None:
+def test_the_fast_path_for_common_addresses_agrees_with_the_parser(text: str) -> None:
     found = email.utils.getaddresses([text], **_LENIENT)
     assert _pairs(text) == [pair for pair in found if pair != ("", "")]

@@ -1,4 +1,4 @@
-"""`Mail.asend`: from coroutines, without keeping the event loop waiting."""
+"""`Mail.asend`: sending from coroutines without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def test_a_coroutine_sends_in_the_current_application(
     assert len(receipts) == len(mail_server.messages) == 3
 
 
-def test_the_loop_goes_on_meanwhile(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_event_loop_continues_while_a_message_is_sent(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_send = threading.Event()
     original = MemoryBackend.send
 
@@ -55,7 +57,7 @@ def test_the_loop_goes_on_meanwhile(make_app: MakeApp, monkeypatch: pytest.Monke
     assert len(mail.outbox) == 1
 
 
-def test_errors_come_out_of_it(app: Flask) -> None:
+def test_asend_raises_what_send_raises(app: Flask) -> None:
     with pytest.raises(mailbackends.InvalidMessageError):
         asyncio.run(Mail(app).asend(Message("Hello", [], body="Hi")))
 

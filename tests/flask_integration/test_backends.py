@@ -1,4 +1,4 @@
-"""Backends other than SMTP, and those of an application's own."""
+"""Backends other than SMTP, and custom ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESSAGE: dict[str, Any] = {"subject": "Grüße", "recipients": ["ada@example.com
 
 
 class Pigeons(Backend):
-    """An application's own backend."""
+    """A custom backend."""
 
     def __init__(self, state: MailState) -> None:
         self.sent: list[Posting] = []
@@ -33,7 +33,7 @@ class Pigeons(Backend):
         self.is_closed = True
 
 
-def test_memory_keeps_what_the_application_sent(make_app: MakeApp) -> None:
+def test_the_memory_backend_collects_messages(make_app: MakeApp) -> None:
     mail = Mail(make_app(MAIL_BACKEND="memory"))
     message = Message(**MESSAGE)
     receipt = mail.send(message)
@@ -45,7 +45,7 @@ def test_memory_keeps_what_the_application_sent(make_app: MakeApp) -> None:
     assert mail.outbox == []
 
 
-def test_memory_works_under_testing_as_with_flask_mailman(make_app: MakeApp) -> None:
+def test_the_memory_backend_works_under_testing_as_in_flask_mailman(make_app: MakeApp) -> None:
     mail = Mail(make_app(MAIL_BACKEND="locmem", TESTING=True))
     mail.send_message(**MESSAGE)
     assert len(mail.outbox) == 1
@@ -57,7 +57,9 @@ def test_other_backends_have_no_outbox(make_app: MakeApp) -> None:
         mail.outbox  # noqa: B018
 
 
-def test_console_shows_each_message(make_app: MakeApp, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_backend_prints_each_message(
+    make_app: MakeApp, capsys: pytest.CaptureFixture[str]
+) -> None:
     mail = Mail(make_app(MAIL_BACKEND="console"))
     receipt = mail.send_message(**MESSAGE)
     shown = capsys.readouterr().out
@@ -66,7 +68,7 @@ def test_console_shows_each_message(make_app: MakeApp, capsys: pytest.CaptureFix
     assert receipt.accepted == ("ada@example.com",)
 
 
-def test_file_writes_one_file_for_each_message(make_app: MakeApp, tmp_path: Path) -> None:
+def test_the_file_backend_writes_one_file_per_message(make_app: MakeApp, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "mail"
     mail = Mail(make_app(MAIL_BACKEND="file", MAIL_FILE_PATH=str(folder)))
     receipts = [mail.send_message(**MESSAGE) for _ in range(3)]
@@ -82,7 +84,7 @@ def test_file_writes_one_file_for_each_message(make_app: MakeApp, tmp_path: Path
     }
 
 
-def test_file_needs_a_directory(make_app: MakeApp, tmp_path: Path) -> None:
+def test_the_file_backend_needs_a_directory(make_app: MakeApp, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="MAIL_FILE_PATH is not set"):
         Mail(make_app(MAIL_BACKEND="file")).send_message(**MESSAGE)
     occupied = tmp_path / "file"
@@ -91,11 +93,11 @@ def test_file_needs_a_directory(make_app: MakeApp, tmp_path: Path) -> None:
         Mail(make_app(MAIL_BACKEND="file", MAIL_FILE_PATH=occupied)).send_message(**MESSAGE)
 
 
-def test_dummy_takes_everything(make_app: MakeApp) -> None:
+def test_the_dummy_backend_accepts_everything(make_app: MakeApp) -> None:
     assert Mail(make_app(MAIL_BACKEND="dummy")).send_message(**MESSAGE).accepted
 
 
-def test_a_backend_of_ones_own_gets_checked_messages(make_app: MakeApp) -> None:
+def test_a_custom_backend_gets_checked_messages(make_app: MakeApp) -> None:
     mail = Mail(make_app(MAIL_BACKEND=Pigeons))
     with pytest.raises(ValueError, match="no recipients"):
         mail.send_message("Hello", [], body="Hi")
@@ -111,21 +113,21 @@ def test_a_backend_of_ones_own_gets_checked_messages(make_app: MakeApp) -> None:
     assert backend.is_closed
 
 
-def test_testing_keeps_a_backend_of_ones_own_from_sending(make_app: MakeApp) -> None:
+def test_testing_suppresses_a_custom_backend(make_app: MakeApp) -> None:
     mail = Mail(make_app(MAIL_BACKEND=Pigeons, TESTING=True))
     mail.send_message(**MESSAGE)
     assert mail.state is not None
     assert mail.state.active_backend is None
 
 
-def test_a_backend_can_be_named_by_its_path() -> None:
-    assert find_backend("flask_integration.backends.local.FileBackend") is FileBackend
+def test_a_backend_can_be_given_as_a_dotted_path() -> None:
+    assert find_backend("flask_integration.backends.FileBackend") is FileBackend
     assert find_backend("FILE") is FileBackend
     with pytest.raises(ConfigurationError, match="cannot be found"):
-        find_backend("flask_integration.backends.nowhere.Backend")
+        find_backend("flask_integration.nowhere.Backend")
 
 
-def test_a_backend_of_ones_own_may_fail_for_one_of_many(make_app: MakeApp) -> None:
+def test_a_custom_backend_may_fail_for_one_message_of_a_batch(make_app: MakeApp) -> None:
     class Storm(Pigeons):
         def send(self, posting: Posting) -> Receipt:
             if "bob@example.com" in posting.to_addrs:

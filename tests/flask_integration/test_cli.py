@@ -1,4 +1,4 @@
-"""``flask mail``: the configuration seen, checked, tried."""
+"""``flask mail``: show-config, doctor and send-test."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_show_config_masks_secrets(make_app: MakeApp) -> None:
     assert "hunter2" not in output
 
 
-def test_show_config_is_for_programs_too(make_app: MakeApp) -> None:
+def test_show_config_prints_json(make_app: MakeApp) -> None:
     app = make_app(MAIL_MAILERS={"bulk": "smtp://user:hunter2@localhost:2525"})
     Mail(app)
     status, output = run(app, "show-config", "--json", "--mailer", "bulk")
@@ -45,7 +45,7 @@ def test_show_config_is_for_programs_too(make_app: MakeApp) -> None:
     assert json.loads(run(app, "show-config", "--json")[1])["mailers"] == ["bulk"]
 
 
-def test_an_unknown_mailer_is_told_with_the_nearest(make_app: MakeApp) -> None:
+def test_an_unknown_mailer_is_reported_with_the_nearest_name(make_app: MakeApp) -> None:
     app = make_app(MAIL_MAILERS={"bulk": "smtp://localhost"})
     Mail(app)
     status, output = run(app, "doctor", "--mailer", "bukl")
@@ -53,7 +53,7 @@ def test_an_unknown_mailer_is_told_with_the_nearest(make_app: MakeApp) -> None:
     assert "did you mean bulk?" in output
 
 
-def test_doctor_finds_all_well_and_sends_nothing(
+def test_doctor_reports_success_and_sends_nothing(
     make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
 ) -> None:
     app = make_app(**secure_settings)
@@ -63,11 +63,11 @@ def test_doctor_finds_all_well_and_sends_nothing(
     assert "STARTTLS, login as user" in output
     assert "Shop <shop@example.com>" in output
     assert "FAILED" not in output
-    assert "All is well." in output
+    assert "No problems found." in output
     assert (secure_server.connections, secure_server.messages) == (1, [])
 
 
-def test_doctor_is_for_programs_too(
+def test_doctor_prints_json(
     make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
 ) -> None:
     app = make_app(**secure_settings)
@@ -82,7 +82,7 @@ def test_doctor_is_for_programs_too(
     assert all(step["ok"] for place in report["places"] for step in place["steps"])
 
 
-def test_doctor_tells_what_is_wrong(
+def test_doctor_reports_what_is_wrong(
     make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
 ) -> None:
     for change, says in (
@@ -98,12 +98,10 @@ def test_doctor_tells_what_is_wrong(
         assert output.count("FAILED") == 1
         assert says in output
         assert "hunter2" not in output
-        assert "Not all is well." in output
+        assert "There are problems." in output
 
 
-def test_doctor_looks_at_each_of_several_servers(
-    make_app: MakeApp, mail_server: MailServer
-) -> None:
+def test_doctor_checks_each_of_several_servers(make_app: MakeApp, mail_server: MailServer) -> None:
     with MailServer() as gone:
         url = gone.url
     app = make_app(MAIL_URL=[mail_server.url, url])
@@ -115,7 +113,7 @@ def test_doctor_looks_at_each_of_several_servers(
     assert "fallbacks" in run(app, "show-config")[1]
 
 
-def test_doctor_knows_of_backends_that_deliver_nothing(make_app: MakeApp) -> None:
+def test_doctor_names_backends_that_deliver_nothing(make_app: MakeApp) -> None:
     app = make_app(MAIL_BACKEND="memory", MAIL_SUPPRESS_SEND=True, MAIL_DEFAULT_SENDER=None)
     Mail(app)
     status, output = run(app, "doctor")
@@ -125,7 +123,7 @@ def test_doctor_knows_of_backends_that_deliver_nothing(make_app: MakeApp) -> Non
     assert "sending is suppressed" in output
 
 
-def test_doctor_tells_of_a_backend_that_cannot_be_made(make_app: MakeApp) -> None:
+def test_doctor_reports_a_backend_that_cannot_be_created(make_app: MakeApp) -> None:
     app = make_app(MAIL_BACKEND="file")
     Mail(app)
     status, output = run(app, "doctor")
@@ -133,7 +131,7 @@ def test_doctor_tells_of_a_backend_that_cannot_be_made(make_app: MakeApp) -> Non
     assert "MAIL_FILE_PATH is not set" in output
 
 
-def test_send_test_sends_even_where_sending_is_suppressed(
+def test_send_test_sends_even_if_sending_is_suppressed(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     app = make_app(**settings, TESTING=True)
@@ -146,7 +144,7 @@ def test_send_test_sends_even_where_sending_is_suppressed(
     assert str(received.message["Message-ID"]) in output
 
 
-def test_send_test_tells_a_failure(
+def test_send_test_reports_a_failure(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.refuse("bob@example.com")
@@ -158,7 +156,7 @@ def test_send_test_tells_a_failure(
         assert says in output
 
 
-def test_an_application_without_mail_is_told(app: Flask, make_app: MakeApp) -> None:
+def test_the_commands_need_an_application_with_mail(app: Flask, make_app: MakeApp) -> None:
     Mail(app)
     other = make_app()
     other.cli.add_command(app.cli.commands["mail"])

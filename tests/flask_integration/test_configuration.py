@@ -1,4 +1,4 @@
-"""``MAIL_`` settings: all of them understood, all mistakes told before anything is sent."""
+"""``MAIL_`` settings: all of them are read, and mistakes are reported before anything is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_integration import ConfigurationWarning, Mail, MailState
-from flask_integration.keys import KEYS
+from flask_integration.config import KEYS
 from mailbackends import ConfigurationError, Options
 
 from .conftest import MakeApp
@@ -22,7 +22,7 @@ def state_of(**config: Any) -> MailState:
     return Mail().init_mail({f"MAIL_{name}": value for name, value in config.items()})
 
 
-def test_without_any_setting_mail_goes_to_this_machine() -> None:
+def test_without_settings_mail_goes_to_localhost() -> None:
     state = state_of()
     assert state.options == Options()
     assert (state.server, state.port, state.use_tls, state.use_ssl) == (
@@ -36,7 +36,7 @@ def test_without_any_setting_mail_goes_to_this_machine() -> None:
     assert state.ascii_attachments is False
 
 
-def test_flask_mails_settings_mean_what_they_meant() -> None:
+def test_the_settings_of_flask_mail_have_the_same_meaning() -> None:
     state = state_of(
         SERVER="mail.example.com",
         PORT=2525,
@@ -68,7 +68,7 @@ def test_flask_mails_settings_mean_what_they_meant() -> None:
     assert (state.max_emails, state.suppress, state.ascii_attachments) == (7, True, True)
 
 
-def test_flask_mailmans_settings_mean_what_they_meant() -> None:
+def test_the_settings_of_flask_mailman_have_the_same_meaning() -> None:
     with pytest.warns(ConfigurationWarning, match="MAIL_SSL_CERTFILE and MAIL_SSL_KEYFILE"):
         state = state_of(
             TIMEOUT=5,
@@ -88,7 +88,7 @@ def test_flask_mailmans_settings_mean_what_they_meant() -> None:
     assert type(state.backend).__name__ == "DummyBackend"
 
 
-def test_a_client_certificate_waits_until_there_is_tls() -> None:
+def test_a_client_certificate_is_used_once_tls_is_switched_on() -> None:
     with pytest.warns(ConfigurationWarning, match="set MAIL_USE_TLS or MAIL_USE_SSL"):
         state = state_of(SSL_CERTFILE="client.pem")
     assert state.options.ssl_certfile is None
@@ -98,12 +98,12 @@ def test_a_client_certificate_waits_until_there_is_tls() -> None:
     assert state.options.ssl_certfile is None
 
 
-def test_authorities_to_trust_without_tls_are_refused_by_name() -> None:
+def test_a_ca_file_without_tls_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match=r"ssl_cafile='ca\.pem'.+security='none'"):
         state_of(SSL_CAFILE="ca.pem")
 
 
-def test_the_files_for_tls_are_for_those_servers_that_have_it() -> None:
+def test_tls_files_go_only_to_servers_that_use_tls() -> None:
     state = state_of(URL="smtp://localhost smtps://two.example.com", SSL_CAFILE="ca.pem")
     servers = (state.options, *state.settings.fallbacks)
     assert [each.ssl_cafile for each in servers] == [None, "ca.pem"]
@@ -142,12 +142,12 @@ def test_every_option_of_a_mailer_is_a_setting() -> None:
     assert {name.upper() for name in Options.known()} <= KEYS
 
 
-def test_a_context_of_ones_own_is_used() -> None:
+def test_a_custom_ssl_context_is_used() -> None:
     context = ssl.create_default_context()
     assert state_of(USE_SSL=True, SSL_CONTEXT=context).options.ssl_context is context
 
 
-def test_a_url_says_it_all() -> None:
+def test_a_url_can_contain_all_options() -> None:
     state = state_of(URL="smtps://user:s%40cret@mail.example.com?pool_size=2", POOL_TIMEOUT=3)
     assert state.options == Options(
         host="mail.example.com",
@@ -160,22 +160,22 @@ def test_a_url_says_it_all() -> None:
     assert (state.port, state.use_ssl) == (465, True)
 
 
-def test_what_is_a_list_may_come_as_one_text() -> None:
+def test_lists_may_be_given_as_text() -> None:
     state = state_of(SEND_OPTIONS="RET=HDRS, BODY=8BITMIME", AUTH_MECHANISMS="PLAIN LOGIN")
     assert state.mail_options == ("RET=HDRS", "BODY=8BITMIME")
 
 
-def test_flask_mails_levels_of_debugging_are_taken() -> None:
+def test_the_debug_levels_of_flask_mail_are_accepted() -> None:
     assert state_of(DEBUG=0).debug == 0
     assert state_of(DEBUG="false").debug == 0
 
 
-def test_an_empty_deadline_is_the_default_and_none_is_none() -> None:
+def test_an_empty_deadline_means_the_default_and_none_means_no_deadline() -> None:
     assert state_of(DEADLINE="").options.deadline == 180
     assert state_of(DEADLINE=None).options.deadline is None
 
 
-def test_several_urls_are_several_servers() -> None:
+def test_several_urls_mean_several_servers() -> None:
     one, two = "smtp://one.example.com", "smtps://two.example.com"
     for urls in ([one, two], f"{one} {two}"):
         state = state_of(URL=urls, STRATEGY="round_robin", POOL_SIZE=2)
@@ -207,7 +207,7 @@ def test_settings_from_the_environment_may_be_text_or_empty() -> None:
     assert state.suppress is False
 
 
-def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
+def test_the_default_sender_may_be_a_list_as_in_json() -> None:
     assert state_of(DEFAULT_SENDER=["Shop", "shop@example.com"]).default_sender == (
         "Shop",
         "shop@example.com",
@@ -217,9 +217,9 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"USE_TLS": True, "USE_SSL": True}, "MAIL_USE_TLS and MAIL_USE_SSL contradict"),
-        ({"USE_TLS": "maybe"}, "MAIL_USE_TLS is 'maybe', which is neither true nor false"),
-        ({"SUPPRESS_SEND": "often"}, "MAIL_SUPPRESS_SEND is 'often'"),
+        ({"USE_TLS": True, "USE_SSL": True}, "MAIL_USE_TLS and MAIL_USE_SSL cannot both be true"),
+        ({"USE_TLS": "maybe"}, "MAIL_USE_TLS must be True or False, got 'maybe'"),
+        ({"SUPPRESS_SEND": "often"}, "MAIL_SUPPRESS_SEND must be True or False, got 'often'"),
         ({"PORT": "smtp"}, "port='smtp' is no whole number"),
         ({"PORT": 99999}, "port=99999 is out of range"),
         ({"SERVER": "mail example"}, "host='mail example' is no host name"),
@@ -231,20 +231,23 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"SECURITY": "ssl"}, "security='ssl' is none of"),
         ({"SECURITY": "none", "USE_TLS": True}, "MAIL_SECURITY='none' contradicts"),
         ({"TIMEOUT": 0}, "timeout=0 is out of range"),
-        ({"MAX_EMAILS": 0}, "MAIL_MAX_EMAILS is 0"),
-        ({"MAX_EMAILS": "all"}, "MAIL_MAX_EMAILS is 'all'"),
+        ({"MAX_EMAILS": 0}, "MAIL_MAX_EMAILS must be a positive integer or None, got 0"),
+        ({"MAX_EMAILS": "all"}, "MAIL_MAX_EMAILS must be a positive integer or None, got 'all'"),
         ({"POOL_SIZE": "many"}, "pool_size='many' is no whole number"),
         ({"DEFAULT_SENDER": "no address"}, "MAIL_DEFAULT_SENDER 'no address' is no address"),
-        ({"DEFAULT_SENDER": ("a", "b", "c")}, "MAIL_DEFAULT_SENDER is ('a', 'b', 'c')"),
+        ({"DEFAULT_SENDER": ("a", "b", "c")}, "('Name', 'address'), got ('a', 'b', 'c')"),
         ({"DEFAULT_SENDER": "a@x.com\r\nBcc: b@x.com"}, "holds a line break"),
         ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: use one of console"),
-        ({"BACKEND": "flask.Flask"}, "no subclass of flask_integration.Backend"),
+        ({"BACKEND": "flask.Flask"}, "must name a subclass of flask_integration.Backend"),
         ({"URL": "http://mail.example.com"}, "unknown URL scheme 'http'"),
         ({"URL": "smtp://mail.example.com:port"}, "its port is no number"),
         ({"URL": "smtp://mail.example.com?pool_sise=2"}, "did you mean 'pool_size'?"),
-        ({"URL": "smtp://a.example", "SERVER": "b.example"}, "MAIL_URL and MAIL_SERVER contradict"),
-        ({"URL": "smtps://a.example", "USE_TLS": True}, "contradicts the scheme of MAIL_URL"),
-        ({"STRATEGY": "random"}, "MAIL_STRATEGY is 'random'"),
+        (
+            {"URL": "smtp://a.example", "SERVER": "b.example"},
+            "MAIL_URL and MAIL_SERVER cannot",
+        ),
+        ({"URL": "smtps://a.example", "USE_TLS": True}, "cannot be combined with MAIL_URL"),
+        ({"STRATEGY": "random"}, "MAIL_STRATEGY must be 'ordered' or 'round_robin', got 'random'"),
         ({"URL": 5}, "MAIL_URL must be a URL"),
         ({"URL": [5]}, "MAIL_URL must be a URL"),
         ({"RATE": "often"}, "rate='often'"),
@@ -254,7 +257,7 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ({"MAILERS": {"bulk": {"PORT": "x"}}}, "MAIL_MAILERS['bulk']: NAME"),
         (
             {"MAILERS": {"default": {"SERVER": "a.example"}}, "SERVER": "b.example"},
-            "MAIL_MAILERS['default'] and MAIL_SERVER contradict",
+            "MAIL_MAILERS['default'] and MAIL_SERVER cannot both be set",
         ),
         (
             {"SERVER": "mail.example.com", "USERNAME": "user", "PASSWORD": "hunter2"},
@@ -262,19 +265,21 @@ def test_the_default_sender_may_come_as_a_list_from_a_file() -> None:
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_value_and_the_mend(config: dict[str, Any], says: str) -> None:
+def test_a_mistake_is_reported_with_its_setting_and_value(
+    config: dict[str, Any], says: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         state_of(**config)
     assert says in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_mend_names_the_setting_as_it_is_written_in_flask() -> None:
+def test_an_error_names_the_setting_as_it_is_written_in_flask() -> None:
     with pytest.raises(ConfigurationError, match=r"MAIL_NAME\)"):
         state_of(PORT="smtp")
 
 
-def test_an_unknown_setting_is_warned_of_with_the_nearest_known_one(make_app: MakeApp) -> None:
+def test_an_unknown_setting_causes_a_warning_with_the_nearest_known_one(make_app: MakeApp) -> None:
     app = make_app(MAIL_SEVER="mail.example.com")
     with pytest.warns(ConfigurationWarning, match="MAIL_SEVER: did you mean MAIL_SERVER") as caught:
         Mail(app)
@@ -284,8 +289,8 @@ def test_an_unknown_setting_is_warned_of_with_the_nearest_known_one(make_app: Ma
     assert caught[0].filename == __file__
 
 
-def test_half_a_login_is_warned_of_and_there_is_none_as_with_flask_mail() -> None:
-    with pytest.warns(ConfigurationWarning, match="MAIL_PASSWORD is not: there will be no login"):
+def test_an_incomplete_login_causes_a_warning_and_no_login_as_in_flask_mail() -> None:
+    with pytest.warns(ConfigurationWarning, match="MAIL_PASSWORD is not, so there is no login"):
         state = state_of(USERNAME="user")
     assert state.options.username is None
     with pytest.warns(ConfigurationWarning, match="MAIL_USERNAME is not"):
@@ -295,7 +300,7 @@ def test_half_a_login_is_warned_of_and_there_is_none_as_with_flask_mail() -> Non
 @pytest.mark.parametrize(
     "other", [{"TOKEN_PROVIDER": lambda: "token"}, {"AUTH_MECHANISMS": "EXTERNAL"}]
 )
-def test_a_login_without_a_password_is_whole_with_a_token_or_a_mechanism(
+def test_a_login_needs_no_password_with_a_token_or_a_mechanism(
     other: dict[str, Any],
 ) -> None:
     with warnings.catch_warnings():
@@ -303,13 +308,13 @@ def test_a_login_without_a_password_is_whole_with_a_token_or_a_mechanism(
         assert state_of(USERNAME="user", **other).options.username == "user"
 
 
-def test_settings_of_others_are_left_alone() -> None:
+def test_settings_of_other_extensions_are_ignored() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Mail().init_mail({"FLASKY_MAIL_SENDER": 1, "MAILGUN_KEY": "x", "SECRET_KEY": "y"})
 
 
-def test_named_mailers_have_their_own_server_and_the_applications_manners(
+def test_named_mailers_have_their_own_server_and_inherit_how_messages_are_written(
     make_app: MakeApp,
 ) -> None:
     app = make_app(
@@ -341,7 +346,7 @@ def test_named_mailers_have_their_own_server_and_the_applications_manners(
         mail.using("bulc").send_message("Hello", ["a@x.com"])
 
 
-def test_a_named_mailer_is_suppressed_with_the_application_unless_it_says_otherwise(
+def test_a_named_mailer_is_suppressed_with_the_application_unless_it_sets_otherwise(
     make_app: MakeApp,
 ) -> None:
     mailers = {"bulk": "smtp://two.example", "alerts": {"HOST": "three", "SUPPRESS_SEND": False}}
@@ -357,7 +362,7 @@ def test_a_named_mailer_is_suppressed_with_the_application_unless_it_says_otherw
     assert bulk.suppress is False
 
 
-def test_the_default_mailer_may_stand_among_the_named_ones() -> None:
+def test_the_default_mailer_may_be_one_of_the_named_ones() -> None:
     state = state_of(MAILERS={"default": "smtps://one.example.com", "bulk": "smtp://two.example"})
     assert state.server == "one.example.com"
     assert state.named("default").server == "one.example.com"
@@ -370,7 +375,7 @@ def test_equal_settings_make_equal_states(app: Flask) -> None:
     assert mail.state.__dict__ == mail.init_mail(app.config, app.debug, app.testing).__dict__
 
 
-def test_testing_is_seen_whenever_it_is_set(make_app: MakeApp) -> None:
+def test_testing_takes_effect_whenever_it_is_set(make_app: MakeApp) -> None:
     app = make_app()
     mail = Mail(app)
     assert mail.suppress is False
@@ -382,17 +387,17 @@ def test_testing_is_seen_whenever_it_is_set(make_app: MakeApp) -> None:
     assert mail.suppress is True
 
 
-def test_suppress_send_outweighs_testing(make_app: MakeApp) -> None:
+def test_suppress_send_takes_precedence_over_testing(make_app: MakeApp) -> None:
     assert Mail(make_app(TESTING=True, MAIL_SUPPRESS_SEND=False)).suppress is False
     assert Mail(make_app(TESTING=False, MAIL_SUPPRESS_SEND=True)).suppress is True
 
 
-def test_init_mail_can_be_told_that_this_is_a_test() -> None:
+def test_init_mail_has_an_argument_testing() -> None:
     assert Mail().init_mail({}, testing=True).suppress is True
     assert Mail().init_mail(config={"TESTING": True}, testing=True).suppress is True
 
 
-def test_attributes_of_the_state_can_be_set_and_hold_from_then_on() -> None:
+def test_attributes_of_the_state_take_effect_with_the_next_message() -> None:
     state = state_of(SERVER="mail.example.com", USE_TLS=True)
     state.username = "user"
     state.password = "secret"
@@ -414,7 +419,7 @@ def test_attributes_of_the_state_can_be_set_and_hold_from_then_on() -> None:
     assert (state.use_tls, state.use_ssl) == (False, False)
 
 
-def test_no_secret_is_in_what_people_may_see() -> None:
+def test_no_secret_is_in_any_repr_or_output() -> None:
     state = state_of(URL="smtps://user:hunter2@mail.example.com")
     assert "hunter2" not in f"{state!r} {state.options!r} {state.settings!r}"
 

@@ -1,4 +1,4 @@
-"""`Mail.connect`: one connection of the pool, for as long as the block."""
+"""`Mail.connect`: one connection of the pool for the length of a block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def message(to: str = "ada@example.com", **arguments: Any) -> Message:
     return Message("Hello", [to], body="Hi", **arguments)
 
 
-def test_a_block_sends_over_one_connection_and_gives_it_back(
+def test_a_block_sends_over_one_connection_and_returns_it(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -32,7 +32,7 @@ def test_a_block_sends_over_one_connection_and_gives_it_back(
     assert (len(mail_server.messages), mail_server.connections) == (6, 1)
 
 
-def test_a_block_inside_another_has_a_connection_of_its_own(
+def test_nested_blocks_use_different_connections(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -42,7 +42,7 @@ def test_a_block_inside_another_has_a_connection_of_its_own(
     assert [m.connection for m in mail_server.messages] == [0, 1, 0, 1]
 
 
-def test_after_so_many_messages_the_connection_is_a_new_one(
+def test_max_emails_limits_the_messages_of_one_connection(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings, MAIL_MAX_EMAILS=2))
@@ -53,7 +53,7 @@ def test_after_so_many_messages_the_connection_is_a_new_one(
     assert [m.connection for m in mail_server.messages] == [0, 0, 1, 1, 2]
 
 
-def test_so_many_messages_on_one_connection_are_the_limit_outside_of_blocks_too(
+def test_max_emails_also_applies_outside_of_blocks(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings, MAIL_MAX_EMAILS=2))
@@ -62,7 +62,7 @@ def test_so_many_messages_on_one_connection_are_the_limit_outside_of_blocks_too(
     assert [m.connection for m in mail_server.messages] == [0, 0, 1, 1, 2]
 
 
-def test_the_limit_can_be_set_while_the_application_runs(
+def test_max_emails_can_be_set_while_the_application_runs(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -75,7 +75,7 @@ def test_the_limit_can_be_set_while_the_application_runs(
     assert [m.connection for m in mail_server.messages] == [0, 0, 1]
 
 
-def test_one_message_for_each_connection_can_be_had(
+def test_max_emails_may_be_one(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     with Mail(make_app(**settings, MAIL_MAX_EMAILS=1)).connect() as connection:
@@ -84,7 +84,7 @@ def test_one_message_for_each_connection_can_be_had(
     assert [m.connection for m in mail_server.messages] == [0, 1]
 
 
-def test_a_refused_message_does_not_stop_those_behind_it(
+def test_a_refused_message_does_not_stop_the_next(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.refuse("bob@example.com")
@@ -108,7 +108,7 @@ def test_a_connection_that_breaks_in_the_block_is_replaced(
     assert (len(mail_server.messages), mail_server.connections) == (2, 2)
 
 
-def test_an_error_in_the_block_is_not_hidden_and_frees_the_connection(
+def test_an_error_in_the_block_propagates_and_frees_the_connection(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings, MAIL_POOL_SIZE=1))
@@ -118,7 +118,7 @@ def test_an_error_in_the_block_is_not_hidden_and_frees_the_connection(
     assert (len(mail_server.messages), mail_server.connections) == (1, 1)
 
 
-def test_a_server_that_is_not_there_is_told_when_the_block_begins(make_app: MakeApp) -> None:
+def test_an_unreachable_server_is_reported_when_the_block_begins(make_app: MakeApp) -> None:
     with MailServer() as server:
         port = server.port
     mail = Mail(make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=port))
@@ -135,7 +135,7 @@ def test_suppressed_messages_go_nowhere(app: Flask) -> None:
     assert len(outbox) == 100
 
 
-def test_bad_messages_are_refused_as_outside_of_a_block(app: Flask) -> None:
+def test_invalid_messages_are_refused_as_outside_of_a_block(app: Flask) -> None:
     with Mail(app).connect() as connection:
         with pytest.raises(AssertionError):
             connection.send(Message("Hello", [], body="Hi"))
@@ -151,7 +151,7 @@ def test_a_message_can_send_itself_on_a_connection(
         assert message().send(connection).accepted == ("ada@example.com",)
 
 
-def test_a_connection_outside_of_its_block_sends_all_the_same(
+def test_a_connection_outside_of_its_block_sends_too(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     connection = Mail(make_app(**settings)).connect()
@@ -159,7 +159,7 @@ def test_a_connection_outside_of_its_block_sends_all_the_same(
     assert len(mail_server.messages) == 1
 
 
-def test_flask_mails_constructor_works(
+def test_the_constructor_of_flask_mail_works(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(app := make_app(**settings))
@@ -169,7 +169,7 @@ def test_flask_mails_constructor_works(
     assert len(mail_server.messages) == 1
 
 
-def test_a_host_that_the_application_puts_in_place_gets_the_messages(app: Flask) -> None:
+def test_a_host_set_by_the_application_gets_the_messages(app: Flask) -> None:
     with Mail(app).connect() as connection, mock.patch.object(connection, "host") as host:
         sample = message(sender="shop@example.com", mail_options=["RET=HDRS"])
         host.sendmail.return_value = {}
@@ -180,7 +180,7 @@ def test_a_host_that_the_application_puts_in_place_gets_the_messages(app: Flask)
     assert receipt.accepted == ("ada@example.com",)
 
 
-def test_such_a_host_may_be_the_standard_librarys(app: Flask, mail_server: MailServer) -> None:
+def test_the_host_may_be_a_smtplib_connection(app: Flask, mail_server: MailServer) -> None:
     mail_server.refuse("bob@example.com")
     with (
         Mail(app).connect() as connection,
@@ -192,7 +192,7 @@ def test_such_a_host_may_be_the_standard_librarys(app: Flask, mail_server: MailS
     assert {to: reply.code for to, reply in receipt.refused.items()} == {"bob@example.com": 550}
 
 
-def test_a_stopped_server_is_no_error_at_the_end_of_the_block(
+def test_leaving_the_block_does_not_fail_if_the_server_is_gone(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.hang_up("QUIT", times=None)

@@ -53,7 +53,7 @@ def test_ten_requests_send_ten_mails_over_one_connection_with_tls_and_login(
     assert secure_server.messages[0].mail_from == "shop@example.com"
 
 
-def test_threads_of_one_worker_share_no_more_connections_than_the_pool_has(
+def test_threads_use_at_most_as_many_connections_as_the_pool_has(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     app = make_app(**settings, MAIL_POOL_SIZE=2)
@@ -94,7 +94,7 @@ def test_implicit_tls_works(make_app: MakeApp) -> None:
     assert server.message.user == "user"
 
 
-def test_a_certificate_that_nobody_vouches_for_stops_the_mail(
+def test_an_untrusted_certificate_stops_the_mail(
     make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
 ) -> None:
     secure_settings["MAIL_SSL_CAFILE"] = certs.untrusted_cafile()
@@ -106,7 +106,7 @@ def test_a_certificate_that_nobody_vouches_for_stops_the_mail(
     assert not any(line.startswith("AUTH") for lines in secure_server.commands for line in lines)
 
 
-def test_a_wrong_password_is_told_without_showing_it(
+def test_a_wrong_password_is_reported_without_showing_it(
     make_app: MakeApp, secure_settings: dict[str, Any]
 ) -> None:
     secure_settings["MAIL_PASSWORD"] = "hunter2-wrong"
@@ -128,7 +128,7 @@ def test_a_refused_recipient_is_in_the_receipt(
     assert {to: reply.code for to, reply in receipt.refused.items()} == {"bob@example.com": 550}
 
 
-def test_recipients_go_out_in_the_order_given_each_once(
+def test_recipients_are_unique_and_in_the_order_given(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -146,7 +146,7 @@ def test_recipients_go_out_in_the_order_given_each_once(
     assert "b@example.com" not in received.content.decode()
 
 
-def test_a_string_of_several_addresses_loses_none(
+def test_no_address_of_a_comma_separated_string_is_lost(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -155,7 +155,7 @@ def test_a_string_of_several_addresses_loses_none(
     assert len(mail_server.message.message["To"].addresses) == 2
 
 
-def test_a_server_that_fails_at_quit_makes_no_sent_mail_look_failed(
+def test_a_failing_quit_does_not_make_sent_mail_look_failed(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.answer("QUIT", "421 4.3.0 out of order", times=None)
@@ -167,7 +167,7 @@ def test_a_server_that_fails_at_quit_makes_no_sent_mail_look_failed(
     assert len(mail_server.messages) == 1
 
 
-def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
+def test_an_idle_connection_that_the_server_closed_is_replaced(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -177,7 +177,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
     assert [m.message["Subject"] for m in mail_server.messages] == ["One", "Two"]
 
 
-def test_a_connection_lost_behind_the_content_is_told_as_unknown_and_sent_once(
+def test_a_connection_lost_after_the_content_is_unknown_and_sent_once(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.hang_up("content")
@@ -188,7 +188,7 @@ def test_a_connection_lost_behind_the_content_is_told_as_unknown_and_sent_once(
     assert mail_server.connections == 1
 
 
-def test_with_several_servers_a_message_finds_the_one_that_takes_it(
+def test_with_several_servers_a_message_goes_to_the_one_that_accepts_it(
     make_app: MakeApp, mail_server: MailServer
 ) -> None:
     with MailServer() as busy:
@@ -199,7 +199,7 @@ def test_with_several_servers_a_message_finds_the_one_that_takes_it(
     assert (len(busy.messages), len(mail_server.messages)) == (0, 1)
 
 
-def test_a_forked_worker_leaves_its_parents_connection_alone(
+def test_a_forked_worker_does_not_use_its_parents_connection(
     mail_server: MailServer,
 ) -> None:
     script = f"""
@@ -249,7 +249,7 @@ def test_a_worker_thread_sends_in_an_application_context(
     assert "app.app_context()" in str(failures[0])
 
 
-def test_a_large_file_is_sent_without_being_in_memory(
+def test_a_large_file_is_sent_without_being_read_into_memory(
     mail_server: MailServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.bin"

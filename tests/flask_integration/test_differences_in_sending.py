@@ -36,14 +36,16 @@ def test_receipt(make_app: MakeApp, mail_server: MailServer, settings: dict[str,
     assert send(ours, make_app(**settings)).accepted == ("ada@x.com",)
 
 
-def test_refused_told(make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]) -> None:
+def test_refused_reported(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
     mail_server.refuse("bob@x.com")
     assert send(theirs, make_app(**settings), "ada@x.com", "bob@x.com") is None
     assert "bob@x.com" in send(ours, make_app(**settings), "ada@x.com", "bob@x.com").refused
 
 
 @pytest.mark.parametrize(("package", "connections"), [(theirs, 3), (ours, 1)])
-def test_connection_kept(
+def test_connection_reused(
     make_app: MakeApp,
     mail_server: MailServer,
     settings: dict[str, Any],
@@ -67,7 +69,7 @@ def test_tls_verified(make_app: MakeApp) -> None:
         assert len(server.messages) == 1
 
 
-def test_no_waiting_for_ever(make_app: MakeApp) -> None:
+def test_timeouts(make_app: MakeApp) -> None:
     app = make_app(MAIL_SERVER="mail.example.com")
     with mock.patch("flask_mail.smtplib.SMTP") as connect, app.app_context():
         theirs.Connection(theirs.Mail(app).state).configure_host()
@@ -106,7 +108,7 @@ def test_default_port(make_app: MakeApp) -> None:
         assert ours.Mail(app).port == port
 
 
-def test_testing_later(make_app: MakeApp) -> None:
+def test_testing_set_later(make_app: MakeApp) -> None:
     for package, suppressed in ((theirs, False), (ours, True)):
         mail = package.Mail(app := make_app())
         app.config["TESTING"] = True
@@ -130,7 +132,9 @@ def test_flags_read(make_app: MakeApp) -> None:
     assert ours.Mail(app).use_tls is False
 
 
-def test_half_a_login(make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]) -> None:
+def test_incomplete_login(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
     settings["MAIL_USERNAME"] = "user"
     send(theirs, make_app(**settings))
     with pytest.warns(ours.ConfigurationWarning, match="no login"):
@@ -138,7 +142,7 @@ def test_half_a_login(make_app: MakeApp, mail_server: MailServer, settings: dict
     assert len(mail_server.messages) == 2
 
 
-def test_asserts_stay(app: Flask) -> None:
+def test_checks_under_optimisation(app: Flask) -> None:
     for package in (theirs, ours):
         with pytest.raises(AssertionError) as caught:
             _send_to_nobody(package, app)

@@ -124,7 +124,7 @@ def test_inline_related() -> None:
     assert "multipart/related" in seen(ours)
 
 
-def test_no_idle_mixed() -> None:
+def test_no_extra_mixed() -> None:
     assert types(written(theirs, html="<p>Hi</p>"))[0] == "multipart/mixed"
     assert types(written(ours, html="<p>Hi</p>"))[0] == "multipart/alternative"
 

@@ -1,4 +1,4 @@
-"""docs/flask.md: what it shows runs, what it lists is all there is."""
+"""docs/flask.md: its samples run, and its tables are complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_integration.keys import KEYS, PREFIX
+from flask_integration.config import KEYS, PREFIX
 from support.server import MailServer
 
 PAGE = (Path(__file__).parents[2] / "docs/flask.md").read_text(encoding="utf-8")
@@ -17,7 +17,7 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The table behind a heading, without its head."""
+    """The rows of the table under a heading."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]

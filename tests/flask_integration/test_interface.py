@@ -32,7 +32,7 @@ def test_the_core_does_not_import_flask() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0  # noqa: S603
 
 
-def test_flask_mails_public_names_are_here() -> None:
+def test_the_public_names_of_flask_mail_are_here() -> None:
     names = {
         "Attachment",
         "BadHeaderError",
@@ -71,7 +71,7 @@ def test_an_extension_for_a_factory_has_the_current_applications_state(make_app:
             assert mail.server == state.server
 
 
-def test_one_that_belongs_to_an_application_sends_for_that_one_everywhere(
+def test_an_extension_of_one_application_sends_for_it_everywhere(
     make_app: MakeApp,
 ) -> None:
     one, two = make_app(MAIL_BACKEND="memory"), make_app(MAIL_BACKEND="memory")
@@ -84,7 +84,7 @@ def test_one_that_belongs_to_an_application_sends_for_that_one_everywhere(
     assert two.extensions["mail"].outbox == []
 
 
-def test_the_state_can_be_replaced_as_with_flask_mail(make_app: MakeApp) -> None:
+def test_the_state_can_be_replaced_as_in_flask_mail(make_app: MakeApp) -> None:
     app = make_app(MAIL_SERVER="a.example.com")
     mail = Mail(app)
     app.config["MAIL_SERVER"] = "b.example.com"
@@ -93,7 +93,7 @@ def test_the_state_can_be_replaced_as_with_flask_mail(make_app: MakeApp) -> None
     assert app.extensions["mail"] is mail.state
 
 
-def test_others_can_send_through_the_extension_of_the_current_application(app: Flask) -> None:
+def test_other_extensions_can_send_through_the_state(app: Flask) -> None:
     Mail(app)
     with app.app_context():
         state = app.extensions["mail"]
@@ -128,7 +128,7 @@ def test_an_attribute_that_does_not_exist_is_an_error(app: Flask) -> None:
     assert not hasattr(Mail(app), "__html__")
 
 
-def test_a_command_mail_of_the_applications_own_stays(app: Flask) -> None:
+def test_a_command_mail_of_the_application_is_not_replaced(app: Flask) -> None:
     @app.cli.command("mail")
     def own() -> None:
         """Deliver the post."""
@@ -137,7 +137,7 @@ def test_a_command_mail_of_the_applications_own_stays(app: Flask) -> None:
     assert app.cli.commands["mail"] is own
 
 
-def test_an_application_that_is_gone_leaves_no_connection_open(
+def test_connections_close_when_the_application_is_garbage_collected(
     mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     app = Flask("short-lived", root_path="/nowhere")
@@ -149,7 +149,7 @@ def test_an_application_that_is_gone_leaves_no_connection_open(
     mail_server.wait(lambda: mail_server.open_connections == 0)
 
 
-def test_close_ends_connections_and_the_next_message_opens_one(
+def test_close_closes_connections_and_the_next_message_opens_one(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -217,7 +217,7 @@ def test_messages_that_are_sent_are_recorded_too(
     assert len(outbox) == len(mail_server.messages) == 1
 
 
-def test_signals_tell_of_a_sent_message_and_its_receipt(app: Flask) -> None:
+def test_signals_report_a_sent_message_and_its_receipt(app: Flask) -> None:
     mail = Mail(app)
     message = Message("Hello", ["ada@example.com"], body="Hi")
     with heard(app) as calls:
@@ -228,7 +228,7 @@ def test_signals_tell_of_a_sent_message_and_its_receipt(app: Flask) -> None:
     ]
 
 
-def test_signals_tell_of_a_message_that_was_refused(
+def test_signals_report_a_message_that_was_refused(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.refuse("ada@example.com")
@@ -239,7 +239,7 @@ def test_signals_tell_of_a_message_that_was_refused(
     assert calls[0][1]["error"] is caught.value
 
 
-def test_signals_tell_of_a_message_that_cannot_be_sent_at_all(app: Flask) -> None:
+def test_signals_report_a_message_that_cannot_be_sent(app: Flask) -> None:
     mail = Mail(app)
     with heard(app) as calls, pytest.raises(AssertionError):
         mail.send_message("Hello", [], body="Hi")
@@ -256,12 +256,12 @@ def test_signals_come_from_the_application_that_sends(make_app: MakeApp) -> None
     assert calls == []
 
 
-# --- what is missing ---------------------------------------------------------------
+# --- incomplete messages ---------------------------------------------------------------
 
 
-def test_no_recipient_and_no_sender_are_told_with_the_mend(app: Flask) -> None:
+def test_a_missing_recipient_or_sender_is_reported_with_a_suggestion(app: Flask) -> None:
     mail = Mail(app)
-    with pytest.raises(mailbackends.InvalidMessageError, match="no recipients: give recipients"):
+    with pytest.raises(mailbackends.InvalidMessageError, match="no recipients: pass a list"):
         mail.send(Message("Hello", body="Hi"))
     app.extensions["mail"].default_sender = None
     with pytest.raises(mailbackends.InvalidMessageError, match="MAIL_DEFAULT_SENDER"):
@@ -270,14 +270,14 @@ def test_no_recipient_and_no_sender_are_told_with_the_mend(app: Flask) -> None:
         mail.send(Message("Hello", ["ada@example.com"], body="Hi"))
 
 
-def test_a_string_in_place_of_a_list_is_told_with_the_mend(app: Flask) -> None:
+def test_a_string_instead_of_a_list_is_reported_with_a_suggestion(app: Flask) -> None:
     mail = Mail(app)
     for field in ("recipients", "cc", "bcc"):
         with pytest.raises(mailbackends.InvalidMessageError, match=rf"{field} .*\['a@x\.com'\]"):
             mail.send(Message("Hello", body="Hi", **{field: "a@x.com"}))  # type: ignore[arg-type]
 
 
-def test_an_address_that_is_none_is_told_before_anything_is_sent(
+def test_an_invalid_address_is_reported_before_anything_is_sent(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings))
@@ -313,7 +313,7 @@ def test_a_named_mailer_sends_over_its_own_server_with_its_own_sender(
     assert "From: news@example.com" in other.messages[0].content.decode()
 
 
-def test_a_sender_that_is_set_later_is_kept_by_a_named_mailer(make_app: MakeApp) -> None:
+def test_a_named_mailer_does_not_replace_a_sender_that_was_set_later(make_app: MakeApp) -> None:
     mailers = {"bulk": {"DEFAULT_SENDER": "news@example.com"}}
     mail = Mail(app := make_app(MAIL_BACKEND="memory", MAIL_MAILERS=mailers))
     with app.app_context():
@@ -323,7 +323,7 @@ def test_a_sender_that_is_set_later_is_kept_by_a_named_mailer(make_app: MakeApp)
     assert message.sender == "me@example.com"
 
 
-def test_parameters_of_mail_are_the_messages_or_the_configurations(
+def test_parameters_of_mail_come_from_the_message_or_the_configuration(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail = Mail(make_app(**settings, MAIL_SEND_OPTIONS=["BODY=8BITMIME"]))

@@ -1,4 +1,4 @@
-"""The mailbox inside of a Flask application."""
+"""The mailbox in a Flask application."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def send(app: Flask, **more: Any) -> Any:
         return app.extensions["mail"].send(Message("Hello", ["ada@example.com"], "Text", **more))
 
 
-def test_mail_of_the_application_is_in_the_mailbox_also_in_tests(
+def test_mail_of_the_application_is_in_the_mailbox_even_in_tests(
     app: Flask, client: FlaskClient
 ) -> None:
     receipt = send(app, html="<p>HTML</p>")
@@ -67,7 +67,7 @@ def test_the_form_of_the_page_deletes(app: Flask, client: FlaskClient) -> None:
     assert get_mailbox(app).store.count() == 0
 
 
-def test_it_may_stand_elsewhere_below_a_prefix(make_app: MakeApp) -> None:
+def test_the_blueprint_may_have_another_prefix(make_app: MakeApp) -> None:
     app = make_app(MAIL_BACKEND="mailbox")
     app.debug = True
     app.register_blueprint(blueprint, url_prefix="/dev/mail")
@@ -76,18 +76,18 @@ def test_it_may_stand_elsewhere_below_a_prefix(make_app: MakeApp) -> None:
     app.extensions["mailbackends_mailbox"].close()
 
 
-def test_another_name_is_not_answered(client: FlaskClient) -> None:
+def test_other_host_names_are_refused(client: FlaskClient) -> None:
     assert client.get("/mailbox/", headers={"Host": "evil.example"}).status_code == 421
 
 
-def test_outside_of_debug_mode_it_is_refused(app: Flask, client: FlaskClient) -> None:
+def test_the_mailbox_is_refused_outside_of_debug_mode(app: Flask, client: FlaskClient) -> None:
     app.debug = False
     assert client.get("/mailbox/").status_code == 404
     with pytest.raises(ConfigurationError, match="debug mode is off"):
         send(app)
 
 
-def test_outside_of_debug_mode_it_is_shown_where_the_application_says_so(
+def test_the_mailbox_can_be_allowed_outside_of_debug_mode(
     app: Flask, client: FlaskClient, tmp_path: Path
 ) -> None:
     app.debug = False
@@ -97,7 +97,7 @@ def test_outside_of_debug_mode_it_is_shown_where_the_application_says_so(
     assert (tmp_path / "mail.sqlite3").exists()
 
 
-def test_flasks_own_messages_are_previewed(client: FlaskClient) -> None:
+def test_messages_of_flask_integration_are_previewed(client: FlaskClient) -> None:
     @preview("Flask's hello", name="flasks-hello")
     def hello() -> Message:
         return Message("Hello preview", ["ada@example.com"], "Text", html="<p>HTML</p>")

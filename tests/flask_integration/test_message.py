@@ -1,4 +1,4 @@
-"""`Message` and `Attachment`: what they say becomes the right email."""
+"""`Message` and `Attachment`, and the email that they become."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def message(**arguments: Any) -> Message:
     return Message(**{**given, **arguments})
 
 
-# --- who ---------------------------------------------------------------------------
+# --- recipients ---------------------------------------------------------------------------
 
 
-def test_the_default_sender_is_the_applications(app: Flask) -> None:
+def test_the_default_sender_comes_from_the_application(app: Flask) -> None:
     Mail(app)
     with app.app_context():
         assert Message("Hello").sender == "Shop <shop@example.com>"
@@ -47,12 +47,12 @@ def test_the_default_sender_is_the_applications(app: Flask) -> None:
         assert Message("Hello").sender == '"Love, Ada" <ada@example.com>'
 
 
-def test_a_message_can_be_made_where_there_is_no_application() -> None:
+def test_a_message_can_be_created_without_an_application() -> None:
     assert Message("Hello").sender is None
     assert "From" not in parsed(Message("Hello", ["ada@example.com"], body="Hi"))
 
 
-def test_all_recipients_stand_in_send_to_in_order_each_once() -> None:
+def test_send_to_has_all_recipients_in_order_without_duplicates() -> None:
     sample = message(recipients=["z@x.com", "a@x.com"], cc=["m@x.com", "z@x.com"], bcc=["b@x.com"])
     assert list(sample.send_to) == ["z@x.com", "a@x.com", "m@x.com", "b@x.com"]
     assert sample.send_to == {"a@x.com", "b@x.com", "m@x.com", "z@x.com"}
@@ -60,15 +60,15 @@ def test_all_recipients_stand_in_send_to_in_order_each_once() -> None:
     assert len(sample.send_to) == 4
 
 
-def test_bcc_is_in_no_header() -> None:
+def test_bcc_is_not_in_any_header() -> None:
     assert b"secret@example.com" not in message(bcc=["secret@example.com"]).as_bytes()
 
 
-def test_no_recipient_in_to_leaves_the_field_out() -> None:
+def test_without_recipients_in_to_there_is_no_to_field() -> None:
     assert parsed(message(recipients=[], bcc=["ada@example.com"]))["To"] is None
 
 
-def test_cc_stands_in_its_header_in_order() -> None:
+def test_cc_is_in_its_header_in_order() -> None:
     sample = parsed(message(cc=["Zoë <z@x.com>", ("A", "a@x.com")]))
     assert [(a.display_name, a.addr_spec) for a in sample["Cc"].addresses] == [
         ("Zoë", "z@x.com"),
@@ -91,7 +91,7 @@ def test_the_date_may_be_a_number_or_a_datetime() -> None:
         assert parsed(message(date=date))["Date"].datetime == moment
 
 
-def test_the_message_id_stays_the_same_and_tells_nothing_of_this_machine() -> None:
+def test_the_message_id_is_stable_and_does_not_contain_the_host_name() -> None:
     sample = message()
     assert re.fullmatch(r"<[^\s@]+@example\.com>", sample.msgId)
     assert parsed(sample)["Message-ID"] == parsed(sample)["Message-ID"] == sample.msgId
@@ -99,7 +99,7 @@ def test_the_message_id_stays_the_same_and_tells_nothing_of_this_machine() -> No
     assert parsed(sample)["Message-ID"] == "<mine@example.com>"
 
 
-def test_an_extra_header_stands_in_place_of_the_messages_own() -> None:
+def test_an_extra_header_replaces_that_of_the_message() -> None:
     sample = parsed(message(extra_headers={"X-Kind": "Grüße", "message-id": "<mine@x.com>"}))
     assert sample["X-Kind"] == "Grüße"
     assert sample.get_all("Message-ID") == ["<mine@x.com>"]
@@ -110,14 +110,14 @@ def test_an_extra_header_cannot_make_the_body_unreadable(name: str) -> None:
     assert message(extra_headers={name: "x"}).has_bad_headers()
 
 
-def test_a_long_subject_is_folded_and_arrives_whole() -> None:
+def test_a_long_subject_is_folded_and_arrives_unchanged() -> None:
     for subject in ("Many words " * 30, "Größe " * 60, "x" * 900):
         sample = message(subject=subject.strip())
         assert parsed(sample)["Subject"] == subject.strip()
         assert all(len(line) <= 998 for line in sample.as_bytes().split(b"\r\n"))
 
 
-def test_a_subject_that_is_folded_already_stays_so() -> None:
+def test_a_folded_subject_is_left_alone() -> None:
     subject = "one\r\n two\r\n three \r\n \tfour"
     sample = message(subject=subject, extra_headers={"X-Kind": "a\r\n b"})
     assert f"Subject: {subject}\r\n" in sample.as_string()
@@ -126,7 +126,7 @@ def test_a_subject_that_is_folded_already_stays_so() -> None:
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t "])
-def test_a_blank_value_is_no_bad_header(blank: str) -> None:
+def test_a_blank_value_is_not_a_bad_header(blank: str) -> None:
     assert not message(subject=blank, extra_headers={"X-Kind": blank}).has_bad_headers()
 
 
@@ -144,7 +144,7 @@ def test_long_headers_are_folded_at_spaces_and_no_line_is_blank() -> None:
     assert headers["X-Wide"].replace("\r\n", "") == wide
 
 
-def test_no_subject_leaves_the_field_out() -> None:
+def test_without_a_subject_there_is_no_subject_field() -> None:
     assert "Subject" not in parsed(message(subject=""))
 
 
@@ -175,7 +175,7 @@ def test_no_subject_leaves_the_field_out() -> None:
         {"attachments": [Attachment("a.txt", data="x", headers={"X-A": "b\r\nc"})]},
     ],
 )
-def test_a_line_break_in_a_header_is_seen_before_anything_is_sent(
+def test_a_line_break_in_a_header_is_found_before_anything_is_sent(
     app: Flask, bad: dict[str, Any]
 ) -> None:
     mail = Mail(app)
@@ -184,7 +184,7 @@ def test_a_line_break_in_a_header_is_seen_before_anything_is_sent(
         mail.send(message(**bad))
 
 
-def test_the_same_is_not_in_the_bytes_either() -> None:
+def test_line_breaks_in_headers_are_not_in_the_bytes_either() -> None:
     sample = message(sender="a\r\n@x.com", recipients=["b\r\n@x.com"], reply_to="c@x.com\r")
     assert "From: a@x.com\r\n" in sample.as_string()
     assert "To: b@x.com\r\n" in sample.as_string()
@@ -199,14 +199,14 @@ def test_the_old_name_of_the_check_warns() -> None:
 # --- text --------------------------------------------------------------------------
 
 
-def test_text_alone_is_one_part() -> None:
+def test_a_text_alone_is_a_single_part() -> None:
     assert types(message()) == ["text/plain"]
     assert str(message(date=1, body="Hi")).endswith("\r\n\r\nHi")
     sample = message(date=1)
     assert bytes(sample) == sample.as_bytes() == str(sample).encode()
 
 
-def test_html_stands_behind_the_text() -> None:
+def test_html_comes_after_the_text() -> None:
     sample = message(html="<p>Hi</p>", alts={"x-amp-html": "<html ⚡4email></html>"})
     assert types(sample) == ["multipart/alternative", "text/plain", "text/x-amp-html", "text/html"]
     assert sample.html == "<p>Hi</p>"
@@ -214,18 +214,18 @@ def test_html_stands_behind_the_text() -> None:
     assert "html" not in sample.alts
 
 
-def test_a_body_goes_as_it_is_in_utf_8_without_base64() -> None:
+def test_a_body_is_sent_as_utf_8_without_base64() -> None:
     sample = parsed(message(body="Grüße"))
     assert sample["Content-Transfer-Encoding"] == "8bit"
     assert sample.get_content() == "Grüße"
 
 
-def test_the_longest_line_that_every_server_takes_goes_as_it_is() -> None:
+def test_a_line_of_998_bytes_is_sent_unchanged() -> None:
     assert parsed(message(body="x" * 998))["Content-Transfer-Encoding"] == "7bit"
     assert parsed(message(body="x" * 999))["Content-Transfer-Encoding"] == "quoted-printable"
 
 
-def test_a_line_that_no_server_need_take_is_encoded() -> None:
+def test_a_line_of_more_than_998_bytes_is_encoded() -> None:
     sample = message(body="ü" * 600 + "\n")
     assert parsed(sample)["Content-Transfer-Encoding"] == "quoted-printable"
     assert parsed(sample).get_content().strip() == "ü" * 600
@@ -243,7 +243,7 @@ def test_a_line_that_no_server_need_take_is_encoded() -> None:
         (None, "plain", "utf-8"),
     ],
 )
-def test_the_charset_is_the_one_asked_for_where_it_can_hold_the_text(
+def test_the_requested_charset_is_used_if_it_can_encode_the_text(
     charset: str | None, body: str, arrives_as: str
 ) -> None:
     sample = parsed(message(charset=charset, body=body))
@@ -254,7 +254,7 @@ def test_the_charset_is_the_one_asked_for_where_it_can_hold_the_text(
 # --- attachments -------------------------------------------------------------------
 
 
-def test_an_attachment_stands_beside_the_text() -> None:
+def test_an_attachment_is_a_part_next_to_the_text() -> None:
     sample = message(html="<p>Hi</p>")
     sample.attach("a b.csv", "text/csv", "größe;preis")
     sample.attach(data=b"\x00\x01")
@@ -289,7 +289,7 @@ def test_the_type_is_guessed_from_the_name_and_from_the_data() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text", "text/", "/plain", "text plain", "a/b/c"])
-def test_a_content_type_that_is_none_is_named(content_type: str) -> None:
+def test_an_invalid_content_type_is_reported(content_type: str) -> None:
     sample = message(attachments=[Attachment("a.txt", content_type, "x")])
     with pytest.raises(InvalidMessageError, match=f"'{content_type}'"):
         sample.as_bytes()
@@ -313,7 +313,7 @@ def test_a_file_is_attached_under_its_own_name(tmp_path: Path) -> None:
     assert part.get_content() == b"x" * 200
 
 
-def test_file_names_can_be_brought_to_ascii(app: Flask) -> None:
+def test_file_names_can_be_reduced_to_ascii(app: Flask) -> None:
     app.config["MAIL_ASCII_ATTACHMENTS"] = True
     Mail(app)
     sample = message(attachments=[Attachment("ünicödeß ←.→ ✓.txt", data="x")])
@@ -321,7 +321,7 @@ def test_file_names_can_be_brought_to_ascii(app: Flask) -> None:
         assert 'filename="unicode . .txt"' in sample.as_string()
 
 
-def test_a_file_can_stay_where_it_is_until_it_is_sent(tmp_path: Path) -> None:
+def test_attach_path_reads_the_file_when_the_message_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "größe.bin"
     path.write_bytes(b"x")
     sample = message(html="<p>Hi</p>")
@@ -336,7 +336,7 @@ def test_a_file_can_stay_where_it_is_until_it_is_sent(tmp_path: Path) -> None:
         sample.attach_path(tmp_path / "none")
 
 
-def test_a_message_can_be_attached_and_stays_readable() -> None:
+def test_an_attached_message_is_readable() -> None:
     sample = message()
     sample.attach("forwarded.eml", "message/rfc822", b"Subject: Inner\r\n\r\nHi\r\n")
     part = next(parsed(sample).iter_attachments())
@@ -344,7 +344,7 @@ def test_a_message_can_be_attached_and_stays_readable() -> None:
     assert part.get_content()["Subject"] == "Inner"
 
 
-def test_an_image_inside_html_is_related_to_it_by_its_content_id() -> None:
+def test_an_inline_image_is_related_to_the_html_by_its_content_id() -> None:
     sample = message()
     source = sample.attach_inline("logo.png", b"png", content_id="logo")
     sample.html = f'<img src="{source}">'
@@ -364,7 +364,7 @@ def test_an_image_inside_html_is_related_to_it_by_its_content_id() -> None:
     assert image.get_content_disposition() == "inline"
 
 
-def test_flask_mails_way_to_give_a_content_id_does_the_same() -> None:
+def test_a_content_id_given_as_a_header_does_the_same() -> None:
     sample = message(html='<img src="cid:logo">')
     sample.attach("logo.png", "image/png", b"png", "inline", headers={"Content-ID": "<logo>"})
     assert "multipart/related" in types(sample)
@@ -382,7 +382,7 @@ def test_flask_mails_way_to_give_a_content_id_does_the_same() -> None:
         ("attachment", {"Content-ID": "<logo>"}, False),
     ],
 )
-def test_what_is_inline_and_has_a_content_id_belongs_to_the_html(
+def test_an_inline_attachment_with_a_content_id_belongs_to_the_html(
     disposition: str, headers: dict[str, str], is_related: bool
 ) -> None:
     image = Attachment("a.png", "image/png", b"x", disposition, headers)
@@ -391,19 +391,19 @@ def test_what_is_inline_and_has_a_content_id_belongs_to_the_html(
     assert ("multipart/mixed" in types(sample)) is not is_related
 
 
-def test_an_inline_image_without_html_is_an_attachment_like_any_other() -> None:
+def test_an_inline_image_without_html_is_an_ordinary_attachment() -> None:
     sample = message()
     assert sample.attach_inline("logo.png", b"png").endswith("@example.com")
     assert types(sample) == ["multipart/mixed", "text/plain", "image/png"]
 
 
-def test_a_message_tells_what_it_is_without_its_content() -> None:
+def test_the_repr_of_a_message_does_not_show_its_content() -> None:
     sample = message(attachments=[Attachment("a.txt", data="secret")])
     assert repr(sample) == "<Message 'Hello' to 1 recipients>"
     assert "secret" not in repr(sample.attachments)
 
 
-def test_base64_lines_are_as_long_as_they_may_be() -> None:
+def test_base64_lines_have_76_columns() -> None:
     data = bytes(range(256)) * 500  # more than one block
     sample = message(attachments=[Attachment("a.bin", data=data)])
     part = next(parsed(sample).iter_attachments())
@@ -420,7 +420,7 @@ def test_sending_sets_a_date_that_was_missing(app: Flask) -> None:
     assert before <= sample.date <= time.time()
 
 
-def test_html_may_come_as_one_of_the_alternatives() -> None:
+def test_html_may_be_given_as_an_alternative() -> None:
     sample = message(alts={"html": "<p>Hi</p>"})
     assert sample.html == "<p>Hi</p>"
     assert "text/html" in types(sample)
@@ -429,7 +429,7 @@ def test_html_may_come_as_one_of_the_alternatives() -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        ({"date": "today"}, "date is 'today'"),
+        ({"date": "today"}, "or seconds since the epoch, got 'today'"),
         ({"subject": "a\udcff"}, "cannot be encoded"),
         ({"body": "a\udcff"}, "cannot be encoded"),
         ({"recipients": [("a\udcff", "a@x.com")]}, "cannot be encoded"),
@@ -437,30 +437,30 @@ def test_html_may_come_as_one_of_the_alternatives() -> None:
         ({"alts": {"x\r\ny": "text"}}, "alts has the type"),
         ({"attachments": ["a.txt"]}, "attachment 'a.txt' is none"),
         ({"attachments": [("a.txt", "text/plain", "x")]}, "is none: write Attachment("),
-        ({"sender": "a@x.com, b@x.com"}, "sender 'a@x.com, b@x.com' is more than one"),
+        ({"sender": "a@x.com, b@x.com"}, "sender must be one address, got 'a@x.com, b@x.com'"),
     ],
 )
-def test_what_cannot_be_sent_is_told_with_its_value(
+def test_a_value_that_cannot_be_sent_is_reported(
     app: Flask, bad: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         Mail(app).send(message(**bad))
 
 
-def test_what_may_come_from_json_or_a_generator_is_taken(app: Flask) -> None:
+def test_lists_from_json_and_generators_are_accepted(app: Flask) -> None:
     mail = Mail(app)
     sample = message(recipients=(["Ada", f"{name}@x.com"] for name in "ba"), cc={"c@x.com"})
     assert mail.send(sample).accepted == ("b@x.com", "a@x.com", "c@x.com")
     assert list(sample.send_to) == [("Ada", "b@x.com"), ("Ada", "a@x.com"), "c@x.com"]
 
 
-def test_alternatives_and_headers_that_are_none_are_left_out() -> None:
+def test_alternatives_and_headers_with_the_value_none_are_left_out() -> None:
     sample = message(alts={"x-amp-html": None}, extra_headers={"X-Kind": None})
     assert "x-amp-html" not in sample.as_string()
     assert "X-Kind" not in parsed(sample)
 
 
 @pytest.mark.parametrize("content_id", ["a b", "<a>", "größe", "a\r\nb", "", '"a"'])
-def test_a_content_id_is_one_that_html_can_name(content_id: str) -> None:
+def test_a_content_id_must_be_usable_in_html(content_id: str) -> None:
     with pytest.raises(ValueError, match="content_id"):
         Attachment("a.png", data=b"x", content_id=content_id)

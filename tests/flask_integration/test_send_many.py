@@ -1,4 +1,4 @@
-"""`Mail.send_many`: an outcome for each message, whatever happens to the others."""
+"""`Mail.send_many` and `Mail.stream`: an outcome for each message, whatever the others do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def message(to: str, subject: str = "Hello") -> Message:
     return Message(subject, [to], body="Hi")
 
 
-def test_each_message_has_its_outcome_in_order(
+def test_each_message_has_an_outcome_in_order(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     mail_server.refuse("bob@example.com")
@@ -34,16 +34,16 @@ def test_each_message_has_its_outcome_in_order(
         message("ada@example.com"),
         "no message",
     ]
-    told: list[object] = []
+    reported: list[object] = []
 
     def sent(app: Flask, message: object, receipt: Receipt) -> None:
-        told.append(message)
+        reported.append(message)
 
     def failed(app: Flask, message: object, error: Exception) -> None:
-        told.append(message)
+        reported.append(message)
 
     with email_sent.connected_to(sent, app), email_failed.connected_to(failed, app):
-        outcomes = list(mail.send_many(batch))
+        outcomes = mail.send_many(batch)
     assert [type(outcome) for outcome in outcomes] == [
         Receipt,
         BadHeaderError,
@@ -54,11 +54,18 @@ def test_each_message_has_its_outcome_in_order(
         TypeError,
     ]
     assert isinstance(outcomes[3], mailbackends.InvalidMessageError)
-    assert told == batch
+    assert reported == batch
     assert (len(mail_server.messages), mail_server.connections) == (2, 1)
 
 
-def test_messages_are_read_as_outcomes_are_asked_for(
+def test_send_many_sends_when_it_is_called(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    Mail(make_app(**settings)).send_many(message("ada@example.com") for _ in range(3))
+    assert (len(mail_server.messages), mail_server.connections) == (3, 1)
+
+
+def test_stream_reads_and_sends_each_message_when_its_outcome_is_asked_for(
     make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
 ) -> None:
     read = 0
@@ -70,7 +77,7 @@ def test_messages_are_read_as_outcomes_are_asked_for(
             yield message("ada@example.com", f"Hello {read}")
 
     mail = Mail(make_app(**settings))
-    outcomes = mail.send_many(endless())
+    outcomes = mail.stream(endless())
     assert read == 0
     for _ in range(3):
         next(outcomes)
@@ -78,24 +85,24 @@ def test_messages_are_read_as_outcomes_are_asked_for(
     assert len(mail_server.messages) == 3
 
 
-def test_suppressed_messages_have_receipts_too(app: Flask) -> None:
+def test_suppressed_messages_have_outcomes_too(app: Flask) -> None:
     mail = Mail(app)
     with mail.record_messages() as outbox:
-        outcomes = list(mail.send_many([message("ada@example.com"), message("no address")]))
+        outcomes = mail.send_many([message("ada@example.com"), message("no address")])
     assert isinstance(outcomes[0], Receipt)
     assert isinstance(outcomes[1], mailbackends.InvalidAddressError)
     assert len(outbox) == 1
 
 
 @pytest.mark.parametrize("backend", ["memory", "dummy"])
-def test_other_backends_send_many_as_well(make_app: MakeApp, backend: str) -> None:
+def test_other_backends_have_send_many_too(make_app: MakeApp, backend: str) -> None:
     mail = Mail(make_app(MAIL_BACKEND=backend))
     batch = [message("ada@example.com"), message("b@x.com", "a\nb"), message("c@x.com")]
     kinds = [isinstance(outcome, Receipt) for outcome in mail.send_many(batch)]
     assert kinds == [True, False, True]
 
 
-def test_no_message_is_no_connection(make_app: MakeApp, mail_server: MailServer) -> None:
+def test_an_empty_batch_opens_no_connection(make_app: MakeApp, mail_server: MailServer) -> None:
     mail = Mail(make_app(MAIL_URL=mail_server.url))
-    assert list(mail.send_many([])) == []
+    assert mail.send_many([]) == []
     assert mail_server.connections == 0

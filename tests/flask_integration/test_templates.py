@@ -13,7 +13,7 @@ from flask import Flask, g
 from jinja2 import TemplateNotFound
 
 from flask_integration import Mail, Message
-from flask_integration.html import can_make_text
+from flask_integration.rendering import can_make_text
 from mailbackends import ConfigurationError, InvalidMessageError
 
 from .conftest import MakeApp
@@ -79,7 +79,7 @@ def test_templates_may_extend_others(app: Flask, templates: Path) -> None:
     assert message.html == "<h1></h1><p>Text</p>"
 
 
-def test_a_subject_that_is_given_is_used(app: Flask, templates: Path) -> None:
+def test_the_argument_subject_takes_precedence(app: Flask, templates: Path) -> None:
     write(templates, order_txt="Subject: here\n\nText")
     with app.app_context():
         message = Message.from_template("order", subject="There")
@@ -87,7 +87,7 @@ def test_a_subject_that_is_given_is_used(app: Flask, templates: Path) -> None:
     assert message.body == "Text"
 
 
-def test_a_value_cannot_begin_another_header(app: Flask, templates: Path) -> None:
+def test_a_line_break_in_a_value_cannot_begin_another_header(app: Flask, templates: Path) -> None:
     write(templates, order_txt="{% block subject %}Order of {{ name }}{% endblock %}Text")
     with app.app_context():
         message = Message.from_template("order", name="Ada\r\nBcc: eve@example.com")
@@ -103,7 +103,7 @@ def test_names_that_clash_go_into_the_context(app: Flask, templates: Path) -> No
     assert message.body == "Ada today corpus Flask"
 
 
-def test_context_processors_of_the_application_are_asked(app: Flask, templates: Path) -> None:
+def test_context_processors_of_the_application_are_used(app: Flask, templates: Path) -> None:
     write(templates, order_txt="Subject: x\n\n{{ shop }}")
 
     @app.context_processor
@@ -114,14 +114,14 @@ def test_context_processors_of_the_application_are_asked(app: Flask, templates: 
         assert Message.from_template("order").body == "Leaf & Cup"
 
 
-def test_what_is_missing_is_named(app: Flask, templates: Path) -> None:
+def test_a_missing_template_or_subject_is_reported(app: Flask, templates: Path) -> None:
     write(templates, order_txt="Text", broken_txt="{% include 'gone.txt' %}")
     with app.app_context():
         with pytest.raises(TemplateNotFound, match=r"neither nothing\.txt nor nothing\.html"):
             Message.from_template("nothing")
         with pytest.raises(TemplateNotFound, match=r"gone\.txt"):
             Message.from_template("broken", subject="x")
-        with pytest.raises(InvalidMessageError, match="'order' give no subject"):
+        with pytest.raises(InvalidMessageError, match="'order' have no subject"):
             Message.from_template("order")
     with pytest.raises(RuntimeError, match=r"app\.app_context\(\)"):
         Message.from_template("order")
@@ -154,7 +154,7 @@ def test_text_from_html_can_be_switched_off(app: Flask) -> None:
         assert "Tea" not in Message("Hello", ["a@x.com"], html="<p>T&#101;a</p>").as_string()
 
 
-def test_styles_go_onto_the_elements_and_media_queries_stay(make_app: MakeApp) -> None:
+def test_styles_are_inlined_and_media_queries_stay(make_app: MakeApp) -> None:
     pytest.importorskip("css_inline")
     app = make_app(MAIL_INLINE_CSS=True, TESTING=True)
     Mail(app)
@@ -170,15 +170,15 @@ def test_styles_go_onto_the_elements_and_media_queries_stay(make_app: MakeApp) -
 @pytest.mark.parametrize(
     ("key", "module"), [("MAIL_INLINE_CSS", "css_inline"), ("MAIL_TEXT_FROM_HTML", "inscriptis")]
 )
-def test_a_missing_library_is_told_at_the_start(
+def test_a_missing_library_is_reported_at_start_up(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, key: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ConfigurationError, match=rf'{key} is on .* "mailbackends\[html\]"'):
+    with pytest.raises(ConfigurationError, match=rf'{key} needs .* "mailbackends\[html\]"'):
         Mail(make_app(**{key: True}))
 
 
-def test_without_the_library_the_text_is_empty_as_with_flask_mail(
+def test_without_the_library_the_text_is_empty_as_in_flask_mail(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flask_integration.mime.can_make_text", lambda: False)

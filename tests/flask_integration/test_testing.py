@@ -1,4 +1,4 @@
-"""`flask_integration.testing`, and the pytest fixture that stands on it."""
+"""`flask_integration.testing`, and the pytest fixture that uses it."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_a_failure_that_shows_the_difference(app, flask_smtp_server):
 """
 
 
-def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Path) -> None:
+def test_the_fixture_gives_an_application_a_real_server(tmp_path: Path) -> None:
     pytest.importorskip("trustme")
     (tmp_path / "test_application.py").write_text(TESTS)
-    plugin = ("-p", "mailbackends.testing.plugin")
+    plugin = ("-p", "mailbackends.testing.plugin", "-p", "flask_integration.pytest_plugin")
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", *plugin, "-q", "-W", "error", "--strict-markers"],
         cwd=tmp_path,
@@ -81,7 +81,7 @@ def test_an_application_tests_with_a_real_server_where_it_wants_to(tmp_path: Pat
     assert "was      'Your order'" in done.stdout
 
 
-def test_behind_the_block_all_is_as_it_was() -> None:
+def test_mail_to_restores_everything_after_its_block() -> None:
     app = Flask("shop")
     app.config.update(TESTING=True, MAIL_DEFAULT_SENDER="shop@example.com", MAIL_SERVER="nowhere")
     mail = Mail(app)
@@ -95,7 +95,7 @@ def test_behind_the_block_all_is_as_it_was() -> None:
     assert app.extensions["mail"] is before
 
 
-def test_an_application_without_mail_is_told_the_mend() -> None:
+def test_mail_to_needs_an_application_with_mail() -> None:
     app = Flask("bare")
     with pytest.raises(RuntimeError, match="call mail"), mail_to(app, "127.0.0.1", 25):
         pass

@@ -1,4 +1,4 @@
-"""A plain message is written byte for byte as the email package's objects give it."""
+"""A plain message is written byte for byte like the email package's objects."""
 
 from __future__ import annotations
 
@@ -190,13 +190,15 @@ def messages(draw: st.DrawFn) -> Message:
 
 @settings(max_examples=200, deadline=None)
 @given(messages(), st.booleans())
-def test_any_message_is_written_as_it_is_built(message: Message, allow_8bit: bool) -> None:
+def test_any_message_has_the_same_bytes_written_and_built(
+    message: Message, allow_8bit: bool
+) -> None:
     check(message, allow_8bit=allow_8bit)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.builds(Message, **plain))
-def test_what_applications_send_most_is_written(message: Message) -> None:
+def test_common_messages_are_written(message: Message) -> None:
     assert check(message)
 
 
@@ -208,7 +210,7 @@ def message(**given: Any) -> Message:
     "rendering",
     [Rendering(ascii_filenames=True), Rendering(local_time=False), Rendering(charset="latin-1")],
 )
-def test_it_is_written_as_the_application_wants_its_messages(rendering: Rendering) -> None:
+def test_the_rendering_of_the_application_is_used(rendering: Rendering) -> None:
     fast, slow = state_of(is_fast=True), state_of(is_fast=False)
     fast.rendering = slow.rendering = rendering
     one = message(attachments=[Attachment("zoë.pdf", data=b"1")])
@@ -216,11 +218,11 @@ def test_it_is_written_as_the_application_wants_its_messages(rendering: Renderin
 
 
 @pytest.mark.parametrize("size", [998, 999])
-def test_a_text_with_a_long_line_is_written_as_it_is_built(size: int) -> None:
+def test_a_text_with_a_long_line_has_the_same_bytes_written_and_built(size: int) -> None:
     assert check(message(html=f"{'é' * 400}\r{'x' * size}\r\n."))
 
 
-def test_a_large_file_is_written_as_it_is_built() -> None:
+def test_a_large_file_has_the_same_bytes_written_and_built() -> None:
     assert check(message(attachments=[Attachment("a.bin", data=bytes(range(256)) * 1000)]))
 
 
@@ -231,7 +233,7 @@ class _Signed(Message):
         return made
 
 
-def test_what_makes_its_email_itself_is_built() -> None:
+def test_a_message_that_overrides_as_email_is_built() -> None:
     own = message()
     made = own.as_email()
     own.as_email = lambda rendering=None: made  # type: ignore[method-assign]
@@ -257,9 +259,7 @@ class _Other(Backend):
 
 
 @pytest.mark.parametrize("backend", [_Subclass, _Other])
-def test_a_backend_of_the_applications_own_gets_objects(
-    make_app: MakeApp, backend: type[Backend]
-) -> None:
+def test_a_custom_backend_gets_objects(make_app: MakeApp, backend: type[Backend]) -> None:
     app = make_app(MAIL_BACKEND=backend)
     mail = Mail(app)
     state = app.extensions["mail"]
@@ -269,7 +269,7 @@ def test_a_backend_of_the_applications_own_gets_objects(
     mail.close()
 
 
-def test_an_object_in_place_of_the_connection_gets_bytes(
+def test_a_host_set_by_the_application_gets_bytes(
     make_app: MakeApp, mail_server: MailServer
 ) -> None:
     mail = Mail(make_app(MAIL_SERVER=mail_server.host, MAIL_PORT=mail_server.port))
@@ -280,17 +280,18 @@ def test_an_object_in_place_of_the_connection_gets_bytes(
     assert b"Subject: Your order\r\n" in content
 
 
-def test_a_written_message_in_a_file_is_whole(make_app: MakeApp, tmp_path: Path) -> None:
+def test_a_written_message_in_a_file_is_complete(make_app: MakeApp, tmp_path: Path) -> None:
     mail = Mail(make_app(MAIL_BACKEND="file", MAIL_FILE_PATH=str(tmp_path)))
     posting = prepare(message(), FAST)
     assert isinstance(posting.message, WrittenMessage)
+    assert mail.state is not None
     mail.state.backend.send(posting)
     [file] = tmp_path.iterdir()
     assert file.read_bytes() == posting.as_bytes()
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
-def test_the_option_switches_it_off(
+def test_fast_paths_switches_writing_off(
     make_app: MakeApp, mail_server: MailServer, is_fast: bool
 ) -> None:
     app = make_app(MAIL_SERVER=mail_server.host, MAIL_PORT=mail_server.port)
@@ -302,7 +303,7 @@ def test_the_option_switches_it_off(
     assert mail_server.message.message["Subject"] == "Your order"
 
 
-def test_an_attachment_of_25_mb_takes_one_more_at_most() -> None:
+def test_an_attachment_of_25_mb_is_copied_at_most_once() -> None:
     data = bytes(range(256)) * (25 * 4096)
     one = message(attachments=[Attachment("a.bin", data=data)])
     check(message(attachments=[Attachment("a.bin", data=b"1")]))

@@ -43,7 +43,7 @@ def test_the_samples_run(tmp_path: Path) -> None:
     assert wanted >= 6
     plugin = (
         *("-p", "mailbackends.testing.plugin", "-p", "django_integration.pytest_plugin"),
-        *("-p", "no:django", "-p", "no:cacheprovider"),
+        *("-p", "flask_integration.pytest_plugin", "-p", "no:django", "-p", "no:cacheprovider"),
     )
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", "-q", *plugin, "--strict-markers"],

@@ -1,4 +1,4 @@
-"""Messages that are not ours: Flask-Mail's, the standard library's, Django-like ones."""
+"""Messages of Flask-Mail, of the standard library, and like those of Django."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def standard(**headers: str) -> EmailMessage:
     return message
 
 
-def test_a_standard_message_gets_what_it_lacks(mail: Mail, mail_server: MailServer) -> None:
+def test_a_standard_message_gets_the_fields_it_lacks(mail: Mail, mail_server: MailServer) -> None:
     message = standard(Cc="c@example.com", Bcc="b@example.com")
     receipt = mail.send(message)
     received = mail_server.message
@@ -48,7 +48,7 @@ def test_a_standard_message_gets_what_it_lacks(mail: Mail, mail_server: MailServ
     assert received.message.get_content().strip() == "Hällo"
 
 
-def test_a_standard_message_keeps_what_it_has(mail: Mail, mail_server: MailServer) -> None:
+def test_a_standard_message_keeps_the_fields_it_has(mail: Mail, mail_server: MailServer) -> None:
     mail.send(standard(From="me@example.com", Sender="you@example.com", Message_ID="<1@x.com>"))
     received = mail_server.message
     assert received.mail_from == "you@example.com"
@@ -56,7 +56,7 @@ def test_a_standard_message_keeps_what_it_has(mail: Mail, mail_server: MailServe
     assert received.message["Message-ID"] == "<1@x.com>"
 
 
-def test_a_message_sent_on_goes_to_those_it_is_sent_on_to(
+def test_a_resent_message_goes_to_its_resent_recipients(
     mail: Mail, mail_server: MailServer
 ) -> None:
     mail.send(
@@ -73,7 +73,9 @@ def test_a_message_sent_on_goes_to_those_it_is_sent_on_to(
     )
 
 
-def test_the_old_kind_of_standard_message_is_taken_too(mail: Mail, mail_server: MailServer) -> None:
+def test_messages_with_the_compat32_policy_are_accepted(
+    mail: Mail, mail_server: MailServer
+) -> None:
     message = MIMEText("Hällo", "plain", "utf-8")
     message["To"] = "ada@example.com"
     mail.send(message)
@@ -99,7 +101,7 @@ def test_a_standard_message_with_a_line_break_in_an_address_is_refused(app: Flas
 # --- Flask-Mail's -------------------------------------------------------------------
 
 
-def test_flask_mails_message_goes_out_with_its_recipients_in_order(
+def test_a_flask_mail_message_is_sent_with_its_recipients_in_order(
     mail: Mail, mail_server: MailServer
 ) -> None:
     flask_mail = pytest.importorskip("flask_mail")
@@ -136,7 +138,7 @@ def test_flask_mails_message_goes_out_with_its_recipients_in_order(
     assert message.date is not None
 
 
-def test_flask_mails_message_is_checked_better_than_it_checks_itself(app: Flask) -> None:
+def test_a_flask_mail_message_is_checked_more_strictly_than_in_flask_mail(app: Flask) -> None:
     flask_mail = pytest.importorskip("flask_mail")
     mail = Mail(app)
     with app.app_context():
@@ -146,7 +148,7 @@ def test_flask_mails_message_is_checked_better_than_it_checks_itself(app: Flask)
         mail.send(message)
 
 
-def test_a_message_that_writes_itself_is_sent_as_it_writes(
+def test_the_bytes_of_a_subclass_that_writes_itself_are_sent(
     mail: Mail, mail_server: MailServer
 ) -> None:
     class Signed(Message):
@@ -182,7 +184,7 @@ class DjangoLike:
         return message
 
 
-def test_a_django_like_message_is_taken(mail: Mail, mail_server: MailServer) -> None:
+def test_a_django_like_message_is_accepted(mail: Mail, mail_server: MailServer) -> None:
     receipt = mail.send(DjangoLike("Me <me@example.com>", ["Z <z@x.com>", "a@x.com"], ["b@x.com"]))
     received = mail_server.message
     assert (received.mail_from, received.rcpt_tos) == (
@@ -206,14 +208,12 @@ def test_the_receipt_of_a_suppressed_django_like_message_has_its_id(
     assert Mail(app).send(Sample("me@x.com", ["a@x.com"], [])).message_id == message_id
 
 
-def test_a_django_like_message_may_take_the_default_sender(
-    mail: Mail, mail_server: MailServer
-) -> None:
+def test_a_django_like_message_gets_the_default_sender(mail: Mail, mail_server: MailServer) -> None:
     mail.send(DjangoLike(None, ["a@x.com"], []))
     assert mail_server.message.message["From"] == "Shop <shop@example.com>"
 
 
-def test_djangos_own_message_is_taken(mail: Mail, mail_server: MailServer) -> None:
+def test_a_message_of_django_is_accepted(mail: Mail, mail_server: MailServer) -> None:
     pytest.importorskip("django")
     from django.conf import settings as django_settings
 
@@ -243,15 +243,15 @@ class Letter:
 @pytest.mark.parametrize(
     "message", [None, "Hello", b"Hello", object(), ["a@x.com"], Bytes(), Letter()]
 )
-def test_what_is_no_message_is_told(app: Flask, message: object) -> None:
-    with pytest.raises(TypeError, match=rf"cannot send '{type(message).__name__}'"):
+def test_other_objects_are_refused_with_their_type(app: Flask, message: object) -> None:
+    with pytest.raises(TypeError, match=rf"object of type {type(message).__name__}:"):
         Mail(app).send(message)
 
 
 # --- beyond ASCII, over the wire ----------------------------------------------------
 
 
-def test_addresses_beyond_ascii_arrive(mail: Mail, mail_server: MailServer) -> None:
+def test_non_ascii_addresses_arrive(mail: Mail, mail_server: MailServer) -> None:
     mail.send_message("Grüße", ["用户@例子.example", "ada@bücher.example"], body="Hällo")
     received = mail_server.message
     assert received.rcpt_tos == ("用户@xn--fsqu00a.example", "ada@xn--bcher-kva.example")

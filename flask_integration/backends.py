@@ -1,0 +1,269 @@
+"""Backends: where the messages of one mailer go, to an SMTP server or somewhere to look at.
+
+MAIL_BACKEND names one of the classes here, or a subclass of `Backend` that an application
+defines. There is one instance for each mailer of each application, shared by all threads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from flask_integration.posting import Posting
+from mailbackends import ConfigurationError, Mailer, Options, Receipt, Reply, Submission
+
+__all__ = [
+    "Backend",
+    "BackendSettings",
+    "ConsoleBackend",
+    "DummyBackend",
+    "FileBackend",
+    "MemoryBackend",
+    "SmtpBackend",
+    "find_backend",
+    "local_receipt",
+]
+
+
+class BackendSettings(Protocol):
+    """What a backend is made from: the settings of a `MailState` that are in force."""
+
+    @property
+    def options(self) -> Options:
+        """Where and how to deliver."""
+
+    @property
+    def fallbacks(self) -> tuple[Options, ...]:
+        """The servers to try when that one cannot take a message."""
+
+    @property
+    def strategy(self) -> Literal["ordered", "round_robin"]:
+        """Which server comes first."""
+
+    @property
+    def file_path(self) -> str | None:
+        """MAIL_FILE_PATH."""
+
+
+class Backend(ABC):
+    """The base class of everything that MAIL_BACKEND can name."""
+
+    delivers: ClassVar[bool] = True
+    """Whether messages leave for their recipients, so that TESTING must stop them."""
+
+    def __init__(self, state: BackendSettings) -> None:  # noqa: B027 - for subclasses to use
+        """Read the settings in ``state``, a `MailState`. Do not store it: it owns the backend."""
+
+    @abstractmethod
+    def send(self, posting: Posting) -> Receipt:
+        """Send one message and return its receipt, or raise what went wrong."""
+
+    def send_many(self, postings: Iterable[Posting]) -> Iterator[Receipt | Exception]:
+        """Yield one outcome for each message, in order. A failure does not stop the others."""
+        for posting in postings:
+            try:
+                outcome: Receipt | Exception = self.send(posting)
+            except Exception as error:
+                outcome = error
+            yield outcome
+
+    def hold(self) -> AbstractContextManager[Backend]:
+        """Return what `Mail.connect` sends on within its block."""
+        return nullcontext(self)
+
+    def open(self) -> None:  # noqa: B027 - most have nothing to open
+        """Make sure that a message could be sent now. Raises the reason if it could not."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Release what the backend uses. Nothing is sent on it afterwards."""
+
+
+def local_receipt(posting: Posting, text: str) -> Receipt:
+    """Return a receipt for a message that no server saw; ``text`` says where it went."""
+    return Receipt(
+        accepted=posting.to_addrs,
+        refused={},
+        reply=Reply(250, (text.encode(),)),
+        message_id=posting.message_id,
+        duration=0.0,
+    )
+
+
+class SmtpBackend(Backend):
+    """Sends over the connections of one pool, which all threads share."""
+
+    def __init__(self, state: BackendSettings) -> None:
+        self.mailer = Mailer([state.options, *state.fallbacks], strategy=state.strategy)
+
+    def send(self, posting: Posting) -> Receipt:
+        """Send over a connection of the pool."""
+        return _send(self.mailer.send_message, posting)
+
+    def send_many(self, postings: Iterable[Posting]) -> Iterator[Receipt | Exception]:
+        """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
+        submissions = (
+            Submission(
+                posting.message,
+                posting.from_addr,
+                posting.to_addrs,
+                posting.mail_options,
+                posting.rcpt_options,
+            )
+            for posting in postings
+        )
+        yield from self.mailer.stream_messages(submissions)
+
+    @contextmanager
+    def hold(self) -> Iterator[Backend]:
+        """Lease one connection of the pool for the block."""
+        with self.mailer.hold() as connection:
+            connection.open()  # so that the `with` statement fails, not the first message
+            yield _PinnedBackend(connection.send_message)
+
+    def open(self) -> None:
+        """Make sure that a connection is ready."""
+        self.mailer.open()
+
+    def close(self) -> None:
+        """Close the connections of the pool."""
+        self.mailer.close()
+
+
+class _PinnedBackend(Backend):
+    """Sends over the connection that one `Mail.connect` block has leased."""
+
+    def __init__(self, send_message: Callable[..., Receipt]) -> None:
+        self._send_message = send_message
+
+    def send(self, posting: Posting) -> Receipt:
+        return _send(self._send_message, posting)
+
+
+def _send(send_message: Callable[..., Receipt], posting: Posting) -> Receipt:
+    return send_message(
+        posting.message,
+        posting.from_addr,
+        posting.to_addrs,
+        mail_options=posting.mail_options,
+        rcpt_options=posting.rcpt_options,
+    )
+
+
+class DummyBackend(Backend):
+    """Discards every message."""
+
+    delivers = False
+
+    def send(self, posting: Posting) -> Receipt:
+        """Return a receipt as if all recipients had been accepted."""
+        return local_receipt(posting, "dropped by the dummy backend")
+
+
+class MemoryBackend(Backend):
+    """Collects what the application sends, for tests: ``mail.outbox``."""
+
+    delivers = False
+
+    def __init__(self, state: BackendSettings) -> None:
+        self.outbox: list[Any] = []
+
+    def send(self, posting: Posting) -> Receipt:
+        """Add the message, as the application gave it, to ``outbox``."""
+        self.outbox.append(posting.original)
+        return local_receipt(posting, "stored in memory")
+
+
+class ConsoleBackend(Backend):
+    """Writes each message to standard output."""
+
+    delivers = False
+    _lock = threading.Lock()
+
+    def send(self, posting: Posting) -> Receipt:
+        """Write the message and a line of dashes, never interleaved with other threads'."""
+        text = posting.as_bytes().decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+        with self._lock:
+            sys.stdout.write(f"{text}\n{'-' * 79}\n")
+            sys.stdout.flush()
+        return local_receipt(posting, "written to the console")
+
+
+class FileBackend(Backend):
+    """Writes each message to its own ``.eml`` file in MAIL_FILE_PATH.
+
+    Raises:
+        ConfigurationError: MAIL_FILE_PATH is not set or cannot be created.
+    """
+
+    delivers = False
+
+    def __init__(self, state: BackendSettings) -> None:
+        if not state.file_path:
+            raise ConfigurationError(
+                "MAIL_BACKEND is 'file' but MAIL_FILE_PATH is not set: set it to a directory"
+            )
+        self.directory = Path(state.file_path)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"MAIL_FILE_PATH {state.file_path!r} cannot be used as a directory: {error}"
+            ) from error
+
+    def send(self, posting: Posting) -> Receipt:
+        """Write ``<time>-<random>.eml``, readable only by its owner."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:12]}.eml"
+        path = self.directory / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(posting.as_bytes())
+        return local_receipt(posting, f"written to {path}")
+
+
+_SHORT_NAMES: dict[str, type[Backend]] = {
+    "smtp": SmtpBackend,
+    "console": ConsoleBackend,
+    "file": FileBackend,
+    "memory": MemoryBackend,
+    "locmem": MemoryBackend,  # Flask-Mailman's name for it
+    "dummy": DummyBackend,
+}
+# Imported only when configured: it needs an extra.
+_LAZY_NAMES = {"mailbox": "flask_integration.mailbox.MailboxBackend"}
+
+
+def find_backend(name: str | type[Backend]) -> type[Backend]:
+    """Return the class that MAIL_BACKEND names: a short name, a dotted path, or a class.
+
+    Raises:
+        ConfigurationError: there is no such backend.
+    """
+    if not isinstance(name, str):
+        return name
+    short = name.removeprefix("flask_mailman.backends.").removesuffix(".EmailBackend")
+    if found := _SHORT_NAMES.get(short.lower()):
+        return found
+    name = _LAZY_NAMES.get(short.lower(), name)
+    module, _, attribute = name.rpartition(".")
+    try:
+        backend = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"MAIL_BACKEND {name!r} cannot be found: use one of "
+            f"{', '.join(sorted({*_SHORT_NAMES, *_LAZY_NAMES}))}, or the dotted path of a "
+            f"Backend class ({error})"
+        ) from error
+    if not (isinstance(backend, type) and issubclass(backend, Backend)):
+        raise ConfigurationError(
+            f"MAIL_BACKEND {name!r} must name a subclass of flask_integration.Backend"
+        )
+    return backend

@@ -1,0 +1,172 @@
+"""The servers in an application's ``MAIL_`` configuration, as `mailbackends.Options`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from flask_integration.errors import ConfigurationWarning
+from mailbackends import ConfigurationError, Options
+
+__all__ = ["OPTION_OF", "client_certificate", "count", "flag", "read_servers", "warn", "words"]
+
+# Where and how to deliver: the options of `mailbackends.Mailer` under their own names, and
+# Flask-Mail's name for the host.
+OPTION_OF = {name.upper(): name for name in Options.known()} | {"SERVER": "host"}
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_CERTIFICATE = ("ssl_certfile", "ssl_keyfile")
+_TLS = ("ssl_context", "ssl_cafile", *_CERTIFICATE)
+
+
+def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) -> list[Options]:
+    """Return the options of each server: one per URL, or of one server if there is no URL.
+
+    Raises:
+        ConfigurationError: a value cannot be used, or contradicts another.
+    """
+    options = {OPTION_OF[name]: values[name] for name in _given(values) if name in OPTION_OF}
+    for one, two in (("SERVER", "HOST"), ("MAX_EMAILS", "MAX_MESSAGES_PER_CONNECTION")):
+        if {one, two} <= _given(values) and str(values[one]) != str(values[two]):
+            raise ConfigurationError(
+                f"{label}{one} and {label}{two} are two names of one setting and differ: remove one"
+            )
+    if values.get("DEADLINE", "") is None:
+        options["deadline"] = None  # the only option that None turns off
+    if security := _security(values, label):
+        options["security"] = security
+    if max_emails is not None:
+        options.setdefault("max_messages_per_connection", max_emails)
+    if "auth_mechanisms" in options:
+        options["auth_mechanisms"] = words(options["auth_mechanisms"])
+    # URLs contain no white space, so it can separate several in one environment variable.
+    urls = words(values.get("URL"), separators="")
+    if not all(isinstance(url, str) for url in urls):
+        raise ConfigurationError(f"{label}URL must be a URL or a list of URLs, got {urls[0]!r}")
+    if urls and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
+        raise ConfigurationError(
+            f"{label}URL and {label}{clash[0]} cannot both be set: put it into the URL"
+        )
+    if not urls:
+        _complete_login(options, label)
+    try:
+        servers = [Options.parse_url(url) for url in urls] or [{}]
+        with_tls = [(said | options).get("security", "none") != "none" for said in servers]
+        # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
+        unused = _TLS if any(with_tls) else _CERTIFICATE
+        clear = {name: value for name, value in options.items() if name not in unused}
+        return [
+            Options.from_mapping(said | (options if has_tls else clear))
+            for said, has_tls in zip(servers, with_tls, strict=True)
+        ]
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error} (from the configuration of the Flask application, "
+            f"where the option 'name' is {label}NAME)"
+        ) from error
+
+
+def _given(values: Mapping[str, Any]) -> set[str]:
+    # An environment variable that is not set often arrives as None or as an empty string.
+    return {name for name, value in values.items() if value is not None and value != ""}
+
+
+def _security(values: Mapping[str, Any], label: str) -> str | None:
+    use_tls = flag(f"{label}USE_TLS", values.get("USE_TLS"))
+    use_ssl = flag(f"{label}USE_SSL", values.get("USE_SSL"))
+    if use_tls and use_ssl:
+        raise ConfigurationError(
+            f"{label}USE_TLS and {label}USE_SSL cannot both be true: USE_TLS is STARTTLS "
+            "(port 587), USE_SSL is TLS from the first byte (port 465); set one to False"
+        )
+    wanted = "starttls" if use_tls else "tls" if use_ssl else None
+    if wanted and values.get("URL"):
+        raise ConfigurationError(
+            f"{label}USE_TLS and {label}USE_SSL cannot be combined with {label}URL: "
+            "remove them, and write smtp+starttls:// or smtps://"
+        )
+    if wanted and (given := values.get("SECURITY")) not in (None, "", wanted):
+        raise ConfigurationError(
+            f"{label}SECURITY={given!r} contradicts {label}USE_TLS or {label}USE_SSL: remove those"
+        )
+    return wanted
+
+
+def client_certificate(values: Mapping[str, Any], label: str) -> dict[str, str]:
+    """Return the client's certificate where no server uses TLS, with a warning.
+
+    Flask-Mailman accepts it silently. It takes effect if `use_tls` is set later.
+    """
+    found = {n: values[n.upper()] for n in _CERTIFICATE if n.upper() in _given(values)}
+    if found:
+        keys = " and ".join(f"{label}{name.upper()}" for name in found)
+        warn(f"{keys} has no effect without TLS: set {label}USE_TLS or {label}USE_SSL")
+    return found
+
+
+def _complete_login(options: dict[str, Any], label: str) -> None:
+    """Warn if only one of user name and password is set: no login then, as in Flask-Mail."""
+    if "token_provider" in options or options.get("auth_mechanisms"):
+        return
+    if ("username" in options) != ("password" in options):
+        present, missing = ("USERNAME", "PASSWORD")
+        if "password" in options:
+            present, missing = missing, present
+        warn(f"{label}{present} is set but {label}{missing} is not, so there is no login: set both")
+        options.pop("username", None)
+        options.pop("password", None)
+
+
+def flag(key: str, value: object) -> bool | None:
+    """Return True, False, or None if nothing is set. Text is parsed: "false" is False.
+
+    Raises:
+        ConfigurationError: the value is neither true nor false.
+    """
+    if value is None or value == "":
+        return None
+    text = str(value).strip().lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    raise ConfigurationError(f"{key} must be True or False, got {value!r}")
+
+
+def warn(text: str) -> None:
+    """Issue a ConfigurationWarning for the line in the application that set up mail."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, ConfigurationWarning, stacklevel=level)
+
+
+def words(value: Any, *, separators: str = ",") -> tuple[str, ...]:
+    """Return the strings in a list, or in a text separated by white space or commas."""
+    if isinstance(value, str):
+        for separator in separators:
+            value = value.replace(separator, " ")
+        return tuple(value.split())
+    try:
+        return tuple(value or ())
+    except TypeError:
+        return (value,)  # Options reports what is wrong with it
+
+
+def count(key: str, value: object) -> int | None:
+    """Return a positive integer, or None if nothing is set.
+
+    Raises:
+        ConfigurationError: the value is not a positive integer.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ConfigurationError(f"{key} must be a positive integer or None, got {value!r}")
+    return number
