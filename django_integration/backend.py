@@ -26,7 +26,7 @@ from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import MailerKey, registry
 from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, unknown_options
-from mailbackends import SMTP, SMTP_SSL, Options
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options
 
 __all__ = ["EmailBackend"]
 
@@ -194,6 +194,9 @@ class EmailBackend(BaseEmailBackend):
             else:
                 self.connection = PooledConnection(self.mailer_key)
                 self.connection.open()
+        except ConfigurationError:
+            self.connection = None
+            raise
         except OSError as error:
             self.connection = None
             if not self.fail_silently:

@@ -14,7 +14,15 @@ from django_integration.logs import logger
 from django_integration.messages import as_submission
 from django_integration.signals import post_send, pre_send, send_failed
 from django_integration.staging import Staging
-from mailbackends import Mailer, Receipt, SMTPException, Submission
+from mailbackends import (
+    ConfigurationError,
+    InvalidAddressError,
+    InvalidMessageError,
+    Mailer,
+    Receipt,
+    SMTPException,
+    Submission,
+)
 
 __all__ = ["Delivery", "receipt_of"]
 
@@ -29,6 +37,12 @@ def receipt_of(message: EmailMessage) -> Receipt | None:
     """
     receipt: Receipt | None = getattr(message, "receipt", None)
     return receipt
+
+
+def _is_from_outside(error: Exception) -> bool:
+    """True for what the network or the server did, False for the application's own mistakes."""
+    is_invalid = isinstance(error, ConfigurationError | InvalidAddressError | InvalidMessageError)
+    return isinstance(error, OSError) and not is_invalid
 
 
 class _Backend(Protocol):
@@ -99,7 +113,7 @@ class Delivery:
             for _, result in outcomes
             if isinstance(result, Exception)
             and not isinstance(result, SendCancelled)
-            and not (self.backend.fail_silently and isinstance(result, OSError))
+            and not (self.backend.fail_silently and _is_from_outside(result))
         ]
         if not failures:
             return self.accepted

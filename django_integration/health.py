@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django_integration.compat import backend_for
+from mailbackends import ConfigurationError
 
 __all__ = ["MailHealth", "check_mail"]
 
@@ -45,6 +46,8 @@ def check_mail(using: str | None = None) -> MailHealth:
     backend.fail_silently = False
     try:
         backend.open()
+    except ConfigurationError:
+        raise
     except OSError as problem:
         error = f"{type(problem).__name__}: {problem}"
     finally:

@@ -1,44 +1,45 @@
-"""The exceptions, and what each says about the message.
+"""The exceptions, and the outcome that each stands for.
 
-Every class that `smtplib` has by the same name is a subclass of that one, so that
-``except smtplib.SMTPException`` goes on catching it::
+All of them are `SMTPException`, and so ``OSError``. Every class that `smtplib` has by the
+same name is a subclass of that one, so that ``except smtplib.SMTPException`` goes on
+catching it. The outcome is fixed by the class::
 
     SMTPException
-    ├── SMTPNotSupportedError         the server lacks what the message needs
-    ├── SMTPServerDisconnected        the connection is gone
-    │   ├── SMTPConnectionError       ... or was never made: nobody answers there
-    │   ├── SMTPTimeoutError          ... because the server did not answer in time
-    │   └── SMTPDeliveryUnknown       ... between the end of the content and its reply
-    ├── SMTPResponseException         a reply that refuses
-    │   ├── SMTPConnectError              in place of the greeting
-    │   ├── SMTPHeloError                 to EHLO and HELO
-    │   ├── SMTPAuthenticationError       to AUTH
-    │   ├── SMTPSenderRefused             to MAIL
-    │   ├── SMTPDataError                 to DATA, BDAT or the content
-    │   └── SMTPProtocolError             no reply at all by RFC 5321; the connection is closed
-    ├── SMTPRecipientsRefused         all recipients were refused
-    ├── SMTPTLSError                  no TLS could be agreed on
-    │   └── SMTPCertificateError      the server's certificate could not be verified
-    ├── RateLimited                   the rate was used up for longer than the deadline
-    ├── PoolTimeout                   no connection became free in time
-    └── PoolClosed                    the pool was closed before the message had a connection
-    ConfigurationError                an option is unknown, unusable or contradicts another
-    InvalidAddressError               an address that cannot go on the wire
-    InvalidMessageError               a message that cannot go on the wire
+    ├── SMTPServerDisconnected        not_sent   the connection is gone
+    │   ├── SMTPConnectionError       not_sent   ... or could not be made
+    │   ├── SMTPTimeoutError          not_sent   ... because the server did not answer in time
+    │   └── SMTPDeliveryUnknown       unknown    ... between the end of the content and its reply
+    ├── SMTPResponseException         not_sent   a reply that refuses
+    │   ├── SMTPConnectError          not_sent       in place of the greeting
+    │   ├── SMTPHeloError             not_sent       to EHLO and HELO
+    │   ├── SMTPAuthenticationError   not_sent       to AUTH
+    │   ├── SMTPSenderRefused         refused        to MAIL
+    │   ├── SMTPDataError             refused        to DATA, BDAT or the content
+    │   └── SMTPProtocolError         not_sent   a reply that RFC 5321 does not allow
+    ├── SMTPRecipientsRefused         refused    all recipients were refused
+    ├── SMTPNotSupportedError         not_sent   the server lacks what the message needs
+    ├── SMTPTLSError                  not_sent   no TLS could be agreed on
+    │   └── SMTPCertificateError      not_sent   the server's certificate cannot be verified
+    ├── RateLimited                   not_sent   the rate is used up for longer than the deadline
+    ├── PoolTimeout                   not_sent   no connection became free in time
+    ├── PoolClosed                    not_sent   the pool was closed before
+    ├── ConfigurationError            not_sent   an option that is unknown or unusable
+    ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
+    └── InvalidMessageError           not_sent   a message that cannot be sent
 
-The last three are ``ValueError``: the caller's to mend, found before a byte is sent.
-The others come from the world outside.
+The last three are invalid input, found before a byte is sent: they are ``ValueError`` too,
+and never transient.
 """
 
 from __future__ import annotations
 
-import smtplib
 import socket
 import ssl
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
-from mailbackends.outcome import Outcome, SMTPException
+from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply, one_line
 
 __all__ = [
@@ -76,14 +77,14 @@ def _reply(code: int, text: bytes | str) -> Reply:
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
     """The server does not support a command or an option that is needed."""
 
-    @property
-    def is_transient(self) -> bool:
-        """Always False: the server will not learn it by itself."""
-        return False
+    outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = False
 
 
 class SMTPServerDisconnected(SMTPException, smtplib.SMTPServerDisconnected):
     """The connection broke, or there is none."""
+
+    outcome: Outcome | None = Outcome.NOT_SENT
 
 
 class SMTPTimeoutError(SMTPServerDisconnected, TimeoutError):
@@ -91,27 +92,33 @@ class SMTPTimeoutError(SMTPServerDisconnected, TimeoutError):
 
 
 class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
-    """No connection could be made: no such name, nobody listens, no way there.
+    """No connection could be made: the name does not resolve, or nothing listens there.
 
     ``errno`` is the operating system's, or the resolver's (``EAI_*``), where there is one.
     """
 
+    is_transient = True
+
     @classmethod
     def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
-        """The exception for ``error`` while connecting to ``server``, with the mend."""
+        """The exception for ``error`` while connecting to ``server``, with a suggested fix."""
         if isinstance(error, socket.gaierror):
-            mend = "the name does not resolve: check the host"
+            fix = "the name does not resolve: check the host"
         elif isinstance(error, ConnectionRefusedError | FileNotFoundError):
-            mend = "nobody listens there: check host and port, and that the server runs"
+            fix = "nobody listens there: check host and port, and that the server runs"
         else:
-            mend = "check the network and the host"
-        made = cls(f"cannot connect to {server}: {error.strerror or error}: {mend}")
+            fix = "check the network and the host"
+        made = cls(f"cannot connect to {server}: {error.strerror or error}: {fix}")
         made.errno = error.errno
         made.outcome = Outcome.NOT_SENT
         return made
 
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``errno``."""
+        return {**super().as_dict(), "errno": self.errno}
+
     def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
-        # That of OSError drops an errno that was set by hand.
+        # OSError's own drops an errno that was set on the instance.
         return type(self), self.args, {**vars(self), "errno": self.errno}
 
 
@@ -122,14 +129,21 @@ class SMTPDeliveryUnknown(SMTPServerDisconnected):
     (RFC 5321 section 4.5.3.2.6; RFC 1047). ``unknown`` names the recipients concerned.
     """
 
+    outcome: Outcome | None = Outcome.UNKNOWN
+    is_transient = False
     unknown: tuple[str, ...] = ()
 
-    outcome: Outcome | None = Outcome.UNKNOWN
+    _always_concerns_a_message = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``unknown``."""
+        return {**super().as_dict(), "unknown": list(self.unknown)}
 
 
 class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
     """A reply that refuses. ``smtp_code`` is an int, ``smtp_error`` the text as bytes."""
 
+    outcome: Outcome | None = Outcome.NOT_SENT
     smtp_error: bytes | str
     _refused = "the server refused"
 
@@ -146,6 +160,7 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
 class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
     """The server refused the sender. ``sender`` is the address given."""
 
+    outcome: Outcome | None = Outcome.REFUSED
     smtp_error: bytes
 
     def __init__(self, code: int, msg: bytes, sender: str) -> None:
@@ -155,6 +170,10 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
         self.args = (code, msg, sender)
         self.reply = _reply(code, msg)
 
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``sender``."""
+        return {**super().as_dict(), "sender": self.sender}
+
     def _what(self) -> str:
         return f"sender <{one_line(self.sender)}> refused: {self.reply}"
 
@@ -162,6 +181,7 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
 class SMTPDataError(SMTPResponseException, smtplib.SMTPDataError):
     """The server refused the content."""
 
+    outcome: Outcome | None = Outcome.REFUSED
     _refused = "content refused"
 
 
@@ -178,7 +198,7 @@ class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
 
 
 class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
-    """The server refused the credentials. They stand nowhere in this exception."""
+    """The server refused the credentials, which this exception does not contain."""
 
     _refused = "login refused"
 
@@ -186,15 +206,15 @@ class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationE
 class SMTPProtocolError(SMTPResponseException):
     """The server sent something that RFC 5321 does not allow at this point.
 
-    What it will say next cannot be trusted: the connection has been closed.
-    ``smtp_code`` is 500, as in the standard library for a line that is too long.
+    Its next replies cannot be trusted: the connection has been closed. ``smtp_code`` is 500,
+    as in the standard library for a line that is too long.
     """
 
     _refused = "the server broke the protocol"
 
     @property
     def is_transient(self) -> bool:
-        """True where nothing was sent: the code is ours, and what it says is no refusal."""
+        """True where nothing was sent: the code is ours, and no refusal by the server."""
         return self.outcome is Outcome.NOT_SENT
 
     def _what(self) -> str:
@@ -207,8 +227,11 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
     ``recipients`` maps each to ``(code, text as bytes)``, as `SMTP.sendmail` returns it.
     """
 
+    outcome: Outcome | None = Outcome.REFUSED
+
     def __init__(self, recipients: Mapping[str, tuple[int, bytes]]) -> None:
-        self.recipients = dict(recipients)
+        # A result backend brings the pairs back as lists, since JSON has no tuples.
+        self.recipients = {to: (code, text) for to, (code, text) in recipients.items()}
         self.args = (self.recipients,)
         self.refused = {path: _reply(*answer) for path, answer in self.recipients.items()}
         self.reply = next(reversed(self.refused.values()), None)
@@ -227,21 +250,22 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):
-    """No TLS connection could be agreed on. The text says why, and the mend.
+    """No TLS connection could be agreed on. The text gives the reason and a fix.
 
     ``reason`` and ``library`` are those of OpenSSL, empty where it was not the cause.
     """
 
+    outcome: Outcome | None = Outcome.NOT_SENT
     reason: str = ""
     library: str = ""
 
     def __str__(self) -> str:
-        # Without an outcome, that of ssl.SSLError would show the arguments as a tuple.
-        return super().__str__() if self.outcome is not None else self._what()
+        # ssl.SSLError's own shows the arguments as a tuple.
+        return super().__str__() if self._concerns_a_message else self._what()
 
 
 class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
-    """The server's certificate could not be verified. The text says why, and the mend.
+    """The server's certificate could not be verified. The text gives the reason and a fix.
 
     ``verify_code`` and ``verify_message`` are those of OpenSSL.
     """
@@ -254,6 +278,8 @@ class PoolTimeout(SMTPException, TimeoutError):
     """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
 
     outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = True
+    _always_concerns_a_message = True
 
 
 class RateLimited(SMTPException):
@@ -263,26 +289,39 @@ class RateLimited(SMTPException):
     """
 
     outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = True
     retry_after: float = 0.0
+    _always_concerns_a_message = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``retry_after``."""
+        return {**super().as_dict(), "retry_after": self.retry_after}
 
 
 class PoolClosed(SMTPException):
     """The pool was closed, before the call or while it waited. Nothing was sent."""
 
     outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = True
+    _always_concerns_a_message = True
 
 
-class ConfigurationError(ValueError):
-    """An option is unknown, unusable, or contradicts another. The text names the mend."""
+class ConfigurationError(SMTPException, ValueError):
+    """An option is unknown, unusable, or contradicts another. The text suggests a fix."""
+
+    outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = False
 
 
-class InvalidAddressError(ValueError):
-    """An address cannot go on the wire. ``outcome`` is always `Outcome.NOT_SENT`."""
+class InvalidAddressError(SMTPException, ValueError):
+    """An address cannot be used in SMTP. No other server would be tried: nothing was sent."""
 
-    outcome = Outcome.NOT_SENT
+    outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = False
 
 
-class InvalidMessageError(ValueError):
-    """A message cannot go on the wire. ``outcome`` is always `Outcome.NOT_SENT`."""
+class InvalidMessageError(SMTPException, ValueError):
+    """A message cannot be sent as it is. No other server would be tried: nothing was sent."""
 
-    outcome = Outcome.NOT_SENT
+    outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = False

@@ -1,28 +1,57 @@
-"""What became of a message, and the exception that can tell: the base of all in `errors`."""
+"""The outcome of a message, and the root of all exceptions, which carries it."""
 
 from __future__ import annotations
 
-import smtplib
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from mailbackends.jsonable import jsonable
 from mailbackends.reply import Reply, one_line
 
-__all__ = ["Outcome", "SMTPException"]
+__all__ = ["Outcome", "SMTPException", "smtplib"]
+
+
+def _standard_smtplib() -> ModuleType:
+    """The standard library's module, even where a program has put us in its place.
+
+    Programs do so (``sys.modules["smtplib"] = mailbackends``) to have a library use us.
+    """
+    given = sys.modules.get("smtplib")
+    if given is None or given.__name__.partition(".")[0] != "mailbackends":
+        import smtplib
+
+        return smtplib
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    spec = PathFinder.find_spec("smtplib")
+    if spec is None or spec.loader is None:
+        raise ImportError("the standard library's smtplib cannot be found: check sys.path")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    import smtplib
+else:
+    smtplib = _standard_smtplib()
 
 
 class Outcome(StrEnum):
-    """What became of a message, or of one of its recipients."""
+    """The outcome of a message, or of one of its recipients."""
 
     ACCEPTED = "accepted"
     """The server took responsibility. Never send it again."""
     REFUSED = "refused"
-    """The server said no. 4yz: send it again later; 5yz: do not."""
+    """The server refused it. After a 4yz reply, send it again later; after 5yz, do not."""
     NOT_SENT = "not_sent"
     """The end of the content was never sent. It may be sent again at once."""
     UNKNOWN = "unknown"
-    """The end of the content was sent and no reply came. It may be there already."""
+    """The end of the content was sent and no reply came. It may have been delivered."""
 
 
 _CONSEQUENCE = {
@@ -34,12 +63,14 @@ _CONSEQUENCE = {
 
 
 class SMTPException(smtplib.SMTPException):
-    """Base of all that a server or a connection can cause.
+    """The root of everything that mailbackends raises on purpose.
 
-    ``outcome`` says what became of the message; it is None where no message was
-    concerned, as in most calls on `SMTP`. ``server`` is ``"host:port"`` where known.
-    ``str()`` is the standard library's text until an outcome is known, and from then
-    on one line that tells what happened, where, and what became of the message.
+    ``outcome`` is what became of the message, and the class fixes it for all but this root:
+    so it survives pickling, and result backends that keep only class and arguments.
+    ``server`` is ``"host:port"`` where known.
+
+    ``str()`` is the standard library's text where no message was concerned, as in most calls
+    on `SMTP`; otherwise one line: what happened, at which server, and the outcome.
     """
 
     outcome: Outcome | None = None
@@ -48,20 +79,22 @@ class SMTPException(smtplib.SMTPException):
     reply: Reply | None = None
     """The server's reply that caused this, or None."""
     accepted: tuple[str, ...] = ()
-    """The recipients that are served all the same (LMTP answers for each of them)."""
+    """The recipients that were served all the same (LMTP answers for each of them)."""
     refused: Mapping[str, Reply] = MappingProxyType({})
     """The recipients that were refused one by one, with the reply for each."""
     no_connection: bool = False
     """True where a `Mailer` had no connection to send over, as the next message would not."""
     earlier: tuple[SMTPException, ...] = ()
-    """What went wrong at the servers that were tried before this one."""
+    """The errors of the servers that were tried before this one."""
+
+    _always_concerns_a_message: ClassVar[bool] = False
 
     @property
     def is_transient(self) -> bool:
         """True where the same message may succeed if it is sent again later.
 
         False for `Outcome.UNKNOWN`, where sending again could deliver twice, and where the
-        server said 5yz, to the login for example: somebody must mend something first.
+        server replied 5yz, to the login for example: something must be corrected first.
         """
         if self.outcome is Outcome.UNKNOWN:
             return False
@@ -71,14 +104,39 @@ class SMTPException(smtplib.SMTPException):
 
     @property
     def what(self) -> str:
-        """What happened, in one line: neither where, nor what became of the message."""
+        """What happened, in one line, without the server and the outcome."""
         return self._what()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error in JSON's types, to log it or to return it from a task.
+
+        The keys are ``error`` (the name of the class), ``text``, ``outcome``,
+        ``is_transient``, ``server``, ``reply``, ``accepted``, ``refused`` and ``earlier``,
+        and for some classes further ones.
+        """
+        return {
+            "error": type(self).__name__,
+            "text": one_line(str(self)),
+            "outcome": jsonable(self.outcome),
+            "is_transient": self.is_transient,
+            "server": self.server,
+            "reply": jsonable(self.reply),
+            "accepted": list(self.accepted),
+            "refused": jsonable(self.refused),
+            "earlier": [error.as_dict() for error in self.earlier],
+        }
 
     def _what(self) -> str:
         return one_line(str(self.args[0])) if self.args else type(self).__name__
 
+    @property
+    def _concerns_a_message(self) -> bool:
+        # A Mailer sets server and outcome; SMTP does not, and programs written for smtplib
+        # get its texts.
+        return bool(self._always_concerns_a_message or self.server or "outcome" in vars(self))
+
     def __str__(self) -> str:
-        if self.outcome is None:
+        if self.outcome is None or not self._concerns_a_message:
             return super().__str__()
         before = "".join(f"; before that: {error._what_and_where()}" for error in self.earlier)
         return f"{self._what_and_where()}: {_CONSEQUENCE[self.outcome]}{before}"

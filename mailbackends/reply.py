@@ -1,9 +1,10 @@
-"""What a server says: a reply, and the enhanced status code in its text."""
+"""A server's reply, and the enhanced status code in its text."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["EnhancedStatus", "Reply", "one_line"]
 
@@ -11,13 +12,13 @@ __all__ = ["EnhancedStatus", "Reply", "one_line"]
 # allows three digits for subject and detail and only the classes 2, 4 and 5.
 _ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?=[ \t]|$)")
 
-# A reply may be shown in a log or a terminal: one line, and nothing that hides or turns
-# round what stands beside it (controls, U+2028, the marks for bidirectional text, tags).
+# A reply may be shown in a log or a terminal: one line, and nothing that hides or reorders
+# the text next to it (controls, U+2028, the marks for bidirectional text, tags).
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\ud800-\udfff\ufeff\ufff0-\uffff\U000e0000-\U0010ffff]+"
 )
-# A reply may have 256 KiB; nobody reads that in a log.
+# A reply may have 256 KiB, too much for a log.
 _SHOWN = 2000
 
 
@@ -45,7 +46,7 @@ class Reply:
     """One whole reply of a server (RFC 5321 section 4.2).
 
     ``code`` is the three-digit reply code, or -1 where the server sent none.
-    ``lines`` are the texts behind the code, without line ends, as bytes.
+    ``lines`` are the texts after the code, without line ends, as bytes.
     """
 
     code: int
@@ -58,7 +59,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The text for people: one line, nothing that could disturb a terminal or a log."""
+        """The text for people: one line that cannot disturb a terminal or a log."""
         return one_line(" ".join(line.decode("utf-8", "backslashreplace") for line in self.lines))
 
     @property
@@ -81,6 +82,15 @@ class Reply:
     def is_permanent(self) -> bool:
         """True for 5yz: the same command will fail again."""
         return 500 <= self.code <= 599
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reply in JSON's types: ``code``, ``text`` and ``enhanced_status``."""
+        enhanced = self.enhanced
+        return {
+            "code": self.code,
+            "text": self.text,
+            "enhanced_status": None if enhanced is None else str(enhanced),
+        }
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}".rstrip()

@@ -12,7 +12,14 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from mailbackends.cli.journal import BEGUN, Entry, Journal
-from mailbackends.errors import Outcome, RateLimited, SMTPAuthenticationError, SMTPException
+from mailbackends.errors import (
+    InvalidAddressError,
+    InvalidMessageError,
+    Outcome,
+    RateLimited,
+    SMTPAuthenticationError,
+    SMTPException,
+)
 from mailbackends.mailer import Mailer
 
 __all__ = ["LATER", "Batch", "Row", "is_left", "read_rows"]
@@ -182,7 +189,8 @@ def _detail(error: Exception) -> str:
 
 
 def _state(error: Exception) -> str:
-    if isinstance(error, SMTPException):
+    is_invalid = isinstance(error, InvalidAddressError | InvalidMessageError)
+    if isinstance(error, SMTPException) and not is_invalid:
         outcome = error.outcome or Outcome.UNKNOWN
         if outcome is Outcome.REFUSED and error.is_transient:
             return LATER

@@ -8,7 +8,6 @@ from mailbackends.client.connection import Connection
 from mailbackends.client.features import parse_features
 from mailbackends.client.quoting import Data, address_only, as_bytes, dot_stuff, quoteaddr
 from mailbackends.errors import (
-    Outcome,
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPHeloError,
@@ -149,8 +148,7 @@ class Commands(Connection):
         try:
             code, message = self._content_reply()
         except SMTPProtocolError as error:
-            error.outcome = Outcome.UNKNOWN
-            raise
+            raise SMTPDeliveryUnknown(error.what) from error
         except SMTPServerDisconnected as error:
             raise SMTPDeliveryUnknown(*error.args) from error
         finally:

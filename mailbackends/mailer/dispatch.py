@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailbackends.errors import (
+    InvalidAddressError,
+    InvalidMessageError,
     Outcome,
     SMTPDataError,
     SMTPDeliveryUnknown,
@@ -76,6 +78,8 @@ class Dispatcher:
             part = parts.left if job.flight else parts.left[: self._learned.max_recipients]
             try:
                 limit = parts.delivered(self._deliver_part(job, part, leases, until))
+            except (InvalidAddressError, InvalidMessageError):
+                raise
             except SMTPException as error:
                 error.server = self._server
                 error.outcome = error.outcome or Outcome.NOT_SENT

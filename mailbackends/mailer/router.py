@@ -66,7 +66,7 @@ class Route:
         """Send one message, and return what `send` returns or raises."""
         try:
             return self.send(submission, leases)
-        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+        except SMTPException as error:
             return error
 
     def send(self, submission: Submission | Job, leases: LeasesAt) -> Receipt:
@@ -88,7 +88,7 @@ class Route:
             raise
         try:
             delivery = self._travel(job, leases, started).end()
-        except (SMTPException, InvalidAddressError, InvalidMessageError) as error:
+        except SMTPException as error:
             self.tally.count(error)
             raise
         self.tally.count()
@@ -139,6 +139,12 @@ class Route:
             recipients, until = journey.left, self._until(started, further)
             try:
                 delivery = server.dispatcher.send(job, recipients, leases(server), until)
+            except (InvalidAddressError, InvalidMessageError) as error:
+                # No other server would take it either.
+                server.tally.failed(error, job, begun, recipients=len(recipients))
+                if not journey.is_served:
+                    raise
+                goes_on = False
             except SMTPException as error:
                 server.failed(error)
                 journey.failed(error)
@@ -148,11 +154,6 @@ class Route:
                 )
                 if goes_on:
                     logger.warning("%s: trying the next server", error)
-            except (InvalidAddressError, InvalidMessageError) as error:
-                server.tally.failed(error, job, begun, recipients=len(recipients))
-                if not journey.is_served:
-                    raise
-                goes_on = False
             else:
                 server.worked()
                 journey.delivered(delivery)

@@ -102,6 +102,8 @@ class _Base64File(Encoded):
                         raise InvalidMessageError(f"the attachment {self.path} has become shorter")
                     left -= len(block)
                     yield base64_lines(block)
+        except InvalidMessageError:
+            raise
         except OSError as error:
             raise InvalidMessageError(
                 f"the attachment {self.path} cannot be read: {error}"

@@ -60,11 +60,9 @@ class Account:
 
     def account_for(self, error: SMTPException) -> SMTPException:
         """The error that tells what became of the message, given the one that ended it."""
-        if error.outcome is None and isinstance(
-            error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError
-        ):
+        if isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError):
             error.outcome = Outcome.REFUSED
-        elif error.outcome is None:
+        elif not isinstance(error, SMTPDeliveryUnknown):
             if self._was_refused():
                 # The connection broke behind the refusal, which stands.
                 error = self.refusal()

@@ -6,7 +6,12 @@ import contextlib
 import ssl
 from typing import TypeVar
 
-from mailbackends.errors import SMTPException, SMTPServerDisconnected, SMTPTLSError
+from mailbackends.errors import (
+    InvalidMessageError,
+    SMTPException,
+    SMTPServerDisconnected,
+    SMTPTLSError,
+)
 from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 from mailbackends.transport.deadline import Timeouts
@@ -55,6 +60,10 @@ class Driver:
             while True:
                 try:
                     reply = self._fulfil(want, timeouts)
+                except InvalidMessageError:
+                    # Content that cannot be read: half of it may have been sent.
+                    self.session.close()
+                    raise
                 except SMTPException as error:
                     self.session.close()
                     want = dialogue.throw(error)

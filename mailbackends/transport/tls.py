@@ -60,6 +60,8 @@ def client_context(
         context.minimum_version = version
         if certfile is not None:
             context.load_cert_chain(certfile, keyfile, _no_password)
+    except ConfigurationError:
+        raise
     except (ssl.SSLError, OSError) as error:
         files = ", ".join(str(path) for path in (cafile, certfile, keyfile) if path)
         raise ConfigurationError(f"no certificate could be read from {files}: {error}") from error

@@ -189,7 +189,7 @@ def test_a_fault_at_any_step_is_a_documented_exception_and_ends_the_connection(
     server, faulty_reply = playing(step, does)
     if expected is not SMTPTimeoutError:
         faulty_reply = -1
-    if step == "content" and issubclass(expected, SMTPServerDisconnected):
+    if step == "content":  # the message may have been taken, whatever came in place of the reply
         expected = SMTPDeliveryUnknown
     # An RST may come before connect() returns, and is the operating system's error then.
     also = ConnectionResetError if (step, fault) == ("greeting", "reset") else expected
@@ -264,10 +264,8 @@ def test_a_reply_that_nobody_asked_for_is_never_taken_for_another(step: str) -> 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_between_the_replies_of_lmtp(fault: str) -> None:
-    does, expected = FAULTS[fault]
-    faulty_reply = 12 if expected is SMTPTimeoutError else -1
-    if issubclass(expected, SMTPServerDisconnected):
-        expected = SMTPDeliveryUnknown
+    does, kind = FAULTS[fault]
+    faulty_reply = 12 if kind is SMTPTimeoutError else -1
 
     def content(peer: Peer) -> None:
         peer.send(b"250 for b\r\n")
@@ -277,7 +275,7 @@ def test_a_fault_between_the_replies_of_lmtp(fault: str) -> None:
             peer.send(does)
 
     with TalkServer(Talk(ehlo=EHLO, content=content)) as server:
-        with pytest.raises(expected) as caught:
+        with pytest.raises(SMTPDeliveryUnknown) as caught:
             session(server, faulty_reply, ImpatientLMTP)
         client = caught.value.client  # type: ignore[attr-defined]
         assert client.sock is None

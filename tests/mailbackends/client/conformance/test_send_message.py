@@ -159,7 +159,7 @@ SCENARIOS = [
         ours={
             "result": Raised(
                 "InvalidMessageError",
-                (),
+                ("the message has no From field with an address: give from_addr",),
                 "the message has no From field with an address: give from_addr",
             ),
             "wire": [HELLO],
