@@ -18,7 +18,8 @@ from typing import Any
 from django_integration.addresses import prep_address
 from django_integration.logs import logger
 from django_integration.registry import MailerKey, registry
-from mailbackends import Receipt, Reply, Submission, WrittenMessage
+from mailbackends import Receipt, Reply, Submission
+from mailbackends.integration import WrittenMessage
 
 __all__ = [
     "PooledConnection",

@@ -15,7 +15,7 @@ from django.core.mail import DNS_NAME, EmailMessage, EmailMultiAlternatives
 from django.utils.timezone import get_current_timezone
 
 from django_integration.compat import HAS_MODERN_EMAIL, current_settings
-from mailbackends import WrittenMessage, written_message
+from mailbackends.integration import WrittenMessage, written_message
 
 __all__ = ["written"]
 

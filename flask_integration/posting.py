@@ -16,7 +16,8 @@ from flask_integration.headers import bad_header
 from flask_integration.message import Message
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
-from mailbackends import InvalidAddressError, InvalidMessageError, WrittenMessage
+from mailbackends import InvalidAddressError, InvalidMessageError
+from mailbackends.integration import WrittenMessage
 
 __all__ = ["Defaults", "Posting", "prepare"]
 
@@ -41,7 +42,7 @@ class Defaults(Protocol):
 
     @property
     def is_fast(self) -> bool:
-        """Whether the backend takes a `mailbackends.WrittenMessage`."""
+        """Whether the backend takes a `mailbackends.integration.WrittenMessage`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Posting:
     The addresses have no display names, are unique, and are in the application's order.
     The sender is the empty string for the null reverse-path (RFC 5321 section 4.5.5). Only
     `SmtpBackend` itself, and no subclass of it, gets a plain message as a
-    `mailbackends.WrittenMessage`.
+    `mailbackends.integration.WrittenMessage`.
     """
 
     original: Any

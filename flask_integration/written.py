@@ -24,7 +24,7 @@ from flask_integration.mime import (
     text_part,
 )
 from flask_integration.rendering import Rendering
-from mailbackends import WrittenMessage, base64_body, multipart_body
+from mailbackends.integration import WrittenMessage, base64_body, multipart_body
 
 __all__ = ["written"]
 

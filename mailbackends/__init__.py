@@ -63,8 +63,6 @@ if TYPE_CHECKING:
         ServerStats,
         Submission,
     )
-    from mailbackends.mime.parts import base64_body, multipart_body
-    from mailbackends.mime.writer import WrittenMessage, written_message
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
     from mailbackends.reply import EnhancedStatus, Reply
 
@@ -113,15 +111,11 @@ __all__ = [
     "ServerStats",
     "Step",
     "Submission",
-    "WrittenMessage",
     "bCRLF",
-    "base64_body",
     "delivery_options",
     "diagnose",
-    "multipart_body",
     "quoteaddr",
     "quotedata",
-    "written_message",
 ]
 
 # Where the names above stand. They are imported when they are first asked for: a program
@@ -131,8 +125,6 @@ _MODULES = (
     "errors",
     "client",
     "protocol.delivery_options",
-    "mime.parts",
-    "mime.writer",
     "mailer",
     "doctor",
 )

@@ -43,10 +43,10 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"'(write|read|do_handshake|pending|shutdown)' of '_ssl\.|_ssl\.|/ssl\.py:", "TLS"),
     (r":dot_stuffed|smtplib\.py:_?(quote_?(data|periods)|fix_eols)", "stuffing"),
     (r"/email/generator\.py:flatten|"
-     r"protocol/(serializer|content|mime_|header|standard|line_ends|base64)|"
+     r"mime/(attachment|content|email_internals|folding|headers|pieces|serializer|writer)|"
      r"/email/message\.py:as_(bytes|string)|django/core/mail/message\.py:as_(bytes|string)|"
      r"flask_mail/.*:as_(bytes|string)|aiosmtplib/email\.py:flatten", "serialise"),
-    (r"sanitize_address|prep_address|protocol/(envelope|address|idna|parameters|delivery_opt)|"
+    (r"sanitize_address|prep_address|(protocol|mime)/(envelope|address|idna|parameters|delivery_opt)|"
      r"smtplib\.py:quoteaddr|_integration/addresses\.py|django/core/mail/message\.py:recipients|"
      r"flask_mail/.*:send_to|aiosmtplib/email\.py", "addresses"),
     (r"django/core/mail/message\.py|django_integration/(messages|fast|related|attachments)|"

@@ -1,5 +1,10 @@
-"""A message as bytes: addresses, header fields, bodies, attachments and their encodings.
+"""Everything that turns a message into bytes; nothing here knows SMTP.
 
-Nothing here knows SMTP. `email_internals` is the only module that uses private names of the
-standard library's email package.
+- ``address``, ``idna``: addresses in envelopes and header fields, domains as A-labels.
+- ``headers``, ``folding``: the checks of header fields, and fields as lines.
+- ``pieces``: what a content consists of: CRLF lines, base64 blocks, multiparts.
+- ``serializer``, ``attachment``: message objects to bytes, files read while they are sent.
+- ``writer``: plain messages written without objects.
+- ``content``: the result, for BDAT and DATA.
+- ``email_internals``: the only module that uses private names of the email package.
 """

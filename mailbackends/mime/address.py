@@ -1,4 +1,4 @@
-"""Addresses: what may stand in a path on a command line, and what stands in header fields."""
+"""Addresses: the paths of MAIL and RCPT, and the mailboxes in header fields."""
 
 from __future__ import annotations
 
@@ -10,38 +10,44 @@ from typing import Any
 
 from mailbackends.errors import InvalidAddressError
 from mailbackends.mime import idna
-from mailbackends.mime.email_internals import header_class
+from mailbackends.mime.email_internals import header_class, is_one_group_each, source_text
 
 __all__ = [
     "ADDRESS_CLASSES",
     "PLAIN_LIST",
-    "PLAIN_MAILBOX",
     "addresses_in",
+    "is_plain_mailbox",
     "parse_path",
+    "plain_address",
     "to_ascii",
 ]
 
-# RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531; dots may stand anywhere in the local
-# part, since large providers have given out such addresses. No white space, no angle
-# bracket, no control character outside quotes: nothing that could end the path. Nowhere
-# what has no form in UTF-8, and no U+FFFD, which stands for bytes that were lost.
+# RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531. Dots may be anywhere in the local part,
+# since large providers have assigned such addresses. Outside quotes there is no white space,
+# angle bracket or control character: nothing that could end the path. Surrogates have no form
+# in UTF-8, and U+FFFD replaces bytes that were lost.
 _NEVER = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff"
 _ATOM = rf"[^{_NEVER}\xa0 \"(),:;<>@\[\\\]]+"
 _QUOTED = rf'"(?:[^{_NEVER}"\\]|\\[\x20-\x7e])*"'
 _DOMAIN = rf"{_ATOM}|\[[A-Za-z0-9:.-]+\]"
 _PATH = re.compile(f"(?:{_ATOM}|{_QUOTED})(?:@(?:{_DOMAIN}))?")
 # A display name, where an unquoted comma, colon or "@" would make two addresses of one
-# (RFC 5322 section 3.4); or a comment behind the address, as it was done before 1982.
+# (RFC 5322 section 3.4); or a comment after the address, as was usual before 1982.
 _NAMED = re.compile(rf'(?:{_QUOTED}|[^{_NEVER}"<>@,:;])*<(?P<path>[^{_NEVER}]+)>')
 _COMMENTED = re.compile(rf"(?P<path>[^{_NEVER}]+?) *\([^{_NEVER}()]*\)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-# RFC 5322 without comments, quotes, groups and folding: nobody reads it in two ways.
+# The plain address: an addr-spec (RFC 5322 section 3.4.1) in ASCII, without quotes, comments
+# and folding, which every parser reads alike. Possessive, so that long input takes linear time.
 _WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
 _SPEC = rf"{_WORD}(?:\.{_WORD})*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+"
-PLAIN_MAILBOX = rf"(?:{_WORD}(?: {_WORD})*+ <{_SPEC}>|{_SPEC})"
-"""The pattern of one mailbox in ASCII, as most are written."""
-PLAIN_LIST = re.compile(f"{PLAIN_MAILBOX}(?:, {PLAIN_MAILBOX})*+")
+_MAILBOX = rf"(?:{_WORD}(?: {_WORD})*+ <{_SPEC}>|{_SPEC})"
+_PLAIN_MAILBOX = re.compile(_MAILBOX)
+_PLAIN_ADDRESS = re.compile(rf"(?:{_WORD}(?: {_WORD})*+ )?<({_SPEC})>|({_SPEC})")
+
+PLAIN_LIST = re.compile(f"{_MAILBOX}(?:, {_MAILBOX})*+")
+"""Plain addresses, which may follow a display name of plain words, separated by ", "."""
+
 ADDRESS_CLASSES = frozenset(
     {
         headerregistry.AddressHeader,
@@ -51,39 +57,54 @@ ADDRESS_CLASSES = frozenset(
     }
 )
 
-# RFC 5321 section 4.5.3.1.4: no server need take a command line of more than 512 octets.
-# One that takes less than it is sent may read the rest as another command.
+# RFC 5321 section 4.5.3.1.4: servers need not accept a command line of more than 512 octets.
+# A server that reads less than it was sent may take the rest for another command.
 _LONGEST = 512 - len("MAIL FROM:<>\r\n")
 
 # A group without members, such as "undisclosed-recipients:;" (RFC 5322 section 3.4).
 _EMPTY_GROUP = re.compile(r"[^<>@:;,]*:\s*;")
 _EMPTY_ENTRIES = re.compile(r",(?:\s*,)+")
-# Where a comma separates nothing: quoted strings, comments, address literals.
+# Quoted strings, comments and address literals, in which a comma does not separate.
 _SEPARATOR = re.compile("[,;]")
 _OPAQUE = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]', re.S)
 
 
+def is_plain_mailbox(text: str) -> bool:
+    """True for one plain address, alone or after a display name of plain words."""
+    return _PLAIN_MAILBOX.fullmatch(text) is not None
+
+
+def plain_address(text: str) -> str | None:
+    """The address in ``text`` where it is plain, else None: then a parser has to read it.
+
+    Plain is an addr-spec in ASCII without quotes and comments, alone, in angle brackets, or
+    after a display name of plain words. Nearly all addresses are, and a parser takes far longer.
+    """
+    found = _PLAIN_ADDRESS.fullmatch(text)
+    return (found[1] or found[2]) if found else None
+
+
 def parse_path(address: str, *, of: str = "recipient") -> str:
-    """The bare address in ``address``, which may carry a display name: ``local@domain``.
+    """The bare address in ``address``, which may have a display name: ``local@domain``.
 
     Raises:
-        InvalidAddressError: it is none, or more than one, or holds a control character.
+        InvalidAddressError: it is not one address, or contains a control character.
     """
     if type(address) is str and len(address) <= _LONGEST and address.isascii():
-        # As nearly all are. A path holds no control character and begins with no space.
+        # As nearly all are. A path contains no control character and no space at its start.
         if _PATH.fullmatch(address):
             return address
     elif address is None or isinstance(address, bytes):
         raise InvalidAddressError(
-            f"the {of} address must be text, not {type(address).__name__}: {address!r}"
+            f"the {of} address must be text, got {type(address).__name__}: {address!r}"
         )
     text = str(address).strip(" ")
     if len(text) > 4 * _LONGEST:
         raise InvalidAddressError(f"the {of} address {text[:80]!r}... is too long")
     if _CONTROL.search(text):
         raise InvalidAddressError(
-            f"the {of} address {address!r} holds a line break or another control character: "
-            "take it out"
+            f"the {of} address {address!r} contains a line break or another control character: "
+            "remove it"
         )
     path = text
     if not _PATH.fullmatch(text):
@@ -97,16 +118,16 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
     if len(path.encode()) > _LONGEST:
         raise InvalidAddressError(
             f"the {of} address {path[:80]!r}... is longer than {_LONGEST} octets, "
-            "which no server need take (RFC 5321 section 4.5.3.1)"
+            "which servers need not accept (RFC 5321 section 4.5.3.1): use a shorter one"
         )
     return path
 
 
 def to_ascii(path: str) -> str:
-    """The path with its domain as A-labels (UTS 46). A local part that is not ASCII stays.
+    """The path with its domain as A-labels (UTS 46); the local part is not changed.
 
     Raises:
-        InvalidAddressError: the domain has no form in ASCII.
+        InvalidAddressError: the domain has no A-labels.
     """
     local, at, domain = path.rpartition("@")
     return f"{local}{at}{idna.to_a_labels(domain)}" if at and not domain.isascii() else path
@@ -116,18 +137,18 @@ def addresses_in(name: str, value: Any) -> list[str]:
     """The addresses in one header field, without display names; `parse_path` checks each.
 
     Raises:
-        InvalidAddressError: the field cannot be read, or only in part: a recipient would be
-            lost without a word.
+        InvalidAddressError: the field cannot be read completely, so that a recipient would
+            be lost silently.
     """
     plain = _plain_addresses(value)
     if plain is not None:
         return plain
     if hasattr(value, "addresses"):
-        text = str(getattr(value, "_parse_tree", value))
+        text = source_text(value)
         found = [_decoded(address.addr_spec) for address in value.addresses]
         is_faulty = any(isinstance(defect, InvalidHeaderDefect) for defect in value.defects)
-        # The parser makes the best of a faulty field and passes over the rest: of "a@x b@y"
-        # and of "a@x <b@y>" it keeps the first. What stood there shows what was lost.
+        # The parser reads what it can of a faulty field and skips the rest: of "a@x b@y" and
+        # of "a@x <b@y>" it keeps the first. The source text shows what was skipped.
         is_whole = not is_faulty or found == _read(text)
     else:
         text = str(value)
@@ -141,13 +162,13 @@ def addresses_in(name: str, value: Any) -> list[str]:
 
 
 def _plain_addresses(value: Any) -> list[str] | None:
-    """The addresses where the text leaves no doubt about them, else None."""
+    """The addresses of a field whose text is plain, else None."""
     is_object = header_class(value) in ADDRESS_CLASSES
     if not (is_object or type(value) is str) or not PLAIN_LIST.fullmatch(value) or "=?" in value:
         return None
     entries = str.split(value, ", ")
-    # What the parser passed over is not in its text, and an Address can hold a comma.
-    if is_object and (value._defects or len(value._groups) != len(entries)):
+    # The text lacks what the parser skipped, and an Address object can contain a comma.
+    if is_object and not is_one_group_each(value, len(entries)):
         return None
     return [entry.rpartition("<")[2].rstrip(">") for entry in entries]
 
@@ -158,8 +179,8 @@ def _read(text: str) -> list[str]:
     if not text or _EMPTY_GROUP.fullmatch(text):
         return []
     found = [path for _, path in getaddresses([text])]
-    # Older versions of Python make two addresses of one entry (CVE-2023-27043), and all of
-    # them a mailbox "John" of the entry "John Doe".
+    # Older versions of Python read two addresses in one entry (CVE-2023-27043), and all of
+    # them read the entry "John Doe" as the mailbox "John".
     entries = [
         entry.rpartition(":")[2].strip() for entry in _SEPARATOR.split(_OPAQUE.sub("", text))
     ]
@@ -173,7 +194,7 @@ def _read(text: str) -> list[str]:
 
 
 def _decoded(addr_spec: str) -> str:
-    """With the bytes of a message that was parsed as UTF-8 (RFC 6532)."""
+    """The text with undecoded bytes, of a parsed message, read as UTF-8 (RFC 6532)."""
     if addr_spec.isascii():
         return addr_spec
     return addr_spec.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

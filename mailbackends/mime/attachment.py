@@ -1,4 +1,4 @@
-"""An attachment that stays in its file until it is sent."""
+"""A file attachment that is read while it is sent, and not before."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from mailbackends.errors import InvalidMessageError
-from mailbackends.mime.base64_lines import BLOCK, base64_lines, encoded_size
-from mailbackends.mime.serializer import Encoded, StreamedPart
+from mailbackends.mime.email_internals import ComputedPayload
+from mailbackends.mime.pieces import BLOCK, Encoded, base64_lines, encoded_size
+from mailbackends.mime.serializer import StreamedPart
 
 __all__ = ["FileAttachment"]
 
 
-class FileAttachment(MIMEBase, MIMEPart, StreamedPart):
+class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
     """A file as a part of a message, in base64.
 
-    It is not read before the message is sent, and then piece by piece; so the file must stay
-    as it is until then. ``message.attach(FileAttachment(path))`` for a multipart message; it
-    is what Django takes in ``attachments`` too. Read as other parts are, by ``get_content()``
-    or by a generator of the email package, it gives the file's content.
+    The file is read piece by piece while the message is sent, so it must not change until
+    then. Use ``message.attach(FileAttachment(path))`` with a multipart message; Django accepts
+    one in ``attachments`` too. ``get_content()`` and the email package's generators read the
+    file as a whole.
 
-    ``mimetype`` is guessed from the file's name; ``filename`` is that name.
+    ``mimetype`` is guessed from the file's name by default; ``filename`` defaults to that name.
 
     Raises:
-        OSError: there is no such file.
-        ValueError: ``mimetype`` is none, or ``filename`` holds a line break.
+        OSError: the file does not exist.
+        ValueError: ``mimetype`` is not a MIME type, or ``filename`` contains a line break.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class FileAttachment(MIMEBase, MIMEPart, StreamedPart):
         kind = mimetype or mimetypes.guess_type(name)[0] or "application/octet-stream"
         maintype, slash, subtype = kind.partition("/")
         if not (maintype and slash and subtype) or maintype == "multipart":
-            raise ValueError(f"mimetype={kind!r} is no type of a file: write 'application/pdf'")
+            raise ValueError(
+                f"mimetype must be the MIME type of a file, such as 'application/pdf', got {kind!r}"
+            )
         if "\r" in name or "\n" in name:
-            raise ValueError(f"filename={name!r} holds a line break: take it out")
+            raise ValueError(f"filename contains a line break, got {name!r}: remove it")
         super().__init__(maintype, subtype, policy=policy)
         self["Content-Transfer-Encoding"] = "base64"
         # RFC 2231 for what is not ASCII.
@@ -62,24 +65,17 @@ class FileAttachment(MIMEBase, MIMEPart, StreamedPart):
         """The body: the file as it is at this moment.
 
         Raises:
-            InvalidMessageError: it is gone.
+            InvalidMessageError: the file cannot be read.
         """
         return _Base64File(self.path)
 
     def is_multipart(self) -> bool:
-        """False. The file is not read for that."""
+        """Always False; the file is not read."""
         return False
 
-    # Where the email package keeps the body of a part, and looks for it by this name.
-
-    @property
-    def _payload(self) -> str:
+    def payload_text(self) -> str:
+        """The file in base64, for whoever reads the part as a whole."""
         return base64.encodebytes(self.path.read_bytes()).decode("ascii")
-
-    @_payload.setter
-    def _payload(self, value: object) -> None:
-        if value is not None:
-            raise TypeError("the content of a FileAttachment is that of its file")
 
 
 class _Base64File(Encoded):
@@ -97,9 +93,12 @@ class _Base64File(Encoded):
             with self.path.open("rb") as file:
                 while left:
                     block = file.read(min(BLOCK, left))
-                    # The size has been announced: as many bytes must come, and no more.
+                    # The size has been announced to the server: send exactly that many bytes.
                     if not block or len(block) < min(BLOCK, left):
-                        raise InvalidMessageError(f"the attachment {self.path} has become shorter")
+                        raise InvalidMessageError(
+                            f"the attachment {self.path} became shorter while it was sent: "
+                            "send the message again, and leave the file unchanged meanwhile"
+                        )
                     left -= len(block)
                     yield base64_lines(block)
         except InvalidMessageError:
@@ -110,5 +109,5 @@ class _Base64File(Encoded):
             ) from error
 
     def holds(self, text: str) -> bool:
-        # A boundary that is made up begins with "=", which in base64 is the end.
+        # A boundary begins with "=", which only ends base64.
         return False

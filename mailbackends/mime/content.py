@@ -1,4 +1,4 @@
-"""A message's content as it goes on the wire: CRLF, dots, size (RFC 5321 section 4.5.2)."""
+"""A message's content as it is sent: CRLF, dot-stuffing, size (RFC 5321 section 4.5.2)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.headers import Field, check_headers, outgoing_fields
-from mailbackends.mime.line_ends import whole_lines, with_crlf
-from mailbackends.mime.serializer import Piece, serialized
+from mailbackends.mime.pieces import Piece, whole_lines, with_crlf
+from mailbackends.mime.serializer import serialized
 from mailbackends.mime.writer import WrittenMessage
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "from_written",
 ]
 
-# What the email package raises on messages that are no proper ones.
+# What the email package raises for malformed messages.
 _NOT_SERIALISABLE = (
     *(UnicodeError, LookupError, TypeError, ValueError, AttributeError),
     *(MessageError, RecursionError),
@@ -39,21 +39,20 @@ _NOT_SERIALISABLE = (
 
 @dataclass(slots=True, repr=False)
 class Content:
-    """Lines that end with CRLF, the last one too, and never with a lone CR or LF.
+    """Lines that end with CRLF, including the last one, without a lone CR or LF.
 
-    They stand in pieces, none of which ends between CR and LF; a large text is made only
-    while it is sent.
+    No piece ends between CR and LF. Large attachments are encoded while they are sent.
     """
 
     pieces: tuple[Piece, ...]
     is_8bit: bool
     size: int
-    """The bytes of the message, as SIZE declares and BDAT counts them (RFC 1870)."""
+    """Length in bytes, as in the SIZE parameter and in BDAT (RFC 1870)."""
 
     def chunk(self) -> Iterable[bytes]:
-        """The buffers for BDAT: the lines as they are (RFC 3030 section 2).
+        """The buffers for BDAT: the lines unchanged (RFC 3030 section 2).
 
-        A tuple where all of them are there.
+        A tuple if nothing is encoded while it is sent.
         """
         ready = [piece for piece in self.pieces if isinstance(piece, bytes)]
         return tuple(ready) if len(ready) == len(self.pieces) else self._made()
@@ -71,9 +70,9 @@ class Content:
         for buffer in _windows(filter(None, self.chunk())):
             if at_line_start and buffer.startswith(b"."):
                 yield b"."
-            # Ten times as fast as a regular expression. No lone CR or LF can stand here,
-            # so CRLF is the only line end behind which a dot could be read as the end.
-            # Without a dot to stuff, replace() gives the same object, not a copy.
+            # Ten times as fast as a regular expression. There is no lone CR or LF, so only
+            # after CRLF could a dot be taken for the end. If there is no dot to stuff,
+            # replace() returns the same object, not a copy.
             yield buffer.replace(b"\r\n.", b"\r\n..")
             at_line_start = buffer.endswith(b"\r\n")
         yield b".\r\n"
@@ -83,7 +82,7 @@ class Content:
 
 
 def _windows(buffers: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes; a large buffer that has dots to stuff comes in slices of whole lines."""
+    """The same bytes; a large buffer with dots to stuff is cut into slices of whole lines."""
     for buffer in buffers:
         if b"\r\n." in buffer:
             yield from whole_lines(buffer)
@@ -92,10 +91,10 @@ def _windows(buffers: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def from_bytes(data: bytes) -> Content:
-    """The content of a message that is serialised already.
+    """The content of a message given as bytes.
 
-    Every line end, also a lone CR or LF, becomes CRLF: what a server could take for one
-    (SMTP smuggling, CVE-2023-51764) goes out as one. A last line without an end gets it.
+    Every line end becomes CRLF, including a lone CR or LF, which a server could take for one
+    (SMTP smuggling, CVE-2023-51764). A missing end of the last line is added.
     """
     return _made_of([with_crlf(data)])
 
@@ -109,14 +108,14 @@ def from_message(
 ) -> Content:
     """The content of a message object, without its Bcc fields (RFC 5322 section 3.6.3).
 
-    ``utf8`` leaves header fields in UTF-8 (RFC 6532), which only a transaction with
-    SMTPUTF8 may carry. Without ``allow_8bit`` 8-bit bodies are encoded for 7 bits.
-    Without ``fast`` the email package's generator serialises every message.
+    ``utf8`` leaves header fields in UTF-8 (RFC 6532), for a transaction with SMTPUTF8 only.
+    Without ``allow_8bit``, 8-bit bodies are encoded for 7 bits. Without ``fast``, the email
+    package's generator serialises every message.
 
     Raises:
-        InvalidMessageError: a header field holds a line break or has no proper name, or the
-            message is no proper one.
-        InvalidAddressError: an address field holds a domain that has no form in ASCII.
+        InvalidMessageError: a header field contains a line break or has an invalid name, or
+            the message cannot be serialised.
+        InvalidAddressError: a domain in an address field has no A-labels.
     """
     fields = outgoing_fields(message, utf8=utf8)
     policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit)
@@ -139,7 +138,7 @@ def from_written(
     allow_8bit: bool = True,
     fast: bool = True,
 ) -> Content:
-    """The content of a message that stands written; built after all where that does not do.
+    """The content of a written message, which is built if the server needs another form.
 
     Raises: as `from_message`.
     """
@@ -155,7 +154,7 @@ def from_written(
 def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
     changes: dict[str, Any] = {"cte_type": "8bit" if allow_8bit else "7bit", "linesep": "\r\n"}
     if utf8 and not hasattr(policy, "utf8"):
-        # The legacy policy (``compat32``) would encode the addresses, which none can read.
+        # The legacy policy (``compat32``) would encode the addresses, which makes them useless.
         return EmailPolicy(utf8=True, max_line_length=policy.max_line_length, **changes)
     if utf8:
         changes["utf8"] = True
@@ -163,9 +162,9 @@ def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
 
 
 def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) -> bytes:
-    # A copy, for the generator writes its policy and the boundary into the message.
+    # A copy: the generator writes its policy and the boundary into the message.
     outgoing = copy.copy(message)
-    if _told_apart(fields) != _told_apart(message.raw_items()):
+    if _comparable(fields) != _comparable(message.raw_items()):
         for name in set(message.keys()):
             del outgoing[name]
         for field in fields:
@@ -185,28 +184,27 @@ def _flattened(message: Message[Any, Any], policy: Policy) -> bytes:
 def _in_base64(message: Message[Any, Any]) -> Message[Any, Any]:
     """A copy with its 8-bit texts in base64.
 
-    The generator encodes them itself for 7 bits, and trips over them where somebody told the
-    email package, for the whole process, that UTF-8 needs no encoding: to import Flask-Mail
-    is enough.
+    The generator encodes them itself for 7 bits, unless the email package's charset registry
+    was changed for the whole process, as importing Flask-Mail does: then it fails.
     """
     encoded = copy.deepcopy(message)
     for part in encoded.walk():
         text = part.get_payload()
         if isinstance(text, str) and not text.isascii():
-            text.encode()  # Half a character has no form at all.
+            text.encode()  # raises for a lone surrogate, which has no encoding
             data = cast(bytes, part.get_payload(decode=True))
             part.replace_header("Content-Transfer-Encoding", "base64")
             part.set_payload(base64.encodebytes(data).decode("ascii"))
     return encoded
 
 
-def _told_apart(fields: Iterable[Field]) -> list[tuple[str, bool, Any]]:
-    # The legacy email.header.Header says that it is equal to its text.
+def _comparable(fields: Iterable[Field]) -> list[tuple[str, bool, Any]]:
+    # The legacy email.header.Header compares equal to its text.
     return [(name, isinstance(value, Header), value) for name, value in fields]
 
 
 def _made_of(pieces: Sequence[Piece]) -> Content:
-    """The content of these pieces, whose lines end with CRLF; small ones are joined into one."""
+    """The content of these pieces, whose lines end with CRLF; adjacent bytes are joined."""
     joined = _joined(pieces)
     if not _ends_line(joined[-1]):
         joined.append(b"\r\n")
@@ -223,7 +221,7 @@ def _made_of(pieces: Sequence[Piece]) -> Content:
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:
     try:
         return [b"".join(cast(Sequence[bytes], pieces))]
-    except TypeError:  # not bytes alone
+    except TypeError:  # not all are bytes
         pass
     joined: list[Piece] = []
     for is_bytes, group in groupby(pieces, lambda piece: isinstance(piece, bytes)):

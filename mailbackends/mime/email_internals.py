@@ -1,23 +1,35 @@
-"""What the email package has made by itself, and so can be read without asking it.
+"""Private names of the email package, in this file only.
 
-A message or a header object may be of a class with methods of its own. Then those have to be
-asked, by the email package; what is told here about the package's own classes does not hold.
+A message or a header object may be of a class with its own methods. The package's own classes
+can be read without calling their methods, which is faster; all others have to be asked.
 """
 
 from __future__ import annotations
 
 import email.message
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email import _header_value_parser as parser
 from email import headerregistry
 from email.message import Message
+from email.policy import Policy
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["header_class", "is_standard", "tree_text"]
+__all__ = [
+    "ComputedPayload",
+    "header_class",
+    "header_name",
+    "is_one_group_each",
+    "is_standard",
+    "message_with",
+    "parsed_text",
+    "payload_of",
+    "source_text",
+]
 
-# What the generator asks of a message, and what we ask of one to know who sends and receives.
-_ASKED = frozenset(
+# The methods that the generator calls on a message, and that we call to find out who sends
+# and who receives it.
+_METHODS = frozenset(
     {
         "__getitem__",
         "__delitem__",
@@ -36,29 +48,68 @@ _ASKED = frozenset(
         "walk",
     }
 )
-# The most special class first: what is checked is the nearest base of the standard library.
+# The most derived class first: a class is compared with its nearest base in the standard library.
 _STANDARD = (email.message.EmailMessage, email.message.MIMEPart, Message)
 
 
+# --- Messages -------------------------------------------------------------------------------
+
+
 def is_standard(message: object) -> bool:
-    """True for a message that answers as the email package's own classes do."""
+    """True for a message that behaves as the email package's own classes do."""
     kind: Any = type(message)
-    return _is_standard_class(kind) and _ASKED.isdisjoint(vars(message))
+    return _is_standard_class(kind) and _METHODS.isdisjoint(vars(message))
 
 
 @lru_cache(maxsize=256)
 def _is_standard_class(kind: type) -> bool:
     base = next((base for base in _STANDARD if issubclass(kind, base)), None)
     return base is not None and all(
-        getattr(kind, name, None) is getattr(base, name, None) for name in _ASKED
+        getattr(kind, name, None) is getattr(base, name, None) for name in _METHODS
     )
+
+
+def payload_of(message: Message[Any, Any]) -> Any:
+    """The body as the message has it: text, a list of parts, or None."""
+    return message._payload  # type: ignore[attr-defined]
+
+
+def message_with(fields: Iterable[tuple[str, Any]], policy: Policy) -> Message[Any, Any]:
+    """A message with these header fields, taken as they are, and without a body."""
+    made: Message[Any, Any] = Message(policy)
+    made._headers = list(fields)  # type: ignore[attr-defined]
+    return made
+
+
+class ComputedPayload:
+    """A base class for a part whose body is made each time it is read.
+
+    It comes before the email package's class among the bases.
+    """
+
+    def payload_text(self) -> str:
+        """The body in its transfer encoding."""
+        raise NotImplementedError
+
+    @property
+    def _payload(self) -> str:
+        return self.payload_text()
+
+    @_payload.setter
+    def _payload(self, value: object) -> None:
+        # The constructor of the email package's class sets None.
+        if value is not None:
+            raise TypeError("the content of a FileAttachment comes from its file, cannot be set")
+
+
+# --- Header objects -------------------------------------------------------------------------
 
 
 def header_class(value: object) -> type | None:
     """The class in `email.headerregistry` of a header object, or None for any other value.
 
-    The registry makes a type of its own for each object, of such a class and BaseHeader. So
-    none of its attributes is in the interpreter's cache: take few, and unbound methods of str.
+    The registry makes a new type for each object, from such a class and BaseHeader, so none
+    of its attributes is in the interpreter's cache: read few, and use unbound methods of str.
     """
     kind = type(value)
     bases: tuple[type, ...] = kind.__bases__
@@ -73,10 +124,26 @@ _HEADER_BASES = frozenset(
 )
 
 
-def tree_text(tree: Any) -> str:
+def header_name(value: Any) -> str:
+    """The field name of a header object, in the case in which it was given."""
+    name: str = value._name
+    return name
+
+
+def is_one_group_each(value: Any, count: int) -> bool:
+    """True if an address header object was parsed into ``count`` addresses without a defect."""
+    return not value._defects and len(value._groups) == count
+
+
+def source_text(value: Any) -> str:
+    """The text that an address header object was parsed from, or the text of any other value."""
+    return str(getattr(value, "_parse_tree", value))
+
+
+def parsed_text(value: Any) -> str:
     """``str()`` of the tree that a header object was parsed into, in a third of the time."""
     found: list[str] = []
-    _gather(tree, found.append)
+    _gather(value._parse_tree, found.append)
     return "".join(found)
 
 
@@ -92,7 +159,7 @@ def _gather(tree: Any, found: Callable[[str], None]) -> None:
 
 
 _LEAVES = frozenset({parser.ValueTerminal, parser.WhiteSpaceTerminal})
-# All but those that write themselves in their own way, such as quoted strings and comments.
+# All token lists but those with their own __str__, such as quoted strings and comments.
 _BRANCHES = frozenset(
     kind
     for kind in vars(parser).values()

@@ -1,4 +1,4 @@
-"""The header fields of a message object: what may stand in them, and addresses for ASCII."""
+"""The header fields of a message object: their checks, and international domains in ASCII."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
     "outgoing_fields",
 ]
 
-# A line end within a header is folding only where white space follows (RFC 5322 section 2.2.3).
+# A line end inside a field is folding only if white space follows (RFC 5322 section 2.2.3).
 _UNFOLDED_LINE_END = re.compile(r"\r\n(?![ \t])|\r(?!\n)(?![ \t])|(?<!\r)\n(?![ \t])")
-# What str.splitlines() takes for line ends, and so the email package when it folds a field.
+# Other line ends of str.splitlines(), at which the email package may fold a field.
 _OTHER_LINE_END = re.compile(r"[\x0b\x0c\x1c-\x1e]")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 
-# RFC 5322 section 3.6, and those in use beside it that hold addresses.
+# RFC 5322 section 3.6, and others in use that contain addresses.
 ADDRESS_FIELDS = frozenset(
     {
         *("from", "sender", "reply-to", "to", "cc", "bcc"),
@@ -41,23 +41,22 @@ ADDRESS_FIELDS = frozenset(
         *("resent-bcc", "disposition-notification-to", "return-receipt-to"),
     }
 )
-"""The fields that hold addresses, in lower case."""
-
+"""The fields that contain addresses, in lower case."""
 
 BLIND = frozenset({"bcc", "resent-bcc"})
-"""Those that nobody but the sender may see, in lower case."""
+"""The fields that are never sent, in lower case."""
 
 Field: TypeAlias = "tuple[str, Any]"
 
 
 def check_headers(message: Message[Any, Any]) -> None:
-    """Refuse what would let a header field's value become another field.
+    """Refuse a message with a header field that would become two fields.
 
-    The legacy policy (``compat32``) takes any text, and the generators of some Python
-    versions write it out as it is.
+    The legacy policy (``compat32``) accepts any text, and the generators of some Python
+    versions write it unchanged.
 
     Raises:
-        InvalidMessageError: names the field and the value; or the message is no proper one.
+        InvalidMessageError: names the field and the value; or the message cannot be read.
     """
     try:
         fields = [field for part in message.walk() for field in part.raw_items()]
@@ -71,31 +70,34 @@ def check_headers(message: Message[Any, Any]) -> None:
 
 
 def check_field(name: str, value: Any) -> None:
-    """Refuse one header field that would be another one, or two.
+    """Refuse a header field that would become two fields, or whose name is invalid.
 
     Raises:
         InvalidMessageError: names the field and the value.
     """
     if not is_field_name(name):
-        raise InvalidMessageError(f"{name!r} is no name of a header field (RFC 5322)")
+        raise InvalidMessageError(
+            f"{name!r} is not a valid name of a header field (RFC 5322 section 2.2): "
+            "use letters, digits and hyphens"
+        )
     text = value if isinstance(value, str) else str(value)
     if str.isprintable(text):
         return
     if _UNFOLDED_LINE_END.search(text) or _OTHER_LINE_END.search(text):
         raise InvalidMessageError(
-            f"the header field {name} holds a line break: {text[:200]!r}; "
-            "take it out, for it would begin another field"
+            f"the header field {name} contains a line break: {text[:200]!r}; "
+            "remove it: it would begin another field"
         )
 
 
 @lru_cache(maxsize=256)
 def is_field_name(name: str) -> bool:
-    """True for the name of a header field (RFC 5322 section 2.2)."""
+    """True for a valid name of a header field: ASCII without space and colon (RFC 5322 2.2)."""
     return _HEADER_NAME.fullmatch(name) is not None
 
 
 def _all_of(fields: list[Field], holds: Callable[[str], bool]) -> bool:
-    """True where something that is true of each character is so of those of all values."""
+    """True if ``holds`` is true of all values; it looks at each character on its own."""
     try:
         return holds("".join([value for _, value in fields]))
     except TypeError:  # the legacy email.header.Header
@@ -103,7 +105,7 @@ def _all_of(fields: list[Field], holds: Callable[[str], bool]) -> bool:
 
 
 class HeaderIndex:
-    """The header of a message, gone through only once, with `Message`'s methods to ask it."""
+    """The header of a message, read once and then looked up by name, as in `Message`."""
 
     __slots__ = ("_fields", "_policy")
 
@@ -131,17 +133,17 @@ class HeaderIndex:
 def _parsed(policy: Policy, name: str, raw: Any) -> Any:
     try:
         return policy.header_fetch_parse(name, raw)
-    except Exception as error:  # the parser trips over some texts, in each version over others
+    except Exception as error:  # the parser fails on some texts, which differ by version
         raise InvalidMessageError(
-            f"the header field {name} cannot be read: {str(raw)[:200]!r}: {error}"
+            f"the header field {name} cannot be read: {str(raw)[:200]!r}: {error}; correct it"
         ) from error
 
 
 def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     """The name of a field with an address whose local part is not ASCII, or None.
 
-    Nothing stands for such an address in ASCII (RFC 6532 section 3.2): an encoded word is
-    no address (RFC 2047 section 5). The whole message then needs SMTPUTF8.
+    Such an address has no form in ASCII (RFC 6532 section 3.2); encoded words must not be
+    used in addresses (RFC 2047 section 5). The whole message then needs SMTPUTF8.
     """
     fields = list(message.raw_items())
     if _all_of(fields, str.isascii):
@@ -153,7 +155,7 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
         try:
             paths = [parse_path(path) for path in addresses_in(name, value)]
         except InvalidAddressError:
-            continue  # as unreadable to whoever receives it
+            continue  # unreadable for every recipient too
         for path in paths:
             local = path.rpartition("@")[0] or path
             if not local.isascii():
@@ -162,16 +164,15 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
 
 
 def outgoing_fields(message: Message[Any, Any], *, utf8: bool) -> list[Field]:
-    """The header fields as they go out, without Bcc (RFC 5322 section 3.6.3).
+    """The header fields as they are sent, without Bcc (RFC 5322 section 3.6.3).
 
-    With ``utf8`` the legacy `email.header.Header` objects are the text they stand for.
-    Without it international domains in address fields are A-labels: the email package would
-    put the whole address into an encoded word, which is none to whoever answers (RFC 2047
-    section 5).
+    With ``utf8``, legacy `email.header.Header` objects become their text. Without it,
+    international domains in address fields become A-labels: the email package would put the
+    whole address into an encoded word, to which nobody can reply (RFC 2047 section 5).
 
     Raises:
-        InvalidAddressError: a domain has no form in ASCII.
-        InvalidMessageError: such a field, or Bcc, holds a line break.
+        InvalidAddressError: a domain has no A-labels.
+        InvalidMessageError: such a field, or Bcc, contains a line break.
     """
     fields: list[Field] = []
     for field in message.raw_items():
@@ -218,12 +219,12 @@ def _ascii_address(address: Address) -> Address:
 
 
 def _text(text: str) -> str:
-    """With the bytes of a message that was parsed, which stand there as surrogates, as UTF-8."""
+    """The text with undecoded bytes, which a parsed message has as surrogates, read as UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _ascii_text(name: str, value: str) -> str | None:
-    """The field for the legacy policy, which would encode all of it; None: leave it."""
+    """The field for the legacy policy, which would encode all of it; None: no change."""
     try:
         addresses_in(name, value)
     except InvalidAddressError:

@@ -1,93 +1,46 @@
 """A message object to bytes, as the email package's generator writes it, but faster.
 
-`serialized` knows messages as they are made by the standard library's own classes. What it
-does not know, it leaves to the generator: a class or a policy with a method of its own, a
-part that must be re-encoded, parts that are messages.
+`serialized` handles messages made of the standard library's own classes. It leaves to the
+generator: classes and policies with their own methods, parts that must be re-encoded, and
+parts that are messages.
 """
 
 from __future__ import annotations
 
-import random
 import re
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from email.message import Message
 from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from mailbackends.mime.email_internals import is_standard
-from mailbackends.mime.header_lines import header_line
+from mailbackends.mime.email_internals import is_standard, message_with, payload_of
+from mailbackends.mime.folding import boundary_line, header_lines
 from mailbackends.mime.headers import Field
-from mailbackends.mime.line_ends import with_crlf
+from mailbackends.mime.pieces import (
+    LARGE_TEXT,
+    Encoded,
+    EncodedText,
+    Piece,
+    join_parts,
+    new_boundary,
+    with_crlf,
+)
 
-__all__ = [
-    "Encoded",
-    "EncodedText",
-    "Piece",
-    "StreamedPart",
-    "between",
-    "boundary_line",
-    "made_boundary",
-    "serialized",
-]
+__all__ = ["StreamedPart", "serialized"]
 
 _POLICIES = (EmailPolicy, Compat32)
 
-# Text beyond this (characters) is encoded only while it is sent.
-_LARGE = 128 * 1024
-
-
-class Encoded(ABC):
-    """Content that is made piece by piece while it is sent, each time anew: ASCII, CRLF."""
-
-    __slots__ = ()
-
-    size: int
-    """Bytes in all."""
-    ends_line: bool = True
-    """The last piece ends with CRLF."""
-
-    @abstractmethod
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, in whole order; no piece ends between CR and LF.
-
-        Raises:
-            InvalidMessageError: there are no longer as many as ``size`` says.
-        """
-
-    @abstractmethod
-    def holds(self, text: str) -> bool:
-        """True where ``text`` stands in it."""
-
-
-class EncodedText(Encoded):
-    """A large ASCII text as lines that end with CRLF."""
-
-    __slots__ = ("ends_line", "size", "text")
-
-    def __init__(self, text: str) -> None:
-        """``text`` is ASCII, with LF for each line end."""
-        self.text = text
-        self.size = len(text) + text.count("\n")
-        self.ends_line = text.endswith("\n")
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, in whole order."""
-        for start in range(0, len(self.text), _LARGE):
-            piece = self.text[start : start + _LARGE].encode("ascii")
-            yield piece.replace(b"\n", b"\r\n")
-
-    def holds(self, text: str) -> bool:
-        """True where ``text`` stands in it."""
-        return text in self.text
+# What can be seen without asking the policy: types that have no parts, and a multipart that
+# has no boundary yet.
+_LEAF_TYPES = ("text/", "application/", "image/", "audio/", "video/")
+_PLAIN_MULTIPART = re.compile("multipart/(?!signed$)[a-z]+")
 
 
 class StreamedPart(Message, ABC):
-    """A part of a message that brings its body already encoded, without having it in memory.
+    """A part whose body comes encoded, piece by piece, without being in memory as a whole.
 
-    Its header says how (Content-Transfer-Encoding). It is no multipart.
+    Its header states the encoding (Content-Transfer-Encoding). It is not a multipart.
     """
 
     @abstractmethod
@@ -95,19 +48,16 @@ class StreamedPart(Message, ABC):
         """The body."""
 
 
-Piece: TypeAlias = bytes | Encoded
-
-
 def serialized(
     message: Message[Any, Any], policy: Policy, fields: list[Field] | None = None
 ) -> list[Piece] | None:
     """What ``BytesGenerator(mangle_from_=False, policy=policy)`` writes, in pieces.
 
-    ``policy`` has CRLF for its line end. With ``fields`` these stand in the place of the
-    message's own. The message stays as it is. None where the generator has to do it.
+    ``policy`` has CRLF as its line end. ``fields`` replace the message's own header fields.
+    The message is not changed. None where the generator has to write the message.
 
     Raises:
-        InvalidMessageError: a header field holds a line break, or has no proper name.
+        InvalidMessageError: a header field contains a line break, or its name is invalid.
     """
     if type(policy) not in _POLICIES or policy.linesep != "\r\n":
         return None
@@ -134,11 +84,11 @@ def _write(
         parts = _parts(message, policy)
         if parts is None:
             return False
-        boundary = made_boundary(parts)
+        boundary = new_boundary(parts)
         line = boundary_line(policy, fields[place][0], str(kind), boundary)
-        head = _lines(fields[:place], policy), line, _lines(fields[place + 1 :], policy), b"\r\n"
-        out.append(b"".join(head))
-        out += between(parts, boundary)
+        before, after = fields[:place], fields[place + 1 :]
+        out.append(header_lines(before, policy) + line + _header(after, policy))
+        out += join_parts(parts, boundary)
         return True
     return _write_by_policy(message, fields, policy, out)
 
@@ -146,10 +96,9 @@ def _write(
 def _write_by_policy(
     message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
 ) -> bool:
-    # As the generator does it: what is read from the header, and the boundary that is
-    # written into it, go by the policy of the output. The message belongs to the caller.
-    own: Any = Message(policy)
-    own._headers = list(fields)
+    # As the generator does it: the policy of the output decides how the header is read and
+    # how a new boundary is written into it. The message itself belongs to the caller.
+    own = message_with(fields, policy)
     own.set_default_type(message.get_default_type())
     main = own.get_content_maintype()
     body: list[Piece] = []
@@ -159,15 +108,15 @@ def _write_by_policy(
             return False
         boundary = own.get_boundary()
         if not boundary:
-            boundary = made_boundary(parts)
+            boundary = new_boundary(parts)
             own.set_boundary(boundary)
         elif not boundary.isascii() or not boundary.isprintable():
             return False
-        body += between(parts, boundary)
+        body += join_parts(parts, boundary)
     elif main in ("multipart", "message") or not _text(message, policy, body):
         return False
-    # Behind the body: making it may have set the boundary in the header.
-    out.append(_header(own.raw_items(), policy))
+    # After the body, which may have set the boundary in the header.
+    out.append(_header(list(own.raw_items()), policy))
     out += body
     return True
 
@@ -178,7 +127,7 @@ def _is_streamed(kind: type) -> bool:
 
 
 def _content_type(fields: list[Field]) -> tuple[int, str]:
-    """Where the field about the content stands, and its text; ``""`` unless there is one."""
+    """The index of the Content-Type field and its text; ``""`` unless there is exactly one."""
     found = [
         (place, value)
         for place, (name, value) in enumerate(fields)
@@ -189,28 +138,18 @@ def _content_type(fields: list[Field]) -> tuple[int, str]:
     return 0, ""
 
 
-# What can be seen by a look, whatever the policy makes of it: a type that has no parts, and
-# one whose parts have no boundary yet.
-_LEAF_TYPES = ("text/", "application/", "image/", "audio/", "video/")
-_PLAIN_MULTIPART = re.compile("multipart/(?!signed$)[a-z]+")
-
-
-def _header(fields: Iterable[Field], policy: Policy) -> bytes:
-    return _lines(fields, policy) + b"\r\n"
-
-
-def _lines(fields: Iterable[Field], policy: Policy) -> bytes:
-    return b"".join([header_line(policy, name, value) for name, value in fields])
+def _header(fields: list[Field], policy: Policy) -> bytes:
+    return header_lines(fields, policy) + b"\r\n"
 
 
 def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
-    payload: Any = message._payload  # type: ignore[attr-defined]
+    payload = payload_of(message)
     if payload is None:
         return True
     if not isinstance(payload, str):
         return False
     if not payload.isascii():
-        # Bytes in the guise of surrogates go out as they are where 8 bits are allowed.
+        # Surrogates represent raw bytes, sent as they are where 8 bits are allowed.
         if policy.cte_type != "8bit":
             return False
         try:
@@ -221,7 +160,7 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
         return True
     if "\r" in payload:
         payload = payload.replace("\r\n", "\n").replace("\r", "\n")
-    if len(payload) > _LARGE:
+    if len(payload) > LARGE_TEXT:
         out.append(EncodedText(payload))
     else:
         out.append(payload.encode("ascii").replace(b"\n", b"\r\n"))
@@ -229,7 +168,7 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
 
 
 def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | None:
-    parts: Any = message._payload  # type: ignore[attr-defined]
+    parts = payload_of(message)
     if not isinstance(parts, list) or message.preamble is not None or message.epilogue is not None:
         return None
     written: list[list[Piece]] = []
@@ -239,53 +178,3 @@ def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | No
             return None
         written.append(pieces)
     return written
-
-
-def between(parts: list[list[Piece]], boundary: str) -> list[Piece]:
-    """The parts of a multipart with the boundary between them, before and behind."""
-    line = b"--" + boundary.encode("ascii")
-    out: list[Piece] = []
-    separator = line + b"\r\n"
-    for pieces in parts:
-        out.append(separator)
-        out += pieces
-        separator = b"\r\n" + line + b"\r\n"
-    if not parts:
-        out.append(separator)
-    out.append(b"\r\n" + line + b"--\r\n")
-    return out
-
-
-def made_boundary(parts: list[list[Piece]]) -> str:
-    """A line that stands in no part; the email package's form, for it is known to be safe."""
-    width = len(repr(sys.maxsize - 1))
-    stem = boundary = f"{'=' * 15}{random.randrange(sys.maxsize):0{width}d}=="  # noqa: S311
-    counter = 0
-    while any(_contains(piece, boundary) for pieces in parts for piece in pieces):
-        boundary, counter = f"{stem}.{counter}", counter + 1
-    return boundary
-
-
-def _contains(piece: Piece, boundary: str) -> bool:
-    return boundary.encode("ascii") in piece if isinstance(piece, bytes) else piece.holds(boundary)
-
-
-def boundary_line(policy: Policy, name: str, content_type: str, boundary: str) -> bytes:
-    """The field about the content of a multipart that had no boundary."""
-    sample = _boundary_line(policy, name, content_type, _SAMPLE)
-    written = _SAMPLE.encode("ascii")
-    # In short lines it would be cut into pieces, and a longer one might fall into another line.
-    if written in sample and len(boundary) == len(_SAMPLE):
-        return sample.replace(written, boundary.encode("ascii"))
-    return _boundary_line(policy, name, content_type, boundary)
-
-
-@lru_cache(maxsize=64)
-def _boundary_line(policy: Policy, name: str, content_type: str, boundary: str) -> bytes:
-    part: Message[Any, Any] = Message(policy)
-    part[name] = content_type
-    part.set_boundary(boundary)
-    return _lines(part.raw_items(), policy)
-
-
-_SAMPLE = made_boundary([])  # all are as long, but for one that was not the first tried

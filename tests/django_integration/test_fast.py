@@ -20,7 +20,8 @@ from django_integration import attach_inline_image, attach_path, fast
 from django_integration.compat import HAS_MODERN_EMAIL
 from django_integration.messages import as_submission
 from django_integration.staging import Staging
-from mailbackends import Submission, WrittenMessage
+from mailbackends import Submission
+from mailbackends.integration import WrittenMessage
 from mailbackends.mime import content
 from support.server import MailServer
 

@@ -29,7 +29,8 @@ from flask_integration.config import read
 from flask_integration.posting import prepare
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
-from mailbackends import Receipt, WrittenMessage
+from mailbackends import Receipt
+from mailbackends.integration import WrittenMessage
 from mailbackends.mime import content
 from support.server import MailServer
 

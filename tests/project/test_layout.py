@@ -23,6 +23,7 @@ LAYERS = [
     "mailbackends.client",
     "mailbackends.pool",
     "mailbackends.mailer",
+    "mailbackends.integration",
     "mailbackends.doctor",
     "mailbackends.testing",
     "mailbackends.previews",
@@ -32,7 +33,7 @@ LAYERS = [
     "mailbackends",
 ]
 # Parts whose public names the integrations may import too.
-EXTRA_PARTS = {"doctor", "mailbox", "previews"}
+EXTRA_PARTS = {"doctor", "integration", "mailbox", "previews"}
 # What needs sockets, locks, clocks or logs has no place in the pure layer.
 IMPURE = {"asyncio", "logging", "queue", "select", "selectors", "socket", "threading", "time"}
 

@@ -19,8 +19,7 @@ from mailbackends.mime.content import (
     from_bytes,
     from_message,
 )
-from mailbackends.mime.line_ends import has_lone_line_end
-from mailbackends.mime.serializer import Encoded
+from mailbackends.mime.pieces import Encoded, has_lone_line_end
 
 # Pieces of which smuggling is made.
 pieces = st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\0", b"\xff", b"DATA"])
@@ -62,7 +61,7 @@ def test_no_lone_cr_or_lf_goes_out_in_either_way(data):
 
 
 @given(texts)
-def test_nothing_is_lost_but_the_kind_of_line_end(data):
+def test_only_the_line_ends_change(data):
     lines = re.split(rb"\r\n|\r|\n", data)
     expected = b"\r\n".join(lines if lines[-1] == b"" and len(lines) > 1 else [*lines, b""])
     assert chunk(from_bytes(data)) == expected
@@ -76,13 +75,13 @@ def test_the_size_is_that_of_the_chunk(data):
 
 
 @given(texts)
-def test_a_lone_line_end_is_found(data):
+def test_lone_line_ends_are_detected(data):
     assert has_lone_line_end(data) is bool(re.search(rb"\r(?!\n)|(?<!\r)\n", data))
 
 
 @given(st.lists(texts.map(lambda data: chunk(from_bytes(data))) | st.just(b""), max_size=4))
 @example([b"a\r\n", b"", b".\r\n"])
-def test_stuffing_does_not_depend_on_how_the_content_lies_in_pieces(parts):
+def test_stuffing_does_not_depend_on_where_the_pieces_are_cut(parts):
     parts = [*parts, b"end\r\n"]
     in_pieces = Content(tuple(parts), False, sum(map(len, parts)))
     assert stuffed(in_pieces) == stuffed(from_bytes(b"".join(parts)))
@@ -98,7 +97,7 @@ def test_a_large_content_is_stuffed_window_by_window(line):
         assert max(map(len, buffers)) < 600_000
 
 
-def test_it_is_shown_by_its_size_and_not_by_its_words():
+def test_the_repr_shows_the_size_and_not_the_text():
     assert repr(from_bytes(b"secret")) == "<Content of 8 bytes>"
 
 
@@ -117,7 +116,7 @@ def letter(kind=EmailMessage, text="Hello\n.\nworld\n", **fields):
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("kind", [EmailMessage, Message])
-def test_bcc_stays_here_and_the_message_as_it_was(kind, fast):
+def test_bcc_is_not_sent_and_the_message_is_not_changed(kind, fast):
     made = letter(kind, Bcc="hidden@x.example")
     made["Resent-Bcc"] = "hidden@x.example"
     before = made.as_bytes()
@@ -128,7 +127,7 @@ def test_bcc_stays_here_and_the_message_as_it_was(kind, fast):
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_line_ends_are_crlf_whatever_the_message_holds(fast):
+def test_line_ends_are_crlf_whatever_the_message_contains(fast):
     sent = chunk(from_message(letter(text="a\r.\nb\r\nc"), fast=fast))
     assert sent.endswith(b"\r\n\r\na\r\n.\r\nb\r\nc\r\n")
 
@@ -150,9 +149,7 @@ def test_8bit_bodies_are_encoded_where_8_bits_are_not_allowed(fast, allow_8bit):
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("text", ["Grüße\n", "Grüße " * 80 + "\n"])
-def test_8bit_bodies_are_encoded_also_where_utf8_was_said_to_need_no_encoding(
-    monkeypatch, fast, text
-):
+def test_8bit_bodies_are_encoded_even_if_the_charset_registry_was_changed(monkeypatch, fast, text):
     """Flask-Mail says so to the email package, for the whole process, when it is imported."""
     made = letter()
     made.add_attachment(text, cte="8bit", filename="a.txt")
@@ -186,7 +183,7 @@ def test_domains_are_a_labels_and_names_are_encoded_where_utf8_is_not_allowed():
     assert sent.isascii()
 
 
-def test_a_large_attachment_is_encoded_only_while_it_goes_out():
+def test_a_large_attachment_is_encoded_while_it_is_sent():
     made = EmailMessage()
     made.set_content("hi")
     made.add_attachment(bytes(range(256)) * 4000, maintype="image", subtype="png")
@@ -230,14 +227,14 @@ def with_payload(payload, content_type="text/plain"):
     ],
     ids=["too deep", "no parts", "a number", "an object", "half a character"],
 )
-def test_what_cannot_be_serialised_is_refused(made, fast):
+def test_a_message_that_cannot_be_serialised_is_refused(made, fast):
     with pytest.raises(InvalidMessageError, match="the message cannot be"):
         from_message(made, fast=fast)
 
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("error", [MessageError, TypeError, LookupError])
-def test_what_a_policy_cannot_fold_is_refused(error, fast):
+def test_a_field_that_the_policy_cannot_fold_is_refused(error, fast):
     class Unfolding(Compat32):
         def fold_binary(self, name, value):
             raise error("no")

@@ -23,7 +23,8 @@ from mailbackends.mime.headers import (
     field_that_needs_utf8,
     outgoing_fields,
 )
-from mailbackends.mime.serializer import EncodedText, StreamedPart
+from mailbackends.mime.pieces import EncodedText
+from mailbackends.mime.serializer import StreamedPart
 from mailbackends.protocol import envelope
 
 POLICIES = [email.policy.compat32, email.policy.default, email.policy.SMTP, email.policy.SMTPUTF8]
@@ -95,7 +96,7 @@ def written(message: Message[Any, Any], **options: bool) -> bytes:
 
 @settings(max_examples=600, deadline=None)
 @given(messages(), st.booleans(), st.booleans(), st.booleans())
-def test_the_content_is_the_generators_and_the_message_stays_as_it_was(
+def test_the_content_is_that_of_the_generator_and_the_message_is_not_changed(
     message: Message[Any, Any], is_parsed: bool, utf8: bool, allow_8bit: bool
 ) -> None:
     message = parsed(message) if is_parsed else message
@@ -110,7 +111,7 @@ def test_the_content_is_the_generators_and_the_message_stays_as_it_was(
 
 @settings(max_examples=600, deadline=None)
 @given(messages(), st.booleans())
-def test_the_envelope_is_that_of_the_messages_own_methods(
+def test_the_envelope_is_the_one_read_by_the_messages_own_methods(
     message: Message[Any, Any], is_parsed: bool
 ) -> None:
     message = parsed(message) if is_parsed else message
@@ -138,7 +139,7 @@ class Sparing(EmailMessage):
         return super().get_all(name, failobj) or (["you@x.example"] if name == "To" else failobj)
 
 
-def test_a_message_with_methods_of_its_own_is_asked_who_sends_and_receives() -> None:
+def test_a_message_that_overrides_methods_is_asked_for_sender_and_recipients() -> None:
     assert envelope.from_message(Sparing()) == envelope.Envelope("me@x.example", ("you@x.example",))
 
 
@@ -157,7 +158,7 @@ def test_a_message_with_methods_of_its_own_is_asked_who_sends_and_receives() -> 
 def test_each_field_is_as_the_policy_folds_it(name: str, text: str, policy: Any) -> None:
     policy = policy.clone(linesep="\r\n")
     value = policy.header_store_parse(name, text)[1]
-    assert email_internals.tree_text(value._parse_tree) == str(value._parse_tree)
+    assert email_internals.parsed_text(value) == str(value._parse_tree)
     assert content.serialized(with_field(name, value), policy) == [
         policy.fold_binary(name, value) + b"\r\n"
     ]
@@ -169,12 +170,12 @@ def with_field(name: str, value: Any) -> EmailMessage:
     return message
 
 
-def test_a_header_object_that_was_stored_in_another_case_goes_out_by_its_own_name() -> None:
+def test_a_header_object_keeps_the_case_of_its_name() -> None:
     message = with_field("subject", with_field("Subject", "Hi")["Subject"])
     assert written(message) == b"Subject: Hi\r\n\r\n" == written(message, fast=False)
 
 
-def test_a_parsed_legacy_field_with_bytes_of_no_known_encoding_goes_out_as_it_is() -> None:
+def test_a_parsed_field_with_undecoded_bytes_is_sent_unchanged() -> None:
     message = email.message_from_bytes(b"Subject: caf\xe9\n more\nTo: a@x\n\nhi\n")
     assert written(message) == b"Subject: caf\xe9\r\n more\r\nTo: a@x\r\n\r\nhi\r\n"
 
@@ -182,7 +183,7 @@ def test_a_parsed_legacy_field_with_bytes_of_no_known_encoding_goes_out_as_it_is
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("value", ["x\nBcc: a@evil.example", "x\x0bBcc: a@evil.example"])
 @pytest.mark.parametrize("field", ["Subject", "To", "Content-Type"])
-def test_nobody_becomes_a_field_who_was_put_in_after_the_check(
+def test_a_line_break_added_after_the_check_is_refused_too(
     field: str, value: str, fast: bool
 ) -> None:
     message = Message()
@@ -190,11 +191,13 @@ def test_nobody_becomes_a_field_who_was_put_in_after_the_check(
     message.set_payload("hi")
     check_headers(message)
     message[field] = f"text/plain; ü={value}"
-    with pytest.raises(InvalidMessageError, match=f"the header field {field} holds a line break"):
+    with pytest.raises(
+        InvalidMessageError, match=f"the header field {field} contains a line break"
+    ):
         written(message, fast=fast)
 
 
-def test_a_field_over_which_the_parser_trips_is_named() -> None:
+def test_a_field_on_which_the_parser_fails_is_named() -> None:
     def trip(name: str, value: str) -> str:
         raise IndexError("list index out of range")
 

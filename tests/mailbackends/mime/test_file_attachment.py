@@ -37,7 +37,9 @@ def wire(made: EmailMessage) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 57 * 1024, 57 * 1024 + 1, 200_000])
-def test_it_is_byte_for_byte_what_the_email_package_writes(tmp_path: Path, size: int) -> None:
+def test_a_file_is_written_byte_for_byte_as_the_email_package_writes_it(
+    tmp_path: Path, size: int
+) -> None:
     path = tmp_path / "data.bin"
     path.write_bytes(bytes(range(256)) * (size // 256) + bytes(size % 256))
     made = message(FileAttachment(path))
@@ -71,7 +73,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     assert peak < MiB
 
 
-def test_it_arrives_at_a_server(tmp_path: Path) -> None:
+def test_a_file_arrives_at_a_server(tmp_path: Path) -> None:
     path = tmp_path / "bericht größe.pdf"
     path.write_bytes(b"%PDF" + bytes(500_000))
     with MailServer() as server, Mailer(server.url) as mailer:
@@ -90,7 +92,7 @@ def test_a_file_that_becomes_shorter_breaks_the_message_off(tmp_path: Path) -> N
     path.write_bytes(bytes(3 * MiB))
     content = from_message(message(FileAttachment(path)))
     path.write_bytes(bytes(MiB))
-    with pytest.raises(InvalidMessageError, match="has become shorter"):
+    with pytest.raises(InvalidMessageError, match="became shorter"):
         list(content.chunk())
 
 
@@ -113,7 +115,7 @@ def test_a_file_that_is_gone_is_refused_before_anything_is_sent(tmp_path: Path) 
         assert not any(line.startswith("MAIL") for line in itertools.chain(*server.commands))
 
 
-def test_what_breaks_off_midway_takes_its_connection_with_it(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_sent_closes_the_connection(tmp_path: Path) -> None:
     """The announced size is not reached: what follows would be taken for content."""
     path = tmp_path / "data.bin"
     path.write_bytes(bytes(MiB))
@@ -134,7 +136,7 @@ def test_what_breaks_off_midway_takes_its_connection_with_it(tmp_path: Path) -> 
         assert len(server.messages) == 1
 
 
-def test_it_reads_and_copies_like_any_other_part(tmp_path: Path) -> None:
+def test_a_file_attachment_reads_and_copies_like_any_part(tmp_path: Path) -> None:
     path = tmp_path / "data.bin"
     path.write_bytes(b"\x00\x01")
     part = copy.deepcopy(FileAttachment(path, filename="x.bin", mimetype="image/x-own"))
@@ -142,28 +144,28 @@ def test_it_reads_and_copies_like_any_other_part(tmp_path: Path) -> None:
     assert part.get_payload(decode=True) == b"\x00\x01"
     assert (part.get_filename(), part.get_content_type()) == ("x.bin", "image/x-own")
     assert not part.is_multipart()
-    with pytest.raises(TypeError, match="that of its file"):
+    with pytest.raises(TypeError, match="comes from its file"):
         part.set_payload("other")
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"mimetype": "pdf"}, "mimetype='pdf'"),
+        ({"mimetype": "pdf"}, "got 'pdf'"),
         ({"mimetype": "multipart/mixed"}, "multipart/mixed"),
         ({"filename": "a\nb"}, "line break"),
     ],
 )
-def test_what_is_unusable_is_refused_by_name(
+def test_invalid_arguments_are_named_in_the_error(
     tmp_path: Path, given: dict[str, str], words: str
 ) -> None:
     path = tmp_path / "data.bin"
     path.write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"line break|type of a file") as caught:
+    with pytest.raises(ValueError, match=r"line break|MIME type of a file") as caught:
         FileAttachment(path, **given)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FileAttachment(tmp_path / "nowhere.bin")

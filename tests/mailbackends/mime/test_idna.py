@@ -32,7 +32,7 @@ def either_way(request, monkeypatch):
         ("mail.bücher.example", "mail.xn--bcher-kva.example"),
     ],
 )
-def test_both_give_the_same_a_labels(either_way, domain, labels):
+def test_the_codec_and_the_package_give_the_same_a_labels(either_way, domain, labels):
     assert to_a_labels(domain).lower() == labels
 
 
@@ -57,23 +57,23 @@ def test_both_give_the_same_a_labels(either_way, domain, labels):
         "\u200b",
     ],
 )
-def test_what_has_no_form_as_a_domain_name_is_refused(either_way, domain):
+def test_a_domain_without_a_labels_is_refused(either_way, domain):
     with pytest.raises(InvalidAddressError):
         to_a_labels(domain)
 
 
-def test_what_idna_2003_would_map_to_another_domain_needs_the_package(monkeypatch):
+def test_a_domain_that_idna_2003_would_change_needs_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
     with pytest.raises(InvalidAddressError, match=r"install the 'idna' package"):
         to_a_labels("straße.example")
 
 
-def test_the_package_knows_what_idna_2008_knows():
+def test_the_package_implements_idna_2008():
     pytest.importorskip("idna")
     assert to_a_labels("straße.example") == "xn--strae-oqa.example"
 
 
-def test_what_came_after_unicode_3_2_needs_the_package(monkeypatch):
+def test_characters_newer_than_unicode_3_2_need_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
     with pytest.raises(InvalidAddressError, match=r"install the 'idna' package"):
         to_a_labels("ⱥ.example")
@@ -100,5 +100,5 @@ def test_any_text_gives_letters_digits_hyphens_and_dots_or_an_error(text):
         ("", ""),
     ],
 )
-def test_a_path_has_its_domain_as_a_labels_and_its_local_part_as_it_is(path, on_wire):
+def test_a_path_gets_a_labels_and_keeps_its_local_part(path, on_wire):
     assert to_ascii(path) == on_wire

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError
-from mailbackends.mime import address, header_lines
+from mailbackends.mime import address, folding
 from mailbackends.mime.address import addresses_in
-from mailbackends.mime.header_lines import header_line
+from mailbackends.mime.folding import header_line
 
 # Pieces of which fields are made, proper ones and others.
 WORDS = ["Ann", "O'Neill", "{x}", "a.b", "a@x.example", "b@y", "<b@y.example>", "<>", "@", "ü"]
@@ -55,7 +55,7 @@ def found(value: Any) -> Any:
 @example("a@x.example <b@y.example>")
 @example("=?utf-8?q?a?=@x.example")
 @example("a@x.example, , b@y.example")
-def test_they_are_what_reading_it_in_full_gives(text: str) -> None:
+def test_plain_addresses_are_those_that_a_full_parse_finds(text: str) -> None:
     monkeypatch = pytest.MonkeyPatch()
     for name in ("To", "Sender", "Resent-To"):
         value = stored(name, text)
@@ -85,7 +85,9 @@ def test_an_address_object_stays_one_address_whatever_it_holds(
 
 
 @pytest.mark.parametrize("text", ["a@x.example", "Ann Example <a@x.example>, b@y.example"])
-def test_plain_ones_need_no_address_objects(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_addresses_are_read_without_a_parser(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = stored("To", text), text
     monkeypatch.setattr(Address, "addr_spec", property(lambda self: pytest.fail("asked")))
     monkeypatch.setattr(address, "getaddresses", lambda texts: pytest.fail("asked"))
@@ -104,13 +106,13 @@ class Redirected(UniqueAddressHeader, BaseHeader):
         return f"{self.name}: other@x.example{policy.linesep}"
 
 
-def test_a_header_class_with_methods_of_its_own_is_asked() -> None:
+def test_a_header_class_that_overrides_methods_is_asked() -> None:
     value = Redirected("To", "a@x.example")
     assert found(value) == ["other@x.example"]
     assert header_line(SMTP, "To", value) == b"To: other@x.example\r\n"
 
 
-def test_so_is_one_that_stands_in_the_registry() -> None:
+def test_a_header_class_from_the_registry_is_asked() -> None:
     policy = SMTP.clone(header_factory=type(SMTP.header_factory)())
     policy.header_factory.map_to_type("To", Redirected)
     value = policy.header_store_parse("To", "a@x.example")[1]
@@ -147,16 +149,16 @@ def test_a_list_is_folded_as_the_policy_does_it(text: str, name: str, policy: An
 
 @pytest.mark.parametrize("first", range(60, 82))
 @pytest.mark.parametrize("second", [5, 74, 76, 77, 78, 90])
-def test_a_list_is_folded_so_around_the_width(first: int, second: int) -> None:
+def test_a_list_around_the_width_is_folded_as_the_policy_does_it(first: int, second: int) -> None:
     text = ", ".join(f"{'a' * (length - 2)}@x" for length in (first, second, 20, 20))
     value = stored("To", text)
     assert header_line(SMTP, "To", value) == SMTP.fold_binary("To", value)
 
 
-def test_where_the_package_folds_in_another_way_it_does_it(
+def test_a_package_that_folds_differently_folds_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(header_lines, "_is_folded_so", lambda: False)
-    monkeypatch.setattr(header_lines, "_folded_addresses", lambda *_: pytest.fail("folded"))
+    monkeypatch.setattr(folding, "_package_folds_alike", lambda: False)
+    monkeypatch.setattr(folding, "_folded_addresses", lambda *_: pytest.fail("folded"))
     value = stored("To", ", ".join(["a@x.example"] * 20))
     assert header_line(SMTP, "To", value) == SMTP.fold_binary("To", value)

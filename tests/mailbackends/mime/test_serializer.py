@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailbackends.mime import serializer
-from mailbackends.mime.header_lines import header_line
-from mailbackends.mime.serializer import EncodedText, serialized
+from mailbackends.mime import pieces as mime_pieces
+from mailbackends.mime.folding import header_line
+from mailbackends.mime.pieces import EncodedText
+from mailbackends.mime.serializer import serialized
 
 SMTP = email.policy.SMTP
 COMPAT32 = email.policy.compat32.clone(linesep="\r\n")
@@ -149,7 +150,7 @@ def test_it_writes_parsed_messages_too(
 
 
 @pytest.mark.parametrize("make", [EmailMessage, MIMEPart, Message])
-def test_what_an_application_sends_takes_the_fast_way(make: type[Message[Any, Any]]) -> None:
+def test_a_simple_message_takes_the_fast_path(make: type[Message[Any, Any]]) -> None:
     message = make()
     message["Subject"] = "Your order"
     message["To"] = "Ann Example <ann@example.com>"
@@ -158,7 +159,7 @@ def test_what_an_application_sends_takes_the_fast_way(make: type[Message[Any, An
     assert fast(message, SMTP) is not None
 
 
-def test_a_multipart_of_a_view_takes_the_fast_way() -> None:
+def test_a_multipart_takes_the_fast_path() -> None:
     message = EmailMessage()
     message["Subject"] = "Größe"
     message.set_content("text\n")
@@ -182,20 +183,20 @@ class Shouting(EmailMessage):
         return str(super().get_payload(*args, **kwargs)).upper()
 
 
-def test_a_class_with_a_method_of_its_own_is_left_to_the_generator() -> None:
+def test_a_class_that_overrides_a_method_is_left_to_the_generator() -> None:
     message = Shouting()
     message.set_content("text\n")
     assert fast(message, SMTP) is None
 
 
-def test_an_instance_with_a_method_of_its_own_is_left_to_the_generator() -> None:
+def test_an_instance_that_overrides_a_method_is_left_to_the_generator() -> None:
     message = EmailMessage()
     message.set_content("text\n")
     message.raw_items = lambda: iter([("Subject", "mine")])  # type: ignore[method-assign]
     assert serialized(message, SMTP) is None
 
 
-def test_a_policy_with_a_method_of_its_own_is_left_to_the_generator() -> None:
+def test_a_policy_that_overrides_a_method_is_left_to_the_generator() -> None:
     class Mine(email.policy.EmailPolicy):
         def fold_binary(self, name: str, value: str) -> bytes:
             return b"mine"
@@ -209,14 +210,14 @@ def test_a_policy_with_a_method_of_its_own_is_left_to_the_generator() -> None:
     "content_type",
     ["message/rfc822", "multipart/signed", "message/delivery-status"],
 )
-def test_what_must_not_be_refolded_is_left_to_the_generator(content_type: str) -> None:
+def test_messages_in_messages_and_signed_parts_are_left_to_the_generator(content_type: str) -> None:
     outer: Message[Any, Any] = MIMEBase(*content_type.split("/"))
     outer.attach(MIMEText("text"))
     assert fast(outer, SMTP) is None
 
 
 @pytest.mark.parametrize("broken", [None, object(), ["no message"], "\udc00\u1234"])
-def test_a_payload_that_is_none_is_left_to_the_generator(broken: Any) -> None:
+def test_an_invalid_payload_is_left_to_the_generator(broken: Any) -> None:
     message = Message()
     message._payload = broken  # type: ignore[attr-defined]
     result = serialized(message, SMTP)
@@ -229,9 +230,9 @@ def test_a_preamble_is_left_to_the_generator() -> None:
     assert fast(message, SMTP) is None
 
 
-def test_the_boundary_stands_in_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serializer.random, "randrange", lambda limit: 7)
-    width = len(repr(serializer.sys.maxsize - 1))
+def test_the_boundary_occurs_in_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mime_pieces.random, "randrange", lambda limit: 7)
+    width = len(repr(mime_pieces.sys.maxsize - 1))
     taken = f"--{'=' * 15}{7:0{width}d}=="
     message = MIMEMultipart(_subparts=[MIMEText(f"{taken}\n")])
     pieces = serialized(message, COMPAT32)

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailbackends import Submission, WrittenMessage, written_message
+from mailbackends import Submission
+from mailbackends.integration import WrittenMessage, written_message
 from mailbackends.mailer.submission import Job
 from mailbackends.mime import content
-from mailbackends.mime.base64_lines import BLOCK, base64_lines, encoded_size
+from mailbackends.mime.pieces import BLOCK, base64_lines, encoded_size
 from mailbackends.protocol.extensions import Extensions
 
 FIELDS: list[tuple[str, Any]] = [
@@ -65,7 +66,9 @@ texts = st.one_of(st.text(max_size=120), st.lists(st.text(max_size=30)).map("\n"
         max_size=2,
     ),
 )
-def test_it_is_written_as_it_is_built(text: str, alternatives: Any, attachments: Any) -> None:
+def test_a_message_is_written_as_the_package_builds_it(
+    text: str, alternatives: Any, attachments: Any
+) -> None:
     random.seed(1)
     message = built(FIELDS, text, "plain", alternatives, attachments)
     expected = joined(content.from_message(message))
@@ -87,7 +90,7 @@ def test_a_lone_line_feed_in_a_written_message_is_sent_as_crlf() -> None:
 
 
 @pytest.mark.parametrize("utf8", [False, True])
-def test_it_is_built_for_a_server_that_needs_another_form(utf8: bool) -> None:
+def test_a_written_message_is_built_for_a_server_that_needs_another_form(utf8: bool) -> None:
     written = written_message(FIELDS, "Grüße", lambda: built(FIELDS, "Grüße"))
     assert written is not None
     assert content.from_written(written).is_8bit
@@ -116,12 +119,12 @@ def test_what_is_not_plain_is_left_to_the_email_package(field: tuple[str, Any]) 
 
 
 @pytest.mark.parametrize("kind", ["message/rfc822", "multipart/mixed", "text/plain", "a b/c", "a"])
-def test_bytes_of_a_kind_that_is_none_are_left_too(kind: str) -> None:
+def test_attachments_with_an_unusual_type_are_left_to_the_email_package(kind: str) -> None:
     files = [("a", b"data", kind)]
     assert written_message(FIELDS, "b", lambda: built([], "b"), attachments=files) is None
 
 
-def test_a_written_message_needs_its_envelope_and_has_its_name() -> None:
+def test_a_written_message_has_a_message_id_and_a_size() -> None:
     written = written_message(FIELDS, "b", lambda: built(FIELDS, "b"))
     assert isinstance(written, WrittenMessage)
     job = Job(Submission(written, "shop@example.com", ["ada@example.com"]))
@@ -130,7 +133,7 @@ def test_a_written_message_needs_its_envelope_and_has_its_name() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 1000, BLOCK - 1, BLOCK])
-def test_base64_comes_in_lines_as_mail_has_it(size: int) -> None:
+def test_base64_has_lines_of_76_characters(size: int) -> None:
     data = random.Random(1).randbytes(size)
     lines = base64_lines(data)
     assert lines == base64.encodebytes(data).replace(b"\n", b"\r\n")

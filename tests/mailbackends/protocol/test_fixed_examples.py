@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from mailbackends import InvalidMessageError, written_message
+from mailbackends import InvalidMessageError
+from mailbackends.integration import written_message
 from mailbackends.mime import content
-from mailbackends.mime.base64_lines import BLOCK
-from mailbackends.mime.serializer import Encoded, StreamedPart, header_line, serialized
+from mailbackends.mime.folding import header_line
+from mailbackends.mime.pieces import BLOCK, Encoded
+from mailbackends.mime.serializer import StreamedPart, serialized
 
 NARROW = SMTP.clone(max_line_length=30)
 ENDLESS = SMTP.clone(max_line_length=0)

@@ -5,18 +5,15 @@ from email.policy import SMTP, EmailPolicy, compat32
 
 import pytest
 
-from mailbackends.mime import parts, serializer
-from mailbackends.mime.header_lines import header_line
-from mailbackends.mime.parts import (
-    Part,
+from mailbackends.mime import folding, pieces
+from mailbackends.mime.folding import (
     address_field,
-    binary_part,
     date_or_identifier,
-    multipart,
+    header_line,
     text_field,
-    text_part,
 )
 from mailbackends.mime.serializer import serialized
+from mailbackends.mime.writer import Part, binary_part, multipart, text_part
 
 
 @pytest.mark.parametrize(
@@ -28,7 +25,7 @@ from mailbackends.mime.serializer import serialized
         ("Message-ID", "<1@x> (comment)"),
     ],
 )
-def test_a_date_or_an_identifier_of_another_form(name, text):
+def test_unusual_dates_and_message_ids_are_left_to_the_package(name, text):
     assert date_or_identifier(name, text) is None
 
 
@@ -37,20 +34,20 @@ def test_a_date_or_an_identifier_of_another_form(name, text):
     [("Subject", "a\r\nBcc: a@x"), ("Subject", "a\x0bb"), ("Sub ject", "a"), ("Sub\nject", "ü"),
      ("Sender", "a@x"), ("Content-Type", "text/plain"), ("Resent-Date", "x")],
 )  # fmt: skip
-def test_a_field_with_a_structure_or_a_line_break(name, text):
+def test_structured_fields_and_line_breaks_are_left_to_the_package(name, text):
     assert text_field(name, text) is None
 
 
 @pytest.mark.parametrize("mailbox", ["jörg@x.example", "a@bücher.example", "a\r\nBcc: <b@x>"])
-def test_an_address_that_needs_more_than_ascii(mailbox):
+def test_international_addresses_are_left_to_the_package(mailbox):
     assert address_field("To", [mailbox]) is None
 
 
-def test_a_mailbox_over_which_the_parser_trips(monkeypatch):
+def test_a_mailbox_on_which_the_parser_fails_is_left_to_the_package(monkeypatch):
     def trip(*args):
         raise IndexError
 
-    monkeypatch.setattr(parts, "header_line", trip)
+    monkeypatch.setattr(folding, "header_line", trip)
     assert address_field("To", ["Somebody who has tripped it, <never@seen.example>"]) is None
 
 
@@ -59,7 +56,9 @@ def test_a_mailbox_over_which_the_parser_trips(monkeypatch):
     [("\ud800", "plain", None), ("hi", "pl ain", None), ("hi", "plain\r\nX: y", None),
      ("hi", "plain; x=y", None), ("hi", "", None), ("hi", "plain", "a\r\nb.txt")],
 )  # fmt: skip
-def test_a_text_without_a_form_or_a_type(text, subtype, filename):
+def test_a_text_with_an_invalid_type_or_a_lone_surrogate_is_left_to_the_package(
+    text, subtype, filename
+):
     assert text_part(text, subtype, version=True, filename=filename) is None
 
 
@@ -68,13 +67,15 @@ def test_a_text_without_a_form_or_a_type(text, subtype, filename):
     [("multipart", "mixed", None), ("message", "rfc822", None), ("image", "", None),
      ("image", "png\r\nX: y", None), ("image", "png", "a\nb.png")],
 )  # fmt: skip
-def test_an_attachment_without_a_proper_type_or_name(maintype, subtype, filename):
+def test_an_attachment_with_an_invalid_type_or_name_is_left_to_the_package(
+    maintype, subtype, filename
+):
     assert binary_part(b"x", maintype, subtype, version=True, filename=filename) is None
 
 
-def test_a_boundary_that_was_not_the_first_tried(monkeypatch):
-    longer = serializer._SAMPLE + ".1"
-    monkeypatch.setattr(parts, "made_boundary", lambda parts: longer)
+def test_a_longer_boundary_is_written_where_the_first_was_taken(monkeypatch):
+    longer = pieces.SAMPLE_BOUNDARY + ".1"
+    monkeypatch.setattr(pieces, "new_boundary", lambda parts: longer)
     made = multipart("mixed", [Part(b"", [b"x\r\n"])])
     head = f'Content-Type: multipart/mixed;\r\n boundary="{longer}"\r\n'
     assert made.head == head.encode()
@@ -97,7 +98,7 @@ def in_parts(boundary, *parts):
     return made
 
 
-def test_a_boundary_that_is_not_ascii():
+def test_a_boundary_that_is_not_ascii_is_left_to_the_package():
     assert serialized(in_parts("ü"), SMTP) is None
 
 

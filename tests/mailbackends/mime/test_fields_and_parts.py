@@ -6,14 +6,9 @@ from email.policy import SMTP
 
 import pytest
 
-from mailbackends.mime.base64_lines import BLOCK
-from mailbackends.mime.parts import (
-    EncodedBytes,
-    binary_part,
-    date_or_identifier,
-    text_field,
-    text_part,
-)
+from mailbackends.mime.folding import date_or_identifier, text_field
+from mailbackends.mime.pieces import BLOCK, EncodedBytes
+from mailbackends.mime.writer import binary_part, text_part
 
 
 def as_the_package(part):
@@ -30,21 +25,21 @@ def as_the_package(part):
         ("X-Order", "4711"),
     ],
 )
-def test_a_field_without_a_structure(name, text):
+def test_an_unstructured_field_is_written_as_the_package_writes_it(name, text):
     message = EmailMessage(policy=SMTP)
     message[name] = text
     assert text_field(name, text) == as_the_package(message)
 
 
 @pytest.mark.parametrize("text", ["<1@x.example>", f"<{'1' * 90}@x.example>"])
-def test_an_identifier_short_or_long(text):
+def test_a_message_id_of_any_length_is_written_as_the_package_writes_it(text):
     message = EmailMessage(policy=SMTP)
     message["Message-ID"] = text
     assert date_or_identifier("Message-ID", text) == as_the_package(message)
 
 
 @pytest.mark.parametrize("text", ["short\n", "Grüße\n", "a" * 200, "ü" * 200 + "\n.\n", "a\r\nb"])
-def test_a_text_whatever_its_lines(text):
+def test_a_text_part_is_written_as_the_package_writes_it(text):
     part = MIMEPart(policy=SMTP)
     part.set_content(text)
     made = text_part(text, "plain", version=False)
@@ -53,7 +48,7 @@ def test_a_text_whatever_its_lines(text):
 
 
 @pytest.mark.parametrize("size", [0, 1, 57, BLOCK, BLOCK + 1, 3 * BLOCK + 100])
-def test_bytes_small_and_large(size):
+def test_binary_parts_are_base64_and_large_ones_are_encoded_while_sent(size):
     data = bytes(range(256)) * (size // 256 + 1)
     made = binary_part(data[:size], "image", "png", version=False)
     (body,) = made.body

@@ -1,0 +1,26 @@
+"""Helpers for packages that connect a framework to mailbackends; applications do not need them.
+
+Their interface is as stable as that of ``mailbackends`` itself.
+
+- `written_message` writes a plain message at once, without the email package's objects, and
+  returns a `WrittenMessage`, which `mailbackends.Mailer` sends like a message object.
+  `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
+- `plain_address` reads the addresses that need no parser; `is_field_name` checks the name of a
+  header field.
+"""
+
+from __future__ import annotations
+
+from mailbackends.mime.address import plain_address
+from mailbackends.mime.headers import is_field_name
+from mailbackends.mime.pieces import base64_body, multipart_body
+from mailbackends.mime.writer import WrittenMessage, written_message
+
+__all__ = [
+    "WrittenMessage",
+    "base64_body",
+    "is_field_name",
+    "multipart_body",
+    "plain_address",
+    "written_message",
+]
