@@ -1,10 +1,9 @@
 """mailbackends: send mail from a Python web application.
 
-- `Mailer` sends messages over connections that live across calls, and tells for each what
-  became of it.
-- `SMTP`, `SMTP_SSL`, `LMTP` and the exceptions are the standard library's `smtplib`,
-  written anew: ``import mailbackends as smtplib``.
-- ``django_integration`` and ``flask_integration`` map the frameworks to a `Mailer`.
+- `Mailer` sends messages over pooled connections, and returns the outcome of each.
+- `SMTP`, `SMTP_SSL`, `LMTP` and the exceptions are a drop-in replacement for the standard
+  library's `smtplib`: ``import mailbackends as smtplib``.
+- ``django_integration`` and ``flask_integration`` connect the frameworks to a `Mailer`.
 """
 
 from __future__ import annotations
@@ -13,19 +12,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mailbackends.client import (
-        CRLF,
-        LMTP,
-        LMTP_PORT,
-        OLDSTYLE_AUTH,
-        SMTP,
-        SMTP_PORT,
-        SMTP_SSL,
-        SMTP_SSL_PORT,
-        bCRLF,
-        quoteaddr,
-        quotedata,
-    )
+    from mailbackends.client import CRLF as CRLF
+    from mailbackends.client import LMTP, SMTP, SMTP_SSL
+    from mailbackends.client import LMTP_PORT as LMTP_PORT
+    from mailbackends.client import OLDSTYLE_AUTH as OLDSTYLE_AUTH
+    from mailbackends.client import SMTP_PORT as SMTP_PORT
+    from mailbackends.client import SMTP_SSL_PORT as SMTP_SSL_PORT
+    from mailbackends.client import bCRLF as bCRLF
+    from mailbackends.client import quoteaddr as quoteaddr
+    from mailbackends.client import quotedata as quotedata
     from mailbackends.doctor import Step, diagnose
     from mailbackends.errors import (
         ConfigurationError,
@@ -37,48 +32,38 @@ if TYPE_CHECKING:
         RateLimited,
         SMTPAuthenticationError,
         SMTPCertificateError,
-        SMTPConnectError,
         SMTPConnectionError,
         SMTPDataError,
         SMTPDeliveryUnknown,
         SMTPException,
-        SMTPHeloError,
         SMTPNotSupportedError,
         SMTPProtocolError,
         SMTPRecipientsRefused,
-        SMTPResponseException,
         SMTPSenderRefused,
         SMTPServerDisconnected,
         SMTPTimeoutError,
         SMTPTLSError,
     )
+    from mailbackends.errors import SMTPConnectError as SMTPConnectError
+    from mailbackends.errors import SMTPHeloError as SMTPHeloError
+    from mailbackends.errors import SMTPResponseException as SMTPResponseException
     from mailbackends.mailer import (
-        CircuitState,
         FileAttachment,
         Mailer,
         MailerStats,
         Options,
-        PinnedConnection,
         Receipt,
-        ServerStats,
         Submission,
     )
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
-    from mailbackends.reply import EnhancedStatus, Reply
+    from mailbackends.reply import Reply
 
 __all__ = [
-    "CRLF",
     "LMTP",
-    "LMTP_PORT",
-    "OLDSTYLE_AUTH",
     "SMTP",
-    "SMTP_PORT",
     "SMTP_SSL",
-    "SMTP_SSL_PORT",
-    "CircuitState",
     "ConfigurationError",
     "DeliveryOptions",
-    "EnhancedStatus",
     "FileAttachment",
     "InvalidAddressError",
     "InvalidMessageError",
@@ -86,7 +71,6 @@ __all__ = [
     "MailerStats",
     "Options",
     "Outcome",
-    "PinnedConnection",
     "PoolClosed",
     "PoolTimeout",
     "RateLimited",
@@ -94,52 +78,53 @@ __all__ = [
     "Reply",
     "SMTPAuthenticationError",
     "SMTPCertificateError",
-    "SMTPConnectError",
     "SMTPConnectionError",
     "SMTPDataError",
     "SMTPDeliveryUnknown",
     "SMTPException",
-    "SMTPHeloError",
     "SMTPNotSupportedError",
     "SMTPProtocolError",
     "SMTPRecipientsRefused",
-    "SMTPResponseException",
     "SMTPSenderRefused",
     "SMTPServerDisconnected",
     "SMTPTLSError",
     "SMTPTimeoutError",
-    "ServerStats",
     "Step",
     "Submission",
-    "bCRLF",
     "delivery_options",
     "diagnose",
-    "quoteaddr",
-    "quotedata",
 ]
 
-# Where the names above stand. They are imported when they are first asked for: a program
-# that sends no mail today, or a test run that has the pytest plugin, loads none of it.
-_MODULES = (
-    "reply",
-    "errors",
-    "client",
-    "protocol.delivery_options",
-    "mailer",
-    "doctor",
-)
+# Names are imported when they are first asked for: a program that sends no mail, or a test
+# run with the pytest plugin installed, loads none of it. Besides those in __all__ there are
+# the other names of smtplib, for `import mailbackends as smtplib`.
+_MODULE_OF = {
+    name: module
+    for module, names in {
+        "client": "CRLF LMTP LMTP_PORT OLDSTYLE_AUTH SMTP SMTP_PORT SMTP_SSL SMTP_SSL_PORT bCRLF "
+        "quoteaddr quotedata",
+        "doctor": "Step diagnose",
+        "errors": "ConfigurationError InvalidAddressError InvalidMessageError Outcome PoolClosed "
+        "PoolTimeout RateLimited SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
+        "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
+        "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
+        "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError",
+        "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
+        "protocol.delivery_options": "DeliveryOptions delivery_options",
+        "reply": "Reply",
+    }.items()
+    for name in names.split()
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name from the module that it stands in (PEP 562)."""
-    if name in __all__:
-        for module in _MODULES:
-            found = importlib.import_module(f"mailbackends.{module}")
-            if name in found.__all__:
-                value = globals()[name] = getattr(found, name)
-                return value
-    raise AttributeError(f"module 'mailbackends' has no attribute {name!r}")
+    """Import a public name from the module that defines it (PEP 562)."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'mailbackends' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"mailbackends.{module}"), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULE_OF})

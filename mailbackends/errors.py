@@ -40,7 +40,8 @@ from itertools import islice
 from typing import Any
 
 from mailbackends.outcome import Outcome, SMTPException, smtplib
-from mailbackends.reply import Reply, one_line
+from mailbackends.reply import Reply
+from mailbackends.texts import one_line
 
 __all__ = [
     "ConfigurationError",
@@ -274,54 +275,45 @@ class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
     verify_message: str = ""
 
 
-class PoolTimeout(SMTPException, TimeoutError):
-    """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
-
+class _NothingSent(SMTPException):
     outcome: Outcome | None = Outcome.NOT_SENT
     is_transient = True
     _always_concerns_a_message = True
 
 
-class RateLimited(SMTPException):
+class PoolTimeout(_NothingSent, TimeoutError):
+    """All connections were busy for the whole of ``pool_timeout``. Nothing was sent."""
+
+
+class RateLimited(_NothingSent):
     """The option ``rate`` lets no message go before the deadline. Nothing was sent.
 
     ``retry_after`` is the time, in seconds, after which it may be tried again.
     """
 
-    outcome: Outcome | None = Outcome.NOT_SENT
-    is_transient = True
     retry_after: float = 0.0
-    _always_concerns_a_message = True
 
     def as_dict(self) -> dict[str, Any]:
         """As `SMTPException.as_dict`, with ``retry_after``."""
         return {**super().as_dict(), "retry_after": self.retry_after}
 
 
-class PoolClosed(SMTPException):
+class PoolClosed(_NothingSent):
     """The pool was closed, before the call or while it waited. Nothing was sent."""
 
+
+class _InvalidInput(SMTPException, ValueError):
     outcome: Outcome | None = Outcome.NOT_SENT
-    is_transient = True
-    _always_concerns_a_message = True
+    is_transient = False
 
 
-class ConfigurationError(SMTPException, ValueError):
+class ConfigurationError(_InvalidInput):
     """An option is unknown, unusable, or contradicts another. The text suggests a fix."""
 
-    outcome: Outcome | None = Outcome.NOT_SENT
-    is_transient = False
+
+class InvalidAddressError(_InvalidInput):
+    """An address cannot be used in SMTP. Nothing was sent, and no other server is tried."""
 
 
-class InvalidAddressError(SMTPException, ValueError):
-    """An address cannot be used in SMTP. No other server would be tried: nothing was sent."""
-
-    outcome: Outcome | None = Outcome.NOT_SENT
-    is_transient = False
-
-
-class InvalidMessageError(SMTPException, ValueError):
-    """A message cannot be sent as it is. No other server would be tried: nothing was sent."""
-
-    outcome: Outcome | None = Outcome.NOT_SENT
-    is_transient = False
+class InvalidMessageError(_InvalidInput):
+    """A message cannot be sent as it is. Nothing was sent, and no other server is tried."""

@@ -1,9 +1,9 @@
-"""What a Mailer tells about its work: small values for logs, metrics and traces.
+"""The events of a Mailer: small values for logs, metrics and traces.
 
-An application hands over one callable, an `EventHook`; it is called with each event in
-the thread that did the work, with no lock held. Names follow OpenTelemetry's semantic
+An application passes one callable, an `EventHook`; it is called with each event in the
+thread that did the work, with no lock held. Names follow OpenTelemetry's semantic
 conventions for messaging where they fit (``server.address``, ``error.type``). No event
-holds an address of a person, a word of a message, or a secret.
+contains a person's address, text of a message, or a secret.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mailbackends.errors import Outcome, SMTPException
+from mailbackends.jsonable import fields_as_dict
 
 __all__ = [
     "ConnectionOpened",
@@ -40,6 +41,10 @@ class _AtServer:
     server_port: int | None = None
     """TCP port; None for a Unix socket."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """The event in JSON's types: its fields, and its class as ``event``."""
+        return {"event": type(self).__name__, **fields_as_dict(self)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOpened(_AtServer):
@@ -51,12 +56,12 @@ class ConnectionOpened(_AtServer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionReused(_AtServer):
-    """A connection that has served before was taken from the pool again."""
+    """A connection that was used before was taken from the pool again."""
 
     messages: int
-    """Messages it has carried so far."""
+    """Messages sent over it so far."""
     idle: float
-    """Seconds for which it stood unused."""
+    """Seconds since it was last used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +70,9 @@ class ConnectionRetired(_AtServer):
 
     reason: str
     """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"`` or ``"closed"``, or
-    what else the one who released it gave."""
+    another reason given when it was released."""
     messages: int
-    """Messages it has carried."""
+    """Messages sent over it."""
     age: float
     """Seconds since it was opened."""
 
@@ -76,7 +81,7 @@ class ConnectionRetired(_AtServer):
 class MessageSent(_AtServer):
     """A server took responsibility for a message, for at least one recipient.
 
-    A message that goes from one server to another has an event of each.
+    A message that is tried at several servers has an event from each.
     """
 
     accepted: int
@@ -88,7 +93,7 @@ class MessageSent(_AtServer):
     duration: float
     """Seconds from the call to the outcome, the wait for a connection included."""
     is_reused: bool = False
-    """True where the connection had served before."""
+    """True where the connection had been used before."""
     is_final: bool = True
     """False where the message goes on to another server, for recipients refused here."""
 
@@ -97,13 +102,18 @@ class MessageSent(_AtServer):
         """Always `Outcome.ACCEPTED`."""
         return Outcome.ACCEPTED
 
+    def as_dict(self) -> dict[str, Any]:
+        """As that of the other events, with the ``outcome``."""
+        # By name: super() does not work in a class that is made anew for its slots.
+        return {**_AtServer.as_dict(self), "outcome": str(self.outcome)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFailed(_AtServer):
-    """A message was not accepted, or nobody can tell."""
+    """A message was not accepted, or its outcome is unknown."""
 
     outcome: Outcome | None
-    """What became of it, as the exception says."""
+    """The exception's outcome."""
     error_type: str
     """Name of the exception's class, see `error_type`. Never its text, which may hold addresses."""
     reply_code: int | None = None
@@ -119,7 +129,7 @@ class MessageFailed(_AtServer):
     duration: float
     """Seconds from the call to the failure."""
     is_reused: bool = False
-    """True where the connection had served before."""
+    """True where the connection had been used before."""
     is_final: bool = True
     """False where the message goes on to another server."""
 
@@ -158,7 +168,7 @@ EventHook: TypeAlias = Callable[[Event], None]
 
 
 def error_type(error: BaseException) -> str:
-    """The class of `error` as OpenTelemetry's ``error.type`` wants it.
+    """The class of `error` in the form of OpenTelemetry's ``error.type``.
 
     The bare name for a builtin (``"TimeoutError"``), else with its module.
     """
@@ -169,9 +179,9 @@ def error_type(error: BaseException) -> str:
 
 
 class EventSink:
-    """A hook that tells `hook`, and whoever has subscribed, what happens at a server.
+    """A hook that passes the events of one server to `hook` and to all subscribers.
 
-    None of them can do harm, neither to the message nor to the others: see `guarded`.
+    A hook that raises affects neither the message nor the other hooks: see `guarded`.
     """
 
     __slots__ = ("_address", "_own", "_port")
@@ -185,7 +195,7 @@ class EventSink:
 
     @property
     def is_heard(self) -> bool:
-        """False where nobody listens: the event need not be made."""
+        """False where there is no hook: the event need not be made."""
         return bool(self._own or _subscribers)
 
     def __call__(self, event: Event) -> None:
@@ -202,9 +212,9 @@ _lock = threading.Lock()
 
 
 def subscribe(hook: EventHook) -> Callable[[], None]:
-    """Have `hook` called with the events of all Mailers of this process, whoever made them.
+    """Call `hook` with the events of all Mailers of this process, also a framework's.
 
-    For those that a framework makes. Returns what ends it.
+    Returns a function that ends the subscription.
     """
     global _subscribers
     harmless = guarded(hook)
@@ -222,9 +232,9 @@ def subscribe(hook: EventHook) -> Callable[[], None]:
 def guarded(hook: EventHook | None) -> EventHook:
     """A hook that never raises an `Exception`, whatever `hook` does; None is no hook.
 
-    Telling about a message must not decide what becomes of it. The first failure is
-    logged with its traceback at WARNING, by the logger ``mailbackends.pool``; those
-    after it are dropped, since a hook that fails mostly fails for each message.
+    Reporting a message must not change its outcome. The first failure is logged with its
+    traceback at WARNING, by the logger ``mailbackends.pool``; later ones are dropped, since
+    a hook that fails usually fails for each message.
     """
     if hook is None:
         return _ignore

@@ -7,6 +7,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
 - `plain_address` reads the addresses that need no parser; `is_field_name` checks the name of a
   header field.
+- `did_you_mean` ends an error text about an unknown name with the nearest known one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from mailbackends.mime.address import plain_address
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.writer import WrittenMessage, written_message
+from mailbackends.texts import did_you_mean
 
 __all__ = [
     "WrittenMessage",
     "base64_body",
+    "did_you_mean",
     "is_field_name",
     "multipart_body",
     "plain_address",

@@ -9,7 +9,8 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailbackends.jsonable import jsonable
-from mailbackends.reply import Reply, one_line
+from mailbackends.reply import Reply
+from mailbackends.texts import one_line
 
 __all__ = ["Outcome", "SMTPException", "smtplib"]
 

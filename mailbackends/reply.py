@@ -6,27 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["EnhancedStatus", "Reply", "one_line"]
+from mailbackends.texts import one_line
+
+__all__ = ["EnhancedStatus", "Reply"]
 
 # RFC 2034 section 4: class "." subject "." detail, then a space; RFC 3463 section 2
 # allows three digits for subject and detail and only the classes 2, 4 and 5.
 _ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?=[ \t]|$)")
-
-# A reply may be shown in a log or a terminal: one line, and nothing that hides or reorders
-# the text next to it (controls, U+2028, the marks for bidirectional text, tags).
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    r"\ud800-\udfff\ufeff\ufff0-\uffff\U000e0000-\U0010ffff]+"
-)
-# A reply may have 256 KiB, too much for a log.
-_SHOWN = 2000
-
-
-def one_line(text: str) -> str:
-    """The text for people: one line of at most 2000 characters that cannot disturb a log."""
-    if len(text) > _SHOWN:
-        text = f"{text[:_SHOWN]} ..."
-    return _UNPRINTABLE.sub(" ", text).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailbackends.reply import one_line
+from mailbackends.texts import one_line
 
 try:
     import fcntl

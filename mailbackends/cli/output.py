@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mailbackends.errors import SMTPException
 from mailbackends.mailer import Receipt
-from mailbackends.reply import one_line
+from mailbackends.texts import one_line
 
 __all__ = ["consoles", "error_as_dict", "one_line", "receipt_as_dict", "say", "say_json"]
 

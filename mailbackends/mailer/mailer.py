@@ -12,6 +12,7 @@ from typing import Any
 
 from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
+from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.batch import in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.options import Options
@@ -37,6 +38,10 @@ class MailerStats:
     """What became of the messages in the end."""
     servers: tuple[ServerStats, ...] = ()
     """Each server by itself, in the order given."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in JSON's types."""
+        return fields_as_dict(self)
 
 
 class Mailer:

@@ -6,6 +6,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from mailbackends.errors import (
     Outcome,
@@ -17,6 +18,7 @@ from mailbackends.errors import (
     SMTPSenderRefused,
 )
 from mailbackends.events import EventHook, EventSink
+from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.counters import Counters
@@ -38,7 +40,11 @@ class ServerStats:
     circuit: CircuitState
     pool: PoolStats
     messages: dict[Outcome, int]
-    """What became of the messages that were tried here, by outcome at this server."""
+    """The number of messages that were tried here, by their outcome at this server."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in JSON's types."""
+        return fields_as_dict(self)
 
 
 class Server:

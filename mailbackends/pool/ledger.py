@@ -30,8 +30,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum, auto
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakSet
+
+from mailbackends.jsonable import fields_as_dict
 
 __all__ = ["Claim", "Entry", "Ledger", "Limits", "PoolStats"]
 
@@ -70,6 +72,10 @@ class PoolStats:
     """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``,
     ``"dead"`` (found closed by the server before it was used again), ``"error"``,
     ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in JSON's types."""
+        return fields_as_dict(self)
 
     def __add__(self, other: PoolStats) -> PoolStats:
         """Two pools taken together."""

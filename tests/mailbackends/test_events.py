@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 
 import pytest
@@ -182,3 +183,22 @@ def test_the_same_hook_may_subscribe_twice_and_each_is_ended_by_itself():
     EventSink(None)(OPENED)
     second()
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        OPENED,
+        ConnectionReused(messages=1, idle=2.0),
+        ConnectionRetired(reason="age", messages=1, age=2.0),
+        MessageSent(accepted=2, duration=0.1),
+        MessageFailed(outcome=Outcome.UNKNOWN, error_type="x", duration=0.1),
+    ],
+)
+def test_as_dict_has_the_fields_in_jsons_types_and_names_the_class(event):
+    shown = event.as_dict()
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown["event"] == type(event).__name__
+    assert shown.keys() >= {field.name for field in dataclasses.fields(event)}
+    outcomes = {MessageSent: "accepted", MessageFailed: "unknown"}
+    assert shown.get("outcome") == outcomes.get(type(event))

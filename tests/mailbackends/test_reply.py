@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailbackends.reply import EnhancedStatus, Reply, one_line
+from mailbackends.reply import EnhancedStatus, Reply
+from mailbackends.texts import one_line
 
 
 @pytest.mark.parametrize(

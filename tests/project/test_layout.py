@@ -13,6 +13,8 @@ from project.source import PACKAGES, ROOT, imports, modules
 
 # Each may import from those before it.
 LAYERS = [
+    "mailbackends.jsonable",
+    "mailbackends.texts",
     "mailbackends.reply",
     "mailbackends.outcome",
     "mailbackends.errors",

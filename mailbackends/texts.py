@@ -1,0 +1,37 @@
+"""What error texts and log lines are made of."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "one_line"]
+
+# A server's text may be shown in a log or a terminal: one line, and nothing that hides or
+# reorders the text next to it (controls, U+2028, the marks for bidirectional text, tags).
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff0-\uffff\U000e0000-\U0010ffff]+"
+)
+# A reply may have 256 KiB, too much for a log.
+_SHOWN = 2000
+
+
+def one_line(text: str) -> str:
+    """The text for people: one line of at most 2000 characters that cannot disturb a log."""
+    if len(text) > _SHOWN:
+        text = f"{text[:_SHOWN]} ..."
+    return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error text for a name that is not among the known ones.
+
+    ``"did you mean 'pool_size'?"``, or where none is near, ``"choose from 'a', 'b'"``.
+    """
+    choices = sorted(known)
+    nearest = difflib.get_close_matches(name, choices, n=1)
+    if nearest:
+        return f"did you mean {nearest[0]!r}?"
+    return f"choose from {', '.join(map(repr, choices))}"
