@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
-from blinker import Namespace
+from blinker import Namespace, Signal
 from flask import Flask
 
 from flask_integration.addresses import Address
@@ -50,13 +53,16 @@ email_failed = signals.signal(
 class SenderState(Defaults, Protocol):
     """The settings that sending uses; a `MailState` has all of them."""
 
-    @property
-    def active_backend(self) -> Backend | None:
-        """Where messages go; None if sending is suppressed."""
+    def lease_backend(self) -> AbstractContextManager[Backend | None]:
+        """Return a context manager for where messages go; None if sending is suppressed."""
 
     @property
     def max_emails(self) -> int | None:
         """MAIL_MAX_EMAILS: the number of messages on one connection."""
+
+    @property
+    def executor(self) -> Executor:
+        """The threads of `Mail.asend`."""
 
 
 def deliver(
@@ -99,23 +105,46 @@ def deliver_many(
             _publish(app, pending.popleft()[0], error)
             yield error
 
-    backend = state.active_backend
-    outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
-    for outcome in outcomes:
+    with state.lease_backend() as backend:
+        outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
+        try:
+            for outcome in outcomes:
+                yield from unprepared()
+                _publish(app, pending.popleft()[0], outcome)
+                yield outcome
+        except Exception:  # of ``messages``: first, the outcomes of those before it
+            yield from unprepared()
+            raise
         yield from unprepared()
-        _publish(app, pending.popleft()[0], outcome)
-        yield outcome
-    yield from unprepared()
 
 
 def _publish(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
     if isinstance(outcome, Exception):
-        email_failed.send(app, message=message, error=outcome)
+        _call_receivers(email_failed, app, message=message, error=outcome)
+    else:
+        _call_receivers(email_dispatched, app, message=message)
+        _call_receivers(email_sent, app, message=message, receipt=outcome)
+
+
+def _call_receivers(signal: Signal, app: Flask, **values: Any) -> None:
+    """Call each receiver. One that raises is logged, and the others are called, too.
+
+    The outcome is final by now: if an exception of a receiver replaced it, an accepted
+    message would look failed, and be sent again.
+    """
+    if not signal.receivers or getattr(signal, "is_muted", False):
         return
-    if email_dispatched.receivers:
-        email_dispatched.send(app, message=message)
-    if email_sent.receivers:
-        email_sent.send(app, message=message, receipt=outcome)
+    for receiver in list(signal.receivers_for(app)):
+        try:
+            if iscoroutinefunction(receiver):
+                raise TypeError("it is a coroutine function: connect an ordinary function")
+            receiver(app, **values)
+        except Exception:
+            app.logger.exception(
+                "Receiver %r of the signal %r raised; the outcome of the message is not affected.",
+                receiver,
+                signal.name if hasattr(signal, "name") else signal,
+            )
 
 
 def suppressed(posting: Posting) -> Receipt:

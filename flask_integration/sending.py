@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -54,8 +55,9 @@ class Sender(ABC):
             RuntimeError: there is no application.
         """
         app, state = self._target()
-        backend = state.active_backend
-        return deliver(app, state, message, envelope_from, backend.send if backend else suppressed)
+        with state.lease_backend() as backend:
+            send = backend.send if backend else suppressed
+            return deliver(app, state, message, envelope_from, send)
 
     def send_message(self, *args: Any, **kwargs: Any) -> Receipt:
         """Send a `Message` made from these arguments."""
@@ -65,9 +67,10 @@ class Sender(ABC):
         """Send many messages over one connection; return one outcome for each, in order.
 
         An outcome is the Receipt, or the exception that `send` would have raised. A message
-        that fails does not stop the others.
+        that fails does not stop the others. ``messages`` is read to its end first: if it
+        raises, nothing is sent.
         """
-        return list(self.stream(messages))
+        return list(self.stream(list(messages)))
 
     def stream(self, messages: Iterable[Any]) -> Iterator[Receipt | Exception]:
         """As `send_many`, but lazily: each message is read and sent as its outcome is asked for.
@@ -86,9 +89,18 @@ class Sender(ABC):
     async def asend(self, message: Any, envelope_from: Address | None = None) -> Receipt:
         """As `send`, but in a thread, so that the event loop of an async view continues.
 
-        Cancelling the task does not stop the message.
+        The threads are the mailer's, as many as it may have connections, so that slow mail
+        servers do not block others who use the event loop's executor, such as its name
+        lookups. Further messages wait in a queue, and are not subject to MAIL_POOL_TIMEOUT.
+
+        Cancelling the task stops a message that waits in the queue, but not one that is
+        being sent.
         """
-        return await asyncio.to_thread(self.send, message, envelope_from)
+        executor = self._target()[1].executor
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            executor, context.run, self.send, message, envelope_from
+        )
 
     @contextmanager
     def record_messages(self) -> Iterator[list[Any]]:
@@ -144,8 +156,12 @@ class MailConnection:
         Raises:
             mailbackends.SMTPException: no connection could be made.
         """
-        backend = self.mail.active_backend
-        self._own_host = self._stack.enter_context(backend.hold()) if backend else None
+        try:
+            backend = self._stack.enter_context(self.mail.lease_backend())
+            self._own_host = self._stack.enter_context(backend.hold()) if backend else None
+        except BaseException:
+            self._stack.close()
+            raise
         return self._own_host
 
     def send(self, message: Any, envelope_from: Address | None = None) -> Receipt:
@@ -165,8 +181,8 @@ class MailConnection:
     def _send(self, posting: Posting) -> Receipt:
         if self.host is None:
             # Outside of its block nothing is leased: use any connection of the pool.
-            backend = self.mail.active_backend
-            return backend.send(posting) if backend else suppressed(posting)
+            with self.mail.lease_backend() as backend:
+                return backend.send(posting) if backend else suppressed(posting)
         if self.host is self._own_host:
             return self._own_host.send(posting)  # type: ignore[no-any-return]
         return _send_by_smtplib(self.host, posting)

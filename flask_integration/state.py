@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -101,10 +104,12 @@ class MailState(Sender):
         self._testing = testing
         self._parent = parent
         self._suppress = settings.suppress
-        self._backends: list[Backend] = []  # at most one
+        self._current: _OpenBackend | None = None
+        self._open_backends: list[_OpenBackend] = []  # and those that are still in use
+        self._executor: tuple[int, Executor] | None = None
         self._named: dict[str, MailState] = {}
         # When the application is garbage-collected, or the process ends: QUIT, and close.
-        weakref.finalize(self, _close_all, self._backends)
+        weakref.finalize(self, _close_all, self._open_backends)
         if self.debug:
             _log_conversations()
 
@@ -174,23 +179,43 @@ class MailState(Sender):
     @property
     def backend(self) -> Backend:
         """Where messages go; created for the first one."""
-        if not self._backends:
+        with _lock:
+            return self._open_backend().backend
+
+    @contextmanager
+    def lease_backend(self) -> Iterator[Backend | None]:
+        """Use the backend in a block; None if sending is suppressed.
+
+        If `close` is called meanwhile, or an attribute is set, the backend stays open until
+        the last such block ends: messages that wait for a connection are still sent.
+        """
+        if self.settings.backend.delivers and self.suppress:
+            yield None
+            return
+        with _lock:
+            used = self._open_backend()
+            used.uses += 1
+        try:
+            yield used.backend
+        finally:
             with _lock:
-                if not self._backends:
-                    self._backends.append(self.settings.backend(self))
-        return self._backends[0]
+                used.uses -= 1
+            self._close_unused(used)
 
     @property
-    def active_backend(self) -> Backend | None:
-        """The backend, or None if sending is suppressed."""
-        if self.settings.backend.delivers and self.suppress:
-            return None
-        return self.backend
+    def executor(self) -> Executor:
+        """The threads of `Mail.asend`: as many as the pool may have connections."""
+        with _lock:
+            # A forked child has none of its parent's threads.
+            if self._executor is None or self._executor[0] != os.getpid():
+                size = sum(each.pool_size for each in (self.options, *self.fallbacks))
+                self._executor = os.getpid(), ThreadPoolExecutor(size, "flask-mail")
+            return self._executor[1]
 
     @property
     def is_fast(self) -> bool:
         """Whether the backend is `SmtpBackend` itself, which takes plain messages as bytes."""
-        backend = self._backends[0] if self._backends else None
+        backend = self._current.backend if self._current else None
         return type(backend) is SmtpBackend and backend.mailer.options.fast_paths
 
     @property
@@ -225,7 +250,10 @@ class MailState(Sender):
             return self._named[name]
 
     def close(self) -> None:
-        """Close all connections, also of named mailers. The next message opens a new one."""
+        """Close all connections, also of named mailers. The next message opens a new one.
+
+        Messages that are being sent, or that wait for a connection, are sent first.
+        """
         for state in [*self._named.values(), self]:
             state._drop_backend()
 
@@ -238,15 +266,37 @@ class MailState(Sender):
         self._changes[option] = value
         self._drop_backend()
 
+    def _open_backend(self) -> _OpenBackend:
+        if self._current is None:
+            self._current = _OpenBackend(self.settings.backend(self))
+            self._open_backends.append(self._current)
+        return self._current
+
     def _drop_backend(self) -> None:
         with _lock:
-            old, self._backends[:] = list(self._backends), []
-        _close_all(old)
+            dropped, self._current, self._executor = self._current, None, None
+        if dropped:
+            self._close_unused(dropped)
+
+    def _close_unused(self, used: _OpenBackend) -> None:
+        with _lock:
+            if used is self._current or used.uses or used not in self._open_backends:
+                return
+            self._open_backends.remove(used)
+        used.backend.close()
 
 
-def _close_all(backends: Iterable[Backend]) -> None:
-    for backend in backends:
-        backend.close()
+class _OpenBackend:
+    """A backend, and how many blocks use it at the moment."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.uses = 0
+
+
+def _close_all(backends: Iterable[_OpenBackend]) -> None:
+    for each in backends:
+        each.backend.close()
 
 
 def _log_conversations() -> None:

@@ -117,7 +117,8 @@ def test_testing_suppresses_a_custom_backend(make_app: MakeApp) -> None:
     mail = Mail(make_app(MAIL_BACKEND=Pigeons, TESTING=True))
     mail.send_message(**MESSAGE)
     assert mail.state is not None
-    assert mail.state.active_backend is None
+    with mail.state.lease_backend() as backend:
+        assert backend is None
 
 
 def test_a_backend_can_be_given_as_a_dotted_path() -> None:

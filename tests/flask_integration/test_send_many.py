@@ -85,6 +85,35 @@ def test_stream_reads_and_sends_each_message_when_its_outcome_is_asked_for(
     assert len(mail_server.messages) == 3
 
 
+def test_an_iterable_that_raises_sends_nothing_with_send_many(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    def broken() -> Iterator[Message]:
+        yield message("ada@example.com")
+        raise LookupError("no more addresses")
+
+    with pytest.raises(LookupError):
+        Mail(make_app(**settings)).send_many(broken())
+    assert mail_server.messages == []
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_an_iterable_that_raises_loses_no_outcome_of_stream(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any], connections: int
+) -> None:
+    def broken() -> Iterator[Message]:
+        yield message("ada@example.com")
+        yield message("no address")
+        raise LookupError("no more addresses")
+
+    outcomes = Mail(make_app(**settings, MAIL_BATCH_CONNECTIONS=connections)).stream(broken())
+    assert isinstance(next(outcomes), Receipt)
+    assert isinstance(next(outcomes), mailbackends.InvalidAddressError)
+    with pytest.raises(LookupError):
+        next(outcomes)
+    assert len(mail_server.messages) == 1
+
+
 def test_suppressed_messages_have_outcomes_too(app: Flask) -> None:
     mail = Mail(app)
     with mail.record_messages() as outbox:
