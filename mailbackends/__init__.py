@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
     from mailbackends.reply import Reply
+    from mailbackends.secret import Secret
 
 __all__ = [
     "LMTP",
@@ -89,6 +90,7 @@ __all__ = [
     "SMTPServerDisconnected",
     "SMTPTLSError",
     "SMTPTimeoutError",
+    "Secret",
     "Step",
     "Submission",
     "delivery_options",
@@ -112,6 +114,7 @@ _MODULE_OF = {
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",
+        "secret": "Secret",
     }.items()
     for name in names.split()
 }

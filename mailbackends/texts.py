@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["did_you_mean", "one_line"]
+__all__ = ["did_you_mean", "one_line", "plain_text"]
 
 # A server's text may be shown in a log or a terminal: one line, and nothing that hides or
 # reorders the text next to it (controls, U+2028, the marks for bidirectional text, tags).
@@ -23,6 +24,22 @@ def one_line(text: str) -> str:
     if len(text) > _SHOWN:
         text = f"{text[:_SHOWN]} ..."
     return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def plain_text(value: Any) -> str | None:
+    """The string that ``value`` is or stands for, or None where it is something else.
+
+    Lazy strings (Django's ``gettext_lazy`` and ``SimpleLazyObject``, Flask-Babel's) stand for
+    one: they have the methods of a string, and ``str()`` evaluates them.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, type) or not (
+        hasattr(value, "casefold") and hasattr(value, "isprintable")
+    ):
+        return None
+    text = str(value)
+    return str.__str__(text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from project.source import PACKAGES, ROOT, imports, modules
 LAYERS = [
     "mailbackends.jsonable",
     "mailbackends.texts",
+    "mailbackends.secret",
     "mailbackends.reply",
     "mailbackends.outcome",
     "mailbackends.errors",
