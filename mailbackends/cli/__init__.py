@@ -9,14 +9,14 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command that the process was started with; ends with its exit status."""
+    """Run the command line of this process, and exit with its status."""
     missing = [name for name in ("click", "rich") if find_spec(name) is None]
     if missing:
         sys.exit(
             f"The command line needs {' and '.join(missing)}: "
             'python -m pip install "mailbackends[cli]"'
         )
-    # Not before: without the extra this would be a traceback in place of the line above.
+    # Imported only now: without the extra it would raise instead of the error above.
     from mailbackends.cli.commands import mailbackends
 
     mailbackends(prog_name="mailbackends")

@@ -1,4 +1,4 @@
-"""The rows of ``bulk``: which are left to send, and sending them so that none is lost."""
+"""The rows of ``bulk``: reading them, choosing those to send, and sending them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mailbackends.mailer import Mailer
 
 __all__ = ["LATER", "Batch", "Row", "is_left", "read_rows"]
 
-# Refused with a temporary code: the next run tries again.
+# Refused with a 4xx reply: the next run tries again.
 LATER = "refused_for_now"
 
 
@@ -33,9 +33,9 @@ class Row:
     """A line of the CSV file."""
 
     number: int
-    """The line in which it ends, from 1."""
+    """The line where the row ends, from 1."""
     key: str
-    """What it is known by in the results file."""
+    """What identifies the row in the results file."""
     recipient: str
     values: Mapping[str, str]
 
@@ -43,11 +43,11 @@ class Row:
 def read_rows(path: Path, *, address: str, key: str | None) -> list[Row]:
     """The rows of a CSV file, whose first line names the columns.
 
-    ``address`` is the column with the recipients, ``key`` the one that tells rows apart.
+    ``address`` is the column with the recipients, ``key`` the one that identifies a row.
 
     Raises:
-        ValueError: a column is missing, a line is too short or too long, or two rows have
-            one key, so that what was sent could not be told from what was not.
+        ValueError: a column is missing, a row has too few or too many values, or two rows
+            have the same key.
     """
     rows: list[Row] = []
     seen: dict[str, int] = {}
@@ -57,23 +57,26 @@ def read_rows(path: Path, *, address: str, key: str | None) -> list[Row]:
         for column in (address, key or address):
             if column not in columns:
                 raise ValueError(
-                    f"{path} has no column {column!r}, only {', '.join(columns) or 'nothing'}"
+                    f"{path} has no column {column!r}; "
+                    f"its columns are: {', '.join(columns) or 'none'}"
                 )
         try:
             for line in reader:
                 if None in line or None in line.values():
-                    raise ValueError(f"{path}, line {reader.line_num}: not {len(columns)} values")
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: must have {len(columns)} values"
+                    )
                 name = line[key or address].strip()
                 recipient = line[address].strip()
                 if not name or not recipient:
-                    raise ValueError(f"{path}, line {reader.line_num}: no {key or address}")
-                # Who differs in capitals alone is most likely the same person.
+                    raise ValueError(f"{path}, line {reader.line_num}: {key or address} is empty")
+                # Addresses that differ only in case most likely belong to one person.
                 identity = name.lower() if key is None else name
                 if identity in seen:
-                    mend = "--key COLUMN" if key is None else "another column as --key"
+                    fix = "give --key COLUMN" if key is None else "give another --key"
                     raise ValueError(
-                        f"{path}: {name!r} stands in lines {seen[identity]} and "
-                        f"{reader.line_num}: take one out, or give {mend} that tells them apart"
+                        f"{path}: {name!r} is in lines {seen[identity]} and "
+                        f"{reader.line_num}: remove one, or {fix} that differs between them"
                     )
                 seen[identity] = reader.line_num
                 rows.append(Row(reader.line_num, identity, recipient, line))
@@ -83,10 +86,10 @@ def read_rows(path: Path, *, address: str, key: str | None) -> list[Row]:
 
 
 def is_left(entry: Entry | None, again: frozenset[str]) -> bool:
-    """True where the row is to be sent: never begun, certainly not sent, or refused for now.
+    """True if the row is to be sent: never begun, not sent, or refused with a 4xx reply.
 
-    ``again`` holds what is sent again although it might arrive twice (``unknown``) or was
-    refused for good (``refused``).
+    ``again`` contains ``"unknown"`` to send rows again that may have arrived, and
+    ``"refused"`` for those refused with a 5xx reply.
     """
     if entry is None or entry.state in (Outcome.NOT_SENT, LATER):
         return True
@@ -96,10 +99,10 @@ def is_left(entry: Entry | None, again: frozenset[str]) -> bool:
 
 
 class Batch:
-    """Sends rows with as many threads as the Mailer may have connections.
+    """Sends rows with as many threads as the batch may use connections.
 
-    ``write`` makes the message of a row. ``tell`` is called with each entry that is final, in
-    the thread that sent it, one at a time.
+    ``write`` makes the message for a row. ``report`` is called with each final entry, in
+    the thread that sent it, one call at a time.
     """
 
     def __init__(
@@ -107,25 +110,25 @@ class Batch:
         mailer: Mailer,
         journal: Journal,
         write: Callable[[Row], EmailMessage],
-        tell: Callable[[Entry], None],
+        report: Callable[[Entry], None],
     ) -> None:
         self.mailer = mailer
         self.journal = journal
         self.write = write
-        self.tell = tell
+        self.report = report
         self.counts: Counter[str] = Counter()
         self.stopped = ""
-        """Why nothing more is begun; empty while all goes well."""
+        """Why no further row is begun; empty while sending."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
     def stop(self, reason: str) -> None:
-        """Begin nothing more. What is on its way is finished, and its outcome noted."""
+        """Begin no further row. Messages being sent are finished, and their outcomes written."""
         self.stopped = self.stopped or reason
         self._ended.set()
 
     def run(self, rows: list[Row], wait: Callable[[list[Future[None]]], None]) -> None:
-        """Send them; ``wait`` waits for the threads."""
+        """Send the rows; ``wait`` waits for the threads."""
         left = iter(rows)
         workers = self.mailer.options.batch_connections
         with ThreadPoolExecutor(workers, thread_name_prefix="mailbackends-bulk") as executor:
@@ -133,7 +136,7 @@ class Batch:
             try:
                 wait(futures)
             finally:
-                # Also where the wait was broken off: the threads come to an end.
+                # Also if `wait` raised: the threads must end.
                 self.stop("interrupted")
         for future in futures:
             future.result()
@@ -148,16 +151,16 @@ class Batch:
                 while (pause := self._send(row)) and not self._ended.wait(pause):
                     pass
             except BaseException as error:
-                # Such as a full disk: without its note nothing more may be begun.
+                # Such as a full disk: no row may be begun whose outcome cannot be written.
                 self.stop(str(error))
                 raise
 
     def _send(self, row: Row) -> float:
-        """Send it, or return for how many seconds the rate lets nothing go."""
+        """Send the row. Returns the seconds to wait before trying again; 0 if it is done."""
         try:
             message = self.write(row)
         except ValueError as error:
-            self._note(row, Outcome.REFUSED, "", f"line {row.number}: {error}")
+            self._finish(row, Outcome.REFUSED, "", f"line {row.number}: {error}")
             return 0.0
         message_id = str(message["Message-ID"])
         self.journal.begin(row.key, row.recipient, message_id)
@@ -167,23 +170,23 @@ class Batch:
             self.journal.end(row.key, row.recipient, Outcome.NOT_SENT, message_id, str(error))
             return max(error.retry_after, 0.1)
         except (SMTPException, ValueError) as error:
-            self._note(row, _state(error), message_id, _detail(error))
+            self._finish(row, _state(error), message_id, _detail(error))
             if isinstance(error, SMTPAuthenticationError) or getattr(error, "no_connection", False):
-                # The next row would fare no better.
+                # The next row would fail in the same way.
                 self.stop(str(error))
         else:
-            self._note(row, Outcome.ACCEPTED, message_id, str(receipt.reply))
+            self._finish(row, Outcome.ACCEPTED, message_id, str(receipt.reply))
         return 0.0
 
-    def _note(self, row: Row, state: str, message_id: str, detail: str) -> None:
+    def _finish(self, row: Row, state: str, message_id: str, detail: str) -> None:
         self.journal.end(row.key, row.recipient, state, message_id, detail)
         with self._lock:
             self.counts[state] += 1
-            self.tell(self.journal.entries[row.key])
+            self.report(self.journal.entries[row.key])
 
 
 def _detail(error: Exception) -> str:
-    """What the server said to the one recipient, or else what went wrong."""
+    """The server's reply to the recipient, or else the error."""
     refused = isinstance(error, SMTPException) and error.outcome is Outcome.REFUSED
     return str(getattr(error, "reply", None) or error) if refused else str(error)
 
@@ -195,5 +198,5 @@ def _state(error: Exception) -> str:
         if outcome is Outcome.REFUSED and error.is_transient:
             return LATER
         return str(outcome)
-    # The message itself cannot go on the wire, and will not the next time.
+    # The message itself cannot be sent, and the next run could not send it either.
     return str(Outcome.REFUSED)

@@ -1,4 +1,4 @@
-"""``mailbackends bulk``: a message for each line of a CSV file, each sent once."""
+"""``mailbackends bulk``: one message for each row of a CSV file, each sent once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from rich.text import Text
 
 from mailbackends.cli.batch import LATER, Batch, Row, is_left, read_rows
 from mailbackends.cli.journal import BEGUN, Entry, Journal
-from mailbackends.cli.message import compose
+from mailbackends.cli.message import Template, compose, read_letter
 from mailbackends.cli.output import consoles, say
 from mailbackends.cli.server import options_from, server_options
-from mailbackends.cli.template import Template, read_letter
 from mailbackends.errors import Outcome
 from mailbackends.mailer import Mailer
 
@@ -47,29 +46,33 @@ _STATES = (Outcome.ACCEPTED, Outcome.REFUSED, LATER, Outcome.NOT_SENT, Outcome.U
     "  Dear {{ name }}, it is on its way."
 )
 @click.argument("file", type=_FILE)
-@click.option("--server", "url", metavar="URL", help="The server; else MAILBACKENDS_URL.")
+@click.option("--server", "url", metavar="URL", help="The server; default: MAILBACKENDS_URL.")
 @server_options
-@click.option("--template", type=_FILE, required=True, help="'Subject: ...', empty line, text.")
-@click.option("--html", type=_FILE, help="A template for HTML; values are escaped.")
-@click.option("--subject", help="In place of the template's.")
+@click.option(
+    "--template", type=_FILE, required=True, help="A file: 'Subject: ...', an empty line, text."
+)
+@click.option("--html", type=_FILE, help="A template for the HTML; values are escaped.")
+@click.option("--subject", help="Instead of the template's subject.")
 @click.option("--from", "sender", required=True, metavar="ADDRESS")
-@click.option("--column", default="email", show_default=True, help="The one with the addresses.")
-@click.option("--key", metavar="COLUMN", help="Tells rows apart; else the address does.")
-@click.option("--attach", multiple=True, type=_FILE, help="To each; may be given several times.")
+@click.option("--column", default="email", show_default=True, help="The column with the addresses.")
+@click.option("--key", metavar="COLUMN", help="Identifies a row; default: its address.")
+@click.option("--attach", multiple=True, type=_FILE, help="A file for every message; repeatable.")
 @click.option(
     "--results",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="What became of each row; else FILE with .results.csv at its end.",
+    help="The file for the outcomes; default: FILE.results.csv.",
 )
 @click.option(
     "--again",
     multiple=True,
     type=click.Choice(["unknown", "refused"]),
-    help="Send these again too; those that are unknown may then arrive twice.",
+    help="Also send these again; unknown ones may then arrive twice.",
 )
 @click.option("--connections", type=click.IntRange(1, 100), default=1, show_default=True)
-@click.option("--rate", help="Such as 10/second or '100/minute; 5000/day'.")
-@click.option("--dry-run", is_flag=True, help="Show the first message and the counts; send none.")
+@click.option("--rate", help="A limit, such as 10/second or '100/minute; 5000/day'.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check every row, show the first message, send nothing."
+)
 def bulk(
     file: Path,
     url: str | None,
@@ -89,20 +92,20 @@ def bulk(
 ) -> None:
     """Send a message to each row of the CSV file FILE.
 
-    What becomes of each row is noted in a results file; run again, the command goes on
-    where it was, and sends nothing twice: also after Ctrl+C, which finishes what is on its
-    way, and after a crash. A row that was begun and has no outcome may have gone out: it is
-    counted as unknown, and sent again only with --again unknown.
+    The outcome of each row is written to a results file. Run the command again to
+    continue: no row is sent twice, even after a crash or after Ctrl+C, which waits for
+    the messages being sent. A row that was begun and has no outcome may have been sent:
+    it counts as unknown, and is sent again only with --again unknown.
 
-    The exit status is 0 where all rows were accepted, 1 where not, 130 after Ctrl+C, and 2
-    where the command line is wrong.
+    The exit status is 0 if all rows were accepted, 1 if not, 2 if the command line is
+    wrong, and 130 after Ctrl+C.
     """
     rows = read_rows(file, address=column, key=key)
     write = _writer(rows, template, html, subject, sender, attach)
     results = results or file.with_name(f"{file.name}.results.csv")
     out, err = consoles()
     if dry_run:
-        _rehearse(out, rows, write)
+        _dry_run(out, rows, write)
         return
     options = options_from(url, **server)
     options = options.replace(
@@ -113,9 +116,9 @@ def bulk(
     with Journal.opened(results) as journal:
         left = [row for row in rows if is_left(journal.entries.get(row.key), frozenset(again))]
         if len(left) < len(rows):
-            say(out, f"{len(rows) - len(left)} of {len(rows)} rows stand in {results} already.")
-        with Mailer(options) as mailer, _progress(err, len(left)) as tell:
-            batch = Batch(mailer, journal, write, tell)
+            say(out, f"{len(rows) - len(left)} of {len(rows)} rows are already in {results}.")
+        with Mailer(options) as mailer, _progress(err, len(left)) as report:
+            batch = Batch(mailer, journal, write, report)
             interrupted = _run(batch, left, err)
         counts = {str(state): 0 for state in _STATES}
         for row in rows:
@@ -150,7 +153,7 @@ def _writer(
         for name in each.columns if rows else ():
             if name not in known:
                 raise click.UsageError(
-                    f"{each.name} names the column {name!r}; there are: {', '.join(known)}."
+                    f"{each.name} uses the column {name!r}; the columns are: {', '.join(known)}."
                 )
 
     def write(row: Row) -> EmailMessage:
@@ -167,24 +170,27 @@ def _writer(
     return write
 
 
-def _rehearse(out: Console, rows: list[Row], write: Callable[[Row], EmailMessage]) -> None:
+def _dry_run(out: Console, rows: list[Row], write: Callable[[Row], EmailMessage]) -> None:
     if rows:
         say(out, write(rows[0]).as_string())
     say(out, (f"{len(rows)} rows; nothing was sent.", "bold"))
 
 
 def _run(batch: Batch, left: list[Row], err: Console) -> bool:
-    """Send; True where a signal asked for the end. The second one ends at once."""
+    """Send; True if a signal interrupted it. A second signal ends the process at once."""
     signals: list[int] = []
 
     def on_signal(number: int, frame: object) -> None:
         signals.append(number)
         if len(signals) > 1:
-            # No less is lost: what was begun and not noted is unknown to the next run.
+            # Nothing is lost: a row without an outcome is unknown to the next run.
             err.show_cursor()
             os._exit(130)
         batch.stop("interrupted")
-        say(err, ("Finishing what is on its way; Ctrl+C again ends at once.", "yellow"))
+        say(
+            err,
+            ("Waiting for the messages being sent; press Ctrl+C again to end at once.", "yellow"),
+        )
 
     def wait(futures: list[Future[None]]) -> None:
         # Short waits: a signal's handler runs between them.
@@ -215,17 +221,17 @@ class _Rate(TextColumn):
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[Entry], None]]:
-    """A bar with rate and remaining time on a terminal; only what went wrong elsewhere."""
+    """A progress bar on a terminal; elsewhere only the rows that were not accepted."""
     columns = (BarColumn(), MofNCompleteColumn(), _Rate(), Remaining(compact=True))
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total)
 
-        def tell(entry: Entry) -> None:
+        def report(entry: Entry) -> None:
             if entry.state != Outcome.ACCEPTED:
                 say(console, (f"{entry.state}: ", "red"), f"{entry.recipient}: {entry.detail}")
             progress.advance(task)
 
-        yield tell
+        yield report
 
 
 def _summarise(out: Console, counts: dict[str, int], results: Path, stopped: str) -> None:
@@ -235,6 +241,6 @@ def _summarise(out: Console, counts: dict[str, int], results: Path, stopped: str
             say(out, (f"{state:<16}", styles.get(state, "red")), f"{count:>7}")
     say(out, f"results in {results}")
     if counts.get("not begun", 0) or counts[Outcome.NOT_SENT] or counts[LATER]:
-        say(out, ("Run the same command again to go on.", "bold"), f" {stopped}".rstrip())
+        say(out, ("Run the same command again to continue.", "bold"), f" {stopped}".rstrip())
     if counts[Outcome.UNKNOWN]:
-        say(out, "Unknown ones may have arrived: look for their Message-ID in the server's log.")
+        say(out, "Unknown ones may have arrived: search the server's log for their Message-IDs.")

@@ -1,4 +1,4 @@
-"""All commands under one name, and what becomes of an error."""
+"""The group of all commands, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailbackends.cli.output import one_line
 
 __all__ = ["mailbackends"]
 
-# Each stands in a module of its name, which is imported when it is asked for.
+# Each is in the module of the same name, which is imported when it is used.
 _COMMANDS = ("bulk", "demo", "doctor", "mailbox", "send")
 
 
@@ -32,8 +32,8 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
             nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            mend = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            ctx.fail(f"No such command {args[0]!r}.{mend} There are: {', '.join(_COMMANDS)}.")
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint} Commands: {', '.join(_COMMANDS)}.")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,9 +62,9 @@ def _version() -> str:
 )
 @click.version_option(_version(), prog_name="mailbackends")
 def mailbackends() -> None:
-    """Check the way to a mail server, send mail over it, and catch mail in development.
+    """Check a mail server, send mail through it, and catch mail in development.
 
-    The server is a URL, here or in MAILBACKENDS_URL: smtp://host, smtp+starttls://host,
-    smtps://host, lmtp://host or lmtp+unix:///path. Its password comes from
+    Name the server as a URL, here or in MAILBACKENDS_URL: smtp://host, smtp+starttls://host,
+    smtps://host, lmtp://host or lmtp+unix:///path. The password comes from
     MAILBACKENDS_PASSWORD, from a file or from a prompt.
     """

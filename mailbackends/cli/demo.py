@@ -1,4 +1,4 @@
-"""``mailbackends demo``: a few mails to a server of its own, and what came back."""
+"""``mailbackends demo``: a few messages to a server inside the command, with their receipts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SENDER = "Leaf & Cup <shop@leafandcup.example>"
 @click.command(epilog="\b\nExamples:\n  mailbackends demo\n  mailbackends demo --messages 50")
 @click.option("--messages", type=click.IntRange(1, 10_000), default=5, show_default=True)
 def demo(messages: int) -> None:
-    """Send some mails to a server inside this command; nothing leaves this machine.
+    """Send some messages to a server inside this command; nothing leaves this machine.
 
-    Shows what each cost, that all went over one connection, and how a recipient looks who
-    was refused.
+    Shows the time of each, that all used one connection, and what a refused recipient
+    looks like.
     """
     if find_spec("aiosmtpd") is None:
         raise click.ClickException(
@@ -42,7 +42,7 @@ def demo(messages: int) -> None:
                 "Subject": f"Your order {1000 + number}",
             }
             receipt = mailer.send_message(compose(headers, text="It is on its way.\n"))
-            cold = "  the connection was opened for it" if number == 1 else ""
+            cold = "  includes opening the connection" if number == 1 else ""
             say(
                 out,
                 ("accepted ", "green"),

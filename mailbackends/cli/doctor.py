@@ -1,4 +1,4 @@
-"""``mailbackends doctor``: each step to a server, what is wrong there, and how to fix it."""
+"""``mailbackends doctor``: examine a server step by step; say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ _STYLES = {"": "", "ok": "green", "failed": "bold red", "warning": "yellow", "er
 )
 @click.argument("url", required=False)
 @server_options
-@click.option("--from", "sender", metavar="ADDRESS", help="Would this sender be taken?")
-@click.option("--to", "recipient", metavar="ADDRESS", help="And this recipient? Nothing is sent.")
-@click.option("--json", "as_json", is_flag=True, help="For programs to read.")
+@click.option("--from", "sender", metavar="ADDRESS", help="Ask whether this sender is accepted.")
+@click.option(
+    "--to", "recipient", metavar="ADDRESS", help="Ask whether this recipient is accepted."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(
     url: str | None, sender: str | None, recipient: str | None, as_json: bool, **server: Any
 ) -> None:
-    """Go each step to the server at URL: resolve, connect, TLS, EHLO, login.
+    """Examine the server at URL: resolve, connect, TLS, EHLO, login.
 
-    With --from or --to the server is also asked whether it would take a message; none is
-    sent. The exit status is 0 where all is well, 1 where a step failed, and 2 where the
+    With --from or --to the server is also asked whether it would accept a message; none
+    is sent. The exit status is 0 if every step succeeded, 1 if one failed, and 2 if the
     command line is wrong.
     """
     options = options_from(url, **server)
@@ -63,7 +65,7 @@ def doctor(
         say(out, (f"Failed at {failed[0].name}.", "bold red"))
     else:
         remark = "; see the warnings" if warned else ""
-        say(out, (f"All is well{remark}.", "yellow" if warned else "green"))
+        say(out, (f"Every step succeeded{remark}.", "yellow" if warned else "green"))
     sys.exit(1 if failed else 0)
 
 

@@ -1,9 +1,9 @@
-"""The results file of ``bulk``, which is also what a later run goes by.
+"""The results file of ``bulk``, from which a later run continues.
 
-It is CSV and only ever added to. Before a message is sent a line says that its row was
-begun, and that line is on the disk before a byte goes to the server; behind it comes a line
-with the outcome. So a run that ends between the two, however it ends, leaves a row that was
-begun and has no outcome: nobody knows whether that message went out.
+It is CSV, and lines are only ever appended. Before a message is sent, a line with the
+state ``begun`` is on the disk; after it was sent, a line with the outcome follows. A run
+that ends between the two leaves a row without an outcome: its message may or may not have
+been sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BEGUN = "begun"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The last that is known of a row."""
+    """The last entry of a row."""
 
     key: str
     recipient: str
@@ -45,7 +45,7 @@ class Entry:
 
 
 class Journal:
-    """A results file that this process alone adds to. Use `opened`."""
+    """A results file that only this process writes to. Use `opened`."""
 
     def __init__(self, descriptor: int, entries: dict[str, Entry]) -> None:
         self._descriptor = descriptor
@@ -56,25 +56,27 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator[Journal]:
-        """The journal in this file, which is made where there is none.
+        """The journal in this file, which is created if necessary.
 
         Raises:
-            ValueError: the file is something else, or another run is using it.
+            ValueError: it is not a results file, or another run is using it.
             OSError: it cannot be read or written.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             _lock_alone(descriptor, path)
-            # Its own descriptor's end is no matter: O_APPEND writes at the end of the file.
+            # The position does not matter: O_APPEND writes at the end of the file.
             with os.fdopen(os.dup(descriptor), "rb") as file:
                 data = file.read()
             whole = data[: data.rfind(b"\n") + 1]
             head = ",".join(FIELDS).encode()
-            # The head itself may have been cut off; anything else is not ours to cut.
+            # The head itself may have been cut off; any other content must not be touched.
             if not (whole.startswith(head) or head.startswith(data)):
-                raise ValueError(f"{path} is no results file of this command: name another")
+                raise ValueError(
+                    f"{path} is not a results file of this command: give another --results"
+                )
             if whole != data:
-                # The last line was cut short by a crash: it was never relied upon.
+                # A crash cut the last line short; no message depended on it.
                 os.ftruncate(descriptor, len(whole))
             journal = cls(descriptor, _read(whole.decode("utf-8"), path))
             if not whole:
@@ -85,12 +87,12 @@ class Journal:
             os.close(descriptor)
 
     def begin(self, key: str, recipient: str, message_id: str) -> None:
-        """Say that this row's message is about to be sent. On the disk when this returns."""
+        """Write that this row's message is about to be sent; it is on the disk on return."""
         self._note(Entry(key, recipient, BEGUN, message_id))
         os.fsync(self._descriptor)
 
     def end(self, key: str, recipient: str, state: str, message_id: str, detail: str) -> None:
-        """Say what became of it."""
+        """Write the outcome."""
         self._note(Entry(key, recipient, state, message_id, one_line(detail)))
 
     def _note(self, entry: Entry) -> None:
@@ -115,23 +117,27 @@ def _read(text: str, path: Path) -> dict[str, Entry]:
         try:
             entry = Entry(*(line[name] for name in FIELDS[1:]))
         except KeyError:
-            raise ValueError(f"{path} is no results file of this command: name another") from None
+            raise ValueError(
+                f"{path} is not a results file of this command: give another --results"
+            ) from None
         entries[entry.key] = entry
     return entries
 
 
 def _lock_alone(descriptor: int, path: Path) -> None:
-    """Two runs at once over one file would each send what the other has not noted yet."""
+    """Refuse a second run with the same file: it would send the same rows again."""
     if fcntl is None:  # pragma: no cover - Windows
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ValueError(f"another run is using {path}: wait until it has ended") from None
+        raise ValueError(
+            f"another run is using {path}: wait for it to end, or give another --results"
+        ) from None
 
 
 def _sync_folder(path: Path) -> None:
-    """A new file's name is on the disk only when its folder is."""
+    """Write the folder to the disk: until then a new file's name is not there."""
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""``mailbackends mailbox``: an SMTP server that keeps what it gets, and a page that shows it."""
+"""``mailbackends mailbox``: an SMTP server that keeps all mail, and a page that shows it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ _NEEDED = ("aiosmtpd", "jinja2", "nh3")
 )
 @click.option("--smtp-port", type=click.IntRange(0, 65535), default=1025, show_default=True)
 @click.option("--http-port", type=click.IntRange(0, 65535), default=8025, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of loopback.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--file", type=click.Path(dir_okay=False), help="Keep mail in this SQLite file.")
 @click.option("--keep", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--preview", multiple=True, metavar="MODULE", help="A module with previews.")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="That browsers may use.")
-@click.option("--expose", is_flag=True, help="Let --host be any address: all can read the mail.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A host name that browsers may use."
+)
+@click.option(
+    "--expose", is_flag=True, help="Allow any --host: whoever reaches it can read all mail."
+)
 def mailbox(
     smtp_port: int,
     http_port: int,
@@ -38,7 +42,7 @@ def mailbox(
     allow_host: tuple[str, ...],
     expose: bool,
 ) -> None:
-    """Catch mail on loopback and show it in a page, until Ctrl+C. A port of 0 is a free one."""
+    """Catch mail on loopback and show it in a page, until Ctrl+C. Port 0 takes a free port."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise click.ClickException(
@@ -66,7 +70,7 @@ def mailbox(
             say=line,
         )
     except KeyboardInterrupt:
-        # While it starts or ends; in between the mailbox hears it itself.
+        # While it starts or ends; in between `run` handles the signal.
         return
     except sqlite3.Error as error:
         raise click.ClickException(f"{file}: {error}") from error

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from mailbackends.cli.message import compose, new_message_id
-from mailbackends.cli.output import consoles, error_as_dict, receipt_as_dict, say, say_json
+from mailbackends.cli.output import consoles, say, say_json
 from mailbackends.cli.server import options_from, server_options
+from mailbackends.errors import SMTPException
 from mailbackends.mailer import Mailer
 
 __all__ = ["send"]
@@ -30,25 +31,25 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "      --to ops@example.com --subject Backup\n"
     "  mailbackends send --message saved.eml --to ada@example.com"
 )
-@click.option("--server", "url", metavar="URL", help="The server; else MAILBACKENDS_URL.")
+@click.option("--server", "url", metavar="URL", help="The server; default: MAILBACKENDS_URL.")
 @server_options
 @click.option("--from", "sender", metavar="ADDRESS")
-@click.option("--to", multiple=True, metavar="ADDRESS", help="May be given several times.")
+@click.option("--to", multiple=True, metavar="ADDRESS", help="Repeatable.")
 @click.option("--cc", multiple=True, metavar="ADDRESS")
-@click.option("--bcc", multiple=True, metavar="ADDRESS", help="In no header of the message.")
+@click.option("--bcc", multiple=True, metavar="ADDRESS", help="Not shown in the message.")
 @click.option("--reply-to", metavar="ADDRESS")
 @click.option("--subject", default="")
-@click.option("--text", help="The text itself; without it, standard input is the text.")
+@click.option("--text", help="The text; default: standard input.")
 @click.option("--text-file", type=_FILE, help="A file with the text.")
 @click.option("--html-file", type=_FILE, help="A file with the HTML.")
-@click.option("--attach", multiple=True, type=_FILE, help="May be given several times.")
+@click.option("--attach", multiple=True, type=_FILE, help="Repeatable.")
 @click.option(
     "--message",
     "message_file",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="A whole message (RFC 5322), - for standard input; --from and --to are its envelope.",
+    help="A finished message (RFC 5322), - for standard input; --from and --to set the envelope.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The receipt for programs to read.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 def send(
     url: str | None,
     sender: str | None,
@@ -58,21 +59,21 @@ def send(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Send one message, and show the receipt.
+    """Send one message and show its receipt.
 
-    The exit status is 0 where all recipients were accepted, 1 where one was refused or the
-    message was not sent, and 2 where the command line is wrong.
+    The exit status is 0 if all recipients were accepted, 1 if one was refused or the
+    message was not sent, and 2 if the command line is wrong.
     """
     server = {
         name: given.pop(name)
         for name in ("username", "password_file", "ask_password", "cafile", "timeout")
     }
     options = options_from(url, **server)
-    if server["password_file"] == "-" and (message_file == "-" or _reads_standard_input(given)):  # noqa: S105
+    if server["password_file"] == "-" and (message_file == "-" or _reads_stdin(given)):  # noqa: S105
         raise click.UsageError("Standard input cannot be both the password and the message.")
     message: Message[Any, Any]
     if message_file is not None:
-        _refuse_parts(given, bcc)
+        _refuse_other_options(given, bcc)
         message = _read(message_file)
         envelope = (sender, list(to) or None)
     else:
@@ -81,13 +82,13 @@ def send(
     try:
         with Mailer(options) as mailer:
             receipt = mailer.send_message(message, *envelope)
-    except (OSError, ValueError) as error:
+    except SMTPException as error:
         if not as_json:
             raise
-        say_json(error_as_dict(error))
+        say_json(error.as_dict())
         sys.exit(1)
     if as_json:
-        say_json(receipt_as_dict(receipt))
+        say_json(receipt.as_dict())
     else:
         out, _ = consoles()
         for address in receipt.accepted:
@@ -111,7 +112,7 @@ def _compose(
     text: str | None = given["text"]
     if given["text_file"]:
         text = Path(given["text_file"]).read_text(encoding="utf-8")
-    elif _reads_standard_input(given):
+    elif _reads_stdin(given):
         if sys.stdin.isatty():
             raise click.UsageError("Give --text, --text-file or --html-file, or pipe the text in.")
         text = sys.stdin.read()
@@ -131,15 +132,17 @@ def _compose(
     )
 
 
-def _reads_standard_input(given: dict[str, Any]) -> bool:
+def _reads_stdin(given: dict[str, Any]) -> bool:
     return given["text"] is None and not given["text_file"] and not given["html_file"]
 
 
-def _refuse_parts(given: dict[str, Any], bcc: tuple[str, ...]) -> None:
+def _refuse_other_options(given: dict[str, Any], bcc: tuple[str, ...]) -> None:
     names = [name for name, value in {**given, "bcc": bcc}.items() if value]
     if names:
         option = names[0].replace("_", "-")
-        raise click.UsageError(f"--message is a whole message: --{option} cannot be added to it.")
+        raise click.UsageError(
+            f"--{option} cannot be combined with --message, which is a finished message."
+        )
 
 
 def _read(path: str) -> Message[Any, Any]:
@@ -149,7 +152,7 @@ def _read(path: str) -> Message[Any, Any]:
         with Path(path).open("rb") as file:
             message = message_from_binary_file(file, policy=SMTP)
     if not message.keys():
-        raise ValueError(f"{path} holds no message: it has no header")
+        raise ValueError(f"{path} is not a message: it has no header fields")
     # What a submission server would add (RFC 6409 section 8).
     if "Date" not in message:
         message["Date"] = formatdate(localtime=True)

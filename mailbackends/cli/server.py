@@ -1,4 +1,4 @@
-"""Which server, and with what password: options that several commands have."""
+"""The options for the server and its password, which several commands share."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def server_options(command: Function) -> Function:
     """Add ``--username``, ``--password-file``, ``--ask-password``, ``--cafile``, ``--timeout``."""
     for option in (
-        click.option("--timeout", type=float, metavar="SECONDS", help="For each wait; 30."),
+        click.option(
+            "--timeout", type=float, metavar="SECONDS", help="For each wait; default: 30."
+        ),
         click.option(
             "--cafile",
             type=click.Path(exists=True, dir_okay=False),
-            help="Trust this authority (PEM) in place of the system's.",
+            help="Trust this certificate authority (PEM) instead of the system's.",
         ),
-        click.option("--ask-password", is_flag=True, help="Ask for the password."),
+        click.option("--ask-password", is_flag=True, help="Prompt for the password."),
         click.option(
             "--password-file",
             type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-            help=f"Its first line is the password; else {PASSWORD_VARIABLE} is.",
+            help=f"A file whose first line is the password; default: {PASSWORD_VARIABLE}.",
         ),
-        click.option("--username", metavar="NAME", help="The login, where the URL has none."),
+        click.option(
+            "--username", metavar="NAME", help="The user name, unless the URL contains it."
+        ),
     ):
         command = option(command)
     return command
@@ -51,7 +55,7 @@ def options_from(
     cafile: str | None,
     timeout: float | None,
 ) -> Options:
-    """The options of the server that the command line and the environment name.
+    """The `Options` for the server that the command line or the environment names.
 
     Raises:
         click.UsageError: no server is named.
@@ -68,8 +72,8 @@ def options_from(
         say(
             err,
             ("note: ", "yellow"),
-            "the password stands in the command line, where others on this machine can see "
-            f"it: set {PASSWORD_VARIABLE} in its place",
+            "other users of this machine can see the password in the command line: "
+            f"set {PASSWORD_VARIABLE} instead",
         )
     if username is not None:
         options["username"] = username

@@ -1,4 +1,4 @@
-"""The commands: in this process where that is enough, with all that a shell gives them."""
+"""Fixtures that run the commands in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """Of the commands; a test may add to it."""
+    """The environment of the commands; a test may add to it."""
     return {"COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
 
 

@@ -1,4 +1,4 @@
-"""``mailbackends bulk``: each row once, whatever happens between two of them."""
+"""``mailbackends bulk``: each row is sent once, whatever interrupts the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("rich", reason="the command line needs the extra cli")
 
 from mailbackends.cli.batch import is_left, read_rows
 from mailbackends.cli.journal import Entry, Journal
-from mailbackends.cli.template import Template, read_letter
+from mailbackends.cli.message import Template, read_letter
 
 Run = Callable[..., SimpleNamespace]
 PEOPLE = ["ada", "bob", "cyd", "dan", "eve", "fay"]
@@ -71,11 +71,11 @@ def test_each_row_gets_its_message_and_a_second_run_sends_none(
 
     again = run(*arguments(mail_server))
     assert again.returncode == 0
-    assert "6 of 6 rows stand in people.csv.results.csv already." in again.stdout
+    assert "6 of 6 rows are already in people.csv.results.csv." in again.stdout
     assert len(mail_server.messages) == 6
 
 
-def test_what_was_refused_for_now_is_tried_by_the_next_run_and_the_rest_is_not(
+def test_the_next_run_sends_only_the_rows_refused_with_a_4xx_reply(
     run: Run, mail_server: MailServer, files: Path
 ) -> None:
     mail_server.refuse("bob@example.com", "450 4.2.1 Mailbox busy")
@@ -92,7 +92,7 @@ def test_what_was_refused_for_now_is_tried_by_the_next_run_and_the_rest_is_not(
         assert received(healthy) == ["bob", "cyd"]
 
 
-def test_a_connection_lost_behind_the_content_leaves_a_row_unknown_that_is_not_sent_again(
+def test_a_connection_lost_after_the_content_leaves_the_row_unknown_and_it_is_not_sent_again(
     run: Run, mail_server: MailServer, files: Path
 ) -> None:
     mail_server.hang_up("content")
@@ -105,12 +105,12 @@ def test_a_connection_lost_behind_the_content_leaves_a_row_unknown_that_is_not_s
     assert received(mail_server) == [*PEOPLE[1:], "ada"]
 
 
-def test_a_server_that_is_not_there_ends_the_run_and_the_next_one_sends_all(
+def test_an_unreachable_server_ends_the_run_and_the_next_run_sends_all(
     run: Run, mail_server: MailServer, files: Path
 ) -> None:
-    nowhere = MailServer()
-    nowhere.port = 1
-    done = run(*arguments(nowhere))
+    unreachable = MailServer()
+    unreachable.port = 1
+    done = run(*arguments(unreachable))
     assert done.returncode == 1
     assert states(files) == {"ada": "not_sent"}
     assert "nobody listens there" in done.stderr
@@ -131,29 +131,29 @@ def start(server: MailServer, folder: Path, environment: dict[str, str]) -> subp
 
 
 class Slow(MailServer):
-    """Holds its reply to the third content until ``go_on``, and tells by ``held`` that it does."""
+    """Delays its reply to the third content until ``go_on`` is set; sets ``is_waiting``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = threading.Event()
+        self.is_waiting = threading.Event()
         self.go_on = threading.Event()
 
     def _scripted_reply(self, key: str) -> str | None:
         if key == "content" and len(self.messages) == 2:
-            self.held.set()
+            self.is_waiting.set()
             assert self.go_on.wait(30)
         return super()._scripted_reply(key)
 
 
-def test_ctrl_c_finishes_what_is_on_its_way_and_the_next_run_goes_on(
+def test_ctrl_c_waits_for_the_message_being_sent_and_the_next_run_continues(
     run: Run, files: Path, environment: dict[str, str]
 ) -> None:
     with Slow() as server:
         process = start(server, files, environment)
-        assert server.held.wait(30)
+        assert server.is_waiting.wait(30)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        assert "Finishing what is on its way" in process.stderr.readline()
+        assert "Waiting for the messages being sent" in process.stderr.readline()
         server.go_on.set()
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 130
@@ -163,12 +163,12 @@ def test_ctrl_c_finishes_what_is_on_its_way_and_the_next_run_goes_on(
         assert received(server) == PEOPLE
 
 
-def test_a_kill_leaves_the_row_on_its_way_unknown_and_nothing_is_sent_twice(
+def test_a_killed_run_leaves_the_row_being_sent_unknown_and_nothing_is_sent_twice(
     run: Run, files: Path, environment: dict[str, str]
 ) -> None:
     with Slow() as server:
         process = start(server, files, environment)
-        assert server.held.wait(30)
+        assert server.is_waiting.wait(30)
         process.kill()
         process.communicate(timeout=30)
         assert states(files) == {"ada": "accepted", "bob": "accepted", "cyd": "begun"}
@@ -186,7 +186,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_the_row_unknown(
 ) -> None:
     with Slow() as server:
         process = start(server, files, environment)
-        assert server.held.wait(30)
+        assert server.is_waiting.wait(30)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         process.stderr.readline()
@@ -197,7 +197,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_the_row_unknown(
         server.go_on.set()
 
 
-def test_a_rate_that_lets_nothing_go_for_now_is_waited_for(
+def test_a_row_over_the_rate_limit_waits_until_it_may_be_sent(
     run: Run, mail_server: MailServer, files: Path
 ) -> None:
     (files / "people.csv").write_text("email,name,order\na@b.example,A,1\nc@b.example,C,2\n")
@@ -209,7 +209,7 @@ def test_a_rate_that_lets_nothing_go_for_now_is_waited_for(
     assert ",not_sent," in (files / "people.csv.results.csv").read_text()
 
 
-def test_a_terminal_sees_a_bar_with_rate_and_remaining_time(
+def test_a_terminal_shows_a_progress_bar_with_rate_and_remaining_time(
     mail_server: MailServer, files: Path, environment: dict[str, str]
 ) -> None:
     pty = pytest.importorskip("pty")
@@ -224,7 +224,7 @@ def test_a_terminal_sees_a_bar_with_rate_and_remaining_time(
     )
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # Linux's word for the end
+    with contextlib.suppress(OSError):  # how Linux reports the end
         while data := os.read(ours, 65536):
             shown += data
     os.close(ours)
@@ -240,7 +240,7 @@ def test_several_connections_send_each_row_once(
     assert sorted(received(mail_server)) == PEOPLE
 
 
-def test_a_row_that_makes_no_message_is_refused_and_the_others_are_sent(
+def test_a_row_whose_message_is_invalid_is_refused_and_the_others_are_sent(
     run: Run, mail_server: MailServer, files: Path
 ) -> None:
     with (files / "people.csv").open("a") as file:
@@ -249,20 +249,24 @@ def test_a_row_that_makes_no_message_is_refused_and_the_others_are_sent(
     done = run(*arguments(mail_server))
     assert done.returncode == 1
     assert received(mail_server) == PEOPLE
-    assert "Subject holds a line break" in done.stderr
+    assert "Subject contains a line break" in done.stderr
     assert "is not one address" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("letter", "more", "words"),
     [
-        ("Subject: {{ nmae }}\n\nx", [], "names the column 'nmae'; there are: email, name, order"),
+        (
+            "Subject: {{ nmae }}\n\nx",
+            [],
+            "uses the column 'nmae'; the columns are: email, name, order",
+        ),
         ("Dear {{ name }}", [], "give --subject"),
         ("Subject: x\n\nx", ["--column", "mail"], "has no column 'mail'"),
         ("Subject: x\n\nx", ["--key", "nr"], "has no column 'nr'"),
     ],
 )
-def test_a_slip_is_named_before_anything_is_sent(
+def test_a_mistake_is_reported_before_anything_is_sent(
     run: Run, mail_server: MailServer, files: Path, letter: str, more: list[str], words: str
 ) -> None:
     (files / "letter.txt").write_text(letter)
@@ -282,7 +286,7 @@ def test_a_dry_run_shows_the_first_message_and_needs_no_server(run: Run, files: 
     assert not (files / "people.csv.results.csv").exists()
 
 
-def test_two_rows_with_one_address_need_a_column_that_tells_them_apart(tmp_path: Path) -> None:
+def test_two_rows_with_the_same_address_need_a_key_column(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("email,order\na@example.com,1\nA@example.com,2\n")
     with pytest.raises(ValueError, match=r"lines 2 and 3.*--key"):
@@ -290,7 +294,7 @@ def test_two_rows_with_one_address_need_a_column_that_tells_them_apart(tmp_path:
     assert [row.key for row in read_rows(path, address="email", key="order")] == ["1", "2"]
 
 
-def test_a_line_cut_short_by_a_crash_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_line_cut_short_by_a_crash_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     with Journal.opened(path) as journal:
         journal.begin("a", "a@example.com", "<1@x>")
@@ -304,7 +308,7 @@ def test_a_line_cut_short_by_a_crash_counts_for_nothing(tmp_path: Path) -> None:
         assert whole.startswith(path.read_bytes())
 
 
-def test_a_results_file_is_of_one_run_alone_and_nothing_else_is_taken_for_one(
+def test_only_one_run_uses_a_results_file_and_another_file_is_not_touched(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "results.csv"
@@ -316,7 +320,7 @@ def test_a_results_file_is_of_one_run_alone_and_nothing_else_is_taken_for_one(
         pass
     other = tmp_path / "novel.txt"
     other.write_text("Call me Ishmael")
-    with pytest.raises(ValueError, match="no results file"), Journal.opened(other):
+    with pytest.raises(ValueError, match="not a results file"), Journal.opened(other):
         pass
     assert other.read_text() == "Call me Ishmael"
     assert os.stat(path).st_mode & 0o077 == 0
@@ -336,12 +340,12 @@ def test_a_results_file_is_of_one_run_alone_and_nothing_else_is_taken_for_one(
         ("accepted", "unknown", False),
     ],
 )
-def test_which_rows_are_left(state: str | None, again: str, left: bool) -> None:
+def test_which_rows_are_sent_again(state: str | None, again: str, left: bool) -> None:
     entry = None if state is None else Entry("k", "a@example.com", state)
     assert is_left(entry, frozenset([again])) is left
 
 
-def test_a_value_is_never_taken_for_a_template(tmp_path: Path) -> None:
+def test_placeholders_in_a_value_are_not_replaced(tmp_path: Path) -> None:
     assert Template("{{ a }}", name="t").fill({"a": "{{ b }}", "b": "no"}) == "{{ b }}"
     path = tmp_path / "t"
     path.write_text("Subject: A\nnot empty")

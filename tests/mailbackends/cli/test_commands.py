@@ -1,4 +1,4 @@
-"""The commands but for ``bulk``: what they print, their exit status, and where secrets are."""
+"""All commands except ``bulk``: their output, their exit status, and their secrets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def url(server: MailServer, login: str = "") -> str:
     return f"{scheme}://{login}{server.host}:{server.port}"
 
 
-def test_the_help_names_each_command_and_each_has_examples(run: Run) -> None:
+def test_the_help_lists_each_command(run: Run) -> None:
     done = run("--help")
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_shows_examples(command: str) -> None:
+def test_the_help_of_each_command_shows_examples(command: str) -> None:
     from click.testing import CliRunner
 
     from mailbackends.cli.commands import mailbackends
@@ -54,7 +54,7 @@ def test_each_command_shows_examples(command: str) -> None:
         (["doctor", "smtp://localhost", "--to", "not an address"], 1, "not an address"),
     ],
 )
-def test_a_slip_is_named_without_a_traceback(
+def test_a_mistake_is_reported_without_a_traceback(
     run: Run, arguments: list[str], status: int, words: str
 ) -> None:
     done = run(*arguments)
@@ -63,7 +63,7 @@ def test_a_slip_is_named_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
-def test_the_doctor_goes_all_steps_and_sends_nothing(
+def test_doctor_takes_every_step_and_sends_nothing(
     run: Run, secure_server: MailServer, environment: dict[str, str]
 ) -> None:
     environment["MAILBACKENDS_PASSWORD"] = "secret"
@@ -76,12 +76,14 @@ def test_the_doctor_goes_all_steps_and_sends_nothing(
     assert names == ["resolve", "connect", "greeting", "EHLO", "STARTTLS", "login", "probe"]
     assert "chain: mailbackends tests" in done.stdout
     # The tests' certificates end tomorrow.
-    assert lines[-1] == "All is well; see the warnings."
+    assert lines[-1] == "Every step succeeded; see the warnings."
     assert "\x1b" not in done.stdout
     assert server.messages == []
 
 
-def test_the_doctor_speaks_json_and_fails_with_status_1(run: Run, mail_server: MailServer) -> None:
+def test_doctor_prints_json_and_exits_with_1_if_a_step_fails(
+    run: Run, mail_server: MailServer
+) -> None:
     mail_server.refuse("gone@example.com")
     done = run("doctor", url(mail_server), "--to", "gone@example.com", "--json")
     assert done.returncode == 1
@@ -92,7 +94,7 @@ def test_the_doctor_speaks_json_and_fails_with_status_1(run: Run, mail_server: M
 
 
 @pytest.mark.parametrize("way", ["variable", "file", "standard input", "URL", "variable with URL"])
-def test_the_password_comes_from_everywhere_and_is_shown_nowhere(
+def test_each_source_of_the_password_works_and_none_shows_it(
     run: Run, secure_server: MailServer, environment: dict[str, str], tmp_path: Path, way: str
 ) -> None:
     arguments, stdin, login = [], "", "user@"
@@ -111,10 +113,12 @@ def test_the_password_comes_from_everywhere_and_is_shown_nowhere(
     done = run("doctor", *place, "--cafile", secure_server.cafile, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "secret" not in done.stdout + done.stderr
-    assert ("note: the password stands in the command line" in done.stderr) == (way == "URL")
+    assert ("note: other users of this machine can see the password" in done.stderr) == (
+        way == "URL"
+    )
 
 
-def test_a_message_from_options_with_an_attachment(
+def test_a_message_made_from_options_has_its_attachment(
     run: Run, mail_server: MailServer, tmp_path: Path
 ) -> None:
     (tmp_path / "list.csv").write_text("a,b\n")
@@ -138,14 +142,14 @@ def test_a_message_from_options_with_an_attachment(
     assert done.stdout.splitlines()[0] == "accepted ada@example.com"
 
 
-def test_the_text_comes_from_standard_input(run: Run, mail_server: MailServer) -> None:
+def test_the_text_is_read_from_standard_input(run: Run, mail_server: MailServer) -> None:
     where = ("--server", url(mail_server), "--from", "a@example.com", "--to", "b@example.com")
     done = run("send", *where, "--json", stdin="The backup is done.\n")
     assert json.loads(done.stdout)["accepted"] == ["b@example.com"]
     assert mail_server.message.content.endswith(b"\r\n\r\nThe backup is done.\r\n")
 
 
-def test_a_whole_message_from_standard_input(run: Run, mail_server: MailServer) -> None:
+def test_a_finished_message_is_read_from_standard_input(run: Run, mail_server: MailServer) -> None:
     whole = "From: a@example.com\nTo: b@example.com\nSubject: Whole\n\nText.\n"
     done = run("send", "--server", url(mail_server), "--message", "-", stdin=whole)
     assert done.returncode == 0, done.stderr
@@ -167,15 +171,15 @@ def test_a_refused_recipient_is_shown_and_the_status_is_1(
     assert json.loads(done.stdout)["outcome"] == "refused"
 
 
-def test_a_header_cannot_be_smuggled_in(run: Run, mail_server: MailServer) -> None:
+def test_an_option_cannot_inject_a_header_field(run: Run, mail_server: MailServer) -> None:
     where = ("send", "--server", url(mail_server), "--from", "a@example.com", "--text", "x")
     done = run(*where, "--to", "b@example.com", "--subject", "x\nBcc: eve@example.com")
     assert done.returncode == 1
-    assert "Subject holds a line break" in done.stderr
+    assert "Subject contains a line break" in done.stderr
     assert mail_server.messages == []
 
 
-def test_the_demo_sends_over_one_connection_as_a_module_too() -> None:
+def test_python_m_mailbackends_demo_sends_over_one_connection() -> None:
     command = [sys.executable, "-W", "error", "-m", "mailbackends", "demo", "--messages", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
     assert done.returncode == 0, done.stderr
@@ -183,12 +187,12 @@ def test_the_demo_sends_over_one_connection_as_a_module_too() -> None:
     assert "3 messages over 1 connection" in done.stdout
 
 
-def test_colours_where_they_are_wanted(run: Run, environment: dict[str, str]) -> None:
+def test_force_color_colours_the_output(run: Run, environment: dict[str, str]) -> None:
     environment |= {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
     assert "\x1b[32maccepted" in run("demo", "--messages", "1").stdout
 
 
-def test_without_the_extra_a_line_names_it() -> None:
+def test_without_the_extra_the_error_says_how_to_install_it() -> None:
     code = (
         "import sys; sys.modules['rich'] = None\n"
         "import importlib.util as u; find = u.find_spec\n"

@@ -1,6 +1,6 @@
-"""The terminal sessions in docs/cli.md: each command is run, and says what stands there.
+"""The terminal sessions in docs/cli.md: each command is run and prints what the page shows.
 
-With MAILBACKENDS_TESTS_UPDATE=1 what the commands say is written into the page instead.
+With MAILBACKENDS_TESTS_UPDATE=1 the output of the commands is written into the page instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SESSION = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # What differs between two runs, and how the page shows it.
 _VARYING = [
-    (r'"seconds": [\d.]+', '"seconds": 0.001'),
+    (r'"duration": [\d.e-]+', '"duration": 0.001'),
     (r"<[0-9a-f]{32}@", "<8c2f...@"),
     (r"\b[A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d \d{4} GMT", "Jan  1 00:00:00 2030 GMT"),
     (r"\(\d+ days\)", "(900 days)"),
@@ -46,7 +46,7 @@ _VARYING = [
 
 
 class Shell:
-    """As much of one as the page needs."""
+    """As much of a shell as the page needs."""
 
     def __init__(self, folder: Path, server: LoopbackServer) -> None:
         self.folder = folder
@@ -76,11 +76,11 @@ class Shell:
         )
         self.status = done.exit_code
         if words[pipe:]:
-            # What `jq -c '[.ok, .steps[-1].name, .steps[-1].error]'` makes of it.
+            # What `jq -c '[.ok, .steps[-1].name, .steps[-1].error]'` prints.
             assert words[pipe + 1 :] == ["jq", "-c", "[.ok, .steps[-1].name, .steps[-1].error]"]
-            told = json.loads(done.stdout)
-            last = told["steps"][-1]
-            return json.dumps([told["ok"], last["name"], last["error"]], separators=(",", ":"))
+            found = json.loads(done.stdout)
+            last = found["steps"][-1]
+            return json.dumps([found["ok"], last["name"], last["error"]], separators=(",", ":"))
         return done.output
 
     def mailbox(self, words: list[str]) -> str:
@@ -90,15 +90,15 @@ class Shell:
             [sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        said = ""
-        while "Ctrl+C" not in said:
+        output = ""
+        while "Ctrl+C" not in output:
             line = process.stdout.readline()
             assert line
-            said += line
+            output += line
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode == 0
-        return re.sub(r"(http://127\.0\.0\.1:)\d+", r"\g<1>8025", said)
+        return re.sub(r"(http://127\.0\.0\.1:)\d+", r"\g<1>8025", output)
 
 
 def normal(text: str) -> str:
@@ -118,10 +118,10 @@ def squeezed(text: str) -> str:
 
 
 def commands(session: str) -> Iterator[tuple[str, str]]:
-    """Each command with what it says."""
+    """Each command with its output."""
     for part in session.removeprefix("$ ").split("\n$ "):
-        line, _, said = part.partition("\n")
-        yield line, said.rstrip("\n")
+        line, _, output = part.partition("\n")
+        yield line, output.rstrip("\n")
 
 
 @pytest.fixture
@@ -149,18 +149,18 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
         yield Shell(tmp_path, server)
 
 
-def test_each_session_on_the_page_runs_as_it_stands_there(shell: Shell) -> None:
+def test_each_session_on_the_page_prints_what_is_shown(shell: Shell) -> None:
     text = PAGE.read_text(encoding="utf-8")
 
-    def played(session: re.Match[str]) -> str:
+    def replay(session: re.Match[str]) -> str:
         lines = []
-        for line, said in commands(session[1]):
+        for line, output in commands(session[1]):
             now = normal(shell.run(line))
             lines.append("\n".join(filter(None, (f"$ {line}", now))))
             if "MAILBACKENDS_TESTS_UPDATE" not in os.environ:
-                assert squeezed(now).split("\n") == squeezed(said).split("\n"), line
+                assert squeezed(now).split("\n") == squeezed(output).split("\n"), line
         return "\n".join(["```console", *lines, "```"])
 
-    made = _SESSION.sub(played, text)
+    made = _SESSION.sub(replay, text)
     if "MAILBACKENDS_TESTS_UPDATE" in os.environ:
         PAGE.write_text(made, encoding="utf-8")
