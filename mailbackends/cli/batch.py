@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mailbackends.cli.journal import BEGUN, Entry, Journal
 from mailbackends.errors import (
+    ConfigurationError,
     InvalidAddressError,
     InvalidMessageError,
     Outcome,
@@ -46,17 +47,29 @@ def read_rows(path: Path, *, address: str, key: str | None) -> list[Row]:
     ``address`` is the column with the recipients, ``key`` the one that identifies a row.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many values, or two rows
-            have the same key.
+        ConfigurationError: there is no such column.
+        ValueError: the file is not CSV in UTF-8, two columns have the same name, a row has too
+            few or too many values, or two rows have the same key.
     """
+    try:
+        return _read_rows(path, address, key)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not text in UTF-8 ({error.reason}): save it as UTF-8"
+        ) from error
+
+
+def _read_rows(path: Path, address: str, key: str | None) -> list[Row]:
     rows: list[Row] = []
     seen: dict[str, int] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         columns = reader.fieldnames or []
+        if twice := [name for name, count in Counter(columns).items() if count > 1]:
+            raise ValueError(f"{path} has several columns {twice[0]!r}: rename all but one")
         for column in (address, key or address):
             if column not in columns:
-                raise ValueError(
+                raise ConfigurationError(
                     f"{path} has no column {column!r}; "
                     f"its columns are: {', '.join(columns) or 'none'}"
                 )
@@ -116,7 +129,7 @@ class Batch:
         self.journal = journal
         self.write = write
         self.report = report
-        self.counts: Counter[str] = Counter()
+
         self.stopped = ""
         """Why no further row is begun; empty while sending."""
         self._lock = threading.Lock()
@@ -181,7 +194,6 @@ class Batch:
     def _finish(self, row: Row, state: str, message_id: str, detail: str) -> None:
         self.journal.end(row.key, row.recipient, state, message_id, detail)
         with self._lock:
-            self.counts[state] += 1
             self.report(self.journal.entries[row.key])
 
 

@@ -21,11 +21,14 @@ from rich.text import Text
 
 from mailbackends.cli.batch import LATER, Batch, Row, is_left, read_rows
 from mailbackends.cli.journal import BEGUN, Entry, Journal
-from mailbackends.cli.message import Template, compose, read_letter
+from mailbackends.cli.message import Template, compose, read_letter, read_text
 from mailbackends.cli.output import consoles, say
 from mailbackends.cli.server import options_from, server_options
 from mailbackends.errors import Outcome
-from mailbackends.mailer import Mailer
+from mailbackends.mailer import Mailer, Submission
+from mailbackends.mailer.submission import Job
+from mailbackends.mime.address import parse_path
+from mailbackends.protocol.extensions import Extensions
 
 __all__ = ["bulk"]
 
@@ -100,13 +103,13 @@ def bulk(
     The exit status is 0 if all rows were accepted, 1 if not, 2 if the command line is
     wrong, and 130 after Ctrl+C.
     """
+    parse_path(sender, of="sender")
     rows = read_rows(file, address=column, key=key)
     write = _writer(rows, template, html, subject, sender, attach)
     results = results or file.with_name(f"{file.name}.results.csv")
     out, err = consoles()
     if dry_run:
-        _dry_run(out, rows, write)
-        return
+        sys.exit(_dry_run(out, err, rows, write))
     options = options_from(url, **server)
     options = options.replace(
         batch_connections=connections, pool_size=max(connections, options.pool_size)
@@ -147,7 +150,7 @@ def _writer(
     letter = Template(text, name=str(template))
     page = None
     if html is not None:
-        page = Template(html.read_text(encoding="utf-8"), name=str(html), is_html=True)
+        page = Template(read_text(html), name=str(html), is_html=True)
     known = list(rows[0].values) if rows else []
     for each in filter(None, (title, letter, page)):
         for name in each.columns if rows else ():
@@ -170,10 +173,30 @@ def _writer(
     return write
 
 
-def _dry_run(out: Console, rows: list[Row], write: Callable[[Row], EmailMessage]) -> None:
-    if rows:
-        say(out, write(rows[0]).as_string())
-    say(out, (f"{len(rows)} rows; nothing was sent.", "bold"))
+# With SMTPUTF8: whether the server supports it is not known before a connection is made.
+_ANY_SERVER = Extensions({"8BITMIME": "", "SMTPUTF8": ""})
+
+
+def _dry_run(
+    out: Console, err: Console, rows: list[Row], write: Callable[[Row], EmailMessage]
+) -> int:
+    """Write every message as it would be sent. Returns the exit status."""
+    first: EmailMessage | None = None
+    failed = 0
+    for row in rows:
+        try:
+            message = write(row)
+            Job(Submission(message)).prepare(_ANY_SERVER)
+        except ValueError as error:
+            failed += 1
+            say(err, ("refused: ", "red"), f"line {row.number}: {error}")
+        else:
+            first = first or message
+    if first is not None:
+        say(out, first.as_string())
+    cannot = f", {failed} of them cannot be sent" if failed else ""
+    say(out, (f"{len(rows)} rows{cannot}; nothing was sent.", "bold"))
+    return 1 if failed else 0
 
 
 def _run(batch: Batch, left: list[Row], err: Console) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mailbackends.cli.output import one_line
+from mailbackends.errors import ConfigurationError, InvalidAddressError
 
 __all__ = ["mailbackends"]
 
@@ -39,6 +40,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (ConfigurationError, InvalidAddressError) as error:
+            # What they refuse came from an option: the exit status is 2.
+            raise click.UsageError(one_line(str(error))) from error
         except (OSError, ValueError, ImportError) as error:
             # SMTPException is an OSError, ConfigurationError and the like a ValueError. None
             # of them shows a secret.

@@ -29,6 +29,9 @@ except ImportError:  # pragma: no cover - Windows has no flock
 __all__ = ["Entry", "Journal"]
 
 FIELDS = ("time", "key", "recipient", "state", "message_id", "detail")
+# A spreadsheet would run a value that begins with one of these as a formula, and both the
+# rows and the server's replies come from others. The full-width forms work in some locales.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 BEGUN = "begun"
 
 
@@ -105,7 +108,7 @@ class Journal:
 
     def _add(self, values: tuple[str, ...]) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
+        csv.writer(text, lineterminator="\n").writerow(map(_escaped, values))
         data = text.getvalue().encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._descriptor, data) :]
@@ -115,13 +118,22 @@ def _read(text: str, path: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for line in csv.DictReader(io.StringIO(text, newline=""), strict=True):
         try:
-            entry = Entry(*(line[name] for name in FIELDS[1:]))
+            entry = Entry(*(_unescaped(line[name]) for name in FIELDS[1:]))
         except KeyError:
             raise ValueError(
                 f"{path} is not a results file of this command: give another --results"
             ) from None
         entries[entry.key] = entry
     return entries
+
+
+def _escaped(value: str) -> str:
+    """The value for a spreadsheet: after an apostrophe it is text. `_unescaped` is the inverse."""
+    return f"'{value}" if value.startswith((*_FORMULA, "'")) else value
+
+
+def _unescaped(value: str) -> str:
+    return value[1:] if value.startswith("'") else value
 
 
 def _lock_alone(descriptor: int, path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mailbackends.mailer import FileAttachment
 
-__all__ = ["Template", "compose", "new_message_id", "read_letter"]
+__all__ = ["Template", "compose", "new_message_id", "read_letter", "read_text"]
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -66,6 +66,21 @@ def new_message_id(sender: str) -> str:
     return f"<{secrets.token_hex(16)}@{domain}>"
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, without its byte order mark.
+
+    Raises:
+        ValueError: it is in another encoding.
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not text in UTF-8 ({error.reason}): save it as UTF-8"
+        ) from error
+
+
 class Template:
     """A text with placeholders. With ``is_html`` values are escaped."""
 
@@ -92,7 +107,7 @@ def read_letter(path: Path) -> tuple[str | None, str]:
 
     Without such a first line the subject is None and the whole file is the text.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     head, newline, body = text.partition("\n")
     if not head.lower().startswith("subject:"):
         return None, text

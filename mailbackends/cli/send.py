@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mailbackends.cli.message import compose, new_message_id
+from mailbackends.cli.message import compose, new_message_id, read_text
 from mailbackends.cli.output import consoles, say, say_json
 from mailbackends.cli.server import options_from, server_options
 from mailbackends.errors import SMTPException
@@ -111,25 +111,26 @@ def _compose(
         raise click.UsageError("Give --text or --text-file, not both.")
     text: str | None = given["text"]
     if given["text_file"]:
-        text = Path(given["text_file"]).read_text(encoding="utf-8")
+        text = read_text(Path(given["text_file"]))
     elif _reads_stdin(given):
         if sys.stdin.isatty():
             raise click.UsageError("Give --text, --text-file or --html-file, or pipe the text in.")
         text = sys.stdin.read()
     html = given["html_file"]
-    return compose(
-        {
-            "From": sender,
-            "To": ", ".join(to),
-            "Cc": ", ".join(given["cc"]),
-            "Bcc": ", ".join(bcc),
-            "Reply-To": given["reply_to"] or "",
-            "Subject": given["subject"],
-        },
-        text=text,
-        html=Path(html).read_text(encoding="utf-8") if html else None,
-        attachments=[Path(path) for path in given["attach"]],
-    )
+    headers = {
+        "From": sender,
+        "To": ", ".join(to),
+        "Cc": ", ".join(given["cc"]),
+        "Bcc": ", ".join(bcc),
+        "Reply-To": given["reply_to"] or "",
+        "Subject": given["subject"],
+    }
+    html_text = read_text(Path(html)) if html else None
+    attachments = [Path(path) for path in given["attach"]]
+    try:
+        return compose(headers, text=text, html=html_text, attachments=attachments)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _reads_stdin(given: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mailbackends.cli.message import read_text
 from mailbackends.cli.output import consoles, say
 from mailbackends.mailer import Options
 
@@ -90,7 +91,7 @@ def options_from(
 
 def _password(file: str | None, ask: bool, options: dict[str, Any]) -> str | None:
     if file is not None:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file == "-" else read_text(Path(file))
         return text.splitlines()[0] if text else ""
     if not ask:
         if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:

@@ -18,6 +18,7 @@ pytest.importorskip("rich", reason="the command line needs the extra cli")
 
 Run = Callable[..., SimpleNamespace]
 COMMANDS = ["bulk", "demo", "doctor", "mailbox", "send"]
+SEND = ["send", "--server", "smtp://127.0.0.1:1", "--text", "x"]
 
 
 def url(server: MailServer, login: str = "") -> str:
@@ -46,12 +47,26 @@ def test_the_help_of_each_command_shows_examples(command: str) -> None:
     ("arguments", "status", "words"),
     [
         (["docter"], 2, "Did you mean 'doctor'?"),
-        (["doctor", "smpt://localhost"], 1, "did you mean 'smtp'?"),
-        (["doctor", "smtp://localhost?tiemout=3"], 1, "did you mean 'timeout'?"),
+        (["doctor", "smpt://localhost"], 2, "did you mean 'smtp'?"),
+        (["doctor", "smtp://localhost?tiemout=3"], 2, "did you mean 'timeout'?"),
+        (["doctor", "smtp://localhost", "--timeout", "-1"], 2, "timeout"),
+        (["doctor", "smtp://localhost", "--password-file", "none"], 2, "'none' does not exist"),
         (["doctor"], 2, "No server is named"),
         (["send", "--sever", "x"], 2, "--server"),
         (["send", "--server", "smtp://localhost"], 2, "Give --from"),
-        (["doctor", "smtp://localhost", "--to", "not an address"], 1, "not an address"),
+        (["doctor", "smtp://localhost", "--to", "not an address"], 2, "not an address"),
+        (["doctor", "smtp://localhost", "--from", "a b@example.com"], 2, "a b@example.com"),
+        (
+            [*SEND, "--from", "a b@example.com", "--to", "b@example.com"],
+            2,
+            "a b@example.com",
+        ),
+        ([*SEND, "--from", "a@example.com", "--to", "b@@example.com"], 2, "b@@example.com"),
+        (
+            [*SEND, "--from", "a@example.com", "--to", "b@example.com", "--subject", "a\nb"],
+            2,
+            "Subject contains a line break",
+        ),
     ],
 )
 def test_a_mistake_is_reported_without_a_traceback(
@@ -142,6 +157,18 @@ def test_a_message_made_from_options_has_its_attachment(
     assert done.stdout.splitlines()[0] == "accepted ada@example.com"
 
 
+def test_a_text_file_in_another_encoding_is_named(
+    run: Run, mail_server: MailServer, tmp_path: Path
+) -> None:
+    (tmp_path / "latin1.txt").write_bytes("Grüße".encode("latin-1"))
+    where = ("send", "--server", url(mail_server), "--from", "a@example.com")
+    done = run(*where, "--to", "b@example.com", "--text-file", "latin1.txt")
+    assert done.returncode == 1
+    assert "latin1.txt is not text in UTF-8" in done.stderr
+    assert "save it as UTF-8" in done.stderr
+    assert mail_server.connections == 0
+
+
 def test_the_text_is_read_from_standard_input(run: Run, mail_server: MailServer) -> None:
     where = ("--server", url(mail_server), "--from", "a@example.com", "--to", "b@example.com")
     done = run("send", *where, "--json", stdin="The backup is done.\n")
@@ -174,7 +201,7 @@ def test_a_refused_recipient_is_shown_and_the_status_is_1(
 def test_an_option_cannot_inject_a_header_field(run: Run, mail_server: MailServer) -> None:
     where = ("send", "--server", url(mail_server), "--from", "a@example.com", "--text", "x")
     done = run(*where, "--to", "b@example.com", "--subject", "x\nBcc: eve@example.com")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Subject contains a line break" in done.stderr
     assert mail_server.messages == []
 
