@@ -10,20 +10,23 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import empty
+from django.utils.functional import LazyObject, Promise, empty
 
 from django_integration.errors import SettingsError
 
 __all__ = [
     "HAS_MAILERS",
     "HAS_MODERN_EMAIL",
+    "LAZY",
     "PART_POLICY",
     "backend_for",
     "backends_configured",
     "configuration_error",
     "current_settings",
     "is_overridden",
+    "mailer_options",
     "mailers_configured",
+    "resolve_lazy",
     "warn_of_construction",
 ]
 
@@ -70,6 +73,21 @@ def configuration_error(message: str, alias: str | None) -> ImproperlyConfigured
     return InvalidMailer(message, alias=alias)
 
 
+LAZY = (Promise, LazyObject)
+"""The types of ``gettext_lazy()``, ``SimpleLazyObject`` and the like."""
+
+
+def resolve_lazy(value: Any) -> Any:
+    """The value of a lazy object; other values are returned unchanged."""
+    while issubclass(type(value), LAZY):
+        if issubclass(type(value), Promise):
+            return str(value)
+        if value._wrapped is empty:
+            value._setup()
+        value = value._wrapped
+    return value
+
+
 def backend_for(using: str | None = None) -> Any:
     """A new backend for an alias, or for the default one, as Django makes it.
 
@@ -99,6 +117,17 @@ def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
         alias: (str(config.get("BACKEND", smtp)), dict(config.get("OPTIONS") or {}))
         for alias, config in settings.MAILERS.items()
     }
+
+
+def mailer_options(alias: str) -> dict[str, Any]:
+    """The OPTIONS of an alias in ``MAILERS``.
+
+    Raises:
+        ImproperlyConfigured: the alias does not exist.
+    """
+    if alias not in backends_configured():
+        raise configuration_error(f"MAILERS has no mailer {alias!r}.", alias)
+    return backends_configured()[alias][1]
 
 
 def warn_of_construction(backend_class: type) -> None:

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from django_integration.compat import configuration_error
+from django_integration.compat import LAZY, configuration_error, resolve_lazy
 from django_integration.registry import MailerKey
 from django_integration.settings import (
     ATTRIBUTES,
@@ -32,6 +32,8 @@ __all__ = ["CacheKey", "Configuration", "configuration", "make_options"]
 class CacheKey(tuple[Any, ...]):
     """Given options as a key: their names, values and types, since ``1 == True``.
 
+    Lazy values are evaluated, since they may change with the language or the thread.
+
     One of the values may be a password, so the repr shows the names only. A key with an
     unhashable value is unhashable too, except for lists.
     """
@@ -41,8 +43,14 @@ class CacheKey(tuple[Any, ...]):
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> CacheKey:
         """The key for these options, in this order."""
-        values = tuple([tuple(v) if type(v) is list else v for v in given.values()])
-        return cls((tuple(given), values, tuple(map(type, given.values()))))
+        values: list[Any] = []
+        types: list[type] = []
+        for value in given.values():
+            if issubclass(type(value), LAZY):
+                value = resolve_lazy(value)
+            types.append(type(value))
+            values.append(tuple(value) if type(value) is list else value)
+        return cls((tuple(given), tuple(values), tuple(types)))
 
     def given(self) -> dict[str, Any]:
         """The options that this key was made from."""

@@ -57,6 +57,11 @@ KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"}
 SERVER_OPTIONS = ("host", "port", "username", "password", "use_tls", "use_ssl")
 """What a URL decides as a whole: a login meant for another server must not go to this one."""
 
+_BOOLEANS = ("use_tls", "use_ssl")
+_TEXT_AS_BOOL = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off", ""), False),
+}
 _NAMES_THE_SERVER = frozenset({"url", "security", "protocol", "socket_path", "host"})
 
 
@@ -131,7 +136,8 @@ def _settings_sources(current: CurrentSettings) -> Iterable[tuple[str, dict[str,
         raise configuration_error(f"MAILBACKENDS: {unknown_options(unknown)}", None)
     for name, value in current.email.items():
         if value is not None:
-            yield ATTRIBUTES[name], {name: value}
+            setting = ATTRIBUTES[name]
+            yield setting, {name: _as_bool(setting, value, None) if name in _BOOLEANS else value}
     yield from _sources(current.mailbackends, "MAILBACKENDS", None)
 
 
@@ -141,7 +147,7 @@ def _sources(
     """The values in ``options``, those of its ``url``, and those of its ``security``."""
     # For Django's own names, None means "not given".
     plain = {
-        name: value
+        name: _as_bool(f"{where}[{name!r}]", value, alias) if name in _BOOLEANS else value
         for name, value in options.items()
         if name not in ("url", "security") and not (name in ATTRIBUTES and value is None)
     }
@@ -151,6 +157,15 @@ def _sources(
     if options.get("url") is not None:
         found.append((f"{where}['url']", _from_urls(options["url"], alias)))
     return found
+
+
+def _as_bool(where: str, value: Any, alias: str | None) -> bool:
+    """``use_tls`` or ``use_ssl``; text comes from the environment, and ``"False"`` is not TLS."""
+    if isinstance(value, bool | int):
+        return bool(value)
+    if isinstance(value, str) and value.strip().lower() in _TEXT_AS_BOOL:
+        return _TEXT_AS_BOOL[value.strip().lower()]
+    raise configuration_error(f"{where} must be True or False, got {value!r}.", alias)
 
 
 def _from_security(security: Any, alias: str | None) -> dict[str, Any]:

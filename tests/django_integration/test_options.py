@@ -9,6 +9,7 @@ from typing import Any
 import django
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject, lazy, lazystr
 
 from django_integration import EmailBackend, SettingsError
 from django_integration.compat import backend_for
@@ -130,6 +131,63 @@ def test_options_that_no_mailer_accepts_are_refused_before_connecting(
 def test_numbers_can_be_text_from_the_environment(use_mail: Use) -> None:
     use_mail(host="h", port="2525", timeout="7.5")
     assert (backend_for().options.port, backend_for().options.timeout) == (2525, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((text, False) for text in ("False", "false", "0", "", "no", "off")),
+        *((text, True) for text in ("True", "true", "1", "yes", " on ")),
+    ],
+)
+@pytest.mark.parametrize("name", ["use_tls", "use_ssl"])
+def test_use_tls_as_text_from_the_environment_means_what_it_says(
+    use_mail: Use, name: str, text: str, expected: bool
+) -> None:
+    use_mail(host="mail.example.com", port=2525, **{name: text})
+    backend = backend_for()
+    assert getattr(backend, name) is expected
+    security = {"use_tls": "starttls", "use_ssl": "tls"}[name] if expected else "none"
+    assert backend.options.security == security
+
+
+@pytest.mark.parametrize("value", ["maybe", "Fasle", 1.5, []])
+def test_use_tls_that_is_neither_true_nor_false_is_refused(use_mail: Use, value: Any) -> None:
+    use_mail(host="mail.example.com", use_tls=value)
+    with pytest.raises(ImproperlyConfigured, match=r"(?i)use_tls.* must be True or False, got"):
+        backend_for()
+
+
+@pytest.mark.parametrize("lazy", [lazystr, lambda text: SimpleLazyObject(lambda: text)])
+def test_options_can_be_lazy(use_mail: Use, lazy: Callable[[str], Any]) -> None:
+    use_mail(
+        host=lazy("mail.example.com"),
+        username=lazy("shop"),
+        password=lazy("word"),
+        use_tls=SimpleLazyObject(lambda: True),
+        port=SimpleLazyObject(lambda: 2525),
+        local_hostname=lazy("shop.example.com"),
+    )
+    backend = backend_for()
+    options = backend.options
+    assert (options.server, options.security) == ("mail.example.com:2525", "starttls")
+    assert (options.username, options.password) == ("shop", "word")
+    assert options.local_hostname == "shop.example.com"
+    assert type(backend.username) is str
+
+
+def test_a_lazy_url_is_evaluated_for_each_backend(use_mail: Use) -> None:
+    urls = iter(["smtps://one.example.com", "smtps://two.example.com"])
+    use_mail(url=lazy(lambda: next(urls), str)())
+    assert backend_for().options.host == "one.example.com"
+    assert backend_for().options.host == "two.example.com"
+
+
+def test_a_lazy_attribute_that_a_subclass_sets_later_is_evaluated(use_mail: Use) -> None:
+    use_mail(host="mail.example.com", use_tls=True, username="shop", password="word")
+    backend = backend_for()
+    backend.password = SimpleLazyObject(lambda: "later")
+    assert backend.options.password == "later"
 
 
 def test_timeout_none_means_the_mailers_default(use_mail: Use) -> None:
