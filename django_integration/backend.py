@@ -5,14 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from operator import attrgetter, is_
-from typing import Any
+from typing import Any, Self
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import DNS_NAME, EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from django_integration.addresses import prep_address
-from django_integration.compat import HAS_MAILERS, configuration_error, warn_of_construction
+from django_integration.compat import (
+    HAS_MAILERS,
+    configuration_error,
+    mailer_options,
+    warn_of_construction,
+)
 from django_integration.configuration import configuration, make_options
 from django_integration.connection import (
     PooledConnection,
@@ -89,11 +94,9 @@ class EmailBackend(BaseEmailBackend):
         self._init_base(kwargs)
         self.fail_silently = fail_silently
         self.connection = None
-        self._configuration = configuration(
-            given,
-            alias=self.alias,
-            per_call=frozenset(kwargs.get("_ignore_unknown_kwargs") or ()),
-        )
+        self._given = given
+        self._per_call = frozenset(kwargs.get("_ignore_unknown_kwargs") or ())
+        self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
         for name, value in self._configuration.attributes.items():
             setattr(self, name, value)
         self.staging = self._configuration.staging
@@ -266,6 +269,41 @@ class EmailBackend(BaseEmailBackend):
         delivery = Delivery(self)
         delivery.send_one_by_one(send_through(connection), messages)
         return delivery.finish()
+
+    # Copies: a message keeps its backend after it was sent, and queues pickle messages.
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self), connection=None)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # All that is shared is never changed, and a TLS context cannot be copied.
+        return self.__copy__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for pickle, closed and without what the settings contain.
+
+        So no password of the settings is written anywhere with a message. One that was
+        given for this backend is part of the state.
+        """
+        state = vars(self) | {"connection": None}
+        for name, value in state.pop("_configuration").attributes.items():
+            if state.get(name) is value:
+                del state[name]
+        state["_given"] = {
+            name: value
+            for name, value in self._given.items()
+            if value is not None and (self.alias is None or name in self._per_call)
+        }
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        from_settings = mailer_options(self.alias) if self.alias is not None else {}
+        self._given = from_settings | self._given
+        self._configuration = configuration(self._given, alias=self.alias, per_call=self._per_call)
+        vars(self).update({**self._configuration.attributes, **state, "_given": self._given})
 
     def _is_extended(self) -> bool:
         """True if a subclass or a test has changed how messages are sent."""
