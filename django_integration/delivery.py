@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from mailbackends import (
     InvalidAddressError,
     InvalidMessageError,
     Mailer,
+    PoolTimeout,
     Receipt,
     SMTPException,
     Submission,
@@ -40,7 +42,7 @@ def receipt_of(message: EmailMessage) -> Receipt | None:
 
 
 def _is_from_outside(error: Exception) -> bool:
-    """True for what the network or the server did, False for the application's own mistakes."""
+    """True for errors of network and server, False for mistakes of the application."""
     is_invalid = isinstance(error, ConfigurationError | InvalidAddressError | InvalidMessageError)
     return isinstance(error, OSError) and not is_invalid
 
@@ -71,18 +73,22 @@ class Delivery:
         self._entries: list[_Entry] = []
         self._is_fast = False  # only the Mailer takes written messages
         self._unreachable: SMTPException | None = None
+        self._unreachable_since = 0.0
+        self._pause = 0.0  # in seconds
 
     def send_by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
         """Send all messages through the pool; a failed message does not stop the others.
 
-        Once the server could not be reached, the remaining messages fail without waiting.
+        Once the server could not be reached, further messages fail without waiting for it
+        again, until ``circuit_pause`` has passed.
         """
         self._is_fast = mailer.options.fast_paths
+        self._pause = mailer.options.circuit_pause
         waiting: deque[_Entry] = deque()
         for result in mailer.stream_messages(self._submissions(messages, waiting)):
             self._settle(waiting.popleft(), result)
-            if isinstance(result, SMTPException) and result.no_connection:
-                self._unreachable = result
+            if isinstance(result, SMTPException) and _is_unreachable(result):
+                self._unreachable, self._unreachable_since = result, time.monotonic()
 
     def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
         """Send each message with ``send``, which raises on failure."""
@@ -127,6 +133,8 @@ class Delivery:
         for message in messages:
             entry = _Entry(message)
             self._entries.append(entry)
+            if self._unreachable and time.monotonic() - self._unreachable_since >= self._pause:
+                self._unreachable = None
             prepared = self._unreachable or self._prepare(message)
             if isinstance(prepared, Exception):
                 self._settle(entry, prepared)
@@ -165,6 +173,19 @@ class Delivery:
     def _send_signal(
         self, signal: Signal, message: EmailMessage, *, robust: bool = True, **more: Any
     ) -> None:
-        send = signal.send_robust if robust else signal.send
         backend = self.backend
-        send(type(backend), message=message, alias=backend.alias, backend=backend, **more)
+        more |= {"message": message, "alias": backend.alias, "backend": backend}
+        if not robust:
+            signal.send(type(backend), **more)
+            return
+        try:
+            signal.send_robust(type(backend), **more)
+        except Exception:
+            # The message is settled. Django itself raises here if a receiver is a coroutine
+            # function and this thread is running an event loop.
+            logger.exception("The signal for a message could not be sent")
+
+
+def _is_unreachable(error: SMTPException) -> bool:
+    """True if the next message could not be sent either; the pool may be free again by then."""
+    return error.no_connection and not isinstance(error, PoolTimeout)

@@ -7,7 +7,9 @@ import logging
 import pickle
 import smtplib
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,9 +18,11 @@ from django.core.mail import EmailMessage, send_mail
 from django_integration import BatchError, PartialRefusal, receipt_of
 from django_integration.compat import backend_for
 from django_integration.delivery import Delivery
+from django_integration.registry import registry
 from mailbackends import (
     Options,
     Outcome,
+    PoolTimeout,
     Receipt,
     Reply,
     SMTPConnectError,
@@ -130,6 +134,49 @@ def test_each_message_of_a_batch_has_the_error_of_an_unreachable_server(
     assert [error.outcome for error in told] == [Outcome.NOT_SENT] * 9
     assert all(error.no_connection for error in told)
     assert [receipt_of(sent) for sent in batch] == [None] * 9
+
+
+def test_a_pool_timeout_fails_one_message_and_not_the_rest_of_the_batch(
+    use_mail: Use, server: MailServer
+) -> None:
+    use_mail(host=server.host, port=server.port, pool_size=1, pool_timeout=0.05)
+    batch = [message("a@example.com") for _ in range(4)]
+    connection = backend_for()
+    taken = ExitStack()
+
+    def messages() -> Iterator[EmailMessage]:
+        yield batch[0]
+        # Another thread has the only connection for longer than pool_timeout.
+        mailer = taken.enter_context(registry.mailer(connection.mailer_key))
+        taken.enter_context(mailer.hold()).send_message(b"\r\n", "", ["held@example.com"])
+        yield batch[1]
+        taken.close()
+        yield from batch[2:]
+
+    with pytest.raises(BatchError) as caught:
+        connection.send_messages(messages())
+    [(failed, error)] = caught.value.failed
+    assert (failed, type(error)) == (batch[1], PoolTimeout)
+    assert [receipt_of(one) is not None for one in batch] == [True, False, True, True]
+
+
+def test_a_server_that_comes_back_gets_the_rest_of_a_long_batch(
+    use_mail: Use, server: MailServer
+) -> None:
+    port = server.port
+    use_mail(host=server.host, port=port, circuit_pause=0.01, max_idle=0.001)
+    batch = [message("a@example.com") for _ in range(3)]
+    backend = backend_for()
+
+    def messages() -> Iterator[EmailMessage]:
+        server.answer("EHLO", "421 4.3.2 Restarting", times=1)
+        yield batch[0]
+        time.sleep(0.02)
+        yield from batch[1:]
+
+    with pytest.raises(BatchError):
+        backend.send_messages(messages())
+    assert [receipt_of(one) is not None for one in batch] == [False, True, True]
 
 
 class _Ahead:

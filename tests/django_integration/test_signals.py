@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
 from django_integration import (
+    BatchError,
     EmailBackend,
     SendCancelled,
     post_send,
@@ -19,6 +21,7 @@ from django_integration import (
     receipt_of,
     send_failed,
 )
+from django_integration.compat import backend_for
 from mailbackends import SMTPRecipientsRefused
 from support.server import MailServer
 
@@ -128,6 +131,38 @@ def test_an_exception_in_a_post_send_receiver_is_not_raised(
     assert message().send() == 1
     assert len(mail.messages) == 1
     assert any("a bug" in str(record.exc_info) for record in caplog.records)
+
+
+def test_an_async_receiver_in_an_event_loop_does_not_turn_an_accepted_message_into_an_error(
+    mail: MailServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Django cannot call it there, and raises even from ``send_robust``."""
+
+    async def note(**kwargs: Any) -> None:
+        raise AssertionError("not called")
+
+    connect(post_send, note)
+    sent = message()
+
+    async def view() -> int:
+        return sent.send()
+
+    assert asyncio.run(view()) == 1
+    assert receipt_of(sent) is not None
+    assert "The signal for a message could not be sent" in caplog.text
+
+
+def test_a_receiver_that_raises_does_not_stop_a_batch(mail: MailServer, connect: Connect) -> None:
+    def fail(**kwargs: Any) -> None:
+        raise RuntimeError("receiver")
+
+    connect(post_send, fail)
+    connect(send_failed, fail)
+    mail.refuse("b@example.com")
+    batch = [message("a@example.com"), message("b@example.com"), message("c@example.com")]
+    with pytest.raises(BatchError):
+        backend_for().send_messages(batch)
+    assert [receipt_of(one) is not None for one in batch] == [True, False, True]
 
 
 def test_a_receiver_can_send_another_message(mail: MailServer, connect: Connect) -> None:
