@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from django_integration.attachments import attach_inline_image, attach_path
     from django_integration.backend import EmailBackend
     from django_integration.delivery import receipt_of
-    from django_integration.errors import BatchError, PartialRefusal, SendCancelled, SettingsError
+    from django_integration.errors import (
+        BatchError,
+        InvalidHeaderError,
+        PartialRefusal,
+        SendCancelled,
+        SettingsError,
+    )
+    from django_integration.messages import RawEmailMessage
     from django_integration.signals import post_send, pre_send, send_failed
 
 __all__ = [
     "BatchError",
     "EmailBackend",
+    "InvalidHeaderError",
     "PartialRefusal",
+    "RawEmailMessage",
     "SendCancelled",
     "SettingsError",
     "attach_inline_image",
@@ -36,7 +45,7 @@ __all__ = [
 ]
 
 # Imported when first used: the pytest plugin must not import Django, nor need it.
-_MODULES = ("errors", "signals", "attachments", "delivery", "backend")
+_MODULES = ("errors", "signals", "attachments", "messages", "delivery", "backend")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from email.headerregistry import Address, AddressHeader
+from email.headerregistry import AddressHeader
 from typing import Any, cast
 
-from django.utils.encoding import force_str, punycode
+from django.utils.encoding import force_str
 
 from mailbackends import InvalidAddressError
+from mailbackends.integration import plain_address, to_ascii
 
 __all__ = ["envelope_address", "prep_address"]
 
-# An ASCII address, alone or after a plain display name, with nothing to unquote, decode or
-# encode. Nearly all addresses match, and the email package's parser takes far longer.
-_SPEC = (
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
-)
-_PLAIN = re.compile(rf"(?:[\w .!#$%&'*+/=?^`{{|}}~-]* )?<({_SPEC})>|({_SPEC})")
+# What the email package's parser reports and mail servers accept.
 _HARMLESS = {
     "addr-spec local part with no domain",  # "webmaster" is a local mailbox
     "period in 'phrase'",  # "Example Inc. <info@example.com>"
+    "comment found without atom",  # with the above
+    # Addresses that large providers have given out: "a..b@docomo.example".
+    "local-part is not dot-atom, quoted-string, or obs-local-part",
+    "invalid repeated '.'",
+    "Invalid leading '.' in local part",
+    "Invalid trailing '.' in local part",
 }
 _NOT_ASCII = "local-part contains non-ASCII characters)"  # fine with SMTPUTF8
+_WRITE = "write it as 'name@example.com' or 'Name <name@example.com>'"
 
 
 def prep_address(address: Any, force_ascii: bool = True) -> str:
@@ -37,11 +38,12 @@ def prep_address(address: Any, force_ascii: bool = True) -> str:
             A ``ValueError`` whose text begins with ``Invalid address``, as in Django.
     """
     text = force_str(address)
-    plain = _PLAIN.fullmatch(text)
-    if plain:
-        return plain[1] or plain[2]
+    plain = plain_address(text)
+    if plain is not None:
+        return plain
     mailbox = _parse(text, _HARMLESS if force_ascii else {*_HARMLESS, _NOT_ASCII})
-    return _in_ascii(mailbox) if force_ascii else str(mailbox.addr_spec)
+    path = str(mailbox.addr_spec)
+    return to_ascii(path) if force_ascii else path
 
 
 def envelope_address(address: Any) -> str:
@@ -53,9 +55,9 @@ def envelope_address(address: Any) -> str:
     Raises: as `prep_address`.
     """
     text = force_str(address)
-    plain = _PLAIN.fullmatch(text)
-    if plain:
-        return plain[1] or plain[2]
+    plain = plain_address(text)
+    if plain is not None:
+        return plain
     if text == "<>":
         return ""
     return str(_parse(text, {*_HARMLESS, _NOT_ASCII}).addr_spec)
@@ -69,19 +71,13 @@ def _parse(text: str, allowed: set[str]) -> Any:
         defects = {str(defect) for defect in parsed.all_defects} - allowed
         mailboxes = parsed.all_mailboxes
     except Exception as error:  # the parser fails on some input, for example with an IndexError
-        raise InvalidAddressError(f"Invalid address {text!r}: it cannot be parsed.") from error
+        raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.") from error
     if defects:
-        raise InvalidAddressError(f"Invalid address {text!r}: {'; '.join(sorted(defects))}")
+        reasons = "; ".join(sorted(defects))
+        raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE} ({reasons}).")
     if len(mailboxes) != 1:
         raise InvalidAddressError(
-            f"Invalid address {text!r}: must be a single address. "
-            "Put each address into its own list entry."
+            f"Invalid address {text!r}: it must be one address: {_WRITE}, "
+            "each address in its own list entry."
         )
     return mailboxes[0]
-
-
-def _in_ascii(mailbox: Any) -> str:
-    if not mailbox.domain or mailbox.domain.isascii():
-        return str(mailbox.addr_spec)
-    # Address adds the quotes that the local part may need.
-    return str(Address(username=mailbox.local_part, domain=punycode(mailbox.domain)))

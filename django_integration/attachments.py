@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.mail import DNS_NAME, EmailMessage
 
-from django_integration.compat import PART_POLICY
+from django_integration.compat import PART_POLICY, resolve_lazy
 from mailbackends import FileAttachment
 
 __all__ = ["attach_inline_image", "attach_path", "group_inline_images"]
@@ -38,7 +38,9 @@ def attach_path(
         OSError: the file cannot be found.
         ValueError: ``mimetype`` or ``filename`` is invalid.
     """
-    attachment = FileAttachment(path, filename=filename, mimetype=mimetype, policy=PART_POLICY)
+    attachment = FileAttachment(
+        path, filename=resolve_lazy(filename), mimetype=mimetype, policy=PART_POLICY
+    )
     message.attach(attachment)  # type: ignore[arg-type, unused-ignore]
 
 
@@ -66,6 +68,7 @@ def attach_inline_image(
     Raises:
         ValueError: the type is unknown or not an image, or ``content_id`` is invalid.
     """
+    filename = resolve_lazy(filename)
     if isinstance(image, bytes):
         data = image
     else:

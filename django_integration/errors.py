@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
-from mailbackends import ConfigurationError, Outcome, Receipt, Reply, SMTPException
+from mailbackends import (
+    ConfigurationError,
+    InvalidMessageError,
+    Outcome,
+    Receipt,
+    Reply,
+    SMTPException,
+)
 
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
 
-__all__ = ["BatchError", "PartialRefusal", "SendCancelled", "SettingsError"]
+if django.VERSION < (6, 0):
+    from django.core.mail import BadHeaderError
+else:
+    BadHeaderError = ValueError
+
+__all__ = ["BatchError", "InvalidHeaderError", "PartialRefusal", "SendCancelled", "SettingsError"]
 
 
 class SettingsError(ImproperlyConfigured, ConfigurationError):
@@ -21,6 +34,10 @@ class SettingsError(ImproperlyConfigured, ConfigurationError):
     Also a `ValueError`, which Django's own backend raises for ``use_tls`` with ``use_ssl``.
     With ``MAILERS``, Django's ``InvalidMailer`` is raised instead.
     """
+
+
+class InvalidHeaderError(InvalidMessageError, BadHeaderError):
+    """A header field contains a line break. On Django 5.2 also Django's ``BadHeaderError``."""
 
 
 class SendCancelled(Exception):

@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
+import copy
 import email
 import email.policy
 import inspect
+import re
+from collections.abc import Iterable
+from email.charset import Charset
+from email.header import decode_header, make_header
 from email.message import Message
+from email.parser import BytesHeaderParser
+from email.policy import Policy
+from email.utils import formataddr, parseaddr
 from functools import lru_cache, partial
 from typing import Any
 
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.encoding import force_str
 
 from django_integration.addresses import envelope_address
 from django_integration.attachments import group_inline_images
-from django_integration.compat import HAS_MODERN_EMAIL
-from django_integration.errors import SendCancelled
+from django_integration.compat import HAS_MODERN_EMAIL, LAZY, resolve_lazy
+from django_integration.errors import InvalidHeaderError, SendCancelled
 from django_integration.fast import written
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
-from mailbackends import InvalidMessageError, Submission
+from mailbackends import InvalidMessageError, SMTPException, Submission
+from mailbackends.integration import to_ascii
 
-__all__ = ["as_submission"]
+__all__ = ["RawEmailMessage", "as_submission"]
 
 _ADDRESS_FIELDS = {"From": "from_email", "To": "to", "Cc": "cc", "Reply-To": "reply_to"}
+
+
+class RawEmailMessage(EmailMessage):
+    """A message that is sent byte for byte as given: signed, or received and passed on.
+
+    ``from_email`` and ``to`` are the envelope. Nothing is taken from or added to the header
+    of ``content``, so a ``pre_send`` receiver can change the envelope only. Line ends go out
+    as CRLF. Other backends get the parsed message from `message`.
+
+    Raises:
+        TypeError: ``content`` is not bytes.
+    """
+
+    def __init__(
+        self, content: bytes, from_email: str, to: Iterable[str], *, connection: Any = None
+    ) -> None:
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise TypeError(
+                f"content must be bytes, got {type(content).__name__}: "
+                "use as_bytes() of a message object"
+            )
+        self.content = bytes(content)
+        header = BytesHeaderParser(policy=email.policy.compat32).parsebytes(self.content)
+        subject = str(make_header(decode_header(header["Subject"] or "")))
+        super().__init__(subject, "", from_email, list(to), connection=connection)
+
+    def message(self, *, policy: Policy[Any] = email.policy.default) -> Any:
+        """The parsed content."""
+        return email.message_from_bytes(self.content, policy=policy)
 
 
 def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False) -> Submission:
@@ -54,25 +92,36 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
             raise SendCancelled(
                 f"none of the recipients is in allowed_recipients: {', '.join(withheld)}"
             )
-    if fast and not needs_utf8 and not withheld:
+    original = _visible(withheld, message) if withheld else []
+    if isinstance(message, RawEmailMessage):
+        head = f"{ORIGINAL_RECIPIENTS}: {', '.join(original)}\r\n".encode() if original else b""
+        return Submission(head + message.content, sender, tuple(recipients))
+    if fast and not needs_utf8 and not original:
         ready = written(message, partial(_built, message, False))
         if ready is not None:
             return Submission(ready, sender, tuple(recipients))
     mime = _built(message, needs_utf8)
-    if withheld:
-        mime[ORIGINAL_RECIPIENTS] = ", ".join(withheld)
+    if original:
+        mime[ORIGINAL_RECIPIENTS] = ", ".join(original)
     return Submission(mime, sender, tuple(recipients))
+
+
+def _visible(withheld: list[str], message: EmailMessage) -> list[str]:
+    """Those of the withheld recipients whom To or Cc names: the others are blind copies."""
+    named = {envelope_address(address) for address in (*message.to, *message.cc)}
+    return [address for address in withheld if address in named]
 
 
 def _built(message: EmailMessage, needs_utf8: bool) -> Message[Any, Any]:
     try:
+        message = _simplified(message)
         mime: Message[Any, Any]
         if HAS_MODERN_EMAIL and _takes_policy(type(message).message):
             policy = email.policy.SMTPUTF8 if needs_utf8 else email.policy.SMTP
             mime = message.message(policy=policy)  # type: ignore[call-arg, unused-ignore]
         else:
             mime = message.message()
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise _explained(error, message) from error
     if needs_utf8 and not HAS_MODERN_EMAIL:
         mime = _with_utf8_addresses(mime, message)
@@ -105,12 +154,98 @@ def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Mess
     return rewritten
 
 
-def _explained(error: ValueError, message: EmailMessage) -> ValueError:
-    """An error that names the header field with the line break, or else the same error.
+# What str.splitlines() takes for the end of a line, except CR and LF. The email package splits
+# header values there, or refuses them.
+_NOT_LINE_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_UTF8 = Charset("utf-8")
 
-    Django 5.2 names it in its own exception class, which applications may catch.
+
+def _simplified(message: EmailMessage) -> EmailMessage:
+    """The message, or a copy with values that Django and the email package can handle.
+
+    Lazy values are evaluated. Domains become A-labels, so that the header has the same ones
+    as the envelope. Values with unusual line ends become encoded words (RFC 2047).
     """
-    if type(error) is not ValueError:
+    simplified = {
+        "subject": _text(message.subject),
+        "body": resolve_lazy(message.body),
+        "attachments": [_resolved_tuple(entry) for entry in message.attachments],
+        "extra_headers": {
+            name: (_mailbox if name in _ADDRESS_FIELDS else _text)(value)
+            for name, value in message.extra_headers.items()
+        },
+    }
+    for attribute in _ADDRESS_FIELDS.values():
+        value = getattr(message, attribute)
+        is_list = isinstance(value, list | tuple)
+        simplified[attribute] = [_mailbox(entry) for entry in value] if is_list else _mailbox(value)
+    if isinstance(message, EmailMultiAlternatives):
+        simplified["alternatives"] = [_resolved_tuple(entry) for entry in message.alternatives]
+    changes = {
+        name: value
+        for name, value in simplified.items()
+        if _has_changed(getattr(message, name), value)
+    }
+    if not changes:
+        return message
+    copied = copy.copy(message)
+    vars(copied).update(changes)
+    return copied
+
+
+def _has_changed(old: Any, new: Any) -> bool:
+    """True unless both are or contain the same objects: a lazy text is equal to its value."""
+    if old is new:
+        return False
+    if isinstance(new, dict):
+        old, new = old.values(), new.values()
+    if isinstance(new, str) or not isinstance(new, Iterable):
+        return old is not new
+    return any(before is not after for before, after in zip(old, new, strict=True))
+
+
+def _resolved_tuple(entry: Any) -> Any:
+    """An attachment or alternative with its lazy values evaluated."""
+    if not isinstance(entry, tuple) or not any(issubclass(type(value), LAZY) for value in entry):
+        return entry
+    values = map(resolve_lazy, entry)
+    return entry._make(values) if hasattr(entry, "_make") else tuple(values)
+
+
+def _text(value: Any) -> Any:
+    value = resolve_lazy(value)
+    text = str(value)
+    if not _NOT_LINE_ENDS.search(text) or "\n" in text or "\r" in text:
+        return value
+    return _encoded_words(text)
+
+
+def _encoded_words(text: str) -> str:
+    # Ten characters are at most 40 bytes, and an encoded word at most 75 characters long.
+    parts = [text[start : start + 10] for start in range(0, len(text), 10)]
+    return " ".join(_UTF8.header_encode(part) for part in parts)
+
+
+def _mailbox(value: Any) -> Any:
+    value = resolve_lazy(value)
+    text = str(value)
+    if text.isascii() or "\n" in text or "\r" in text:
+        return value
+    name, address = parseaddr(text)
+    local, _, domain = address.rpartition("@")
+    if not local or (domain.isascii() and not _NOT_LINE_ENDS.search(name)):
+        return value
+    if name.isascii():
+        return formataddr((name, to_ascii(address)))
+    return f"{_encoded_words(name)} <{to_ascii(address)}>"
+
+
+def _explained(error: ValueError | TypeError, message: EmailMessage) -> Exception:
+    """An error that says what is wrong, also a ``ValueError`` and an `SMTPException`.
+
+    Queues of mail go on to the next message after an `SMTPException` only.
+    """
+    if isinstance(error, SMTPException):
         return error
     fields: list[tuple[str, Any]] = [("Subject", message.subject)]
     for field, attribute in _ADDRESS_FIELDS.items():
@@ -120,11 +255,11 @@ def _explained(error: ValueError, message: EmailMessage) -> ValueError:
     for name, value in fields:
         text = f"{name}: {value}"
         if "\n" in text or "\r" in text:
-            return InvalidMessageError(
+            return InvalidHeaderError(
                 f"the header field {name!r} contains a line break: {str(value)[:200]!r}. "
                 "Remove it, since it would start another header field."
             )
-    return error
+    return InvalidMessageError(f"the message {_subject(message)} cannot be built: {error}")
 
 
 def _subject(message: EmailMessage) -> str:

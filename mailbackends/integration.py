@@ -5,14 +5,14 @@ Their interface is as stable as that of ``mailbackends`` itself.
 - `written_message` writes a plain message at once, without the email package's objects, and
   returns a `WrittenMessage`, which `mailbackends.Mailer` sends like a message object.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
-- `plain_address` reads the addresses that need no parser; `is_field_name` checks the name of a
-  header field.
+- `plain_address` reads the addresses that need no parser; `to_ascii` writes the domain of an
+  address as A-labels; `is_field_name` checks the name of a header field.
 - `did_you_mean` ends an error text about an unknown name with the nearest known one.
 """
 
 from __future__ import annotations
 
-from mailbackends.mime.address import plain_address
+from mailbackends.mime.address import plain_address, to_ascii
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.writer import WrittenMessage, written_message
@@ -25,5 +25,6 @@ __all__ = [
     "is_field_name",
     "multipart_body",
     "plain_address",
+    "to_ascii",
     "written_message",
 ]

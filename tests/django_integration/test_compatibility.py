@@ -239,7 +239,7 @@ def test_prep_address_is_djangos(mail: MailServer) -> None:
     backend = backend_for()
     assert backend.prep_address("Ada <ada@bücher.example>") == "ada@xn--bcher-kva.example"
     assert backend.prep_address("åh@åh.example", force_ascii=False) == "åh@åh.example"
-    with pytest.raises(ValueError, match=r"Invalid address 'åh@example\.dk': local-part contains"):
+    with pytest.raises(ValueError, match=r"write it as 'name@example\.com'.*non-ASCII"):
         backend.prep_address("åh@example.dk")
 
 

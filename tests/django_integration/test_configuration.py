@@ -220,4 +220,4 @@ def test_a_mail_from_a_view_needs_few_calls(mail: MailServer) -> None:
         sys.setprofile(None)
     assert len(mail.messages) == 2
     ours = [name for name in calls if not name.startswith(("<", "test_")) and "<" not in name]
-    assert len(ours) <= 42, ours
+    assert len(ours) <= 42, "\n".join(ours)

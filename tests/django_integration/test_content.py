@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.header import decode_header, make_header
 from email.message import Message
 from email.mime.text import MIMEText
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
 import django
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
-from django.utils.functional import lazystr
+from django.utils.functional import SimpleLazyObject, lazystr
 
 from django_integration import attach_inline_image, attach_path
 from mailbackends import InvalidAddressError, InvalidMessageError, SMTPNotSupportedError
@@ -42,6 +44,13 @@ def send(**given: Any) -> EmailMessage:
         ('"ada lovelace"@example.com', '"ada lovelace"@example.com'),
         ("root@localhost", "root@localhost"),
         ("ada@[127.0.0.1]", "ada@[127.0.0.1]"),
+        # As large providers have given them out, and as Django 5.2 sends them.
+        ("a..b@docomo.example", "a..b@docomo.example"),
+        ("x.@docomo.example", "x.@docomo.example"),
+        (".x@docomo.example", ".x@docomo.example"),
+        ("Name <a..b@docomo.example>", "a..b@docomo.example"),
+        ("Example Inc. <x.@docomo.example>", "x.@docomo.example"),
+        ("Ädä <x.@docomo.example>", "x.@docomo.example"),
     ],
 )
 def test_addresses_on_the_wire(mail: MailServer, written: str, on_the_wire: str) -> None:
@@ -49,6 +58,50 @@ def test_addresses_on_the_wire(mail: MailServer, written: str, on_the_wire: str)
     assert mail.message.mail_from == on_the_wire
     assert mail.message.rcpt_tos[0] == on_the_wire
     assert "SMTPUTF8" not in mail.message.mail_options
+
+
+@pytest.mark.parametrize("address", ["a..b@docomo.example", "Ädä <x.@docomo.example>"])
+@pytest.mark.parametrize("fast_paths", [True, False])
+def test_an_address_with_unusual_dots_is_the_same_in_the_header(
+    use_mail: Use, server: MailServer, address: str, fast_paths: bool
+) -> None:
+    use_mail(host=server.host, port=server.port, fast_paths=fast_paths)
+    send(to=[address])
+    [line] = [line for line in server.message.content.split(b"\r\n") if line.startswith(b"To:")]
+    assert parseaddr(line.decode()[4:])[1] == parseaddr(address)[1] == server.message.rcpt_tos[0]
+
+
+@pytest.mark.parametrize("fast_paths", [True, False])
+@pytest.mark.parametrize("name", ["", "Åsa "])
+def test_header_and_envelope_have_the_same_international_domain(
+    use_mail: Use, server: MailServer, name: str, fast_paths: bool
+) -> None:
+    pytest.importorskip("idna")
+    use_mail(host=server.host, port=server.port, fast_paths=fast_paths)
+    address = f"{name}<i@faß.example>" if name else "i@faß.example"
+    send(from_email=address, to=[address], cc=[address], reply_to=[address])
+    received = server.message
+    assert {received.mail_from, *received.rcpt_tos} == {"i@xn--fa-hia.example"}
+    for field in ("From", "To", "Cc", "Reply-To"):
+        value = str(make_header(decode_header(received.message[field])))
+        assert parseaddr(value) == (name.strip(), "i@xn--fa-hia.example")
+
+
+@pytest.mark.parametrize("fast_paths", [True, False])
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+def test_only_cr_and_lf_end_a_header_field(
+    use_mail: Use, server: MailServer, character: str, fast_paths: bool
+) -> None:
+    use_mail(host=server.host, port=server.port, fast_paths=fast_paths)
+    text = f"Your order{character}has been sent"
+    send(subject=text, headers={"X-Note": text}, to=[f'"Ada{character}L" <a@example.com>'])
+    received = server.message
+    assert received.rcpt_tos == ("a@example.com",)
+    for field in ("Subject", "X-Note"):
+        assert str(make_header(decode_header(received.message[field]))) == text
+    name = str(make_header(decode_header(parseaddr(received.message["To"])[0])))
+    assert name == f"Ada{character}L" or django.VERSION < (6, 0)  # which loses the character
+    assert received.content.isascii()
 
 
 def test_a_local_part_that_is_not_ascii_uses_smtputf8(mail: MailServer) -> None:
@@ -101,6 +154,28 @@ def test_lazy_addresses_and_subjects_work(mail: MailServer) -> None:
     )
     assert mail.message.mail_from == "f@example.com"
     assert mail.message.message["Subject"] == "lazy"
+
+
+@pytest.mark.parametrize("fast_paths", [True, False])
+@pytest.mark.parametrize("lazy", [lazystr, lambda text: SimpleLazyObject(lambda: text)])
+def test_header_values_bodies_and_file_names_can_be_lazy(
+    use_mail: Use, server: MailServer, fast_paths: bool, lazy: Callable[[str], Any]
+) -> None:
+    use_mail(host=server.host, port=server.port, fast_paths=fast_paths)
+    message = EmailMultiAlternatives(
+        lazy("Subject"), lazy("Body"), to=["a@example.com"], headers={"X-Note": lazy("Note")}
+    )
+    message.attach_alternative(lazy("<p>HTML</p>"), "text/html")
+    message.attach(lazy("report.txt"), b"text", "text/plain")
+    message.attach(lazy("report.pdf"), b"%PDF", "application/pdf")
+    attach_inline_image(message, b"png", filename=lazy("logo.png"), mimetype="image/png")
+    assert message.send() == 1
+    received = server.message.message
+    assert (received["Subject"], received["X-Note"]) == ("Subject", "Note")
+    names = [part.get_filename() for part in received.walk() if part.get_filename()]
+    assert sorted(names) == ["logo.png", "report.pdf", "report.txt"]
+    assert b"Body" in server.message.content
+    assert b"<p>HTML</p>" in server.message.content
 
 
 def test_a_recipient_given_twice_gets_one_mail(mail: MailServer) -> None:
