@@ -16,7 +16,8 @@ from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.negotiation import Prepared
-from mailbackends.protocol.session import Dialogue, Session, State
+from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.protocol.state import State
 from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
@@ -165,7 +166,7 @@ class Connection:
         recipients = len(prepared.envelope.forward_paths)
         if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
             return False
-        transaction = deliver(session, prepared.envelope, prepared.content, is_behind=True)
+        transaction = deliver(session, prepared.envelope, prepared.content, follows_another=True)
         job.flight = self._flights.begin(lease, transaction)
         return True
 

@@ -13,7 +13,7 @@ from mailbackends.errors import (
     SMTPException,
     SMTPServerDisconnected,
 )
-from mailbackends.protocol.dialogue import see_it_close
+from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.session import Dialogue, Want
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.deadline import Timeouts
@@ -113,7 +113,7 @@ class InFlightTransactions:
 
     def _leave_those_behind(self, why: SMTPException) -> None:
         """Where the server hangs up, as it said, what stood behind was not looked at."""
-        if not self._driver.run(see_it_close(), self._timeouts):
+        if not self._driver.run(wait_for_close(), self._timeouts):
             return
         for flight in self.under_way:
             flight.transaction.close()

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.headers import Field, check_headers, outgoing_fields
-from mailbackends.mime.pieces import Piece, whole_lines, with_crlf
+from mailbackends.mime.pieces import Piece, dot_stuffed, with_crlf
 from mailbackends.mime.serializer import serialized
 from mailbackends.mime.writer import WrittenMessage
 
@@ -66,28 +66,10 @@ class Content:
 
     def dot_stuffed(self) -> Iterator[bytes]:
         """The buffers for DATA: a dot before each leading dot, and the final dot."""
-        at_line_start = True
-        for buffer in _windows(filter(None, self.chunk())):
-            if at_line_start and buffer.startswith(b"."):
-                yield b"."
-            # Ten times as fast as a regular expression. There is no lone CR or LF, so only
-            # after CRLF could a dot be taken for the end. If there is no dot to stuff,
-            # replace() returns the same object, not a copy.
-            yield buffer.replace(b"\r\n.", b"\r\n..")
-            at_line_start = buffer.endswith(b"\r\n")
-        yield b".\r\n"
+        return dot_stuffed(self.chunk())
 
     def __repr__(self) -> str:
         return f"<Content of {self.size} bytes>"
-
-
-def _windows(buffers: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes; a large buffer with dots to stuff is cut into slices of whole lines."""
-    for buffer in buffers:
-        if b"\r\n." in buffer:
-            yield from whole_lines(buffer)
-        else:
-            yield buffer
 
 
 def from_bytes(data: bytes) -> Content:

@@ -11,7 +11,7 @@ import random
 import struct
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Piece",
     "base64_body",
     "base64_lines",
+    "dot_stuffed",
     "encoded_size",
     "has_lone_line_end",
     "join_parts",
@@ -64,6 +65,32 @@ def with_crlf(data: bytes) -> bytes:
         return data
     # Three passes of replace are far faster than one of a regular expression.
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def dot_stuffed(buffers: Iterable[bytes], *, lone_line_ends: bool = False) -> Iterator[bytes]:
+    """The buffers for DATA: a dot before each leading dot, and the final dot.
+
+    No buffer ends between CR and LF. Without ``lone_line_ends``, CRLF is the only line end in
+    them. With it, a dot after a lone CR or LF is doubled, too: some servers take either for a
+    line end, and for them the content would end there, and what follows would be commands
+    (SMTP smuggling, CVE-2023-51764).
+    """
+    at_line_start, is_complete = True, False
+    for buffer in buffers:
+        # A large buffer that has dots to stuff is copied in slices, and never as a whole.
+        has_dots = b"\r\n." in buffer or (lone_line_ends and b"." in buffer)
+        for lines in whole_lines(buffer) if has_dots else (buffer,) if buffer else ():
+            if at_line_start and lines.startswith(b"."):
+                yield b"."
+            # Ten times as fast as a regular expression. Without a dot to stuff, replace()
+            # returns the same object, not a copy.
+            if lone_line_ends:
+                yield lines.replace(b"\n.", b"\n..").replace(b"\r.", b"\r..")
+            else:
+                yield lines.replace(b"\r\n.", b"\r\n..")
+            is_complete = lines.endswith(b"\r\n")
+            at_line_start = is_complete or (lone_line_ends and lines.endswith((b"\r", b"\n")))
+    yield b".\r\n" if is_complete else b"\r\n.\r\n"
 
 
 # --- Base64 in lines of 76 characters (RFC 2045 section 6.8), many lines at once -------------

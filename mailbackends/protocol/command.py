@@ -1,19 +1,21 @@
-"""Commands to lines; the one place that decides what may stand on a command line."""
+"""Commands as lines: the one place that decides what a command line may contain."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from mailbackends.protocol.masking import HIDDEN, masked_line
+
 __all__ = ["Command", "bdat", "mail", "rcpt"]
 
 # RFC 5321 section 2.3.8 ends a line with CRLF only, but servers differ in what they take
-# for an end; other control characters have no place in a command at all, and a lone
-# surrogate has no form in UTF-8.
+# for a line end. Other control characters do not belong in a command, and a lone surrogate
+# has no form in UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
-# Behind these the server may answer with a new state in which what follows would be
-# read as something else (RFC 2920 section 3.1).
+# After these the server may be in a new state, in which it would read what follows as
+# something else (RFC 2920 section 3.1).
 _ENDS_GROUP = frozenset(
     {"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "QUIT", "NOOP"}
 )
@@ -21,10 +23,10 @@ _ENDS_GROUP = frozenset(
 
 @dataclass(slots=True)
 class Command:
-    """One command line: a verb, and the argument behind it.
+    """One command line: a verb, and its argument.
 
     ``is_secret`` keeps the argument out of ``repr()``, logs and debug output. The verb is
-    empty for a line that is all answer, as within an AUTH exchange (RFC 4954 section 4).
+    empty for the response to a challenge of an AUTH exchange (RFC 4954 section 4).
 
     Raises:
         ValueError: a control character in verb or argument.
@@ -35,8 +37,8 @@ class Command:
     is_secret: bool = False
 
     def __post_init__(self) -> None:
-        # No local variable holds the text, which may be a secret: error reports show those.
-        # Of ASCII, all that is printable is harmless: that is told ten times as fast.
+        # No local variable contains the text, which may be a secret: error reports show those.
+        # Printable ASCII is harmless, and is recognised ten times as fast.
         if not (
             (self.argument.isascii() and self.argument.isprintable() and self.verb.isalpha())
             or not _CONTROL.search(f"{self.verb} {self.argument}")
@@ -46,28 +48,26 @@ class Command:
 
     @property
     def line(self) -> bytes:
-        """The line as it goes on the wire, CRLF included; UTF-8 (RFC 6531 section 3.1)."""
+        """The line as it is sent, with its CRLF, in UTF-8 (RFC 6531 section 3.1)."""
         return f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
 
     @property
     def ends_group(self) -> bool:
-        """True where nothing may follow before the reply (RFC 2920 section 3.1)."""
+        """True if nothing may follow before the reply (RFC 2920 section 3.1)."""
         return not self.verb or self.verb in _ENDS_GROUP
 
     def __str__(self) -> str:
-        argument = self.argument
-        if self.is_secret:
-            # The mechanism's name is no secret and the first thing to look for in a log.
-            mechanism, _, rest = argument.partition(" ") if self.verb == "AUTH" else ("", "", "x")
-            argument = f"{mechanism} ***".strip() if rest else mechanism
-        return f"{self.verb} {argument}".strip(" ")
+        line = f"{self.verb} {self.argument}".strip(" ")
+        if not self.is_secret:
+            return line
+        return masked_line(line, is_response=not self.verb) or HIDDEN
 
     def __repr__(self) -> str:
         return f"<Command {self!s}>"
 
 
 def mail(reverse_path: str, parameters: tuple[str, ...] = ()) -> Command:
-    """MAIL with its parameters (RFC 5321 section 4.1.1.2). An empty path is the null one."""
+    """MAIL with its parameters (RFC 5321 section 4.1.1.2). The empty path is the null one."""
     return Command("MAIL", " ".join((f"FROM:<{reverse_path}>", *parameters)))
 
 

@@ -1,4 +1,4 @@
-"""What to ask of the servers on the way, in words, as the parameters that say it."""
+"""Requests to the servers on the way, in words, as parameters of MAIL and RCPT."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Literal, TypedDict
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import parse_path
-from mailbackends.protocol.parameters import checked_parameters
-from mailbackends.protocol.xtext import encode_utf8_address, encode_xtext
+from mailbackends.protocol.parameters import (
+    checked_parameters,
+    encode_utf8_address,
+    encode_xtext,
+)
 
 __all__ = ["DeliveryOptions", "delivery_options"]
 
@@ -35,24 +38,24 @@ def delivery_options(
     hold: timedelta | datetime | int | None = None,
     require_tls: bool = False,
 ) -> DeliveryOptions:
-    """The options that ask for all this, to be unpacked into a call::
+    """Options for one message, to be unpacked into a call::
 
         mailer.send_message(message, **delivery_options(notify=["failure", "delay"]))
 
-    - ``notify``: the events of which the sender is told by a delivery status notification,
-      or ``"never"``; ``return_content``: what of the message comes back with it;
-      ``envelope_id``: printable text that comes back with it, and so tells which message it
-      is about; ``original_recipient``: the address that it shall name (RFC 3461).
-    - ``deliver_within``: seconds, after which ``when_late`` says what happens (RFC 2852).
+    - ``notify``: the events that the sender gets a delivery status notification for, or
+      ``"never"``. ``return_content``: the part of the message that the notification contains.
+      ``envelope_id``: printable text that the notification repeats, and that identifies the
+      message. ``original_recipient``: the address that it names (RFC 3461).
+    - ``deliver_within``: seconds after which ``when_late`` applies (RFC 2852).
     - ``priority``: from -9 to 9, 0 is normal (RFC 6710).
-    - ``hold``: seconds to hold the message back, or until when (RFC 4865).
-    - ``require_tls``: rather return the message than hand it on without TLS (RFC 8689).
+    - ``hold``: seconds to hold the message, or the time until which to hold it (RFC 4865).
+    - ``require_tls``: return the message rather than relay it without TLS (RFC 8689).
 
-    A server that does not announce the extension is found before the message is sent
-    (`SMTPNotSupportedError`).
+    If a server does not announce the extension, sending raises `SMTPNotSupportedError` before
+    anything is sent.
 
     Raises:
-        InvalidMessageError: a value cannot be asked for.
+        InvalidMessageError: a value is not valid.
     """
     mail: list[str] = []
     rcpt: list[str] = []
@@ -88,7 +91,7 @@ def _seconds(time: timedelta | int) -> int:
 def _utc(time: datetime) -> str:
     if time.tzinfo is None:
         raise InvalidMessageError(
-            f"hold={time!r} has no time zone: give one, as in datetime(..., tzinfo=UTC)"
+            f"hold must have a time zone, got {time!r}: use datetime(..., tzinfo=UTC)"
         )
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -1,10 +1,11 @@
-"""Who sends and who receives: what goes into MAIL and RCPT."""
+"""The envelope: the sender and the recipients, as they go into MAIL and RCPT."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.message import Message
+from email.utils import getaddresses
 from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError
@@ -12,7 +13,7 @@ from mailbackends.mime.address import addresses_in, parse_path, to_ascii
 from mailbackends.mime.email_internals import is_standard
 from mailbackends.mime.headers import HeaderIndex
 
-__all__ = ["Envelope", "from_message"]
+__all__ = ["SMTPLIB_RULES", "Envelope", "EnvelopeRules", "addresses_of", "from_message"]
 
 _Header: TypeAlias = "HeaderIndex | Message[Any, Any] | None"
 
@@ -31,16 +32,35 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """True where a local part is not ASCII: nothing stands for it there (RFC 6531)."""
+        """True if a local part is not ASCII: there is no ASCII form for it (RFC 6531)."""
         paths = (self.reverse_path, *self.forward_paths)
         return not "".join(paths).isascii() and not all(to_ascii(p).isascii() for p in paths)
 
     def on_wire(self, path: str) -> str:
-        """The path as it goes into a command: international domains as A-labels.
+        """The path as it goes into a command, with international domains as A-labels.
 
-        Every server on the way understands them, with SMTPUTF8 or without.
+        Every server on the way understands them, with or without SMTPUTF8.
         """
         return path if path.isascii() else to_ascii(path)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeRules:
+    """How addresses are read from header fields."""
+
+    recipient_fields: tuple[str, str, str]
+    """The fields of recipients, in their order."""
+    all_fields: bool
+    """Whether a second field of the same name counts."""
+    addresses_in: Callable[[str, Any], list[str]]
+    """The addresses in one field, given its name and value."""
+
+
+_RULES = EnvelopeRules(("To", "Cc", "Bcc"), True, addresses_in)
+SMTPLIB_RULES = EnvelopeRules(
+    ("To", "Bcc", "Cc"), False, lambda name, value: [path for _, path in getaddresses([value])]
+)
+"""As the standard library: a field that cannot be read raises nothing."""
 
 
 def from_message(
@@ -48,33 +68,48 @@ def from_message(
     from_addr: str | None = None,
     to_addrs: str | Iterable[str] | None = None,
 ) -> Envelope:
-    """The envelope that a message's own fields ask for, or the one given instead.
-
-    The sender is the Sender field, or From; recipients are To, Cc and Bcc; where the
-    message was resent, the fields that begin with Resent- (RFC 5322 sections 3.6.2, 3.6.6).
+    """The envelope given by a message's header fields, or by the arguments instead.
 
     Raises:
         InvalidAddressError: an address is unusable.
         InvalidMessageError: no sender, no recipient, more than one Resent- block, or a field
-            over which the email package's parser trips.
+            that the email package's parser fails to read.
     """
     header: _Header = None
     if message is not None:
         header = HeaderIndex(message) if is_standard(message) else message
-    prefix = _resent_prefix(header)
-    if from_addr is None:
-        from_addr = _sender(header, prefix)
-    reverse_path = "" if from_addr in ("", "<>") else parse_path(from_addr, of="sender")
-    if to_addrs is None:
-        to_addrs = _recipients(header, prefix)
-    elif isinstance(to_addrs, str):
-        to_addrs = [to_addrs]
-    forward_paths = _each_once([parse_path(address) for address in to_addrs])
+    sender, recipients = addresses_of(header, from_addr, to_addrs)
+    reverse_path = "" if sender in ("", "<>") else parse_path(sender, of="sender")
+    forward_paths = _each_once([parse_path(address) for address in recipients])
     if not forward_paths:
         raise InvalidMessageError(
             "the message has no recipients: give to_addrs, or a To, Cc or Bcc field"
         )
     return Envelope(reverse_path, forward_paths)
+
+
+def addresses_of(
+    header: _Header,
+    from_addr: str | None = None,
+    to_addrs: str | Iterable[str] | None = None,
+    rules: EnvelopeRules = _RULES,
+) -> tuple[str, list[str]]:
+    """The sender and the recipients of a message: those given, or those in its header.
+
+    The sender is the Sender field, or else the first address in From; the recipients are To,
+    Cc and Bcc. If the message was resent, the fields that begin with Resent- count instead
+    (RFC 5322 sections 3.6.2 and 3.6.6).
+
+    Raises:
+        InvalidMessageError: no sender, or more than one Resent- block.
+        InvalidAddressError: a field cannot be read.
+    """
+    prefix = _resent_prefix(header)
+    if from_addr is None:
+        from_addr = _sender(header, prefix, rules)
+    if to_addrs is None:
+        return from_addr, _recipients(header, prefix, rules)
+    return from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
 
 
 def _resent_prefix(header: _Header) -> str:
@@ -84,33 +119,37 @@ def _resent_prefix(header: _Header) -> str:
     return "Resent-" if blocks else ""
 
 
-def _sender(header: _Header, prefix: str) -> str:
+def _sender(header: _Header, prefix: str, rules: EnvelopeRules) -> str:
     for name in (f"{prefix}Sender", f"{prefix}From"):
         value = header[name] if header is not None else None
         if value is not None:
-            found = addresses_in(name, value)
+            found = rules.addresses_in(name, value)
             if found:
                 return found[0]
-    raise InvalidMessageError("the message has no sender: give from_addr, or a From field")
+    raise InvalidMessageError(
+        f"the message has no sender: give from_addr, or a {prefix}From field with an address"
+    )
 
 
-def _recipients(header: _Header, prefix: str) -> Sequence[str]:
+def _recipients(header: _Header, prefix: str, rules: EnvelopeRules) -> list[str]:
     if header is None:
         return []
     found: list[str] = []
-    for name in (f"{prefix}To", f"{prefix}Cc", f"{prefix}Bcc"):
-        for value in header.get_all(name) or []:
-            found += addresses_in(name, value)
+    for field in rules.recipient_fields:
+        name = f"{prefix}{field}"
+        values = header.get_all(name) or []
+        for value in values if rules.all_fields else values[:1]:
+            found += rules.addresses_in(name, value)
     return found
 
 
 def _each_once(paths: list[str]) -> tuple[str, ...]:
-    """The paths in their order: one address twice would be one mail twice.
+    """The paths in their order, without repetitions, which would be delivered twice.
 
-    A domain is the same in any case, and in Unicode or in A-labels.
+    Domains are compared case-insensitively, and as A-labels.
     """
     if "".join(paths).isascii() and len({path.lower() for path in paths}) == len(paths):
-        return tuple(paths)  # all differ in more than that: nothing to look for
+        return tuple(paths)  # all differ in more than that
     found: dict[str, str] = {}
     for path in paths:
         local, at, domain = to_ascii(path).rpartition("@")

@@ -1,37 +1,36 @@
-"""What the server can do: its EHLO reply, read once (RFC 5321 section 4.1.1.1)."""
+"""The service extensions that a server announces in its EHLO reply (RFC 5321 section 4.1.1.1)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mailbackends.reply import Reply
 
-__all__ = ["Extensions", "parse"]
+__all__ = ["OLDSTYLE_AUTH", "Extensions", "announced", "parse"]
 
-# A keyword with anything else behind it is another one, which we do not know.
-_KEYWORD = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:[ \t=]|$)(?P<parameters>.*)", re.S)
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 # Before RFC 2554 some servers announced "AUTH=LOGIN PLAIN"; some still announce both.
-_OLD_STYLE_AUTH = re.compile(r"AUTH=(?P<parameters>.*)", re.I | re.S)
+OLDSTYLE_AUTH = re.compile(r"auth=(.*)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
     """The announced service extensions: keyword in upper case to its parameters as text.
 
-    A server that knows HELO only has none. An AUTH line in the old style counts too.
+    A server that knows only HELO has none. An AUTH line in the old style counts, too.
     """
 
     keywords: Mapping[str, str] = field(default_factory=dict)
 
-    # Asked for each message, and so read once.
+    # Used for each message, and so read once.
     max_size: int | None = field(init=False, repr=False, compare=False)
-    """The largest message taken, in bytes, or None where no limit is told (RFC 1870)."""
+    """The size of the largest message accepted, in bytes, or None if not announced (RFC 1870)."""
     max_messages: int | None = field(init=False, repr=False, compare=False)
-    """MAILMAX: how many messages one connection may carry, or None (RFC 9422)."""
+    """MAILMAX: the maximum number of messages over one connection, or None (RFC 9422)."""
     max_recipients: int | None = field(init=False, repr=False, compare=False)
-    """RCPTMAX: how many recipients one message may have, or None (RFC 9422)."""
+    """RCPTMAX: the maximum number of recipients of one message, or None (RFC 9422)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_size", _positive(self.keywords.get("SIZE", "")))
@@ -55,25 +54,39 @@ class Extensions:
 
 
 def _positive(text: str) -> int | None:
-    """The number, or None: a limit of 0 is none, and one beyond 18 digits is a mistake."""
+    """The number, or None: 0 means no limit, and more than 18 digits are a mistake."""
     digits = text.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
         return None
     return int(digits) or None
 
 
-def parse(reply: Reply) -> Extensions:
-    """The extensions in a positive reply to EHLO or LHLO; what is unreadable is passed over."""
-    keywords: dict[str, str] = {}
-    for raw in reply.lines[1:]:
+def announced(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """Each keyword, in upper case, and the text after it, of the lines of an EHLO reply.
+
+    The first line, which greets, is not among ``lines``. A line that cannot be read is
+    skipped. The parameters of several AUTH lines, in the old style or the new, are joined,
+    with a space before those of each line.
+    """
+    mechanisms = ""
+    for raw in lines:
         line = raw.decode("latin-1")
-        if old_style := _OLD_STYLE_AUTH.match(line):
-            keyword, parameters = "AUTH", old_style["parameters"]
+        if old_style := OLDSTYLE_AUTH.match(line):
+            keyword, text = "AUTH", old_style[1]
         elif match := _KEYWORD.match(line):
-            keyword, parameters = match["keyword"].upper(), match["parameters"]
+            keyword, text = match[0].upper(), line[match.end() :]
         else:
             continue
         if keyword == "AUTH":
-            parameters = f"{keywords.get('AUTH', '')} {parameters}"
-        keywords[keyword] = parameters.strip()
+            text = mechanisms = f"{mechanisms} {text.strip()}"
+        yield keyword, text
+
+
+def parse(reply: Reply) -> Extensions:
+    """The extensions in a positive reply to EHLO or LHLO."""
+    keywords: dict[str, str] = {}
+    for keyword, text in announced(reply.lines[1:]):
+        # A keyword followed by anything else is a different one, which is unknown here.
+        if not text or text[0] in " \t=":
+            keywords[keyword] = text[1:].strip()
     return Extensions(keywords)

@@ -1,4 +1,4 @@
-"""What a message needs and what the server offers: the form in which it will be sent."""
+"""Negotiation of what a message needs with what the server offers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.parameters import check_supported, keyword_of
+from mailbackends.reply import Reply
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "size_refusal"]
 
 MessageOrBytes: TypeAlias = "Message[Any, Any] | WrittenMessage | bytes"
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A message in the form that one server takes."""
+    """A message in the form for one server."""
 
     envelope: Envelope
     content: Content
@@ -36,10 +37,10 @@ def prepare(
     is_tls: bool = False,
     fast: bool = True,
 ) -> Prepared:
-    """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 by need.
+    """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 as needed.
 
-    SMTPUTF8 is asked for only where a local part leaves no other way: not every server
-    on the way to the recipient may know it. What the caller asks for is kept.
+    SMTPUTF8 is used only if a local part requires it, since a later server on the way to the
+    recipient may not support it. Parameters that the caller gives are not changed.
 
     Raises:
         SMTPNotSupportedError: an address or a parameter needs what the server lacks.
@@ -61,9 +62,12 @@ def prepare(
         content = contents.from_message(message, utf8=utf8, allow_8bit=may_be_8bit, fast=fast)
     if content.is_8bit and asked.get("BODY") == "7BIT":
         raise InvalidMessageError(
-            "BODY=7BIT is given, and the content is not ASCII: leave BODY out, it is chosen by need"
+            "BODY=7BIT is given, and the content is not ASCII: leave BODY out, it is set as needed"
         )
-    _check_size(content, extensions)
+    if (refusal := size_refusal(content.size, extensions)) is not None:
+        error = SMTPDataError(refusal.code, refusal.message)
+        error.outcome = Outcome.REFUSED
+        raise error
     parameters = envelope.mail_parameters
     if utf8 and "SMTPUTF8" not in asked:
         parameters = ("SMTPUTF8", *parameters)
@@ -81,7 +85,7 @@ def _check_parameters(envelope: Envelope, extensions: Extensions, *, is_tls: boo
     if len(envelope.forward_paths) > 1 and any(keyword_of(p) == "ORCPT" for p in rcpt):
         raise InvalidMessageError(
             "ORCPT names one original recipient, and the message has "
-            f"{len(envelope.forward_paths)}: send it to each of them with an ORCPT of its own"
+            f"{len(envelope.forward_paths)}: send it to each of them separately"
         )
 
 
@@ -102,15 +106,17 @@ def _needs_utf8(message: MessageOrBytes, envelope: Envelope, extensions: Extensi
     return True
 
 
-def _check_size(content: Content, extensions: Extensions) -> None:
-    if extensions.max_size is not None and content.size > extensions.max_size:
-        error = SMTPDataError(
-            552,
-            f"5.3.4 {content.size} bytes of content, and the server announces that it takes "
-            f"no more than {extensions.max_size}".encode(),
-        )
-        error.outcome = Outcome.REFUSED
-        raise error
+def size_refusal(size: int, extensions: Extensions) -> Reply | None:
+    """The refusal of content of ``size`` bytes, if the server announces a lower limit.
+
+    It is what the server would answer to MAIL (RFC 1870 section 6.1 item 1), without the
+    round trip.
+    """
+    limit = extensions.max_size
+    if limit is None or size <= limit:
+        return None
+    text = f"5.3.4 the content has {size} bytes, and the server takes at most {limit} (SIZE)"
+    return Reply(552, (text.encode(),))
 
 
 def _not_sent(error: SMTPNotSupportedError) -> SMTPNotSupportedError:

@@ -1,8 +1,8 @@
-"""The parameters of MAIL and RCPT: checked by their RFCs before a byte is sent.
+"""The parameters of MAIL and RCPT: checked against their RFCs before a byte is sent.
 
-Whatever the caller gives in ``mail_options`` and ``rcpt_options`` comes through here. A
-keyword that is not known here passes if it can stand on the command line: new extensions
-need no new version of this library.
+Everything that the caller gives in ``mail_options`` and ``rcpt_options`` is checked here. An
+unknown keyword passes if a command line can contain it: new extensions need no new version of
+this library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from typing import Literal
 from mailbackends.errors import InvalidMessageError, Outcome, SMTPNotSupportedError
 from mailbackends.protocol.extensions import Extensions
 
-__all__ = ["check_supported", "checked_parameters", "keyword_of"]
+__all__ = [
+    "check_supported",
+    "checked_parameters",
+    "encode_utf8_address",
+    "encode_xtext",
+    "keyword_of",
+]
 
 Verb = Literal["MAIL", "RCPT"]
 
@@ -26,6 +32,7 @@ _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
 # RFC 3461 section 4; what is encoded in ENVID must be printable (section 4.4).
 _XTEXT = r"(?-i:[!-*,-<>-~]|\+[0-9A-F]{2})"
 _PRINTABLE_XTEXT = r"(?-i:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
+_PLAIN = re.compile(r"[!-*,-<>-~]")
 _DSN_EVENT = "(?:SUCCESS|FAILURE|DELAY)"
 
 
@@ -34,7 +41,7 @@ class _Rule:
     verb: Verb
     extension: str
     value: re.Pattern[str] | None
-    """None where the keyword stands alone."""
+    """None if the keyword has no value."""
     form: str
 
 
@@ -88,10 +95,10 @@ def keyword_of(parameter: str) -> str:
 
 
 def checked_parameters(verb: Verb, given: Iterable[str]) -> tuple[str, ...]:
-    """The parameters for MAIL or RCPT as they were given; one string is taken as its words.
+    """The parameters for MAIL or RCPT as given; a string is split into its words.
 
     Raises:
-        InvalidMessageError: names the parameter and what it should be.
+        InvalidMessageError: names the parameter and the form it should have.
     """
     parameters = (
         tuple(word for word in given.split(" ") if word)
@@ -114,7 +121,7 @@ def _check(verb: Verb, parameter: str) -> str:
     found = _PARAMETER.fullmatch(parameter) if isinstance(parameter, str) else None
     if found is None:
         raise InvalidMessageError(
-            f"{parameter!r} is no parameter of {verb}: write KEYWORD or KEYWORD=value, "
+            f"{parameter!r} is not a parameter of {verb}: write KEYWORD or KEYWORD=value, "
             "without spaces (RFC 5321 section 4.1.2)"
         )
     keyword, value = found[1].upper(), found[2]
@@ -126,8 +133,8 @@ def _check(verb: Verb, parameter: str) -> str:
         raise InvalidMessageError(f"{parameter!r} belongs to {rule.verb}: give it in {options}")
     if keyword == "BODY" and value and value.upper() == "BINARYMIME":
         raise InvalidMessageError(
-            "BODY=BINARYMIME: content goes out as lines, so that nothing binary can be sent; "
-            "encode it (Content-Transfer-Encoding: base64) and leave BODY out"
+            "BODY=BINARYMIME is not supported: content is sent as lines; encode it "
+            "(Content-Transfer-Encoding: base64) and leave BODY out"
         )
     if rule.value is None:
         is_valid = value is None
@@ -139,13 +146,13 @@ def _check(verb: Verb, parameter: str) -> str:
 
 
 def _makes_sense(keyword: str, value: str) -> bool:
-    """What a regular expression cannot tell."""
+    """The rules that a regular expression cannot express."""
     if keyword == "NOTIFY":
         events = value.upper().split(",")
         return len(set(events)) == len(events)
     if keyword == "BY":
         seconds, _, mode = value.upper().partition(";")
-        # RFC 2852 section 4: what shall be returned when late cannot be late already.
+        # RFC 2852 section 4: with mode R, the time must be in the future.
         return not mode.startswith("R") or int(seconds) > 0
     return keyword != "HOLDUNTIL" or _date(value) is not None
 
@@ -153,7 +160,7 @@ def _makes_sense(keyword: str, value: str) -> bool:
 def check_supported(
     parameters: Iterable[str], extensions: Extensions, *, is_tls: bool = False
 ) -> None:
-    """Refuse what this server cannot do, in place of sending the message without it.
+    """Check that this server supports the parameters: the message is not sent without them.
 
     Raises:
         SMTPNotSupportedError: names the parameter and what the server lacks.
@@ -165,7 +172,7 @@ def check_supported(
             continue
         reason = _lacking(keyword.upper(), value, rule, extensions, is_tls=is_tls)
         if reason:
-            error = SMTPNotSupportedError(f"{parameter} cannot be asked for: {reason}")
+            error = SMTPNotSupportedError(f"{parameter} cannot be used: {reason}")
             error.outcome = Outcome.NOT_SENT
             raise error
 
@@ -174,22 +181,22 @@ def _lacking(
     keyword: str, value: str, rule: _Rule, extensions: Extensions, *, is_tls: bool
 ) -> str | None:
     if keyword == "REQUIRETLS" and not is_tls:
-        # RFC 8689 section 4.2.1: the first hop, too, must be encrypted.
+        # RFC 8689 section 4.2.1: the first hop must be encrypted, too.
         return "this connection has no TLS: set security='starttls' or 'tls'"
     if rule.extension not in extensions:
         return f"the server does not announce {rule.extension}: leave it out, or use another server"
     first, _, second = extensions.keywords[rule.extension].strip().partition(" ")
     if keyword == "BY" and _number(first) is not None:
-        # RFC 2852 section 4: the least time after which this server returns a message.
+        # RFC 2852 section 4: the shortest time after which this server returns a message.
         seconds, _, mode = value.upper().partition(";")
         if mode.startswith("R") and int(seconds) < int(first):
-            return f"the server takes no less than {first} seconds"
+            return f"the server's minimum is {first} seconds"
     if keyword == "HOLDFOR" and _number(first) is not None and int(value) > int(first):
-        return f"the server holds a message for at most {first} seconds"
+        return f"the server holds messages for at most {first} seconds"
     if keyword == "HOLDUNTIL":
         wanted, latest = _date(value), _date(second.strip())
         if wanted is not None and latest is not None and wanted > latest:
-            return f"the server holds a message until {second.strip()} at the latest"
+            return f"the server holds messages until {second.strip()} at the latest"
     return None
 
 
@@ -203,3 +210,26 @@ def _date(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None else None
+
+
+def encode_xtext(text: str) -> str:
+    """The ASCII text as the value of a parameter (RFC 3461 section 4).
+
+    Spaces, ``+``, ``=`` and control characters are written as ``+`` and two hex digits.
+
+    Raises:
+        InvalidMessageError: a character is not ASCII: xtext has no form for it.
+    """
+    if not text.isascii():
+        raise InvalidMessageError(f"a parameter's value must be ASCII, got {text!r}")
+    return "".join(c if _PLAIN.fullmatch(c) else f"+{ord(c):02X}" for c in text)
+
+
+def encode_utf8_address(address: str) -> str:
+    r"""An address of type ``utf-8`` in the form that any server takes (RFC 6533 section 3).
+
+    Each character that is not plain ASCII is written as ``\x{...}``.
+    """
+    return "".join(
+        c if _PLAIN.fullmatch(c) and c != "\\" else f"\\x{{{ord(c):02X}}}" for c in address
+    )

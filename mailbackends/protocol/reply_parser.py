@@ -1,4 +1,4 @@
-"""Bytes from the server to replies, in whatever pieces they arrive (RFC 5321 section 4.2)."""
+"""Replies from the bytes that a server sends, in any pieces (RFC 5321 section 4.2)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["MAX_LINE", "MAX_REPLY", "ReplyParser"]
 # and servers that fill that are known.
 MAX_LINE = 8192
 
-# No server needs this much for one reply; without a bound a hostile one fills the memory.
+# No server needs this much for one reply. Without a limit, a hostile one could fill the memory.
 MAX_REPLY = 256 * 1024
 
-# A server says few replies again and again. One that ends with a queue id is longer, mostly.
+# A server repeats a few short replies. Replies with a queue id, which differ, are mostly longer.
 _SHORT = 40
 
 
 class ReplyParser:
-    """Collects bytes and hands out whole replies.
+    """Collects bytes and returns whole replies.
 
-    A line may end with CRLF or, as many servers do it, with LF alone. A code that is no
-    number ends the reply and is reported as -1, as in `smtplib`; everything else that
-    cannot be a reply raises `SMTPProtocolError`, after which the parser is of no more use.
+    A line may end with CRLF or, as with many servers, with LF alone. A code that is not a
+    number ends the reply and is reported as -1, as in `smtplib`. Anything else that cannot be
+    a reply raises `SMTPProtocolError`, after which the parser must not be used.
     """
 
     def __init__(self) -> None:
@@ -38,18 +38,18 @@ class ReplyParser:
 
     @property
     def is_empty(self) -> bool:
-        """True when not a byte waits: neither a whole reply nor the beginning of one."""
+        """True if no byte is waiting: neither a whole reply nor the beginning of one."""
         return self._start == len(self._buffer) and not self._lines
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes as they came from the socket, of any length."""
+        """Add bytes as they came from the socket, of any length."""
         left = self._buffer[self._start :]
         self._buffer = left + data if left else data
         self._searched -= self._start
         self._start = 0
 
     def next_reply(self) -> Reply | None:
-        """The next whole reply, or None where more bytes are needed.
+        """The next whole reply, or None if more bytes are needed.
 
         Raises:
             SMTPProtocolError: a line is longer than `MAX_LINE` bytes, a reply longer than
@@ -63,8 +63,8 @@ class ReplyParser:
             if not self._lines and line[3:4] != b"-":
                 return _known_reply(line) if len(line) <= _SHORT else _reply(line)
             code, is_last = _code_in(line)
-            # RFC 5321 section 4.2.1: the code is the same on each line. A server that changes
-            # its mind may mean either: nothing that it says can be acted upon.
+            # RFC 5321 section 4.2.1: the code is the same on each line. If it changes, the
+            # server may mean either: the reply cannot be acted upon.
             if self._lines and code not in (self._code, -1):
                 text = f"Reply code changed from {self._code} to {code} within a reply."
                 raise SMTPProtocolError(500, text.encode())
@@ -84,7 +84,7 @@ class ReplyParser:
 
 
 def _code_in(line: bytes) -> tuple[int, bool]:
-    """The code of one line, and whether the line is the last of its reply."""
+    """The code of one line, and whether it is the last line of its reply."""
     digits = line[:3]
     # bytes.isdigit() is true for ASCII digits only, int() for much more.
     if len(digits) < 3 or not digits.isdigit():
@@ -93,7 +93,7 @@ def _code_in(line: bytes) -> tuple[int, bool]:
 
 
 def _reply(line: bytes) -> Reply:
-    """The reply that is this one line."""
+    """The reply that consists of this one line."""
     return Reply(_code_in(line)[0], (line[4:].strip(b" \t\r\n"),))
 
 

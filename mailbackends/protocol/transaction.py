@@ -1,10 +1,10 @@
-"""One message: MAIL, RCPT, content, and what became of it for each recipient.
+"""One message: MAIL, RCPT, content, and its outcome for each recipient.
 
-Three ways, by what the server announces and how its session stands:
+There are three ways to send it, depending on what the server announces and on its state:
 
 - one flight: ``MAIL RCPT... BDAT n LAST content``, one round trip (RFC 2920, RFC 3030);
 - a group: ``[RSET] MAIL RCPT... DATA``, then the content: two round trips (RFC 2920);
-- lock-step: each command waits for the reply to the last one.
+- lock-step: each command waits for the reply to the one before.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
 )
 from mailbackends.mime.content import Content
-from mailbackends.protocol.account import Account, Delivery
 from mailbackends.protocol.command import Command, mail, rcpt
-from mailbackends.protocol.dialogue import see_it_close
+from mailbackends.protocol.delivery import Delivery, DeliveryRecord
+from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import Dialogue, Session, Want
+from mailbackends.protocol.state import State
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "deliver", "fits_one_flight"]
 
-# A refused recipient costs the whole content in one flight: small contents only.
+# In one flight, the content is sent in vain if a recipient is refused: small contents only.
 _MAX_ONE_FLIGHT = 64 * 1024
 
-# Behind these replies to BDAT the chunk may have been read as commands, or not to its end.
+# With these replies to BDAT the chunk may have been read as commands, or not to its end.
 _OUT_OF_STEP = frozenset({500, 501, 502, 503, 552})
 
 
@@ -40,17 +41,17 @@ def deliver(
     *,
     pipelining: bool = True,
     chunking: bool = True,
-    is_behind: bool = False,
+    follows_another: bool = False,
 ) -> Dialogue[Delivery]:
-    """Send one message, and return for whom it was accepted: at least one recipient.
+    """Send one message, and return the recipients that were accepted: at least one.
 
-    ``pipelining`` and ``chunking`` allow what the server announces. The session stays
-    usable after a refusal; `Session.is_reusable` tells. One that ``is_behind`` others goes
-    in one flight, whatever becomes of those.
+    ``pipelining`` and ``chunking`` allow the extension if the server announces it. The session
+    stays usable after a refusal; see `Session.is_reusable`. A message that ``follows_another``
+    is sent in one flight before the other one is answered, whatever its outcome will be.
 
     Raises:
         SMTPSenderRefused, SMTPRecipientsRefused, SMTPDataError: with `Outcome.REFUSED`.
-        SMTPDeliveryUnknown: the end of the content was sent, no reply came.
+        SMTPDeliveryUnknown: the end of the content was sent, and no reply came.
         SMTPServerDisconnected, SMTPProtocolError: with `Outcome.NOT_SENT`.
     """
     offered = session.extensions.keywords
@@ -60,17 +61,17 @@ def deliver(
         content,
         pipelining=pipelining and "PIPELINING" in offered,
         chunking=chunking and "CHUNKING" in offered,
-        is_behind=is_behind,
+        follows_another=follows_another,
     )
     return transaction.run()
 
 
 def fits_one_flight(content: Content) -> bool:
-    """True for one that is small and in memory: what is made while it goes may fail."""
+    """True if it is small and in memory: content made while it is sent may fail half-way."""
     return content.size <= _MAX_ONE_FLIGHT and all(isinstance(p, bytes) for p in content.pieces)
 
 
-class _Transaction(Account):
+class _Transaction(DeliveryRecord):
     def __init__(
         self,
         session: Session,
@@ -79,14 +80,14 @@ class _Transaction(Account):
         *,
         pipelining: bool,
         chunking: bool,
-        is_behind: bool,
+        follows_another: bool,
     ) -> None:
         super().__init__(session, envelope)
         self.content = content
-        # Behind a failed transaction MAIL may get 503, and RCPT and DATA are then taken
-        # under the old sender: RSET first, and no content before its reply. Behind another
-        # message nobody knows how that one ends: RSET makes it all the same.
-        self.rset = [Command("RSET")] if is_behind or session.state is State.FAILED else []
+        # After a failed transaction MAIL may get 503, and RCPT and DATA are then accepted
+        # under the old sender: RSET first, and no content before its reply. After another
+        # message that is not answered yet, RSET makes it irrelevant how that one ends.
+        self.rset = [Command("RSET")] if follows_another or session.state is State.FAILED else []
         self.mail = mail(envelope.on_wire(envelope.reverse_path), envelope.mail_parameters)
         self.rcpts = [
             rcpt(envelope.on_wire(path), envelope.rcpt_parameters)
@@ -94,11 +95,11 @@ class _Transaction(Account):
         ]
         self.pipelining = pipelining
         self.chunking = chunking
-        self.is_behind = is_behind
-        self.one_flight = is_behind or (
+        self.follows_another = follows_another
+        self.one_flight = follows_another or (
             pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
         )
-        # Behind one flight a server may answer only when it is done with the content, too.
+        # After one flight, a server may answer only when it is done with the content, too.
         self.want = Want.CONTENT_REPLY if self.one_flight else Want.REPLY
 
     def run(self) -> Dialogue[Delivery]:
@@ -112,14 +113,14 @@ class _Transaction(Account):
                 yield from self._send_content()
                 yield from self._content_replies()
         except SMTPException as error:
-            accounted = self.account_for(error)
-            if accounted is error:
+            final = self.with_outcome(error)
+            if final is error:
                 raise
-            raise accounted from error
+            raise final from error
         return self.result
 
     def _send_group(self) -> None:
-        if self.is_behind:
+        if self.follows_another:
             self.session.allow_next_transaction()
         data = [] if self.chunking else [Command("DATA")]
         self.session.send(*self.rset, self.mail, *self.rcpts, *data)
@@ -145,19 +146,19 @@ class _Transaction(Account):
                 self.result.refused[address] = reply
 
     def _reply_to(self, command: Command, *, is_last: bool = True) -> Dialogue[Reply]:
-        """The reply to a command of the group; in lock-step it is sent only now.
+        """The reply to a command of the group; in lock-step, the command is sent only now.
 
-        Behind one that is not the last a recipient may be taken, whatever the reply.
+        If it is not the last one, a recipient after it may be accepted whatever the reply.
         """
         if not self.pipelining:
             self.session.send(command)
         reply: Reply = yield self.want
         if reply.code == 421:
-            # Some servers say 421 to one command and go on: then the content may still be taken.
+            # Some servers answer one command with 421 and go on: then they may take the content.
             may_be_taken = self.was_sent and (self.pending or not is_last)
-            if may_be_taken and not (yield from see_it_close()):
-                raise SMTPDeliveryUnknown("the server said 421 and did not close")
-            # Said before the content was asked for: nothing of the message was taken.
+            if may_be_taken and not (yield from wait_for_close()):
+                raise SMTPDeliveryUnknown("the server answered 421 and did not close")
+            # It came before the server asked for content: nothing of the message was taken.
             self.is_untaken = True
             error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
             error.reply = reply
@@ -165,7 +166,7 @@ class _Transaction(Account):
         return reply
 
     def _end_refused(self) -> Dialogue[None]:
-        """Bring a refused transaction to its end, so that the session can serve again."""
+        """End a refused transaction in a way that leaves the session usable if possible."""
         if self.one_flight:
             # The chunk is swallowed and answered 503 or 554 (RFC 3030 section 2).
             reply: Reply = yield Want.CONTENT_REPLY
@@ -176,8 +177,8 @@ class _Transaction(Account):
         elif self.pipelining and not self.chunking:
             reply = yield Want.REPLY
             if reply.code == 354 and (self.sender_refusal or self.session.is_lmtp):
-                # An old transaction is open after all: a dot would send it off. And LMTP
-                # answers a dot once for each recipient: for none of them not at all.
+                # An old transaction is open after all: a dot would complete it. And LMTP answers
+                # a dot once for each recipient: with no recipients, not at all.
                 self.session.close()
             elif reply.code == 354:
                 # RFC 2920 section 3.1: DATA without recipients gets an empty message.
@@ -210,19 +211,18 @@ class _Transaction(Account):
             reply: Reply = yield Want.REPLY if no_chunk else Want.CONTENT_REPLY
             answered = self.pending
             if not self.was_sent:
-                # The server has heard enough. What it reads next is the rest of the
+                # The server answers before the end. What it reads next is the rest of the
                 # content: no command can follow on this connection.
                 self.session.close()
                 if reply.is_positive:
                     raise SMTPProtocolError(500, b"the content was answered before its end")
             elif no_chunk and reply.code == 221:
-                reply = no_chunk  # QUIT has its answer, they have none: it was for all.
+                reply = no_chunk  # QUIT is answered, and they are not: it was for all of them.
             elif self.session.is_lmtp:
-                # RFC 2033 section 4.2: an answer for one recipient after the other. There
-                # 552 is a full mailbox.
+                # RFC 2033 section 4.2: one reply for each recipient. Here 552 is a full mailbox.
                 answered = self.pending[:1]
                 if self.chunking and not no_chunk and reply.code in _OUT_OF_STEP - {552}:
-                    no_chunk = reply  # For this one, or for BDAT, and no other follows?
+                    no_chunk = reply  # For this recipient, or for BDAT, and no other follows?
                     self.session.quit_early()
             elif self.chunking and reply.code in _OUT_OF_STEP:
                 self.session.close()

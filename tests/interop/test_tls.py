@@ -70,7 +70,7 @@ BEHIND_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
     "220, and more in clear": (
         says_more,
         mailbackends.SMTPProtocolError,
-        "bytes in clear behind the reply to STARTTLS",
+        "bytes in clear followed the reply to STARTTLS",
     ),
 }
 

@@ -1,28 +1,34 @@
-"""SASL mechanisms for SMTP's AUTH (RFC 4422, RFC 4954): challenge to response.
+"""SASL mechanisms for the AUTH command (RFC 4422, RFC 4954): challenge in, response out.
 
-Pure: bytes in, bytes out, before base64. What `choose` returns is tried in its order,
-one fresh `Mechanism` for each attempt.
+Pure: bytes in, bytes out, before base64. The mechanisms that `choose` returns are tried in
+order, with a new `Mechanism` for each attempt. A new mechanism goes to `simple` or to a file
+beside `scram`, and into `MECHANISMS`.
 """
 
 from mailbackends.protocol.sasl.choose import MECHANISMS, choose
-from mailbackends.protocol.sasl.codec import (
+from mailbackends.protocol.sasl.errors import SASLCredentialsError, SASLError, SASLServerError
+from mailbackends.protocol.sasl.mechanism import (
     MAX_CHALLENGE,
+    Credentials,
+    Mechanism,
     decode_challenge,
     encode_initial_response,
     encode_response,
 )
-from mailbackends.protocol.sasl.credentials import Credentials
-from mailbackends.protocol.sasl.errors import SASLCredentialsError, SASLError, SASLServerError
-from mailbackends.protocol.sasl.external import External
-from mailbackends.protocol.sasl.mechanism import Mechanism
-from mailbackends.protocol.sasl.oauth import OAuthBearer, XOAuth2
-from mailbackends.protocol.sasl.password import CramMD5, Login, Plain
 from mailbackends.protocol.sasl.saslprep import saslprep
 from mailbackends.protocol.sasl.scram import (
     MAX_ITERATIONS,
     MIN_ITERATIONS,
     ScramSHA1,
     ScramSHA256,
+)
+from mailbackends.protocol.sasl.simple import (
+    CramMD5,
+    External,
+    Login,
+    OAuthBearer,
+    Plain,
+    XOAuth2,
 )
 
 __all__ = [

@@ -6,28 +6,32 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mailbackends.errors import ConfigurationError, SMTPNotSupportedError
-from mailbackends.protocol.sasl.credentials import Credentials
-from mailbackends.protocol.sasl.external import External
-from mailbackends.protocol.sasl.mechanism import Mechanism
-from mailbackends.protocol.sasl.oauth import OAuthBearer, XOAuth2
-from mailbackends.protocol.sasl.password import CramMD5, Login, Plain
+from mailbackends.protocol.sasl.mechanism import Credentials, Mechanism
 from mailbackends.protocol.sasl.scram import ScramSHA1, ScramSHA256
+from mailbackends.protocol.sasl.simple import (
+    CramMD5,
+    External,
+    Login,
+    OAuthBearer,
+    Plain,
+    XOAuth2,
+)
 
 __all__ = ["MECHANISMS", "choose"]
 
 MECHANISMS: tuple[type[Mechanism], ...] = (
-    External,  # no secret at all, and asked for by name
-    OAuthBearer,  # a token lives for an hour and opens one service; with an error that says why
-    XOAuth2,  # the same token, and no standard
-    ScramSHA256,  # the password stays here, and the server proves that it knows it
+    External,  # no secret at all, and only if it is allowed by name
+    OAuthBearer,  # a token is valid for an hour and one service; errors give the reason
+    XOAuth2,  # the same token, but not a standard
+    ScramSHA256,  # the password is not sent, and the server proves that it knows it
     ScramSHA1,
-    CramMD5,  # the password stays here; the server proves nothing
-    Plain,  # the server is shown the password, in one round trip
-    Login,  # the same in two
+    CramMD5,  # the password is not sent; the server proves nothing
+    Plain,  # the password is sent, in one round trip
+    Login,  # the same, in more
 )
 """All mechanisms, from strong to weak."""
 
-# RFC 4422 section 3.1. What else a server announces is not repeated in an error.
+# RFC 4422 section 3.1. Anything else that a server announces is not repeated in an error.
 _NAME = re.compile(r"[A-Z0-9_-]{1,20}")
 _MOST_SHOWN = 20
 
@@ -37,15 +41,15 @@ def choose(
     credentials: Credentials,
     allowed: Sequence[str] | None = None,
 ) -> list[type[Mechanism]]:
-    """Return the mechanisms that may be tried, from strong to weak: at least one.
+    """Return the mechanisms to try, from strong to weak: at least one.
 
     Call the class with the credentials for each attempt. ``advertised`` are the names in
-    the EHLO reply. ``allowed``, where given, leaves out all that it does not name; its
-    order means nothing. Names are compared without regard to case.
+    the EHLO reply. ``allowed``, if given, excludes all mechanisms that it does not name; its
+    order does not matter. Names are compared case-insensitively.
 
     Raises:
-        ConfigurationError: ``allowed`` names a mechanism that is not known here.
-        SMTPNotSupportedError: the server offers none that may be used.
+        ConfigurationError: ``allowed`` names an unknown mechanism.
+        SMTPNotSupportedError: the server offers no usable mechanism.
     """
     wanted = None if allowed is None else _known(allowed)
     usable = [

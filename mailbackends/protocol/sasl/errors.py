@@ -1,13 +1,13 @@
-"""What can go wrong in an authentication exchange, and whose fault it is.
+"""The errors of an authentication exchange, and whose fault each one is.
 
 ::
 
     ValueError
     └── SASLError
-        ├── SASLCredentialsError    ours: these credentials cannot be used with this mechanism
-        └── SASLServerError         the server's: it broke the mechanism, or is not who it should be
+        ├── SASLCredentialsError    the credentials cannot be used with this mechanism
+        └── SASLServerError         the server broke the mechanism, or may be an impostor
 
-No exception carries a password, a token or any part of one, nor do the local variables
+No exception carries a password, a token or a part of one, and neither do the local variables
 of the frames in its traceback: error trackers collect both.
 """
 
@@ -19,22 +19,22 @@ __all__ = ["SASLCredentialsError", "SASLError", "SASLServerError"]
 class SASLError(ValueError):
     """An authentication exchange cannot go on.
 
-    Where the exchange has begun, the client cancels it with a line of a single ``*``
-    (RFC 4954 section 4), which the server answers with 501.
+    If the exchange has begun, the client cancels it with a line that contains only ``*``,
+    which the server answers with 501 (RFC 4954 section 4).
     """
 
 
 class SASLCredentialsError(SASLError):
     """A user name, a password or a token cannot be used with this mechanism.
 
-    Raised by the mechanism's first word, before anything of it went on the wire:
-    another mechanism may still be tried on the same connection.
+    Raised before anything was sent: another mechanism may still be tried on the same
+    connection.
     """
 
 
 class SASLServerError(SASLError):
-    """The server said what the mechanism does not allow, or failed to prove who it is.
+    """The server sent what the mechanism does not allow, or did not prove its identity.
 
-    The server may be an impostor that asks for more than it should: do not go on to a
-    mechanism that would show it the password.
+    It may be an impostor that asks for more than it should: do not go on to a mechanism that
+    would send it the password.
     """

@@ -1,4 +1,4 @@
-"""SASLprep: one form for each user name and password, however it was typed (RFC 4013)."""
+"""SASLprep: one form for every way to type the same user name or password (RFC 4013)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mailbackends.protocol.sasl.errors import SASLCredentialsError
 
 __all__ = ["prepared", "saslprep"]
 
-# RFC 4013 section 2.3, with the tables of RFC 3454. What is found is named by its kind
-# only: which character it is would tell a part of the password.
+# RFC 4013 section 2.3, with the tables of RFC 3454. An error names the kind of a character,
+# never the character itself, which would be a part of the password.
 _PROHIBITED: tuple[tuple[Callable[[str], bool], str], ...] = (
     (stringprep.in_table_c12, "a space outside ASCII"),
     (stringprep.in_table_c21_c22, "a control character"),
@@ -26,7 +26,7 @@ _PROHIBITED: tuple[tuple[Callable[[str], bool], str], ...] = (
 
 
 def _normalised(text: str) -> str:
-    # Section 2.1: spaces become SPACE, and what is commonly mapped to nothing goes.
+    # Section 2.1: spaces become SPACE, and characters commonly mapped to nothing are removed.
     mapped = "".join(
         " " if stringprep.in_table_c12(char) else char
         for char in text
@@ -42,14 +42,14 @@ def _problem(text: str, is_stored: bool) -> str | None:
     for is_in_table, kind in _PROHIBITED:
         if any(map(is_in_table, text)):
             return f"contains {kind}, which SASLprep prohibits (RFC 4013 section 2.3)"
-    # RFC 3454 section 6: text from right to left has nothing of the other direction in
-    # it, and begins and ends with a character of its own.
+    # RFC 3454 section 6: right-to-left text must not contain left-to-right characters, and
+    # must begin and end with a right-to-left character.
     if any(map(stringprep.in_table_d1, text)) and (
         any(map(stringprep.in_table_d2, text))
         or not stringprep.in_table_d1(text[0])
         or not stringprep.in_table_d1(text[-1])
     ):
-        return "mixes directions of writing as SASLprep prohibits (RFC 4013 section 2.4)"
+        return "mixes directions of text, which SASLprep prohibits (RFC 4013 section 2.4)"
     if is_stored and any(map(stringprep.in_table_a1, text)):
         return (
             "contains a character newer than Unicode 3.2, such as an emoji, "
@@ -61,28 +61,28 @@ def _problem(text: str, is_stored: bool) -> str | None:
 def saslprep(text: str | None, *, what: str = "the string", is_stored: bool = False) -> str:
     """Return ``text`` in the form of RFC 4013.
 
-    ``what`` names it in errors. ``is_stored`` takes it as a "stored string" in the words
-    of RFC 3454 section 7, in which characters newer than Unicode 3.2 are prohibited;
-    without, it is a "query".
+    ``what`` names it in errors. With ``is_stored`` it is a "stored string" in the sense of
+    RFC 3454 section 7, in which characters newer than Unicode 3.2 are prohibited; otherwise
+    it is a "query".
 
     Raises:
-        SASLCredentialsError: it contains what RFC 4013 prohibits, or nothing is there,
-            or nothing is left of it.
+        SASLCredentialsError: it contains what RFC 4013 prohibits, or it is empty, or becomes
+            empty.
     """
     result = _normalised(text or "")
     problem = _problem(result, is_stored)
     if problem is None:
         return result
-    del text, result  # Or they would be found in the traceback.
+    del text, result  # Otherwise the frames of the traceback would show them.
     raise SASLCredentialsError(f"{what} {problem}")
 
 
 def prepared(text: str | None, *, what: str = "the string") -> str:
     """Return ``text`` for a mechanism that leaves the preparation to the server.
 
-    ASCII goes as it is, control characters too: many servers do not prepare, and let a
-    user in whose password SASLprep prohibits. Everything else takes the form of RFC 4013,
-    which a server that prepares leaves as it is.
+    ASCII is sent unchanged, control characters included: many servers do not prepare, and
+    accept passwords that SASLprep prohibits. Everything else takes the form of RFC 4013,
+    which a server that prepares does not change.
 
     Raises:
         SASLCredentialsError: as `saslprep`; or it contains NUL (RFC 4616 section 2).

@@ -1,4 +1,4 @@
-"""SCRAM: both sides prove that they know the password, and neither shows it (RFC 5802)."""
+"""SCRAM: both sides prove that they know the password, and neither sends it (RFC 5802)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mailbackends.protocol.sasl.codec import decode_challenge, encode_response
-from mailbackends.protocol.sasl.credentials import Credentials
 from mailbackends.protocol.sasl.errors import SASLServerError
-from mailbackends.protocol.sasl.gs2 import gs2_header, saslname
-from mailbackends.protocol.sasl.mechanism import Mechanism
+from mailbackends.protocol.sasl.mechanism import (
+    Credentials,
+    Mechanism,
+    decode_challenge,
+    encode_response,
+)
 from mailbackends.protocol.sasl.saslprep import saslprep
 
-__all__ = ["MAX_ITERATIONS", "MIN_ITERATIONS", "ScramSHA1", "ScramSHA256"]
+__all__ = ["MAX_ITERATIONS", "MIN_ITERATIONS", "ScramSHA1", "ScramSHA256", "gs2_header"]
 
 MIN_ITERATIONS = 4096
-"""RFC 5802 section 5.1 and RFC 7677 section 4 want no less. With fewer, an impostor would
-get a proof against which passwords are tried that much faster."""
+"""The minimum of RFC 5802 section 5.1 and RFC 7677 section 4. With fewer, an impostor would
+get a proof against which it can try passwords that much faster."""
 
 MAX_ITERATIONS = 1_000_000
-"""The server names the number, and a hostile one could burn the client's time with it:
-a million is a third of a second (measured). Real servers ask for 4096 to 600,000."""
+"""The server chooses the number, and a hostile one could waste the client's time with it:
+a million take a third of a second (measured). Real servers ask for 4096 to 600,000."""
 
 # RFC 5802 section 7; a number of up to ten digits is already beyond the maximum.
 _SERVER_FIRST = re.compile(
@@ -49,20 +51,36 @@ class _ServerFirst:
     def parse(cls, message: bytes, client_nonce: bytes) -> _ServerFirst:
         found = _SERVER_FIRST.fullmatch(message)
         if found is None:
-            # "m=" stands first, for an extension that the client must know: none exists.
+            # "m=" announces an extension that the client must know: none exists.
             raise SASLServerError("the server's first SCRAM message is malformed")
         nonce = found["nonce"]
-        # Without a part of its own the server could play an old exchange back.
+        # A server that adds nothing to the nonce could replay an old exchange.
         if not nonce.startswith(client_nonce) or nonce == client_nonce:
             raise SASLServerError("the server's SCRAM nonce does not extend the client's")
         salt = decode_challenge(found["salt"])
         iterations = int(found["iterations"])
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise SASLServerError(
-                f"the server wants {iterations} SCRAM iterations: "
-                f"no less than {MIN_ITERATIONS} and no more than {MAX_ITERATIONS} are taken"
+                f"the server asks for {iterations} SCRAM iterations; "
+                f"allowed are {MIN_ITERATIONS} to {MAX_ITERATIONS}"
             )
         return cls(nonce, salt, iterations)
+
+
+def saslname(name: str) -> bytes:
+    """Return ``name`` with the two characters escaped that separate the fields."""
+    return name.replace("=", "=3D").replace(",", "=2C").encode()
+
+
+def gs2_header(authorization_identity: str) -> bytes:
+    """Return the header of a client without channel binding (RFC 5801 section 4).
+
+    "n" and not "y": "y" would have to be true of this server (RFC 5802 section 6), and
+    Python's TLS offers no binding for TLS 1.3 (RFC 9266).
+    """
+    if not authorization_identity:
+        return b"n,,"
+    return b"n,a=" + saslname(authorization_identity) + b","
 
 
 class _Scram(Mechanism):
@@ -78,7 +96,7 @@ class _Scram(Mechanism):
 
     @classmethod
     def is_usable_with(cls, credentials: Credentials) -> bool:
-        """Return whether there is a user name with a password."""
+        """Return whether there is a user name and a password."""
         return credentials.has_password
 
     def _username(self) -> bytes:
@@ -89,7 +107,7 @@ class _Scram(Mechanism):
         return saslprep(self._credentials.password, what="the password", is_stored=True).encode()
 
     def _exchange(self) -> Generator[bytes, bytes, None]:
-        self._password()  # What cannot be sent is found before anything is.
+        self._password()  # A password that cannot be used is found before anything is sent.
         header = gs2_header(self._authorization_identity().decode())
         client_first = b"n=" + self._username() + b",r=" + self._nonce
         server_first = yield header + client_first
@@ -98,14 +116,14 @@ class _Scram(Mechanism):
         auth_message = b",".join((client_first, server_first, client_final))
         server_final = yield client_final + b",p=" + self._proof(first, auth_message)
         if server_final.startswith(b"e="):
-            # The refusal itself is the 535 that follows the empty answer.
+            # The refusal itself is the 535 that follows the empty response.
             self.refusal = server_final
         else:
             self._verify(server_final)
         yield b""
 
     def _proof(self, first: _ServerFirst, auth_message: bytes) -> bytes:
-        """Return ClientProof in base64, and keep ServerSignature (RFC 5802 section 3)."""
+        """Return ClientProof in base64, and store ServerSignature (RFC 5802 section 3)."""
         name = self.hash_name
         salted = hashlib.pbkdf2_hmac(name, self._password(), first.salt, first.iterations)
         client_key = hmac.digest(salted, b"Client Key", name)
@@ -149,7 +167,7 @@ class ScramSHA256(_Scram):
 
 
 class ScramSHA1(_Scram):
-    """SCRAM-SHA-1 (RFC 5802). Nothing known of SHA-1 weakens its use with HMAC."""
+    """SCRAM-SHA-1 (RFC 5802). The known weaknesses of SHA-1 do not affect its use in HMAC."""
 
     name = "SCRAM-SHA-1"
     hash_name = "sha1"

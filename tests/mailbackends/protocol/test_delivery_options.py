@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.protocol.delivery_options import delivery_options
-from mailbackends.protocol.xtext import encode_utf8_address, encode_xtext
+from mailbackends.protocol.parameters import encode_utf8_address, encode_xtext
 
 
 def mail(**wishes):

@@ -55,7 +55,7 @@ def test_another_protocol_is_no_greeting(data):
 def test_a_second_greeting_is_no_reply_to_ehlo():
     session = Session()
     Runner(session, [b"220 there\r\n220 there\r\n"]).run(greeting(session))
-    with pytest.raises(SMTPProtocolError, match="before the command"):
+    with pytest.raises(SMTPProtocolError, match="before its command"):
         Runner(session).run(hello(session, "here"))
 
 
@@ -171,7 +171,7 @@ def test_tls_refused_ends_the_session(reply):
 @pytest.mark.parametrize("injected", [b"250 there\r\n", b"2", b"\n"])
 def test_bytes_in_clear_behind_the_reply_to_starttls_end_it_before_the_handshake(injected):
     session, runner = before_tls(b"220 go\r\n" + injected)
-    with pytest.raises(SMTPProtocolError, match="in clear behind the reply to STARTTLS"):
+    with pytest.raises(SMTPProtocolError, match="in clear followed the reply to STARTTLS"):
         runner.run(starttls(session, "here"))
     assert Want.TLS not in runner.wants
     assert session.state is State.CLOSED
@@ -180,7 +180,7 @@ def test_bytes_in_clear_behind_the_reply_to_starttls_end_it_before_the_handshake
 def test_a_reply_to_starttls_that_came_before_it_ends_it():
     session, runner = before_tls()
     session.receive_data(b"220 go\r\n")
-    with pytest.raises(SMTPProtocolError, match="before the command"):
+    with pytest.raises(SMTPProtocolError, match="before its command"):
         runner.run(starttls(session, "here"))
     assert runner.sent == b""
 

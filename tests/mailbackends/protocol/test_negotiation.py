@@ -112,7 +112,7 @@ def test_a_content_larger_than_the_server_takes_is_refused_before_it_is_sent():
     with pytest.raises(SMTPDataError) as caught:
         prepare(b"123456789\r\n", ONE, extensions)
     assert (caught.value.smtp_code, caught.value.outcome) == (552, Outcome.REFUSED)
-    assert "11 bytes of content" in str(caught.value)
+    assert "the content has 11 bytes" in str(caught.value)
     assert not caught.value.is_transient
 
 

@@ -164,7 +164,7 @@ def test_one_string_is_taken_as_its_words():
 )  # fmt: skip
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
 def test_what_could_break_the_line_is_refused(hostile, verb):
-    with pytest.raises(InvalidMessageError, match=f"no parameter of {verb}"):
+    with pytest.raises(InvalidMessageError, match=f"not a parameter of {verb}"):
         checked_parameters(verb, [hostile])
 
 
@@ -234,7 +234,7 @@ def test_require_tls_needs_tls_too_whatever_the_server_says_in_clear():
 @pytest.mark.parametrize(
     ("parameter", "reason"),
     [
-        ("BY=239;R", "no less than 240 seconds"),
+        ("BY=239;R", "minimum is 240 seconds"),
         ("HOLDFOR=86401", "at most 86400 seconds"),
         ("HOLDUNTIL=2027-01-01T00:00:01Z", "until 2027-01-01T00:00:00Z at the latest"),
     ],

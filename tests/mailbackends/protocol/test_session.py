@@ -153,7 +153,7 @@ def test_nothing_can_be_said_once_it_is_closed():
 def test_a_reply_that_nobody_asked_for_closes(reply):
     session = ready_session()
     session.receive_data(reply + b"\r\n")
-    with pytest.raises(SMTPProtocolError, match="a reply to nothing"):
+    with pytest.raises(SMTPProtocolError, match="a reply to no command"):
         session.next_reply()
     assert session.state is State.CLOSED
 
@@ -163,7 +163,7 @@ def test_a_reply_that_came_before_its_command_closes(reply):
     session = ready_session()
     session.receive_data(reply + b"\r\n")
     session.send(mail("a@x"))
-    with pytest.raises(SMTPProtocolError, match="a reply before the command"):
+    with pytest.raises(SMTPProtocolError, match="a reply before its command"):
         session.next_reply()
     assert session.state is State.CLOSED
 
@@ -185,7 +185,7 @@ def test_a_command_is_out_only_with_its_last_byte():
     assert answered(session, b"250 ok") == [250]
     session.bytes_sent(second - 1)
     session.receive_data(b"250 ok\r\n")
-    with pytest.raises(SMTPProtocolError, match="before the command"):
+    with pytest.raises(SMTPProtocolError, match="before its command"):
         session.next_reply()
 
 
@@ -221,7 +221,7 @@ def test_a_reply_that_cannot_answer_the_command_closes(verb, reply):
     session = in_state(State.READY)
     said(session, Command(verb))
     session.receive_data(reply + b"\r\n")
-    with pytest.raises(SMTPProtocolError, match=f"{reply[:3].decode()} is no reply to {verb}"):
+    with pytest.raises(SMTPProtocolError, match=f"{reply[:3].decode()} cannot answer {verb}"):
         session.next_reply()
     assert session.state is State.CLOSED
 
@@ -231,7 +231,7 @@ def test_the_content_cannot_be_answered_with_go_ahead():
     session.send_content([b".\r\n"])
     written(session)
     session.receive_data(b"354 go\r\n")
-    with pytest.raises(SMTPProtocolError, match="354 is no reply to content"):
+    with pytest.raises(SMTPProtocolError, match="354 cannot answer content"):
         session.next_reply()
 
 
@@ -346,7 +346,7 @@ def test_what_stands_behind_a_chunk_is_answered_only_when_it_is_out():
     session.bytes_sent(size - 1)
     answered(session, b"250 ok")
     session.receive_data(b"250 too early\r\n")
-    with pytest.raises(SMTPProtocolError, match="before the command"):
+    with pytest.raises(SMTPProtocolError, match="before its command"):
         session.next_reply()
 
 

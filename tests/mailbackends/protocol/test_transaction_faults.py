@@ -152,7 +152,7 @@ def test_a_yes_behind_a_refused_sender_before_the_chunk_is_out_changes_nothing()
 def test_garbage_behind_the_content_leaves_us_in_the_dark():
     sent = Sent(GROUP, [OK, OK, GO, b"what?\r\n"])
     assert isinstance(sent.error, SMTPDeliveryUnknown)
-    assert "the server broke the protocol: no reply" in str(sent.error)
+    assert "the server broke the protocol: not a reply" in str(sent.error)
     assert sent.error.unknown == ("a@x",)
 
 
@@ -223,7 +223,7 @@ def test_a_server_that_does_not_close_behind_421_may_have_taken_the_content(furt
     for before in ([OK], [OK, OK]):
         sent = Sent(FLIGHT, [*before, BYE, *further], envelope=TWO, ending=ending)
         assert isinstance(sent.error, SMTPDeliveryUnknown)
-        assert "said 421 and did not close" in str(sent.error)
+        assert "answered 421 and did not close" in str(sent.error)
         assert sent.error.unknown == TWO.forward_paths
 
 

@@ -37,8 +37,8 @@ def begun(dialogue):
 def in_flight(*replies):
     """Two messages, both queued before the first reply, and their runner."""
     session = ready_session(*FLIGHT)
-    first = begun(deliver(session, ONE, CONTENT, is_behind=True))
-    second = begun(deliver(session, TWO, CONTENT, is_behind=True))
+    first = begun(deliver(session, ONE, CONTENT, follows_another=True))
+    second = begun(deliver(session, TWO, CONTENT, follows_another=True))
     return Runner(session, replies), first, second
 
 

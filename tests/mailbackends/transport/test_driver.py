@@ -262,7 +262,7 @@ def test_a_reply_before_its_command_closes():
 
     with FarEnd(play) as server:
         server.run(greeting(server.session))
-        with pytest.raises(SMTPProtocolError, match="before the command"):
+        with pytest.raises(SMTPProtocolError, match="before its command"):
             server.run(hello(server.session, "here"))
 
 

@@ -1,4 +1,4 @@
-"""What became of one message, for each recipient, as far as the server's replies tell."""
+"""The outcome of one message for each recipient, as far as the server's replies show it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import ContentSent, Session
 from mailbackends.reply import Reply
 
-__all__ = ["Account", "Delivery"]
+__all__ = ["Delivery", "DeliveryRecord"]
 
 
 @dataclass(slots=True)
@@ -27,11 +27,11 @@ class Delivery:
     refused: dict[str, Reply] = field(default_factory=dict)
     reply: Reply | None = None
     refused_late: set[str] = field(default_factory=set)
-    """Those whom LMTP refused only after the content (RFC 2033 section 4.2)."""
+    """The recipients that an LMTP server refused after the content (RFC 2033 section 4.2)."""
 
 
-class Account:
-    """What is known of one message, while it is said and at its end."""
+class DeliveryRecord:
+    """What is known of one message, while it is sent and at its end."""
 
     def __init__(self, session: Session, envelope: Envelope) -> None:
         self.session = session
@@ -40,31 +40,31 @@ class Account:
         self.content_sent: ContentSent | None = None
         self.sender_refusal: Reply | None = None
         self.is_untaken = False
-        """True where the server said that it closes, and did not take the content before."""
+        """True if the server announced that it closes, and had not taken the content before."""
         self.pending: list[str] = []
-        """Those whom the reply to RCPT took; the reply to the content decides."""
+        """The recipients that RCPT accepted; the reply to the content decides about them."""
         self.result = Delivery()
 
     @property
     def was_sent(self) -> bool:
-        """True where the server may have all of the content."""
+        """True if the server may have all of the content."""
         return self.session.was_sent(self.content_sent)
 
     def refusal(self) -> SMTPException:
-        """The error for a message that was refused before its content."""
+        """The error for a message that was refused before its content was sent."""
         if self.sender_refusal:
             reply = self.sender_refusal
             return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
         refused = self.result.refused
         return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
 
-    def account_for(self, error: SMTPException) -> SMTPException:
-        """The error that tells what became of the message, given the one that ended it."""
+    def with_outcome(self, error: SMTPException) -> SMTPException:
+        """The error with the outcome of the message, given the error that ended it."""
         if isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError):
             error.outcome = Outcome.REFUSED
         elif not isinstance(error, SMTPDeliveryUnknown):
             if self._was_refused():
-                # The connection broke behind the refusal, which stands.
+                # The connection broke after the refusal, which is still valid.
                 error = self.refusal()
                 error.outcome = Outcome.REFUSED
             elif self._may_be_there():
@@ -74,14 +74,14 @@ class Account:
         if isinstance(error, SMTPDeliveryUnknown):
             error.unknown = tuple(self._unanswered())
         error.accepted = tuple(self.result.accepted)
-        # Behind a refused sender, RCPT gets 503: that says nothing of the recipient.
+        # After a refused sender, RCPT gets 503, which says nothing about the recipient.
         is_about_sender = isinstance(error, SMTPSenderRefused)
         error.refused = {} if is_about_sender else dict(self.result.refused)
         return error
 
     def _was_refused(self) -> bool:
         if self.sender_refusal is not None:
-            # A server that takes recipients all the same may take the content, too.
+            # A server that accepts recipients all the same may accept the content, too.
             return not (self.pending and self._may_be_there())
         return len(self.result.refused) == len(self.recipients)
 
