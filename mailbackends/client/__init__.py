@@ -1,11 +1,17 @@
-"""`SMTP`, `SMTP_SSL` and `LMTP`: the interface of `smtplib`, made here."""
+"""`SMTP`, `SMTP_SSL` and `LMTP`: the interface of `smtplib` over the protocol's rules.
 
-from mailbackends.client.connection import SMTP_PORT
-from mailbackends.client.features import OLDSTYLE_AUTH
+Only what a program can call or override belongs here. Everything that SMTP requires is in
+`mailbackends.protocol`. The rules that differ from those of `Mailer`, because `smtplib`
+documents them, are listed in docs/smtplib.md under "What differs from Mailer": each is a
+parameter of the protocol, such as `authentication.SMTPLIB_RULES`.
+"""
+
+from mailbackends.client.channel import SMTP_PORT
 from mailbackends.client.lmtp import LMTP, LMTP_PORT
 from mailbackends.client.quoting import CRLF, bCRLF, quoteaddr, quotedata
 from mailbackends.client.smtp import SMTP
 from mailbackends.client.smtp_ssl import SMTP_SSL, SMTP_SSL_PORT
+from mailbackends.protocol.extensions import OLDSTYLE_AUTH
 
 __all__ = [
     "CRLF",

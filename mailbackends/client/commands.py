@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailbackends.client.connection import Connection
-from mailbackends.client.features import parse_features
+from mailbackends.client.channel import CodeAndText, CommandChannel
 from mailbackends.client.quoting import Data, address_only, as_bytes, dot_stuff, quoteaddr
 from mailbackends.errors import (
     SMTPDataError,
@@ -15,18 +14,16 @@ from mailbackends.errors import (
     SMTPProtocolError,
     SMTPServerDisconnected,
 )
+from mailbackends.protocol.extensions import announced
 
-__all__ = ["Commands", "Reply"]
-
-Reply = tuple[int, bytes]
-"""What a command gives back: the code, and the text with its lines joined by a line feed."""
+__all__ = ["Commands"]
 
 
-class Commands(Connection):
-    """The commands of SMTP. A refusal is a return value here, unless a method says otherwise.
+class Commands(CommandChannel):
+    """The commands of SMTP. A refusal is a return value here, unless documented otherwise.
 
     Each raises `SMTPServerDisconnected`, `SMTPTimeoutError` and `SMTPProtocolError` as
-    `Connection.getreply` does, and ValueError where an argument holds a line break or NUL.
+    `CommandChannel.getreply` does, and ValueError if an argument contains a line break or NUL.
     """
 
     ehlo_msg: str = "ehlo"
@@ -35,31 +32,35 @@ class Commands(Connection):
     ehlo_resp: bytes | None = None
     """The text of the reply to EHLO, None before it."""
     does_esmtp: bool = False
-    """True once the server took EHLO."""
+    """True once the server accepted EHLO."""
     esmtp_features: dict[str, str]
-    """The extensions that it announced: keyword in lower case to parameters."""
+    """The announced extensions: keyword in lower case to its parameters."""
     local_hostname: str
 
-    def helo(self, name: str = "") -> Reply:
-        """HELO, by default with ``local_hostname``."""
+    def helo(self, name: str = "") -> CodeAndText:
+        """Send HELO, by default with ``local_hostname``."""
         self.putcmd("helo", name or self.local_hostname)
         code, message = self.getreply()
         self.helo_resp = message
         return code, message
 
-    def ehlo(self, name: str = "") -> Reply:
-        """EHLO, by default with ``local_hostname``; its reply fills ``esmtp_features``."""
+    def ehlo(self, name: str = "") -> CodeAndText:
+        """Send EHLO, by default with ``local_hostname``; its reply fills ``esmtp_features``."""
         self.esmtp_features = {}
         self.putcmd(self.ehlo_msg, name or self.local_hostname)
         code, message = self.getreply()
         self.ehlo_resp = message
         if code == 250:
             self.does_esmtp = True
-            self.esmtp_features = parse_features(message)
+            # `Mailer` has keywords in upper case, and no space before the mechanisms of AUTH.
+            self.esmtp_features = {
+                keyword.lower(): text if keyword == "AUTH" else text.strip()
+                for keyword, text in announced(message.split(b"\n")[1:])
+            }
         return code, message
 
     def ehlo_or_helo_if_needed(self) -> None:
-        """Say EHLO, or HELO where that is refused, unless it has been said before.
+        """Send EHLO, or HELO if that is refused, unless either was sent before.
 
         Raises:
             SMTPHeloError: both were refused.
@@ -72,42 +73,42 @@ class Commands(Connection):
                 raise SMTPHeloError(code, message)
 
     def has_extn(self, opt: str) -> bool:
-        """True where the server announced this extension, in whatever case."""
+        """Return whether the server announced this extension, in any case."""
         return opt.lower() in self.esmtp_features
 
     def help(self, args: str = "") -> bytes:
-        """HELP. Returns the text alone."""
+        """Send HELP, and return the text of the reply."""
         self.putcmd("help", args)
         return self.getreply()[1]
 
-    def rset(self) -> Reply:
-        """RSET: the open transaction is over."""
+    def rset(self) -> CodeAndText:
+        """Send RSET, which ends the open transaction."""
         self.command_encoding = "ascii"
         return self.docmd("rset")
 
-    def noop(self) -> Reply:
-        """NOOP."""
+    def noop(self) -> CodeAndText:
+        """Send NOOP."""
         return self.docmd("noop")
 
-    def verify(self, address: str) -> Reply:
-        """VRFY: is there such an address?"""
+    def verify(self, address: str) -> CodeAndText:
+        """Send VRFY, which asks whether an address exists."""
         self.putcmd("vrfy", address_only(address))
         return self.getreply()
 
     vrfy = verify
 
-    def expn(self, address: str) -> Reply:
-        """EXPN: who is on this list?"""
+    def expn(self, address: str) -> CodeAndText:
+        """Send EXPN, which asks for the members of a mailing list."""
         self.putcmd("expn", address_only(address))
         return self.getreply()
 
-    def mail(self, sender: str, options: Sequence[str] = ()) -> Reply:
-        """MAIL: begin a transaction. ``options`` are sent where the server does ESMTP.
+    def mail(self, sender: str, options: Sequence[str] = ()) -> CodeAndText:
+        """Send MAIL, which begins a transaction. ``options`` are sent if the server does ESMTP.
 
-        With SMTPUTF8 among them, addresses go out in UTF-8 until the transaction ends.
+        If they include SMTPUTF8, addresses are sent in UTF-8 until the transaction ends.
 
         Raises:
-            SMTPNotSupportedError: SMTPUTF8 is wanted and was not announced.
+            SMTPNotSupportedError: they include SMTPUTF8, and the server does not announce it.
         """
         parameters = ""
         if options and self.does_esmtp:
@@ -119,23 +120,23 @@ class Commands(Connection):
         self.putcmd("mail", f"from:{quoteaddr(sender)}{parameters}")
         return self.getreply()
 
-    def rcpt(self, recip: str, options: Sequence[str] = ()) -> Reply:
-        """RCPT: one recipient. ``options`` are sent where the server does ESMTP."""
+    def rcpt(self, recip: str, options: Sequence[str] = ()) -> CodeAndText:
+        """Send RCPT for one recipient. ``options`` are sent if the server does ESMTP."""
         parameters = " " + " ".join(options) if options and self.does_esmtp else ""
         self.putcmd("rcpt", f"to:{quoteaddr(recip)}{parameters}")
         return self.getreply()
 
-    def data(self, msg: Data) -> Reply:
-        """DATA and the content. Returns the reply to the content.
+    def data(self, msg: Data) -> CodeAndText:
+        """Send DATA and the content, and return the reply to the content.
 
-        Text must be ASCII, and each of its line ends becomes CRLF; bytes are sent as they
-        are. Both get a dot before each leading dot, and the final dot.
+        Text must be ASCII, and its line ends become CRLF; bytes are sent as they are. Both get
+        a dot before each leading dot, and the final dot.
 
         Raises:
             SMTPDataError: DATA itself was refused; no content was sent.
             SMTPDeliveryUnknown: all of the content was sent, and no reply came.
-            UnicodeEncodeError: text that is not ASCII, before anything is sent.
-            TypeError: neither text nor bytes, likewise.
+            UnicodeEncodeError: text that is not ASCII; nothing is sent.
+            TypeError: neither text nor bytes; nothing is sent.
         """
         content = dot_stuff(as_bytes(msg))
         self.putcmd("data")
@@ -157,7 +158,7 @@ class Commands(Connection):
             self._print_debug("data:", (code, message))
         return code, message
 
-    def _content_reply(self) -> Reply:
+    def _content_reply(self) -> CodeAndText:
         return self.getreply()
 
     def _begin(self, host: str) -> None:

@@ -1,116 +1,120 @@
-"""Logging in: AUTH, with each mechanism in turn."""
+"""Logging in: `login` and `auth` run `mailbackends.protocol.authentication`."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mailbackends.client.commands import Commands, Reply
+from mailbackends.client.channel import CodeAndText
+from mailbackends.client.commands import Commands
 from mailbackends.errors import (
     SMTPAuthenticationError,
     SMTPException,
     SMTPNotSupportedError,
 )
-from mailbackends.protocol import sasl
+from mailbackends.protocol import authentication, sasl
+from mailbackends.protocol.command import Command
+from mailbackends.reply import Reply
 
 __all__ = ["AuthObject", "Login"]
 
 AuthObject: TypeAlias = Callable[..., str | None]
-"""Called without an argument for the initial response, None where there is none; then
-with each challenge, as bytes, for the response to it. Text, to be sent in base64."""
-
-# The standard library's number. No mechanism in use needs more than four.
-_MAX_CHALLENGES = 5
-_AUTHENTICATED = (235, 503)
+"""Called without an argument for the initial response, None if there is none; then with each
+challenge, as bytes, for the response to it. Responses are text, which is sent in base64."""
 
 
 class Login(Commands):
-    """`login` and `auth`, and an auth object for each mechanism that takes a password."""
+    """`login` and `auth`, and an auth object for each mechanism with a password."""
 
     user: str
     """The user name of the last `login`, which the auth objects use."""
     password: str
     """The password of the last `login`, which the auth objects use."""
     _auth_challenge_count: int = 0
+    """The responses sent so far in this exchange."""
 
     def login(
         self, user: str, password: str | Callable[[], str], *, initial_response_ok: bool = True
-    ) -> Reply:
-        """Log in with each mechanism that both sides know, from strong to weak.
+    ) -> CodeAndText:
+        """Log in with each mechanism in common, from strong to weak, until one succeeds.
 
-        A mechanism that is refused is not the last word while another is left: servers
-        announce some that they have no secrets for. ``password`` may be a function that
-        returns an OAuth 2.0 access token; it is called once more after a 535, for the
-        token may just have expired. Without ``initial_response_ok`` each mechanism waits
-        for the server to ask.
+        A refused mechanism is not final while another is left: some servers announce
+        mechanisms that they have no secrets for. ``password`` may be a function that returns
+        an OAuth 2.0 access token; it is called once more after a 535, since the token may just
+        have expired. Without ``initial_response_ok`` each mechanism waits for the server's
+        first challenge.
 
         Raises:
             SMTPHeloError: EHLO and HELO were refused.
-            SMTPNotSupportedError: the server does not know AUTH.
-            SMTPException: it knows no mechanism that can be used.
-            SMTPAuthenticationError: the last refusal, or the server did not keep to the
-                mechanism; in that case no weaker one is tried.
+            SMTPNotSupportedError: the server does not announce AUTH.
+            SMTPException: no usable mechanism in common.
+            SMTPAuthenticationError: the last refusal, or the server broke the mechanism; in
+                that case no weaker one is tried, and the connection is closed.
         """
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("auth"):
             raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
         self.user = user
+        self._masking.exempt(user)
         if callable(password):
             credentials = sasl.Credentials(user, token_provider=password)
         else:
             self.password = password
             credentials = sasl.Credentials(user, password)
+        attempts = authentication.attempts(self.esmtp_features["auth"].split(), credentials)
         try:
-            mechanisms = sasl.choose(self.esmtp_features["auth"].split(), credentials)
+            mechanism = next(attempts)
         except SMTPNotSupportedError as error:
             raise SMTPException("No suitable authentication method found.") from error
-        for mechanism in mechanisms:
-            for _ in range(1 if credentials.token_provider is None else 2):
-                try:
-                    return self._log_in(mechanism, credentials, initial_response_ok)
-                except SMTPAuthenticationError as error:
-                    refusal = error
-                if self.sock is None or isinstance(refusal.__cause__, sasl.SASLServerError):
-                    raise refusal
-                if refusal.smtp_code != 535:
-                    break
-        raise refusal
+        while True:
+            # A subclass may define an auth object for any mechanism.
+            method = f"auth_{mechanism.name.lower().replace('-', '_')}"
+            authobject = getattr(self, method, None) or _AuthObject(mechanism)
+            try:
+                return self.auth(
+                    mechanism.name, authobject, initial_response_ok=initial_response_ok
+                )
+            except SMTPAuthenticationError as error:
+                if self.sock is None:
+                    raise
+                refusal = error
+            mechanism = attempts.send(refusal)
 
     def auth(
         self, mechanism: str, authobject: AuthObject, *, initial_response_ok: bool = True
-    ) -> Reply:
-        """One AUTH exchange; ``authobject`` says what is sent in it (RFC 4954 section 4).
+    ) -> CodeAndText:
+        """Run one AUTH exchange with the responses of ``authobject`` (RFC 4954 section 4).
 
-        What it raises while the server waits for a response comes through, after the
-        exchange was cancelled.
+        An exception that it raises at a challenge reaches the caller, after the exchange was
+        cancelled.
 
         Raises:
-            SMTPAuthenticationError: refused, or the server did not keep to the mechanism.
-            SMTPException: the server goes on with challenges without end; the connection
-                is closed.
+            SMTPAuthenticationError: refused, or the server broke the mechanism.
+            SMTPException: the server sends challenges without end; the connection is closed.
         """
-        name = mechanism.upper()
-        response = self._initial_response(authobject) if initial_response_ok else None
-        self._auth_challenge_count = 0 if response is None else 1
-        if response is None:
-            code, message = self.docmd("AUTH", name)
+        responder: authentication.Responder
+        if isinstance(authobject, _AuthObject):
+            responder = authobject.mechanism
         else:
-            # An empty one is not none (RFC 4954 section 4).
-            code, message = self.docmd("AUTH", f"{name} {response or '='}")
-        while code == 334:
-            self._auth_challenge_count += 1
-            code, message = self.docmd(self._response(authobject, message))
-            if self._auth_challenge_count > _MAX_CHALLENGES:
-                self.close()
-                raise SMTPException(
-                    "Server AUTH mechanism infinite loop. Last response: "
-                    f"{(code, self._masking.received(message))!r}"
-                )
-        if code in _AUTHENTICATED:
-            return code, message
-        raise SMTPAuthenticationError(code, self._masking.received(message))
+            responder = _Responder(self, mechanism.upper(), authobject)
+        exchange = authentication.exchange(
+            responder,
+            self.close,
+            use_initial_response=initial_response_ok,
+            rules=authentication.SMTPLIB_RULES,
+        )
+        self._auth_challenge_count = 0
+        command = next(exchange)
+        try:
+            while True:
+                try:
+                    code, message = self._answered(command)
+                except SMTPException as error:
+                    command = exchange.throw(error)
+                else:
+                    command = exchange.send(Reply(code, tuple(message.split(b"\n"))))
+        except StopIteration as end:
+            return end.value.code, end.value.message
 
     def auth_cram_md5(self, challenge: bytes | None = None) -> str | None:
         """The auth object for CRAM-MD5, with ``user`` and ``password``."""
@@ -127,8 +131,8 @@ class Login(Commands):
     def auth_login(self, challenge: bytes | None = None) -> str:
         """The auth object for LOGIN, with ``user`` and ``password``."""
         count = self._auth_challenge_count
-        # Prompts are free text and go by their order, but a server that overlooked the
-        # initial response asks for the name now, and would log the password as one.
+        # Prompts are free text, and are answered in order. But a server that ignored the
+        # initial response asks for the user name now, and would log the password as one.
         wants_user = challenge is None or count < 2
         if challenge is not None and count == 2:
             prompt = challenge.lower()
@@ -141,82 +145,55 @@ class Login(Commands):
     def _credentials(self) -> sasl.Credentials:
         return sasl.Credentials(self.user, self.password)
 
-    def _log_in(
-        self, kind: type[sasl.Mechanism], credentials: sasl.Credentials, initial_response_ok: bool
-    ) -> Reply:
-        # A subclass may have an auth object of its own for any mechanism.
-        authobject: AuthObject | None = getattr(
-            self, f"auth_{kind.name.lower().replace('-', '_')}", None
-        )
-        if authobject is not None:
-            return self.auth(kind.name, authobject, initial_response_ok=initial_response_ok)
-        mechanism = kind(credentials)
-        reply = self.auth(
-            kind.name, _as_auth_object(mechanism), initial_response_ok=initial_response_ok
-        )
-        try:
-            if reply[0] == 235:
-                mechanism.finish(reply[1])
-        except sasl.SASLServerError as error:
-            # It may be someone who does not know the password and wants our mail.
-            self.close()
-            raise _authentication_error(error) from error
-        return reply
-
-    def _initial_response(self, authobject: AuthObject) -> str | None:
-        try:
-            response = authobject()
-            return None if response is None else self._encoded(response)
-        except sasl.SASLError as error:
-            raise _authentication_error(error) from error
-
-    def _response(self, authobject: AuthObject, challenge: bytes) -> str:
-        try:
-            return self._encoded(authobject(_decoded(challenge)) or "")
-        except sasl.SASLError as error:
-            self._cancel()
-            raise _authentication_error(error) from error
-        except Exception:
-            self._cancel()
-            raise
-
-    def _cancel(self) -> None:
-        """End the exchange; without this the next command would be read as a response."""
-        code, _ = self.docmd("*")
-        if code < 400:
-            self.close()
-
-    def _encoded(self, response: str) -> str:
-        try:
-            data = response.encode()
-        except UnicodeEncodeError:
-            pass  # the exception, and its context, would carry the secret
-        else:
-            encoded = base64.b64encode(data).decode("ascii")
-            self._masking.remember(encoded)
-            return encoded
-        del response
-        raise sasl.SASLCredentialsError("the response holds half a surrogate pair")
+    def _answered(self, command: Command) -> CodeAndText:
+        if command.verb == "AUTH":
+            return self.docmd(command.verb, command.argument)
+        return self.docmd(command.verb or command.argument)
 
 
-def _as_auth_object(mechanism: sasl.Mechanism) -> AuthObject:
-    def authobject(challenge: bytes | None = None) -> str | None:
-        if challenge is None:
-            opening = mechanism.initial_response()
-            return None if opening is None else opening.decode()
-        return mechanism.respond(challenge).decode()
+class _AuthObject:
+    """A mechanism of ours, for which `auth` needs no auth object."""
 
-    return authobject
+    def __init__(self, mechanism: sasl.Mechanism) -> None:
+        self.mechanism = mechanism
+
+    def __call__(self, challenge: bytes | None = None) -> str | None:
+        """As any auth object: a subclass may override `auth`."""
+        if challenge is not None:
+            return self.mechanism.respond(challenge).decode()
+        initial = self.mechanism.initial_response()
+        return None if initial is None else initial.decode()
 
 
-def _decoded(challenge: bytes) -> bytes:
-    # Leniently, as the standard library: prompts are seen that are no proper base64.
+class _Responder:
+    """An auth object, as `authentication.exchange` uses a mechanism."""
+
+    def __init__(self, client: Login, name: str, authobject: AuthObject) -> None:
+        self._client = client
+        self._authobject = authobject
+        self.name = name
+
+    def initial_response(self) -> bytes | None:
+        """The response without a challenge."""
+        response = self._authobject()
+        if response is None:
+            return None
+        self._client._auth_challenge_count = 1
+        return _as_bytes(response)
+
+    def respond(self, challenge: bytes) -> bytes:
+        """The response to a challenge."""
+        self._client._auth_challenge_count += 1
+        return _as_bytes(self._authobject(challenge) or "")
+
+    def finish(self, reply_text: bytes = b"") -> None:
+        """The auth object had its chance at the last challenge."""
+
+
+def _as_bytes(response: str) -> bytes:
     try:
-        return binascii.a2b_base64(challenge)
-    except binascii.Error:
-        pass
-    raise sasl.SASLServerError("the server's challenge is not base64")
-
-
-def _authentication_error(error: sasl.SASLError) -> SMTPAuthenticationError:
-    return SMTPAuthenticationError(535, str(error).encode())
+        return response.encode()
+    except UnicodeEncodeError:
+        pass  # The exception, and its context, would contain the secret.
+    del response
+    raise sasl.SASLCredentialsError("the response contains half a surrogate pair")

@@ -20,25 +20,25 @@ _RECEIVE = 8192
 class ReplyReader:
     """Reads the replies that come on one socket.
 
-    A reply as a whole takes at most the socket's timeout. The timeout of a single
-    ``recv()`` would let a server that sends a byte now and then hold us for ever.
+    A reply as a whole may take at most the socket's timeout. With a timeout for each ``recv()``
+    only, a server that sends a byte now and then could block the program for ever.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._parser = ReplyParser()
-        self._untaken: list[bytes] = []  # what has come, but for what `take_lines` gave
+        self._untaken: list[bytes] = []  # received, and not yet returned by `take_lines`
         self._farewell: Reply | None = None
         self._poll = poll_of(sock)
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
 
     def read(self) -> Reply:
-        """The next reply. `take_lines` has to be called behind it.
+        """Return the next reply. `take_lines` must be called after it.
 
         Raises:
             EOFError: the server closed the connection.
-            OSError: the connection broke; `TimeoutError` where the reply took too long.
-            SMTPProtocolError: what came is no reply.
+            OSError: the connection broke; `TimeoutError` if the reply took too long.
+            SMTPProtocolError: the server sent something that is not a reply.
         """
         if self._untaken:
             reply, self._farewell = self._farewell, None
@@ -49,7 +49,7 @@ class ReplyReader:
         return self._receive() or self._wait(timeout, started)
 
     def take_lines(self, count: int) -> bytes:
-        """The next ``count`` lines as they came, line ends and all, to be shown."""
+        """Return the next ``count`` lines as received, line ends included, for debug output."""
         raw = b"".join(self._untaken)
         if raw.count(b"\n") == count and raw.endswith(b"\n"):
             self._untaken.clear()
@@ -59,43 +59,42 @@ class ReplyReader:
         return b"".join(line + b"\n" for line in lines)
 
     def is_quiet(self) -> bool:
-        """True where surely nothing came behind the last reply; never waits.
+        """True if certainly nothing came after the last reply; never waits.
 
-        False where `has_farewell` has to look. This is one system call, and that is four.
+        If False, `has_farewell` has to check. This is one system call, and that is four.
         """
         if self._untaken or self._poll is None or (self._pending and self._pending()):
             return False
         return not self._poll(0)
 
     def has_farewell(self) -> bool:
-        """True where a 421 has come that nobody asked for; never waits.
+        """True if a 421 has come that no command asked for; never waits.
 
         Raises:
-            SMTPProtocolError: what has come is no reply, or another one than 421, which
-                alone may come at any time (RFC 5321 section 3.8).
+            SMTPProtocolError: something else has come. Only 421 may come at any time
+                (RFC 5321 section 3.8).
         """
         if self._farewell is None and self.has_unread():
             reply = self._parser.next_reply()
             if reply is None or reply.code != 421:
-                raise SMTPProtocolError(500, b"The server spoke although nobody asked.")
+                raise SMTPProtocolError(500, b"The server sent a reply that no command asked for.")
             self._farewell = reply
         return self._farewell is not None
 
     def has_unread(self) -> bool:
-        """True where bytes have come behind the last reply that was read; never waits."""
-        # A stand-in for a socket, as programs have them in their tests, need not know
-        # what it means not to wait.
+        """True if bytes have come after the last reply that was read; never waits."""
+        # A substitute for a socket, as programs use in their tests, may not support this.
         if isinstance(self.sock, socket.socket):
             timeout = self.sock.gettimeout()
             self.sock.settimeout(0)
-            # Nothing yet, or a fault: whoever reads or writes next meets it again.
+            # Nothing yet, or an error, which the next read or write raises again.
             with contextlib.suppress(OSError):
                 self._take(self.sock.recv(_RECEIVE))
             self.sock.settimeout(timeout)
         return bool(self._untaken)
 
     def last_words(self) -> Reply | None:
-        """What the server said before the connection broke, where it did; never waits."""
+        """Return the last reply before the connection broke, or None; never waits."""
         with contextlib.suppress(SMTPProtocolError):
             if self.has_unread():
                 return self._farewell or self._parser.next_reply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from email.message import Message
@@ -10,11 +11,9 @@ from email.policy import EmailPolicy, Policy
 from types import TracebackType
 from typing import Any, Self
 
-from mailbackends.client import headers, tls
-from mailbackends.client.commands import Reply
-from mailbackends.client.connection import DEFAULT_TIMEOUT, SourceAddress
-from mailbackends.client.hostname import own_name
+from mailbackends.client.channel import DEFAULT_TIMEOUT, CodeAndText, SourceAddress
 from mailbackends.client.login import Login
+from mailbackends.client.message import flattened, without_bcc
 from mailbackends.client.quoting import Data, as_bytes
 from mailbackends.errors import (
     SMTPConnectError,
@@ -26,29 +25,36 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
+from mailbackends.protocol import envelope
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.negotiation import size_refusal
 from mailbackends.protocol.session import INJECTED
+from mailbackends.transport.deadline import Deadline
+from mailbackends.transport.hostname import own_name
+from mailbackends.transport.stream import Stream
 
-__all__ = ["SMTP", "Refused"]
+__all__ = ["SMTP", "Refused", "under_tls"]
 
-Refused = dict[str, Reply]
+Refused = dict[str, CodeAndText]
 """Refused recipients, each with the code and the text of the refusal."""
+
+_TRUST = "in context=ssl.create_default_context(cafile=...)"
 
 
 class SMTP(Login):
     """A connection to an SMTP server.
 
-    Where ``host`` is given, the constructor connects. ``timeout``, in seconds, bounds the
-    connecting, the TLS handshake, each reply as a whole and each write; None waits for
-    ever, and without it `socket.setdefaulttimeout` decides. ``local_hostname`` is the name
-    for EHLO, by default this host's. ``source_address`` is ``(host, port)`` to bind to.
+    If ``host`` is given, the constructor connects. ``timeout``, in seconds, limits connecting,
+    the TLS handshake, each reply as a whole and each write; with None there is no limit, and
+    by default `socket.setdefaulttimeout` decides. ``local_hostname`` is the name for EHLO, by
+    default this host's. ``source_address`` is the ``(host, port)`` to bind to.
 
-    In a ``with`` block the connection is ended with QUIT. Each method goes through those
-    it is documented to use, so that a subclass may replace any of them.
+    A ``with`` block ends the connection with QUIT. Each method calls the methods that it is
+    documented to use, so that a subclass may override any of them.
 
     Raises:
         SMTPConnectError: the greeting was a refusal.
-        OSError, SMTPServerDisconnected: as `connect`.
+        OSError, SMTPServerDisconnected: like `connect`.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class SMTP(Login):
     ) -> None:
         try:
             code, message = self.docmd("QUIT")
-            # Whatever ended the block is what the caller must hear of.
+            # An exception that ended the block must reach the caller.
             if code != 221 and error is None:
                 raise SMTPResponseException(code, message)
         except SMTPServerDisconnected:
@@ -91,20 +97,21 @@ class SMTP(Login):
         finally:
             self.close()
 
-    def starttls(self, *, context: ssl.SSLContext | None = None) -> Reply:
-        """Go on under TLS, and forget all that was said in clear (RFC 3207).
+    def starttls(self, *, context: ssl.SSLContext | None = None) -> CodeAndText:
+        """Start TLS, and forget everything that was received in clear (RFC 3207).
 
-        The server's certificate and name are verified, with the system's authorities,
-        unless ``context`` says otherwise.
+        The server's certificate and its name are verified with the system's authorities,
+        unless ``context`` is configured otherwise.
 
         Raises:
             SMTPHeloError: EHLO and HELO were refused.
             SMTPNotSupportedError: the server does not offer it, or TLS is active already.
-            SMTPResponseException: the server offers it and refuses.
-            SMTPProtocolError: bytes came in clear behind its reply, from anybody
-                (CVE-2011-0411). The connection is closed.
-            SMTPTLSError: no TLS connection could be agreed on. The connection is closed.
+            SMTPResponseException: the server offers it, and refuses.
+            SMTPProtocolError: bytes in clear followed its reply (CVE-2011-0411). The connection
+                is closed.
+            SMTPTLSError: the handshake failed. The connection is closed.
             SMTPCertificateError: the certificate could not be verified. Likewise.
+            SMTPTimeoutError: the handshake took too long. Likewise.
         """
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("starttls"):
@@ -129,20 +136,20 @@ class SMTP(Login):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> Refused:
-        """Send one message; return the recipients that were refused, where not all were.
+        """Send one message, and return the recipients that were refused, if not all were.
 
-        Says EHLO first where nothing was said yet. ``msg`` goes through `data`. Its size is
-        declared, and ``mail_options`` and ``rcpt_options`` are sent, where the server does
-        ESMTP. The connection stays usable after an exception, unless the server ended it.
+        Sends EHLO first if needed. `data` sends ``msg``. The size is declared, and
+        ``mail_options`` and ``rcpt_options`` are sent, if the server does ESMTP. The
+        connection stays usable after an exception, unless the server ended it.
 
         Raises:
             SMTPHeloError: EHLO and HELO were refused.
-            SMTPSenderRefused: the sender was refused; with code 552, and nothing sent,
-                where the message is larger than the server said it takes.
-            SMTPRecipientsRefused: no recipient is left.
+            SMTPSenderRefused: the sender was refused; with code 552, and nothing sent, if the
+                message is larger than the server announced that it takes.
+            SMTPRecipientsRefused: all recipients were refused.
             SMTPDataError: the content was refused.
             SMTPDeliveryUnknown: all was sent, and the connection broke before the reply.
-            SMTPNotSupportedError: ``mail_options`` has SMTPUTF8, the server has not.
+            SMTPNotSupportedError: ``mail_options`` include SMTPUTF8, which the server lacks.
             UnicodeEncodeError: text, or an address without SMTPUTF8, is not ASCII.
         """
         self.ehlo_or_helo_if_needed()
@@ -158,7 +165,7 @@ class SMTP(Login):
             self._give_up(code)
             raise SMTPSenderRefused(code, message, from_addr)
         try:
-            refused = self._name_recipients(to_addrs, rcpt_options)
+            refused = self._send_recipients(to_addrs, rcpt_options)
             code, message = self.data(content)
         except SMTPDataError as error:
             self._give_up(error.smtp_code)
@@ -166,8 +173,8 @@ class SMTP(Login):
         except (SMTPRecipientsRefused, SMTPServerDisconnected, SMTPProtocolError):
             raise
         except Exception:
-            # As for an address that cannot be sent: the transaction is open, and the
-            # next message would be refused for it.
+            # An address that cannot be sent, for example: the transaction is open, and the
+            # next message would be refused because of it.
             self._rset()
             raise
         return self._after_content(code, message, refused)
@@ -184,22 +191,18 @@ class SMTP(Login):
 
         The sender is the Sender field, or From; the recipients are To, Bcc and Cc; in a
         message that was resent, the fields that begin with Resent- (RFC 5322 section
-        3.6.6). Bcc fields are not transmitted. Where an address is not ASCII, SMTPUTF8 and
-        BODY=8BITMIME are asked for, and header fields go out in UTF-8 (RFC 6531).
+        3.6.6). Bcc fields are not sent. If an address is not ASCII, SMTPUTF8 and BODY=8BITMIME
+        are requested, and header fields are sent in UTF-8 (RFC 6531).
 
         Raises:
-            SMTPNotSupportedError: an address is not ASCII, the server lacks SMTPUTF8.
-            InvalidMessageError: no sender is given, or a header field holds a line break.
-            ValueError: the message has more than one Resent- block.
-            SMTPException: as `sendmail`.
+            SMTPNotSupportedError: an address is not ASCII, and the server lacks SMTPUTF8.
+            InvalidMessageError: no sender is given, a header field contains a line break, or
+                the message has more than one Resent- block.
+            SMTPException: like `sendmail`.
         """
         self.ehlo_or_helo_if_needed()
-        prefix = headers.resent_prefix(msg)
-        sender = headers.sender(msg, prefix) if from_addr is None else from_addr
-        recipients = headers.recipients(msg, prefix) if to_addrs is None else to_addrs
-        if not isinstance(recipients, str):
-            recipients = list(recipients)  # an iterator can be asked only once
-        outgoing = headers.without_bcc(msg)
+        sender, recipients = envelope.addresses_of(msg, from_addr, to_addrs, envelope.SMTPLIB_RULES)
+        outgoing = without_bcc(msg)
         policy: Policy[Any] | None = None
         if not "".join([sender, *recipients]).isascii():
             if not self.has_extn("smtputf8"):
@@ -212,10 +215,10 @@ class SMTP(Login):
             if isinstance(msg.policy, EmailPolicy):
                 policy = msg.policy.clone(utf8=True)
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        content = headers.flattened(outgoing, policy)
+        content = flattened(outgoing, policy)
         return self.sendmail(sender, recipients, content, mail_options, rcpt_options)
 
-    def quit(self) -> Reply:
+    def quit(self) -> CodeAndText:
         """End the session with QUIT and close the connection."""
         try:
             reply = self.docmd("quit")
@@ -224,44 +227,39 @@ class SMTP(Login):
         finally:
             self.close()
 
-    # What sendmail is made of
+    # The parts of sendmail
 
     def _check_size(self, size: int, from_addr: str) -> None:
-        limit = Extensions({"SIZE": self.esmtp_features.get("size", "")}).max_size
-        if limit is not None and size > limit:
-            # What the server would answer to MAIL (RFC 1870 section 6.1 item 1), and so
-            # what a program written for that already looks for.
-            raise SMTPSenderRefused(
-                552,
-                b"5.3.4 Message of %d bytes is larger than the server's limit of %d (SIZE)"
-                % (size, limit),
-                from_addr,
-            )
+        announced = Extensions({"SIZE": self.esmtp_features.get("size", "")})
+        if (refusal := size_refusal(size, announced)) is not None:
+            # `Mailer` raises SMTPDataError. The server would refuse MAIL, which programs
+            # written for smtplib expect.
+            raise SMTPSenderRefused(refusal.code, refusal.message, from_addr)
 
-    def _name_recipients(self, to_addrs: str | Iterable[str], options: Sequence[str]) -> Refused:
-        """RCPT for each; returns the refused, where not all are.
+    def _send_recipients(self, to_addrs: str | Iterable[str], options: Sequence[str]) -> Refused:
+        """Send RCPT for each, and return the refused ones, if not all were refused.
 
         Raises:
-            SMTPRecipientsRefused: no recipient was taken. The transaction is over.
+            SMTPRecipientsRefused: all were refused. The transaction is over.
         """
         refused: Refused = {}
-        is_any_taken = False
+        is_any_accepted = False
         for address in [to_addrs] if isinstance(to_addrs, str) else to_addrs:
             code, message = self.rcpt(address, options)
             if code in (250, 251):
-                is_any_taken = True
+                is_any_accepted = True
             else:
                 refused[address] = code, message
             if code == 421:
                 self.close()
                 raise SMTPRecipientsRefused(refused)
-        if not is_any_taken:
+        if not is_any_accepted:
             self._rset()
             raise SMTPRecipientsRefused(refused)
         return refused
 
     def _after_content(self, code: int, message: bytes, refused: Refused) -> Refused:
-        """What `sendmail` returns, or raises, for this reply to the content."""
+        """Return what `sendmail` returns for this reply to the content, or raise its exception."""
         if code != 250:
             self._give_up(code)
             raise SMTPDataError(code, message)
@@ -274,10 +272,24 @@ class SMTP(Login):
             self._rset()
 
     def _rset(self) -> None:
-        """RSET after a refusal; a broken connection shows with the next command."""
+        """Send RSET after a refusal. A broken connection is found by the next command."""
         with contextlib.suppress(SMTPServerDisconnected, SMTPProtocolError):
             self.rset()
 
     def _start_tls(self, context: ssl.SSLContext) -> None:
         sock, self.sock = self._replies().sock, None
-        self.sock = tls.wrap(context, sock, self._host)
+        self.sock = under_tls(context, sock, self._host)
+
+
+def under_tls(context: ssl.SSLContext, sock: socket.socket, host: str) -> socket.socket:
+    """The socket under TLS, with its timeout; closed if the handshake fails."""
+    timeout = sock.gettimeout()
+    stream = Stream(sock)
+    deadline = Deadline.after(timeout, "the TLS handshake")
+    try:
+        stream.start_tls(context, host, deadline, trust=_TRUST)
+    except BaseException:
+        stream.abort()
+        raise
+    stream.sock.settimeout(timeout)
+    return stream.sock

@@ -1,13 +1,12 @@
-"""`SMTP_SSL`: as `SMTP`, under TLS from the first byte."""
+"""`SMTP_SSL`: like `SMTP`, with TLS from the first byte."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 
-from mailbackends.client import tls
-from mailbackends.client.connection import DEFAULT_TIMEOUT, SourceAddress
-from mailbackends.client.smtp import SMTP
+from mailbackends.client.channel import DEFAULT_TIMEOUT, SourceAddress
+from mailbackends.client.smtp import SMTP, under_tls
 
 __all__ = ["SMTP_SSL", "SMTP_SSL_PORT"]
 
@@ -15,14 +14,14 @@ SMTP_SSL_PORT = 465
 
 
 class SMTP_SSL(SMTP):
-    """A connection to an SMTP server that is under TLS from its first byte (RFC 8314).
+    """A connection to an SMTP server with TLS from the first byte (RFC 8314).
 
-    The default port is 465. ``context`` as in `SMTP.starttls`; otherwise as `SMTP`.
+    The default port is 465. ``context`` is as in `SMTP.starttls`; the rest is as in `SMTP`.
 
     Raises:
-        SMTPTLSError: no TLS connection could be agreed on.
+        SMTPTLSError: the TLS handshake failed.
         SMTPCertificateError: the certificate could not be verified.
-        SMTPTimeoutError, SMTPServerDisconnected: the handshake did not end.
+        SMTPTimeoutError: the handshake took too long.
     """
 
     default_port = SMTP_SSL_PORT
@@ -43,4 +42,4 @@ class SMTP_SSL(SMTP):
     def _get_socket(self, host: str, port: int, timeout: float | None) -> socket.socket:
         if self.debuglevel > 0:
             self._print_debug("connect:", (host, port))
-        return tls.wrap(self.context, super()._get_socket(host, port, timeout), self._host)
+        return under_tls(self.context, super()._get_socket(host, port, timeout), self._host)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mailbackends.client.hostname import own_name
 from mailbackends.doctor.step import Step
 from mailbackends.errors import (
     SMTPAuthenticationError,
@@ -29,6 +28,7 @@ from mailbackends.transport.chain import verified_chain
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
+from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import client_context
 

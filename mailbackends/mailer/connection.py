@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailbackends.client.hostname import own_name
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
 from mailbackends.mailer.in_flight import InFlightTransactions
 from mailbackends.mailer.options import Options
@@ -22,6 +21,7 @@ from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
+from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
 
 if TYPE_CHECKING:

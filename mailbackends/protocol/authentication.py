@@ -54,6 +54,8 @@ class ExchangeRules:
     """The reply codes that mean success."""
     decode: Callable[[bytes], bytes]
     """The challenge in the text of a 334 reply; raises `sasl.SASLServerError`."""
+    endless: Callable[[], SMTPException]
+    """The error for challenges without end."""
 
 
 def _decode_leniently(text: bytes) -> bytes:
@@ -64,11 +66,19 @@ def _decode_leniently(text: bytes) -> bytes:
     raise sasl.SASLServerError("the server's challenge is not base64")
 
 
-RULES = ExchangeRules(success=frozenset({235}), decode=sasl.decode_challenge)
+RULES = ExchangeRules(
+    success=frozenset({235}),
+    decode=sasl.decode_challenge,
+    endless=lambda: SMTPProtocolError(500, b"the AUTH exchange does not end"),
+)
 """RFC 4954 to the letter."""
 
-SMTPLIB_RULES = ExchangeRules(success=frozenset({235, 503}), decode=_decode_leniently)
-"""As the standard library: 503 means "already logged in"; a challenge may contain anything."""
+SMTPLIB_RULES = ExchangeRules(
+    success=frozenset({235, 503}),
+    decode=_decode_leniently,
+    endless=lambda: SMTPException("Server AUTH mechanism infinite loop: the connection is closed"),
+)
+"""Like the standard library: 503 means "already logged in"; a challenge may contain anything."""
 
 
 def attempts(
@@ -115,7 +125,8 @@ def exchange(
         SMTPAuthenticationError: refused. It has a `sasl.SASLCredentialsError` as its cause if
             nothing was sent, and a `sasl.SASLServerError` if the server broke the mechanism:
             then the connection is closed, since it may be an impostor.
-        SMTPProtocolError: the server sends challenges without end. The connection is closed.
+        SMTPProtocolError, SMTPException: the server sends challenges without end. The connection
+            is closed.
     """
     opening, held_back = _opening(mechanism, use_initial_response=use_initial_response)
     responses = int(opening.is_secret)
@@ -123,7 +134,7 @@ def exchange(
     while reply.code == 334:
         if responses == _MAX_RESPONSES:
             close()
-            raise SMTPProtocolError(500, b"the AUTH exchange does not end")
+            raise rules.endless()
         responses += 1
         try:
             # A long initial response waits for the first challenge, which is empty.

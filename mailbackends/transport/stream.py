@@ -90,8 +90,17 @@ class Stream:
         for_writing = for_writing or self._reading_waits_to_write
         self._poll(deadline, for_reading=True, for_writing=for_writing)
 
-    def start_tls(self, context: ssl.SSLContext, server_hostname: str, deadline: Deadline) -> None:
-        """Shake hands as the client.
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str,
+        deadline: Deadline,
+        *,
+        trust: str = "as ssl_cafile",
+    ) -> None:
+        """Do the TLS handshake as the client.
+
+        ``trust`` says, in the words of the caller's interface, how to trust another authority.
 
         Raises:
             SMTPCertificateError, SMTPTLSError: with the reason and the mend.
@@ -103,7 +112,7 @@ class Stream:
             # As wrap_socket() does it, which would lose the socket over a name that is none.
             name.encode("idna")
             self._sock = tls = context.wrap_socket(
-                self._sock, server_hostname=name, do_handshake_on_connect=False
+                self._sock, server_hostname=name or None, do_handshake_on_connect=False
             )
             while True:
                 try:
@@ -115,7 +124,7 @@ class Stream:
         except SMTPTimeoutError:
             raise
         except (OSError, ValueError) as error:
-            raise explained(error, server_hostname) from error
+            raise explained(error, server_hostname, trust=trust) from error
 
     def is_quiet(self) -> bool:
         """True where nothing came since the last reply: no byte, no end of stream, no error.

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from mailbackends import errors
 from mailbackends.client import LMTP, SMTP
-from mailbackends.client.features import parse_features
 from mailbackends.errors import (
     SMTPException,
     SMTPProtocolError,
@@ -211,7 +210,7 @@ def _read_everywhere(reply: Reply) -> None:
     found = extensions.parse(reply)
     assert found.max_size is None or found.max_size > 0
     assert all(name == name.upper() for name in found.auth_mechanisms)
-    assert all(name == name.lower() for name in parse_features(reply.message))
+    assert all(name == name.upper() for name in dict(extensions.announced(reply.lines[1:])))
     assert "\n" not in str(reply)
     assert reply.enhanced is None or str(reply.enhanced)[0] in "245"
 

@@ -90,7 +90,7 @@ SCENARIOS = [
         Talk(connect=b"220 hi\r\n250 not asked\r\n"),
         differs="unasked-reply",
         ours={
-            "result": protocol_error(b"The server spoke although nobody asked."),
+            "result": protocol_error(b"The server sent a reply that no command asked for."),
             "wire": [b""],
             "closed": True,
             "ehlo_resp": None,
@@ -103,7 +103,7 @@ SCENARIOS = [
         Talk(data=b"354 go\r\n250 taken\r\n"),
         differs="unasked-reply",
         ours={
-            "result": protocol_error(b"The server spoke although nobody asked."),
+            "result": protocol_error(b"The server sent a reply that no command asked for."),
             "wire": [b"data\r\n"],
             "closed": True,
         },

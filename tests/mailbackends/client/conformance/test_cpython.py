@@ -13,14 +13,15 @@ import pytest
 PROGRAM = """
 import smtplib, socket, sys, types, unittest
 import mailbackends.client, mailbackends.errors
-from mailbackends.client import connection, hostname, lmtp
+from mailbackends.client import channel, lmtp
+from mailbackends.transport import hostname
 from test import mock_socket
 
 class InPlace(types.ModuleType):
     def __setattr__(self, name, value):
         # The tests put a mock in place of the module socket.
         if name == "socket":
-            connection.socket = hostname.socket = lmtp.socket = value
+            channel.socket = hostname.socket = lmtp.socket = value
         super().__setattr__(name, value)
 
 ours = InPlace("smtplib")

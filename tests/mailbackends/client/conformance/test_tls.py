@@ -251,7 +251,7 @@ def test_a_final_dot_does_not_stand_in_the_certificate(monkeypatch: pytest.Monke
         (lambda peer: peer.send(b"220 this is no TLS\r\n"), "SMTPTLSError"),
         (lambda peer: peer.read_to_end(), "SMTPTimeoutError"),
         (lambda peer: None, "SMTPTLSError"),
-        (lambda peer: peer.reset(), "SMTPServerDisconnected"),
+        (lambda peer: peer.reset(), "SMTPTLSError"),
     ],
     ids=["in clear", "silence", "end", "reset"],
 )
@@ -281,7 +281,7 @@ def test_a_silent_server_ends_smtp_ssl_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("play", "expected"), [(SILENCE, "SMTPTimeoutError"), (Peer.reset, "SMTPServerDisconnected")]
+    ("play", "expected"), [(SILENCE, "SMTPTimeoutError"), (Peer.reset, "SMTPTLSError")]
 )
 def test_with_smtp_ssl_too_a_handshake_that_fails_is_a_documented_exception(
     play: Any, expected: str

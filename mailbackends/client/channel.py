@@ -1,4 +1,4 @@
-"""A connection to a server: lines go out, replies come in."""
+"""A connection to a server: command lines out, replies in."""
 
 from __future__ import annotations
 
@@ -8,36 +8,46 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from mailbackends.client.masking import Masking
 from mailbackends.client.quoting import CRLF, Data
 from mailbackends.client.reader import ReplyReader
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected, SMTPTimeoutError
+from mailbackends.protocol.masking import Masking, masked_line, secrets_in
 from mailbackends.reply import Reply
 
-__all__ = ["DEFAULT_TIMEOUT", "SMTP_PORT", "Connection", "SourceAddress", "check_timeout"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "SMTP_PORT",
+    "CodeAndText",
+    "CommandChannel",
+    "SourceAddress",
+    "check_timeout",
+]
 
 SMTP_PORT = 25
 
-# The mark for "as socket.setdefaulttimeout() says", by which `smtplib`, too, tells it
-# from None, which is no timeout at all.
+# Stands for the value of socket.setdefaulttimeout(). `smtplib` uses it, too, to distinguish
+# that from None, which means no timeout.
 DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
 SourceAddress = tuple[str, int]
 
+CodeAndText = tuple[int, bytes]
+"""A reply as `smtplib` returns it: the code, and the lines of the text joined by a line feed."""
 
-class Connection:
-    """What `SMTP` is built on: `connect`, `putcmd`, `getreply`, `docmd`, `send`, `close`.
 
-    The connection is closed, and ``sock`` None, as soon as what the server says next could
-    not be trusted to answer what is asked next: after a timeout, an end, something that
-    is no reply, a reply nobody asked for, an interruption while a reply was waited for,
-    and after each 421.
+class CommandChannel:
+    """The base of `SMTP`: `connect`, `putcmd`, `getreply`, `docmd`, `send`, `close`.
+
+    The connection is closed, and ``sock`` is None, as soon as the server's next reply could
+    not be trusted to answer the next command: after a timeout, an end of the connection, data
+    that is not a reply, a reply that no command asked for, an interruption while waiting for a
+    reply, and a 421.
     """
 
     debuglevel: int = 0
     sock: socket.socket | None = None
     file: Any = None
-    """Always None: replies are read from ``sock``. There for programs that reset it."""
+    """Always None: replies are read from ``sock``. It exists for programs that reset it."""
     default_port: int = SMTP_PORT
 
     timeout: float | None
@@ -46,27 +56,29 @@ class Connection:
     _host: str = ""
     _reader: ReplyReader | None = None
     _masking: Masking
+    _is_challenged: bool = False
+    """True after a 334: the next line answers a challenge, and is secret."""
     _replies_due: int = 0
 
     def set_debuglevel(self, debuglevel: int) -> None:
-        """Show the conversation on ``sys.stderr``: 1 shows it, 2 adds the time of day.
+        """Print the conversation on ``sys.stderr``; level 2 adds the time of day.
 
-        Credentials are shown as ``***``.
+        Credentials are printed as ``***``.
         """
         self.debuglevel = debuglevel
 
     def connect(
         self, host: str = "localhost", port: int = 0, source_address: SourceAddress | None = None
-    ) -> tuple[int, bytes]:
-        """Connect, and return the greeting as ``(code, text)``; 220 means welcome.
+    ) -> CodeAndText:
+        """Connect, and return the greeting as ``(code, text)``; 220 means success.
 
-        ``host`` may be ``"name:port"`` where ``port`` is not given. Whatever was known of
-        an earlier connection is forgotten, and that connection closed.
+        ``host`` may be ``"name:port"`` if ``port`` is not given. An earlier connection is
+        closed, and everything that was known of it is forgotten.
 
         Raises:
-            OSError: the connection could not be made, or the port is no number.
-            SMTPServerDisconnected: the server hung up before its greeting.
-            SMTPTLSError: no TLS connection could be agreed on (`SMTP_SSL`).
+            OSError: the connection could not be made, or the port is not a number.
+            SMTPServerDisconnected: the server closed the connection before its greeting.
+            SMTPTLSError: the TLS handshake failed (`SMTP_SSL`).
             ValueError: the timeout is 0.
         """
         if source_address:
@@ -81,8 +93,8 @@ class Connection:
         sys.audit("smtplib.connect", self, host, port)
         self._begin(host)
         sock = self._get_socket(host, port, self.timeout)
-        # Without this, the kernel holds back each small write behind an unanswered one.
-        # (AttributeError: a subclass's `_get_socket` may return a stand-in for a socket.)
+        # Otherwise the kernel delays each small write until the one before is acknowledged.
+        # (AttributeError: a subclass's `_get_socket` may return a substitute for a socket.)
         with contextlib.suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._greeting(sock)
@@ -91,27 +103,31 @@ class Connection:
         """Send bytes as they are, or text in ``command_encoding``.
 
         Raises:
-            SMTPServerDisconnected: there is no connection, or it broke; ``reply`` is what
-                the server said before, where it did.
+            SMTPServerDisconnected: there is no connection, or it broke; ``reply`` is the
+                server's last reply, if it sent one before.
             SMTPTimeoutError: the server did not take them in time; likewise.
-            SMTPProtocolError: the server said something although nobody had asked.
+            SMTPProtocolError: the server sent something that no command asked for.
         """
         if self.debuglevel > 0:
-            self._print_debug("send:", repr(self._masking.sent(s)))
+            self._print_debug("send:", repr(self._shown(s)))
+        if isinstance(s, str):  # and not content
+            for secret in secrets_in(s, is_response=self._is_challenged):
+                self._masking.remember(secret)
         if self.sock is None:
             raise SMTPServerDisconnected("please run connect() first")
         data = s.encode(self.command_encoding) if isinstance(s, str) else s
         sys.audit("smtplib.send", self, data)
         if not self._replies_due and not self._replies().is_quiet() and self._has_farewell():
             self._replies_due = 1
-            return  # nobody reads it any more; getreply() tells why
+            return  # The server no longer reads; getreply() returns its reason.
         self._replies_due += 1
         try:
             self.sock.sendall(data)
         except OSError as error:
             kind = SMTPTimeoutError if isinstance(error, TimeoutError) else SMTPServerDisconnected
             failure = kind("Server not connected")
-            failure.reply = self._replies().last_words()
+            last_words = self._replies().last_words()
+            failure.reply = last_words and self._masking.masked(last_words)
             self.close()
             raise failure from error
         except BaseException:
@@ -119,56 +135,57 @@ class Connection:
             raise
 
     def putcmd(self, cmd: str, args: str = "") -> None:
-        """Send a command line, and do not wait for its reply.
+        """Send a command line, without waiting for its reply.
 
         Raises:
-            ValueError: a line break or NUL in it: it would be more than one command.
+            ValueError: it contains a line break or NUL, and would be more than one command.
             SMTPServerDisconnected, SMTPTimeoutError, SMTPProtocolError: as `send`.
         """
         line = cmd if args == "" else f"{cmd} {args}"
         if "\r" in line or "\n" in line:
-            shown = self._masking.line(line).replace("\n", "\\n").replace("\r", "\\r")
+            shown = self._shown_line(line).replace("\n", "\\n").replace("\r", "\\r")
             raise ValueError(
                 f"command and arguments contain prohibited newline characters: {shown}"
             )
         if "\0" in line:
-            shown = self._masking.line(line).replace("\0", "\\0")
+            shown = self._shown_line(line).replace("\0", "\\0")
             raise ValueError(f"command and arguments contain prohibited NUL characters: {shown}")
         self.send(f"{line}{CRLF}")
 
-    def getreply(self) -> tuple[int, bytes]:
-        """The next reply as ``(code, text)``, the lines of the text joined by a line feed.
+    def getreply(self) -> CodeAndText:
+        """Return the next reply as ``(code, text)``, the lines of the text joined by a line feed.
 
-        The whole reply takes at most ``timeout`` seconds. After a 421 the connection is
-        closed, as the server announces it (RFC 5321 section 3.8).
+        The whole reply may take at most ``timeout`` seconds. After a 421, with which the server
+        announces that it closes (RFC 5321 section 3.8), the connection is closed. Credentials
+        that the server quotes are replaced by ``***``.
 
         Raises:
             SMTPServerDisconnected: there is no connection, or it ended.
             SMTPTimeoutError: the reply did not come in time.
-            SMTPProtocolError: what came is no reply.
+            SMTPProtocolError: the server sent something that is not a reply.
         """
         reply = self._read()
         code = reply.code
         if self._replies_due:
             self._replies_due -= 1
-        self._masking.is_in_exchange = code == 334
+        self._is_challenged = code == 334
         if code == 421:
             self.close()
         return code, reply.message
 
-    def docmd(self, cmd: str, args: str = "") -> tuple[int, bytes]:
-        """Send a command and return its reply; raises as `putcmd` and `getreply` do."""
+    def docmd(self, cmd: str, args: str = "") -> CodeAndText:
+        """Send a command and return its reply. Raises what `putcmd` and `getreply` raise."""
         self.putcmd(cmd, args)
         return self.getreply()
 
     def close(self) -> None:
-        """Close the connection, without a word. Never waits."""
+        """Close the connection at once, without QUIT and without waiting."""
         sock, self.sock, self._reader = self.sock, None, None
         self._replies_due = 0
         if sock is not None:
             sock.close()
 
-    # What a subclass may replace
+    # Methods that a subclass may override
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> socket.socket:
         check_timeout(timeout)
@@ -180,7 +197,7 @@ class Connection:
         stamp = (datetime.now().time(),) if self.debuglevel > 1 else ()
         print(*stamp, *args, file=sys.stderr)
 
-    # The rest is ours
+    # Internal
 
     def _begin(self, host: str) -> None:
         """Forget what was known of an earlier connection."""
@@ -188,9 +205,10 @@ class Connection:
             self.close()
         self._host = host
         self._masking = Masking()
+        self._is_challenged = False
         self.command_encoding = "ascii"
 
-    def _greeting(self, sock: socket.socket) -> tuple[int, bytes]:
+    def _greeting(self, sock: socket.socket) -> CodeAndText:
         self.sock = sock
         self._replies_due = 1
         code, message = self.getreply()
@@ -223,8 +241,10 @@ class Connection:
                 self._show(raw, reply)
             if reply.code == -1:
                 last = raw[:-1].rpartition(b"\n")[2]
-                raise SMTPProtocolError(500, b"No reply code: " + last.strip()[:200])
-            return reply
+                shown = self._masking.mask(last.strip())[:200]
+                raise SMTPProtocolError(500, b"No reply code: " + shown)
+            # A challenge is part of the exchange, and has to be complete.
+            return reply if reply.code == 334 else self._masking.masked(reply)
         except SMTPProtocolError:
             self.close()
             raise
@@ -238,18 +258,27 @@ class Connection:
             self.close()
             raise SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
         except BaseException:
-            # The reply will still come. Read later, it would be taken for another one's.
+            # The reply will still come. Read later, it would be taken for that to another command.
             self.close()
             raise
 
+    def _shown(self, data: Data) -> bytes | str:
+        """Sent data with credentials masked: text for text, bytes for bytes."""
+        if isinstance(data, str):
+            return self._shown_line(data)
+        return self._shown_line(bytes(data).decode("latin-1")).encode("latin-1")
+
+    def _shown_line(self, line: str) -> str:
+        return masked_line(line, is_response=self._is_challenged)
+
     def _show(self, raw: bytes, reply: Reply) -> None:
         for line in raw.split(b"\n")[:-1]:
-            self._print_debug("reply:", repr(self._masking.received(line + b"\n")))
-        shown = self._masking.received(reply.message)
+            self._print_debug("reply:", repr(self._masking.mask(line + b"\n")))
+        shown = self._masking.mask(reply.message)
         self._print_debug(f"reply: retcode ({reply.code}); Msg: {shown!a}")
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Raises ValueError for 0, which for a socket means not to wait at all."""
+    """Raise ValueError for 0, with which a socket would not wait at all."""
     if timeout is not None and not timeout:
         raise ValueError("Non-blocking socket (timeout=0) is not supported")

@@ -1,4 +1,4 @@
-"""The name by which we say hello."""
+"""The name of this host, for EHLO."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import socket
 
 __all__ = ["own_name"]
 
-# A resolver's answer goes into a command: what cannot stand there is no name.
+# A resolver's answer goes into a command. What a command cannot contain is not used.
 _NAME = re.compile(r"[!-~]+\.[!-~]*")
 
 
 def own_name(sock: socket.socket | None) -> str:
-    """Our fully qualified domain name or, for want of one, an address literal.
+    """Return this host's fully qualified domain name or, if it has none, an address literal.
 
-    The literal is that of our host name's IPv4 address, or else of our end of ``sock``,
-    IPv6 included, or else that of the loopback (RFC 5321 sections 4.1.1.1 and 4.1.3).
+    The literal is that of the host name's IPv4 address, or else of the local address of
+    ``sock``, IPv6 included, or else of the loopback (RFC 5321 sections 4.1.1.1 and 4.1.3).
     """
     name = socket.getfqdn()
     if _NAME.fullmatch(name):
