@@ -202,7 +202,7 @@ def test_a_message_over_the_announced_size_is_refused_without_a_word_to_the_serv
     ):
         mailer.send_message(message())
         writes.clear()
-        with pytest.raises(SMTPDataError, match="takes no more than 1000") as caught:
+        with pytest.raises(SMTPDataError, match="takes at most 1000") as caught:
             mailer.send_message(message(text="x" * 70 + "\n" + "y" * 1000))
         assert writes == []
         assert caught.value.smtp_code == 552
