@@ -7,7 +7,7 @@ import re
 from email.message import Message
 from typing import TypeAlias
 
-from mailbackends.mime.line_ends import dot_stuffed
+from mailbackends.mime.pieces import dot_stuffed
 
 __all__ = [
     "CRLF",

@@ -100,7 +100,7 @@ class Masking:
             return
         pattern = re.escape(secret)
         if is_cut:
-            pattern = re.escape(secret[:_LONG]) + rb"[A-Za-z0-9+/=]*"
+            pattern += b"|" + re.escape(secret[:_LONG]) + rb"[A-Za-z0-9+/=]*"
         elif len(secret) < _LONG:
             pattern = rb"(?<![^\W_])" + pattern + rb"(?![^\W_])"
         self._patterns[secret] = pattern

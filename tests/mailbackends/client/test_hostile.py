@@ -182,7 +182,7 @@ def playing(step: str, fault: Any) -> tuple[TalkServer, int]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_fault_at_any_step_is_a_documented_exception_and_ends_the_connection(
+def test_a_fault_at_any_step_is_a_documented_exception_and_closes_the_connection(
     step: str, fault: str
 ) -> None:
     does, expected = FAULTS[fault]
@@ -217,7 +217,7 @@ def test_a_fault_at_any_step_is_a_documented_exception_and_ends_the_connection(
         ("content", SMTPDataError),
     ],
 )
-def test_a_421_at_any_step_is_that_steps_refusal_and_ends_the_connection(
+def test_a_421_at_any_step_is_the_refusal_of_that_step_and_closes_the_connection(
     step: str, expected: type[SMTPException]
 ) -> None:
     server, _ = playing(step, BYE)
@@ -229,13 +229,13 @@ def test_a_421_at_any_step_is_that_steps_refusal_and_ends_the_connection(
 
 
 @pytest.mark.parametrize("step", ["noop", "vrfy", "rset"])
-def test_a_421_to_a_command_is_what_it_returns_and_ends_the_connection(step: str) -> None:
+def test_a_421_to_a_command_is_returned_and_closes_the_connection(step: str) -> None:
     server, _ = playing(step, BYE)
     with server, pytest.raises(SMTPServerDisconnected, match="please run connect"):
         session(server)
 
 
-def test_a_421_to_quit_is_what_it_returns() -> None:
+def test_a_421_to_quit_is_returned() -> None:
     with TalkServer(Talk(ehlo=EHLO, quit=BYE)) as server:
         client, seen = session(server)
         assert seen[-1] == (421, b"4.3.2 Shutting down")
@@ -243,7 +243,7 @@ def test_a_421_to_quit_is_what_it_returns() -> None:
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "quit"])
-def test_a_reply_that_nobody_asked_for_is_never_taken_for_another(step: str) -> None:
+def test_a_reply_that_no_command_asked_for_is_never_taken_for_another(step: str) -> None:
     """The reply of the step comes, and a second one right behind it."""
     good = {
         "greeting": b"220 hi", "ehlo": EHLO.encode(), "starttls": b"220 go", "data": b"354 go",
@@ -306,7 +306,7 @@ def test_a_server_without_starttls_gets_no_credentials_in_clear() -> None:
         assert b"AUTH" not in server.received()[0]
 
 
-def test_a_server_that_reads_nothing_is_left_in_time() -> None:
+def test_a_server_that_reads_nothing_causes_a_timeout() -> None:
     is_left = threading.Event()
 
     def data(peer: Peer) -> None:

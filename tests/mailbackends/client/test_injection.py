@@ -132,7 +132,7 @@ def test_the_end_of_the_content_cannot_be_forged(content: bytes) -> None:
 
 
 @given(content=pieces.map(b"".join))
-def test_content_with_crlf_alone_comes_out_as_it_went_in(content: bytes) -> None:
+def test_content_whose_line_ends_are_crlf_is_sent_unchanged(content: bytes) -> None:
     content = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
     sent = dot_stuff(content)
     received = re.sub(rb"(?m)^\.", b"", sent[: -len(b".\r\n")])

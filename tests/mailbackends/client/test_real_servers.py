@@ -30,7 +30,7 @@ def trusting() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certs.cafile())
 
 
-def test_a_message_over_starttls_with_a_login_arrives_as_it_was() -> None:
+def test_a_message_over_starttls_with_a_login_arrives_unchanged() -> None:
     with MailServer(tls="starttls", login=("user", "secret"), require_login=True) as server:
         with SMTP(server.host, server.port, timeout=20) as smtp:
             smtp.starttls(context=trusting())
@@ -53,7 +53,7 @@ def test_a_message_over_implicit_tls_arrives() -> None:
         assert server.messages[0].message["Subject"] == "hi"
 
 
-def test_a_wrong_password_is_refused_and_stands_nowhere_in_the_error() -> None:
+def test_a_wrong_password_is_refused_and_is_not_in_the_error() -> None:
     with MailServer(tls="starttls", login=("user", "secret")) as server:
         smtp = SMTP(server.host, server.port, timeout=20)
         smtp.starttls(context=trusting())
@@ -64,7 +64,7 @@ def test_a_wrong_password_is_refused_and_stands_nowhere_in_the_error() -> None:
         smtp.quit()
 
 
-def test_refused_recipients_are_told_of_and_the_connection_goes_on() -> None:
+def test_refused_recipients_are_returned_and_the_connection_stays_usable() -> None:
     with MailServer() as server:
         server.refuse("b@b.test", "550 5.1.1 No such user")
         with SMTP(server.host, server.port, timeout=20) as smtp:

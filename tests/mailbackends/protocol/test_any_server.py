@@ -162,7 +162,9 @@ def assert_all_lines_are_ours(runner):
     log_in=st.booleans(),
     lmtp=st.booleans(),
 )
-def test_a_connection_comes_to_its_end(opening, server, ending, takes, tls, log_in, lmtp):
+def test_opening_a_connection_ends_with_a_documented_result(
+    opening, server, ending, takes, tls, log_in, lmtp
+):
     session = Watched(is_lmtp=lmtp)
     runner = Runner(session, [*opening, *server], takes=takes, ending=lambda: ending("gone"))
     try:
@@ -185,7 +187,7 @@ def test_a_connection_comes_to_its_end(opening, server, ending, takes, tls, log_
     takes=st.none() | st.integers(0, 800),
     lmtp=st.booleans(),
 )
-def test_messages_come_to_a_true_end(keywords, server, ending, takes, lmtp):
+def test_messages_end_with_the_true_outcome(keywords, server, ending, takes, lmtp):
     session = introduced(Watched(is_lmtp=lmtp), *keywords)
     runner = Runner(session, server, takes=takes, ending=lambda: ending("gone"))
     assert messages(session, runner) > 0

@@ -29,7 +29,7 @@ from mailbackends.protocol.command import Command, bdat, mail, rcpt
         (bdat(7, last=False), b"BDAT 7\r\n"),
     ],
 )
-def test_the_line_as_it_goes_on_the_wire(command, line):
+def test_a_command_becomes_a_line(command, line):
     assert command.line == line
 
 
@@ -64,7 +64,7 @@ def test_a_control_character_or_half_a_character_is_refused(character, make):
         (Command("", "*"), "*"),
     ],
 )
-def test_what_is_secret_is_shown_by_its_mechanism_only(command, shown):
+def test_of_a_secret_command_only_the_mechanism_is_shown(command, shown):
     assert (str(command), repr(command)) == (shown, f"<Command {shown}>")
 
 
@@ -110,7 +110,7 @@ def interrupted_at(number, act):
 
 
 @pytest.mark.parametrize("argument", ["PLAIN c2VjcmV0", "PLAIN c2VjcmV0 \u00fc"])
-def test_an_interrupt_amid_the_check_of_a_command_shows_no_secret(argument):
+def test_an_interrupt_during_the_check_of_a_command_shows_no_secret(argument):
     lines = itertools.count(1)
     seen = 0
     while frames := interrupted_at(next(lines), lambda: Command("AUTH", argument, is_secret=True)):

@@ -24,7 +24,7 @@ def rcpt(**wishes):
     return options["rcpt_options"]
 
 
-def test_nothing_asked_for_is_nothing_said():
+def test_without_options_there_are_no_parameters():
     assert delivery_options() == {"mail_options": (), "rcpt_options": ()}
 
 
@@ -52,7 +52,7 @@ def test_nothing_asked_for_is_nothing_said():
         ),
     ],
 )
-def test_what_goes_with_mail(wishes, options):
+def test_options_become_parameters_of_mail(wishes, options):
     assert mail(**wishes) == options
 
 
@@ -66,7 +66,7 @@ def test_what_goes_with_mail(wishes, options):
         ({"original_recipient": "jörg@x"}, ("ORCPT=utf-8;j\\x{F6}rg@x",)),
     ],
 )
-def test_what_goes_with_rcpt(wishes, options):
+def test_options_become_parameters_of_rcpt(wishes, options):
     assert rcpt(**wishes) == options
 
 
@@ -92,7 +92,7 @@ def test_what_goes_with_rcpt(wishes, options):
         {"notify": ["often"]},
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(wishes):
+def test_an_invalid_option_is_refused(wishes):
     with pytest.raises(InvalidMessageError):
         delivery_options(**wishes)
 
@@ -103,7 +103,7 @@ def test_an_original_recipient_is_an_address():
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_xtext_is_visible_ascii_and_can_be_undone(text):
+def test_xtext_is_visible_ascii_and_can_be_decoded(text):
     encoded = encode_xtext(text)
     assert all("!" <= c <= "~" and c != "=" for c in encoded)
     assert unquote(encoded.replace("%", "%25").replace("+", "%")) == text

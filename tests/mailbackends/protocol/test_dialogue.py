@@ -28,7 +28,7 @@ def greeted(**options):
 # --- the greeting ---------------------------------------------------------------------
 
 
-def test_the_greeting_welcomes():
+def test_a_220_greeting_is_accepted():
     session = Session()
     reply = Runner(session, [b"220-there\r\n220 ESMTP\r\n"]).run(greeting(session))
     assert reply.message == b"there\nESMTP"
@@ -36,7 +36,7 @@ def test_the_greeting_welcomes():
 
 
 @pytest.mark.parametrize("reply", [b"554 no service", b"421 busy", b"250 hello", b"221 bye"])
-def test_any_other_greeting_sends_us_away(reply):
+def test_any_other_greeting_is_a_refusal(reply):
     session = Session()
     with pytest.raises(SMTPConnectError) as caught:
         Runner(session, [reply + b"\r\n"]).run(greeting(session))
@@ -45,14 +45,14 @@ def test_any_other_greeting_sends_us_away(reply):
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"* OK IMAP\r\n", b"\r\n"])
-def test_another_protocol_is_no_greeting(data):
+def test_the_greeting_of_another_protocol_is_an_error(data):
     session = Session()
     with pytest.raises(SMTPProtocolError):
         Runner(session, [data]).run(greeting(session))
     assert session.state is State.CLOSED
 
 
-def test_a_second_greeting_is_no_reply_to_ehlo():
+def test_a_second_greeting_does_not_answer_ehlo():
     session = Session()
     Runner(session, [b"220 there\r\n220 there\r\n"]).run(greeting(session))
     with pytest.raises(SMTPProtocolError, match="before its command"):
@@ -62,7 +62,7 @@ def test_a_second_greeting_is_no_reply_to_ehlo():
 # --- EHLO -----------------------------------------------------------------------------
 
 
-def test_ehlo_tells_what_the_server_can_do():
+def test_the_reply_to_ehlo_lists_the_extensions():
     session = greeted()
     runner = Runner(session, [EHLO])
     runner.run(hello(session, "here"))
@@ -72,7 +72,7 @@ def test_ehlo_tells_what_the_server_can_do():
 
 
 @pytest.mark.parametrize("reply", [b"500 what", b"502 no", b"550 no", b"450 later"])
-def test_helo_where_ehlo_is_not_known(reply):
+def test_helo_follows_a_refused_ehlo(reply):
     session = greeted()
     runner = Runner(session, [reply + b"\r\n", b"250-there\r\n250 PIPELINING\r\n"])
     runner.run(hello(session, "here"))
@@ -82,7 +82,7 @@ def test_helo_where_ehlo_is_not_known(reply):
     assert session.state is State.READY
 
 
-def test_helo_takes_back_what_ehlo_had_announced():
+def test_after_helo_the_extensions_of_an_earlier_ehlo_are_forgotten():
     session = ready_session("PIPELINING", "AUTH PLAIN")
     Runner(session, [b"502 no\r\n", b"250 there\r\n"]).run(hello(session, "here"))
     assert session.extensions.keywords == {}
@@ -104,7 +104,7 @@ def test_a_421_to_ehlo_is_not_followed_by_helo():
     assert runner.lines == [b"EHLO here"]
 
 
-def test_lmtp_says_lhlo_and_knows_nothing_else():
+def test_lmtp_sends_lhlo_and_nothing_else():
     session = greeted(is_lmtp=True)
     runner = Runner(session, [EHLO])
     runner.run(hello(session, "here"))
@@ -117,7 +117,7 @@ def test_lmtp_says_lhlo_and_knows_nothing_else():
 
 
 @pytest.mark.parametrize("name", ["here\r\nMAIL FROM:<>", "here\0", "\ud800"])
-def test_a_name_that_would_be_more_than_one_command_is_not_said(name):
+def test_a_name_that_would_be_more_than_one_command_is_not_sent(name):
     session = greeted()
     runner = Runner(session, [EHLO])
     with pytest.raises(ValueError, match="control characters"):
@@ -134,7 +134,7 @@ def before_tls(*replies, **options):
     return session, Runner(session, replies, **options)
 
 
-def test_starttls_and_ehlo_anew_for_nothing_said_before_counts():
+def test_starttls_is_followed_by_a_second_ehlo():
     session, runner = before_tls(b"220 go\r\n", b"250-there\r\n250 AUTH PLAIN\r\n")
     runner.run(starttls(session, "here"))
     assert runner.lines == [b"STARTTLS", b"EHLO here"]
@@ -143,13 +143,13 @@ def test_starttls_and_ehlo_anew_for_nothing_said_before_counts():
     assert dict(session.extensions.keywords) == {"AUTH": "PLAIN"}
 
 
-def test_ehlo_refused_behind_tls_leaves_nothing_of_what_was_announced_in_clear():
+def test_after_a_refused_ehlo_under_tls_extensions_announced_in_clear_are_forgotten():
     session, runner = before_tls(b"220 go\r\n", b"500 what\r\n", b"250 there\r\n")
     runner.run(starttls(session, "here"))
     assert session.extensions.keywords == {}
 
 
-def test_a_server_that_does_not_offer_tls_hears_nothing_more():
+def test_nothing_more_is_sent_to_a_server_that_does_not_offer_tls():
     session = ready_session("SIZE 1000")
     runner = Runner(session)
     with pytest.raises(SMTPNotSupportedError, match="STARTTLS extension not supported"):
@@ -169,7 +169,9 @@ def test_tls_refused_ends_the_session(reply):
 
 
 @pytest.mark.parametrize("injected", [b"250 there\r\n", b"2", b"\n"])
-def test_bytes_in_clear_behind_the_reply_to_starttls_end_it_before_the_handshake(injected):
+def test_bytes_in_clear_after_the_reply_to_starttls_close_the_session_before_the_handshake(
+    injected,
+):
     session, runner = before_tls(b"220 go\r\n" + injected)
     with pytest.raises(SMTPProtocolError, match="in clear followed the reply to STARTTLS"):
         runner.run(starttls(session, "here"))
@@ -177,7 +179,7 @@ def test_bytes_in_clear_behind_the_reply_to_starttls_end_it_before_the_handshake
     assert session.state is State.CLOSED
 
 
-def test_a_reply_to_starttls_that_came_before_it_ends_it():
+def test_a_reply_to_starttls_before_the_command_closes_the_session():
     session, runner = before_tls()
     session.receive_data(b"220 go\r\n")
     with pytest.raises(SMTPProtocolError, match="before its command"):
@@ -185,7 +187,7 @@ def test_a_reply_to_starttls_that_came_before_it_ends_it():
     assert runner.sent == b""
 
 
-def test_a_handshake_that_fails_ends_it_and_not_a_word_follows():
+def test_after_a_failed_handshake_nothing_more_is_sent():
     def fail():
         raise SMTPTLSError("no TLS")
 
@@ -205,7 +207,7 @@ def test_a_single_command_gets_its_reply():
     assert reply.code == 252
 
 
-def test_quit_is_queued_and_not_waited_for():
+def test_quit_is_queued_and_its_reply_is_not_awaited():
     session = ready_session()
     runner = Runner(session)
     quit_now(session)
@@ -213,7 +215,7 @@ def test_quit_is_queued_and_not_waited_for():
     assert runner.lines == [b"QUIT"]
 
 
-def test_the_end_of_the_connection_reaches_whoever_waits():
+def test_the_end_of_the_connection_reaches_the_dialogue():
     session = greeted()
     with pytest.raises(SMTPServerDisconnected):
         Runner(session, [b"250-half a rep"]).run(hello(session, "here"))

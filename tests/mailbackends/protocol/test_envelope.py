@@ -21,13 +21,13 @@ def test_the_sender_is_from_and_the_recipients_are_to_cc_and_bcc_in_this_order(k
     assert from_message(made) == Envelope("me@x", ("a@x", "b@x", "c@x", "d@x"))
 
 
-def test_sender_goes_before_from_and_the_first_of_several_stands_for_all():
+def test_sender_takes_precedence_over_from_and_the_first_of_several_addresses_is_used():
     assert from_message(message(From="a@x, b@x", Sender="s@x", To="t@x")).reverse_path == "s@x"
     assert from_message(message(From="a@x, b@x", To="t@x")).reverse_path == "a@x"
 
 
 @pytest.mark.parametrize("sender", ["", "undisclosed:;"])
-def test_an_empty_sender_field_counts_as_none(sender):
+def test_an_empty_sender_field_is_ignored(sender):
     made = message(Message, Sender=sender, From="me@x", To="a@x")
     assert from_message(made).reverse_path == "me@x"
 
@@ -48,7 +48,7 @@ def test_more_than_one_resent_block_is_ambiguous():
         from_message(made)
 
 
-def test_what_is_given_goes_before_the_fields():
+def test_given_addresses_take_precedence_over_the_fields():
     made = message(From="a@x", To="b@x")
     assert from_message(made, "c@x", ["D <d@x>"]) == Envelope("c@x", ("d@x",))
     assert from_message(made, "c@x", "d@x") == Envelope("c@x", ("d@x",))
@@ -61,18 +61,18 @@ def test_the_null_reverse_path_is_empty(null):
 
 
 @pytest.mark.parametrize("made", [None, message(To="a@x"), message(From="team:;", To="a@x")])
-def test_without_a_sender_it_says_so(made):
+def test_without_a_sender_there_is_an_error(made):
     with pytest.raises(InvalidMessageError, match="no sender: give from_addr, or a From field"):
         from_message(made, None, "a@x" if made is None else None)
 
 
 @pytest.mark.parametrize("made", [None, message(From="a@x"), message(From="a@x", To="nobody:;")])
-def test_without_recipients_it_says_so(made):
+def test_without_recipients_there_is_an_error(made):
     with pytest.raises(InvalidMessageError, match="no recipients: give to_addrs"):
         from_message(made, "a@x")
 
 
-def test_no_recipients_given_are_no_recipients():
+def test_an_empty_list_of_recipients_is_an_error():
     with pytest.raises(InvalidMessageError, match="no recipients"):
         from_message(message(From="a@x", To="b@x"), to_addrs=[])
 
@@ -84,7 +84,7 @@ def test_an_unreadable_field_is_named(field):
         from_message(message(**fields))
 
 
-def test_an_address_goes_once_however_its_domain_is_written():
+def test_an_address_is_used_once_however_its_domain_is_written():
     given = ["a@Bücher.example", "a@xn--bcher-kva.example", "A@bücher.example", "b@X", "b@x", "r"]
     # The local part belongs to its server, and its case may mean something there.
     assert from_message(None, "", given).forward_paths == (
@@ -108,7 +108,7 @@ def test_smtputf8_is_needed_for_a_local_part_only(sender, recipient, needs):
     assert Envelope(sender, (recipient,)).needs_smtputf8 is needs
 
 
-def test_on_the_wire_domains_are_a_labels():
+def test_domains_are_sent_as_a_labels():
     envelope = Envelope("a@x", ("b@x",))
     assert envelope.on_wire("b@x") == "b@x"
     assert envelope.on_wire("b@bücher.example") == "b@xn--bcher-kva.example"

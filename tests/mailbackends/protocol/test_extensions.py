@@ -24,7 +24,7 @@ def test_keywords_are_known_in_any_case_with_their_parameters():
     assert "CHUNKING" not in extensions
 
 
-def test_the_first_line_is_the_servers_name_and_no_keyword():
+def test_the_first_line_contains_no_keyword():
     assert parse(Reply(250, (b"PIPELINING",))).keywords == {}
     assert parse(Reply(250, ())).keywords == {}
 
@@ -33,12 +33,12 @@ def test_the_first_line_is_the_servers_name_and_no_keyword():
     "line",
     [b"", b" ", b"-x", b"\xff", b"=SIZE", b"STARTTLS_OFF", b"SIZE: 1000", b"CHUNKING\0", b"\x1bA"],
 )
-def test_what_is_unreadable_is_passed_over(line):
+def test_unreadable_lines_are_skipped(line):
     assert dict(announced(line, b"HELP").keywords) == {"HELP": ""}
 
 
 @pytest.mark.parametrize("line", [b"SIZE 1000", b"SIZE=1000", b"SIZE\t1000", b"size  1000 "])
-def test_a_parameter_may_stand_behind_a_space_or_what_some_servers_take_for_one(line):
+def test_parameters_follow_a_space_or_what_some_servers_use_instead(line):
     assert announced(line).max_size == 1000
 
 
@@ -53,7 +53,9 @@ def test_a_parameter_may_stand_behind_a_space_or_what_some_servers_take_for_one(
         ([b"auth=login", b"auth scram-sha-256"], ("LOGIN", "SCRAM-SHA-256")),
     ],
 )
-def test_mechanisms_of_all_auth_lines_old_style_and_new(lines, mechanisms):
+def test_the_mechanisms_of_all_auth_lines_are_joined_in_the_old_style_and_the_new(
+    lines, mechanisms
+):
     assert announced(*lines).auth_mechanisms == mechanisms
 
 
@@ -87,7 +89,7 @@ def test_the_size_limit_is_a_number_or_none(parameter, limit):
         (b"HELP", None, None),
     ],
 )
-def test_limits_are_known_where_the_server_tells_them(line, messages, recipients):
+def test_announced_limits_are_known(line, messages, recipients):
     extensions = announced(line)
     assert (extensions.max_messages, extensions.max_recipients) == (
         messages,
@@ -103,6 +105,6 @@ def test_any_lines_can_be_read(lines):
     assert all(extensions.auth_mechanisms)
 
 
-def test_a_server_that_knows_helo_only_has_none():
+def test_a_server_that_knows_only_helo_has_no_extensions():
     assert Extensions() == Extensions({})
     assert Extensions().max_size is None

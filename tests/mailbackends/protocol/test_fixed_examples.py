@@ -225,7 +225,7 @@ def test_a_message_without_a_body_is_built() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\ud800b"])
-def test_a_text_that_has_no_form_in_utf8_is_built_and_then_refused(text: str) -> None:
+def test_a_text_that_cannot_be_encoded_in_utf8_is_refused(text: str) -> None:
     def build() -> EmailMessage:
         message = EmailMessage(policy=SMTP)
         message["Subject"] = "Your order"

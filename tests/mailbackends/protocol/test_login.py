@@ -35,27 +35,27 @@ def logging_in(mechanisms, replies, credentials=USER, allowed=None, **options):
     return session, runner, login(session, credentials, allowed)
 
 
-def test_plain_goes_with_its_initial_response_in_one_round_trip():
+def test_plain_takes_one_round_trip_with_its_initial_response():
     session, runner, dialogue = logging_in("PLAIN LOGIN", [IN])
     assert runner.run(dialogue).code == 235
     assert runner.lines == [b"AUTH PLAIN " + encoded(f"\0user\0{SECRET}")]
     assert session.is_reusable
 
 
-def test_login_answers_what_it_is_asked():
+def test_login_sends_the_user_name_and_then_the_password():
     _, runner, dialogue = logging_in("LOGIN", [challenge("Password:"), IN])
     runner.run(dialogue)
     assert runner.lines == [b"AUTH LOGIN " + encoded("user"), encoded(SECRET)]
 
 
-def test_a_mechanism_in_which_the_server_speaks_first_has_no_initial_response():
+def test_a_mechanism_in_which_the_server_sends_first_has_no_initial_response():
     _, runner, dialogue = logging_in("CRAM-MD5", [challenge("<1@x>"), IN])
     runner.run(dialogue)
     assert runner.lines[0] == b"AUTH CRAM-MD5"
     assert len(runner.lines) == 2
 
 
-def test_a_refused_mechanism_is_not_the_last_word_while_another_is_left():
+def test_after_a_refused_mechanism_the_next_one_is_tried():
     replies = [WRONG, b"504 no\r\n", IN]
     _, runner, dialogue = logging_in("LOGIN PLAIN SCRAM-SHA-256 NTLM", replies)
     runner.run(dialogue)
@@ -63,7 +63,7 @@ def test_a_refused_mechanism_is_not_the_last_word_while_another_is_left():
     assert tried == [b"SCRAM-SHA-256", b"PLAIN", b"LOGIN"]
 
 
-def test_the_last_refusal_is_the_one_that_is_told():
+def test_the_last_refusal_is_raised():
     _, runner, dialogue = logging_in("PLAIN LOGIN", [b"535 first\r\n", b"535 second\r\n"])
     with pytest.raises(SMTPAuthenticationError) as caught:
         runner.run(dialogue)
@@ -77,7 +77,7 @@ def test_only_mechanisms_that_are_allowed_are_tried():
     assert [line.split()[1] for line in runner.lines] == [b"LOGIN"]
 
 
-def test_a_server_without_auth_hears_nothing():
+def test_nothing_is_sent_to_a_server_without_auth():
     session = ready_session("SIZE 1000")
     runner = Runner(session)
     with pytest.raises(SMTPNotSupportedError, match="SMTP AUTH extension not supported"):
@@ -85,7 +85,7 @@ def test_a_server_without_auth_hears_nothing():
     assert runner.sent == b""
 
 
-def test_a_server_without_a_mechanism_in_common_hears_nothing():
+def test_nothing_is_sent_to_a_server_without_a_common_mechanism():
     _, runner, dialogue = logging_in("NTLM GSSAPI", [])
     with pytest.raises(SMTPNotSupportedError, match="No suitable authentication method"):
         runner.run(dialogue)
@@ -117,7 +117,7 @@ def tokens():
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-def test_the_token_provider_is_asked_anew_once_after_a_535(mechanism):
+def test_the_token_provider_is_called_again_once_after_a_535(mechanism):
     credentials, given = tokens()
     replies = [challenge('{"status":"401"}'), WRONG, IN]
     _, runner, dialogue = logging_in(mechanism, replies, credentials)
@@ -130,7 +130,7 @@ def test_the_token_provider_is_asked_anew_once_after_a_535(mechanism):
     assert given == ["token1", "token2"]
 
 
-def test_another_refusal_than_535_does_not_ask_for_another_token():
+def test_the_token_provider_is_not_called_again_after_another_refusal():
     credentials, given = tokens()
     _, runner, dialogue = logging_in("XOAUTH2", [b"454 later\r\n"], credentials)
     with pytest.raises(SMTPAuthenticationError) as caught:
@@ -138,14 +138,14 @@ def test_another_refusal_than_535_does_not_ask_for_another_token():
     assert (caught.value.smtp_code, given) == (454, ["token1"])
 
 
-def test_a_token_that_cannot_be_sent_leaves_the_other_mechanisms():
+def test_after_a_token_that_cannot_be_sent_the_next_mechanism_is_tried():
     credentials = sasl.Credentials("user", SECRET, token_provider=lambda: "two words")
     _, runner, dialogue = logging_in("XOAUTH2 PLAIN", [IN], credentials)
     runner.run(dialogue)
     assert [line.split()[1] for line in runner.lines] == [b"PLAIN"]
 
 
-def test_a_token_that_cannot_be_sent_is_told_where_nothing_else_is_left():
+def test_a_token_that_cannot_be_sent_is_the_error_if_no_mechanism_is_left():
     credentials = sasl.Credentials("user", token_provider=lambda: "two words")
     _, runner, dialogue = logging_in("XOAUTH2", [], credentials)
     with pytest.raises(SMTPAuthenticationError, match="no usable token"):
@@ -162,7 +162,7 @@ def test_a_long_token_waits_for_the_first_challenge_as_its_line_would_be_too_lon
     assert runner.lines[1] == encoded(f"user=user\1auth=Bearer {token}\1\1")
 
 
-def test_a_token_that_was_held_back_is_sent_once():
+def test_a_token_that_waited_for_the_challenge_is_sent_once():
     credentials = sasl.Credentials("user", token_provider=lambda: "x" * 9_500)
     replies = [b"334 \r\n", challenge('{"status":"401"}'), WRONG]
     _, runner, dialogue = logging_in("XOAUTH2", [*replies, *replies], credentials)
@@ -173,7 +173,7 @@ def test_a_token_that_was_held_back_is_sent_once():
 
 
 @pytest.mark.parametrize("size", range(8_960, 8_990))
-def test_no_auth_command_is_longer_than_a_server_need_take(size):
+def test_no_auth_command_is_longer_than_rfc_4954_allows(size):
     credentials = sasl.Credentials("user", token_provider=lambda: "x" * size)
     _, runner, dialogue = logging_in("XOAUTH2", [], credentials)
     with pytest.raises(SMTPServerDisconnected):
@@ -208,7 +208,7 @@ def test_a_broken_challenge_cancels_the_exchange_and_ends_the_session(first):
     assert session.state is State.CLOSED
 
 
-def test_a_broken_challenge_is_what_is_told_also_where_the_server_then_hangs_up():
+def test_a_broken_challenge_is_the_error_even_if_the_server_then_closes():
     session, runner, dialogue = logging_in("SCRAM-SHA-256", [challenge("r=other,s=QUJD,i=4096")])
     with pytest.raises(SMTPAuthenticationError):
         runner.run(dialogue)
@@ -231,7 +231,7 @@ class Endless(sasl.Plain):
         return b"again"
 
 
-def test_an_exchange_that_does_not_end_is_given_up():
+def test_an_exchange_that_does_not_end_is_aborted():
     session = ready_session("AUTH ENDLESS")
     runner = Runner(session, [b"334 \r\n"] * 100)
     with pytest.raises(SMTPProtocolError, match="does not end"):
@@ -240,7 +240,7 @@ def test_an_exchange_that_does_not_end_is_given_up():
     assert session.state is State.CLOSED
 
 
-def test_any_other_yes_than_235_is_no_welcome():
+def test_only_235_is_a_successful_login():
     _, runner, dialogue = logging_in("PLAIN", [b"250 ok\r\n"])
     with pytest.raises(SMTPAuthenticationError) as caught:
         runner.run(dialogue)
@@ -300,7 +300,7 @@ def test_no_frame_shows_a_secret_when_a_login_fails(mechanism, replies):
     assert SECRET not in repr(vars(session))
 
 
-def test_no_frame_shows_a_long_token_that_is_held_back():
+def test_no_frame_shows_a_long_token_that_waits_for_the_challenge():
     token = "x" * 9_500
     credentials = sasl.Credentials("user", token_provider=lambda: token)
     _, runner, dialogue = logging_in("XOAUTH2", [], credentials)

@@ -10,6 +10,7 @@ from mailbackends.errors import (
     SMTPDataError,
     SMTPNotSupportedError,
 )
+from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import prepare
@@ -38,11 +39,18 @@ def test_a_server_without_extensions_gets_no_parameters():
     assert parameters(extensions=NONE) == ()
 
 
-def test_the_size_is_declared_where_it_is_understood():
+def test_the_size_is_declared_if_the_server_announces_size():
     assert parameters(extensions=Extensions({"SIZE": ""})) == ("SIZE=4",)
 
 
-def test_8bitmime_is_asked_for_by_need():
+def test_a_message_written_beforehand_is_sent_as_it_is_to_a_server_that_takes_it():
+    written = WrittenMessage(("Subject: hi\r\n\r\nü\r\n".encode(),), None, letter)
+    prepared = prepare(written, ONE, Extensions({"8BITMIME": ""}))
+    assert b"".join(prepared.content.chunk()) == "Subject: hi\r\n\r\nü\r\n".encode()
+    assert prepared.envelope.mail_parameters == ("BODY=8BITMIME",)
+
+
+def test_8bitmime_is_requested_only_if_needed():
     assert parameters() == ("SIZE=4",)
     assert parameters("ü\r\n".encode()) == ("SIZE=4", "BODY=8BITMIME")
     # There is no way to say it, and none to change it.
@@ -60,7 +68,7 @@ def test_a_message_is_encoded_for_a_server_without_8bitmime():
     "envelope",
     [Envelope("jörg@x.example", ("a@x.example",)), Envelope("", ("jörg@bücher.example",))],
 )
-def test_smtputf8_is_asked_for_where_a_local_part_leaves_no_other_way(envelope):
+def test_smtputf8_is_requested_only_if_a_local_part_is_not_ascii(envelope):
     assert "SMTPUTF8" in parameters(envelope=envelope)
     with pytest.raises(SMTPNotSupportedError, match="SMTPUTF8 capability") as caught:
         prepare(b"hi", envelope, NONE)
@@ -72,7 +80,7 @@ def test_international_domains_need_nothing():
 
 
 @pytest.mark.parametrize("kind", [EmailMessage, Message])
-def test_smtputf8_is_asked_for_where_a_field_has_such_an_address(kind):
+def test_smtputf8_is_requested_if_a_field_contains_such_an_address(kind):
     made = letter(kind=kind, Reply_To="jörg@x.example")
     prepared = prepare(made, ONE, ALL)
     assert "SMTPUTF8" in prepared.envelope.mail_parameters
@@ -82,7 +90,7 @@ def test_smtputf8_is_asked_for_where_a_field_has_such_an_address(kind):
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_smtputf8_that_the_caller_asks_for_is_honoured_once():
+def test_smtputf8_requested_by_the_caller_is_sent_once():
     envelope = Envelope("me@x.example", ("you@x.example",), ("SMTPUTF8",))
     prepared = prepare(letter(Subject="Grüße"), envelope, ALL)
     assert prepared.envelope.mail_parameters.count("SMTPUTF8") == 1
@@ -90,7 +98,7 @@ def test_smtputf8_that_the_caller_asks_for_is_honoured_once():
 
 
 @pytest.mark.parametrize("given", ["SIZE=99", "size=99", "BODY=8BITMIME"])
-def test_what_the_caller_gives_is_kept_and_not_repeated(given):
+def test_parameters_of_the_caller_are_kept_and_not_repeated(given):
     envelope = Envelope("me@x.example", ("you@x.example",), (given,))
     found = parameters("ü\r\n".encode(), envelope)
     assert found[-1] == given
@@ -98,7 +106,7 @@ def test_what_the_caller_gives_is_kept_and_not_repeated(given):
     assert sorted(keywords) == ["BODY", "SIZE"]
 
 
-def test_7bit_that_the_caller_asks_for_is_made():
+def test_7bit_requested_by_the_caller_is_applied():
     envelope = Envelope("me@x.example", ("you@x.example",), ("BODY=7bit",))
     prepared = prepare(letter("Grüße\n"), envelope, ALL)
     assert prepared.content.is_8bit is False
@@ -133,7 +141,7 @@ def test_require_tls_needs_tls():
         prepare(b"hi", envelope, ALL)
 
 
-def test_one_original_recipient_is_for_one_recipient():
+def test_an_original_recipient_requires_a_single_recipient():
     orcpt = ("ORCPT=rfc822;c@x.example",)
     prepare(b"hi", Envelope("", ("a@x.example",), (), orcpt), ALL)
     with pytest.raises(InvalidMessageError, match="ORCPT names one original recipient"):

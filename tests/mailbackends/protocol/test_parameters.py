@@ -45,7 +45,7 @@ from mailbackends.protocol.parameters import check_supported, checked_parameters
         "TRANSID=<1@x>",
     ],
 )
-def test_what_mail_takes(parameter):
+def test_valid_parameters_of_mail_pass(parameter):
     assert checked_parameters("MAIL", [parameter]) == (parameter,)
 
 
@@ -60,7 +60,7 @@ def test_what_mail_takes(parameter):
         "RRVS=2014-04-03T23:01:00Z",
     ],
 )
-def test_what_rcpt_takes(parameter):
+def test_valid_parameters_of_rcpt_pass(parameter):
     assert checked_parameters("RCPT", [parameter]) == (parameter,)
 
 
@@ -95,7 +95,7 @@ def test_what_rcpt_takes(parameter):
         ("HOLDUNTIL=2027-01-01T00:00:00+01:00", "YYYY-MM-DDThh:mm:ssZ"),
     ],
 )
-def test_what_mail_does_not_take_is_named_with_the_mend(parameter, form):
+def test_an_invalid_parameter_of_mail_is_named_with_its_correct_form(parameter, form):
     with pytest.raises(InvalidMessageError) as caught:
         checked_parameters("MAIL", [parameter])
     assert parameter in str(caught.value)
@@ -116,7 +116,7 @@ def test_what_mail_does_not_take_is_named_with_the_mend(parameter, form):
         ("ORCPT=rfc822;" + "x" * 501, "ORCPT=rfc822;"),
     ],
 )
-def test_what_rcpt_does_not_take_is_named_with_the_mend(parameter, form):
+def test_an_invalid_parameter_of_rcpt_is_named_with_its_correct_form(parameter, form):
     with pytest.raises(InvalidMessageError, match="not valid") as caught:
         checked_parameters("RCPT", [parameter])
     assert form in str(caught.value)
@@ -129,7 +129,7 @@ def test_what_rcpt_does_not_take_is_named_with_the_mend(parameter, form):
         ("RCPT", "RET=FULL", "belongs to MAIL: give it in mail_options"),
     ],
 )
-def test_a_parameter_in_the_wrong_place_is_told_where_it_belongs(verb, parameter, mend):
+def test_the_error_says_which_option_a_misplaced_parameter_belongs_to(verb, parameter, mend):
     with pytest.raises(InvalidMessageError, match=mend):
         checked_parameters(verb, [parameter])
 
@@ -150,7 +150,7 @@ def test_hold_for_and_hold_until_contradict_each_other():
         checked_parameters("MAIL", ["HOLDFOR=1", "HOLDUNTIL=2027-01-01T00:00:00Z"])
 
 
-def test_one_string_is_taken_as_its_words():
+def test_a_string_is_split_into_its_words():
     assert checked_parameters("MAIL", "RET=HDRS  ENVID=1 ") == ("RET=HDRS", "ENVID=1")
     assert checked_parameters("MAIL", "") == ()
 
@@ -163,7 +163,7 @@ def test_one_string_is_taken_as_its_words():
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
-def test_what_could_break_the_line_is_refused(hostile, verb):
+def test_a_parameter_that_could_break_the_line_is_refused(hostile, verb):
     with pytest.raises(InvalidMessageError, match=f"not a parameter of {verb}"):
         checked_parameters(verb, [hostile])
 
@@ -226,7 +226,7 @@ def test_a_parameter_needs_its_extension(parameter, extension):
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_require_tls_needs_tls_too_whatever_the_server_says_in_clear():
+def test_require_tls_needs_tls_even_if_it_is_announced_in_clear():
     with pytest.raises(SMTPNotSupportedError, match="this connection has no TLS"):
         check_supported(["REQUIRETLS"], ALL)
 
@@ -239,13 +239,13 @@ def test_require_tls_needs_tls_too_whatever_the_server_says_in_clear():
         ("HOLDUNTIL=2027-01-01T00:00:01Z", "until 2027-01-01T00:00:00Z at the latest"),
     ],
 )
-def test_what_the_server_limits(parameter, reason):
+def test_a_parameter_beyond_an_announced_limit_is_refused(parameter, reason):
     with pytest.raises(SMTPNotSupportedError, match=reason):
         check_supported([parameter], ALL)
 
 
 @pytest.mark.parametrize("parameter", ["BY=1;N", "BY=-5;NT", "HOLDFOR=1", "SIZE=9999", "X-OTHER"])
-def test_what_the_server_does_not_limit(parameter):
+def test_a_parameter_within_the_announced_limits_passes(parameter):
     check_supported([parameter], ALL)
 
 
@@ -253,5 +253,5 @@ def test_what_the_server_does_not_limit(parameter):
 @pytest.mark.parametrize(
     "parameter", ["BY=1;R", "HOLDFOR=999999999", "HOLDUNTIL=9999-01-01T00:00:00Z"]
 )
-def test_limits_that_cannot_be_read_are_none(words, parameter):
+def test_limits_that_cannot_be_read_are_ignored(words, parameter):
     check_supported([parameter], Extensions({"DELIVERBY": words, "FUTURERELEASE": words}))

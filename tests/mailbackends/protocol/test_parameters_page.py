@@ -40,7 +40,7 @@ def run(sample):
     return mailer.said
 
 
-def test_the_samples_say_what_they_should():
+def test_the_samples_of_the_page_work():
     first, second = SAMPLES
     assert run(first) == [(("SIZE=4", "RET=HDRS", "ENVID=order-4711"), ())]
     assert run(second) == [
@@ -56,7 +56,7 @@ ROWS = re.findall(r"^\| `(\w+)=[^|]*\| `([^|]*)` \|", PAGE, re.M)
 
 
 @pytest.mark.parametrize(("argument", "parameters"), ROWS)
-def test_each_argument_gives_the_parameter_of_its_row(argument, parameters):
+def test_each_argument_results_in_the_parameter_of_its_row(argument, parameters):
     example = {
         "notify": "never",
         "return_content": "full",

@@ -47,7 +47,7 @@ each_reply = pytest.mark.parametrize(("data", "reply"), REPLIES.values(), ids=RE
 
 
 @each_reply
-def test_a_reply_that_comes_whole(data, reply):
+def test_a_reply_that_arrives_in_one_piece(data, reply):
     parser = ReplyParser()
     parser.receive_data(data)
     assert parser.next_reply() == reply
@@ -56,7 +56,7 @@ def test_a_reply_that_comes_whole(data, reply):
 
 
 @each_reply
-def test_a_reply_that_comes_byte_by_byte_is_there_with_its_last_byte(data, reply):
+def test_a_reply_that_arrives_byte_by_byte_is_complete_with_its_last_byte(data, reply):
     parser = ReplyParser()
     for number in range(len(data)):
         assert parser.next_reply() is None
@@ -67,7 +67,7 @@ def test_a_reply_that_comes_byte_by_byte_is_there_with_its_last_byte(data, reply
 
 
 @each_reply
-def test_a_reply_with_the_next_one_behind_it(data, reply):
+def test_a_reply_followed_by_the_next_one(data, reply):
     parser = ReplyParser()
     parser.receive_data(data + NEXT[0])
     assert parser.next_reply() == reply
@@ -77,7 +77,7 @@ def test_a_reply_with_the_next_one_behind_it(data, reply):
 
 
 @each_reply
-def test_a_reply_behind_another_one_and_half_of_a_third(data, reply):
+def test_a_reply_between_another_one_and_half_of_a_third(data, reply):
     parser = ReplyParser()
     parser.receive_data(NEXT[0] + data + b"250-")
     assert [parser.next_reply() for _ in range(3)] == [NEXT[1], reply, None]
@@ -149,13 +149,13 @@ def test_any_chunking_of_any_bytes_gives_the_same_replies_or_the_same_error(nois
     ],
 )
 @pytest.mark.parametrize("size", [1, 4096, 1 << 20])
-def test_a_line_without_an_end_is_given_up(data, size):
+def test_a_line_without_an_end_is_an_error(data, size):
     chunks = [data[start : start + size] for start in range(0, len(data), size)]
     assert outcome_of(chunks)[-1] == (500, b"Line too long.")
 
 
 @pytest.mark.parametrize("line", [b"250-\r\n", b"250-\n", b"250-" + b"x" * 8000 + b"\r\n"])
-def test_a_reply_without_an_end_is_given_up_in_bounded_memory(line):
+def test_a_reply_without_an_end_is_an_error_before_it_fills_the_memory(line):
     taken = 0
 
     def endless():
@@ -168,7 +168,7 @@ def test_a_reply_without_an_end_is_given_up_in_bounded_memory(line):
     assert taken <= MAX_REPLY + len(line)
 
 
-def test_the_limit_holds_for_each_reply_and_not_for_all_together():
+def test_the_limit_applies_to_each_reply_and_not_to_all_together():
     parser = ReplyParser()
     for _ in range(40):
         parser.receive_data(b"250 " + b"x" * 8000 + b"\r\n")
@@ -176,7 +176,7 @@ def test_the_limit_holds_for_each_reply_and_not_for_all_together():
 
 
 @pytest.mark.parametrize("last", [b"550 b\r\n", b"251 b\r\n", b"354-b\r\n"])
-def test_a_code_that_changes_within_a_reply_is_no_reply(last):
+def test_a_code_that_changes_within_a_reply_is_an_error(last):
     parser = ReplyParser()
     parser.receive_data(b"250-a\r\n" + last)
     with pytest.raises(SMTPProtocolError, match="Reply code changed from 250"):

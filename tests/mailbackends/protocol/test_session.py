@@ -31,7 +31,7 @@ def answered(session, *replies):
     return [session.next_reply().code for _ in replies]
 
 
-def test_the_greeting_is_the_reply_that_is_in_flight_from_the_start():
+def test_the_greeting_is_awaited_from_the_start():
     session = Session()
     assert session.state is State.CONNECTED
     assert session.next_reply() is None
@@ -39,7 +39,7 @@ def test_the_greeting_is_the_reply_that_is_in_flight_from_the_start():
     assert session.state is State.GREETED
 
 
-def test_nothing_is_said_before_the_greeting_and_nothing_is_known():
+def test_nothing_is_sent_before_the_greeting():
     session = Session()
     assert session.extensions == Extensions()
     with pytest.raises(RuntimeError, match="must wait for the reply to greeting"):
@@ -93,7 +93,7 @@ def in_state(state):
         (State.READY, "QUIT", b"500 what", State.CLOSED),
     ],
 )
-def test_what_a_reply_makes_of_the_state(before, verb, reply, after):
+def test_a_reply_changes_the_state_as_the_table_says(before, verb, reply, after):
     session = in_state(before)
     said(session, Command(verb))
     answered(session, reply)
@@ -103,7 +103,7 @@ def test_what_a_reply_makes_of_the_state(before, verb, reply, after):
 @pytest.mark.parametrize(
     ("reply", "after"), [(b"250 got it", State.READY), (b"554 no", State.FAILED)]
 )
-def test_what_the_reply_to_the_content_makes_of_the_state(reply, after):
+def test_the_reply_to_the_content_changes_the_state_as_the_table_says(reply, after):
     session = in_state(State.CONTENT)
     session.send_content([b"x\r\n", b".\r\n"])
     written(session)
@@ -114,14 +114,14 @@ def test_what_the_reply_to_the_content_makes_of_the_state(reply, after):
 
 @pytest.mark.parametrize("state", [State.GREETED, State.READY, State.MAIL, State.FAILED])
 @pytest.mark.parametrize("verb", ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "STARTTLS", "AUTH"])
-def test_a_421_closes_at_every_step(state, verb):
+def test_a_421_closes_the_session_at_every_step(state, verb):
     session = in_state(state)
     said(session, Command(verb))
     answered(session, b"421 bye")
     assert session.state is State.CLOSED
 
 
-def test_a_421_in_place_of_the_greeting_or_unasked_closes():
+def test_a_421_in_place_of_the_greeting_or_unasked_closes_the_session():
     fresh = Session()
     answered(fresh, b"421 too busy")
     idle = ready_session()
@@ -139,7 +139,7 @@ def test_nothing_leads_out_of_closed(reply):
     assert not session.is_reusable
 
 
-def test_nothing_can_be_said_once_it_is_closed():
+def test_nothing_can_be_sent_over_a_closed_session():
     session = ready_session()
     session.close()
     with pytest.raises(SMTPServerDisconnected, match="closed"):
@@ -150,7 +150,7 @@ def test_nothing_can_be_said_once_it_is_closed():
 
 
 @pytest.mark.parametrize("reply", [b"250 ok", b"550 no", b"354 go", b"235 welcome"])
-def test_a_reply_that_nobody_asked_for_closes(reply):
+def test_a_reply_that_no_command_asked_for_closes_the_session(reply):
     session = ready_session()
     session.receive_data(reply + b"\r\n")
     with pytest.raises(SMTPProtocolError, match="a reply to no command"):
@@ -159,7 +159,7 @@ def test_a_reply_that_nobody_asked_for_closes(reply):
 
 
 @pytest.mark.parametrize("reply", [b"250 ok", b"550 no"])
-def test_a_reply_that_came_before_its_command_closes(reply):
+def test_a_reply_before_its_command_closes_the_session(reply):
     session = ready_session()
     session.receive_data(reply + b"\r\n")
     session.send(mail("a@x"))
@@ -175,7 +175,7 @@ def test_a_421_may_come_before_the_command():
     assert session.next_reply().code == 421
 
 
-def test_a_command_is_out_only_with_its_last_byte():
+def test_a_command_counts_as_sent_only_with_its_last_byte():
     session = ready_session("PIPELINING")
     session.send(mail("a@x"))
     session.send(rcpt("b@x"))
@@ -189,7 +189,7 @@ def test_a_command_is_out_only_with_its_last_byte():
         session.next_reply()
 
 
-def test_two_replies_to_one_command_are_found_at_the_next_one():
+def test_a_second_reply_to_one_command_is_detected_at_the_next_command():
     session = ready_session()
     said(session, Command("RSET"))
     session.receive_data(b"250 ok\r\n250 ok\r\n")
@@ -217,7 +217,7 @@ def test_two_replies_to_one_command_are_found_at_the_next_one():
         ("STARTTLS", b"334 more"),
     ],
 )
-def test_a_reply_that_cannot_answer_the_command_closes(verb, reply):
+def test_a_reply_that_cannot_answer_the_command_closes_the_session(verb, reply):
     session = in_state(State.READY)
     said(session, Command(verb))
     session.receive_data(reply + b"\r\n")
@@ -243,7 +243,7 @@ def test_the_codes_of_replies_reach_from_200_to_599(code):
 
 
 @pytest.mark.parametrize("code", [b"199", b"600", b"999", b"000", b"abc", b"-1 ", b""])
-def test_what_is_no_reply_closes(code):
+def test_data_that_is_not_a_reply_closes_the_session(code):
     session = Session()
     session.receive_data(code + b" hello\r\n")
     with pytest.raises(SMTPProtocolError):
@@ -257,14 +257,14 @@ def test_what_is_no_reply_closes(code):
 @pytest.mark.parametrize(
     "verb", ["EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "", "DATA", "QUIT", "NOOP", "VRFY", "EXPN"]
 )
-def test_nothing_goes_behind_a_command_that_ends_its_group(verb):
+def test_nothing_follows_a_command_that_ends_its_group(verb):
     session = ready_session()
     session.send(Command(verb))
     with pytest.raises(RuntimeError, match="must wait"):
         session.send(Command("RSET"))
 
 
-def test_nothing_goes_behind_content():
+def test_nothing_follows_content():
     session = ready_session()
     session.send_last_chunk(1, [b"x"])
     with pytest.raises(RuntimeError, match="must wait for the reply to content"):
@@ -281,7 +281,7 @@ def test_no_command_follows_the_content_of_data_before_its_reply(verb):
         session.send(Command("RSET"))
 
 
-def test_a_group_goes_out_in_one_piece():
+def test_a_group_is_one_buffer():
     session = ready_session()
     assert said(session, Command("RSET"), mail("a@x"), rcpt("b@x"), Command("DATA")) == (
         b"RSET\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
@@ -292,7 +292,7 @@ def test_a_group_goes_out_in_one_piece():
 # --- content --------------------------------------------------------------------------
 
 
-def test_content_is_pulled_as_it_goes_and_its_end_is_known_only_then():
+def test_content_is_pulled_while_it_is_sent_and_its_end_is_known_only_then():
     pulled = []
 
     def buffers():
@@ -313,7 +313,7 @@ def test_content_is_pulled_as_it_goes_and_its_end_is_known_only_then():
     assert session.was_sent(content)
 
 
-def test_a_piece_of_no_bytes_is_passed_over():
+def test_an_empty_piece_of_content_is_skipped():
     """No socket ever takes it: a driver would try for good."""
     session = in_state(State.CONTENT)
     content = session.send_content([b"", b"one", b"", memoryview(b""), b"two", b""])
@@ -324,7 +324,7 @@ def test_a_piece_of_no_bytes_is_passed_over():
 
 
 @pytest.mark.parametrize("missing", [0, 1, 12])
-def test_the_content_was_sent_with_its_last_byte(missing):
+def test_the_content_counts_as_sent_with_its_last_byte(missing):
     session = ready_session()
     content = session.send_last_chunk(12, [b"Hello, ", b"World"])
     size = len(b"".join(session.data_to_send(65536)))
@@ -333,11 +333,11 @@ def test_the_content_was_sent_with_its_last_byte(missing):
     assert session.was_sent(content) is (missing == 0)
 
 
-def test_no_content_was_sent_before_there_is_any():
+def test_without_content_none_was_sent():
     assert not ready_session().was_sent(None)
 
 
-def test_what_stands_behind_a_chunk_is_answered_only_when_it_is_out():
+def test_commands_after_a_chunk_are_answered_only_after_they_were_sent():
     session = ready_session()
     session.send_last_chunk(100, [b"x" * 100])
     session.allow_next_transaction()
@@ -350,7 +350,7 @@ def test_what_stands_behind_a_chunk_is_answered_only_when_it_is_out():
         session.next_reply()
 
 
-def test_lmtp_moves_on_with_the_last_reply_to_the_content():
+def test_with_lmtp_the_last_reply_to_the_content_ends_the_transaction():
     session = ready_session(is_lmtp=True)
     said(session, mail("a@x"))
     answered(session, b"250 ok")
@@ -375,7 +375,7 @@ def test_a_421_among_the_replies_to_the_content_closes_lmtp_too():
 # --- TLS ------------------------------------------------------------------------------
 
 
-def test_tls_makes_it_forget_all_that_was_said_in_clear():
+def test_tls_makes_the_session_forget_what_was_received_in_clear():
     session = ready_session("SIZE 1000", "AUTH PLAIN")
     session.check_nothing_buffered()
     session.start_tls()
@@ -385,7 +385,7 @@ def test_tls_makes_it_forget_all_that_was_said_in_clear():
 
 
 @pytest.mark.parametrize("injected", [b"250 hi\r\n", b"2", b"\r\n", b"250-AUTH PLAIN\r\n"])
-def test_a_byte_in_clear_behind_the_reply_to_starttls_is_an_injection(injected):
+def test_a_byte_in_clear_after_the_reply_to_starttls_is_an_injection(injected):
     session = ready_session("STARTTLS")
     said(session, Command("STARTTLS"))
     session.receive_data(b"220 go\r\n" + injected)
@@ -399,13 +399,13 @@ def test_a_byte_in_clear_behind_the_reply_to_starttls_is_an_injection(injected):
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_it_is_reusable_in_two_states_only(state):
+def test_a_session_is_reusable_in_two_states_only(state):
     session = ready_session()
     session.state = state
     assert session.is_reusable is (state in (State.READY, State.FAILED))
 
 
-def test_it_is_not_reusable_with_a_command_in_flight():
+def test_a_session_is_not_reusable_with_a_command_in_flight():
     session = ready_session()
     session.send(Command("RSET"))
     assert not session.is_reusable
@@ -416,7 +416,7 @@ def test_it_is_not_reusable_with_a_command_in_flight():
 
 
 @pytest.mark.parametrize("left", [b"2", b"250-x\r\n", b"250 x\r\n"])
-def test_it_is_not_reusable_with_bytes_unread(left):
+def test_a_session_is_not_reusable_with_unread_bytes(left):
     session = ready_session()
     session.receive_data(left)
     assert not session.is_reusable
@@ -450,7 +450,7 @@ def test_the_trace_has_a_line_for_each_command_and_reply_and_no_secret():
     assert b"c2VjcmV0" in runner.sent
 
 
-def test_a_queued_secret_is_not_shown_by_the_buffers_that_hold_it():
+def test_a_queued_secret_is_not_in_the_repr_of_the_buffers():
     session = ready_session()
     session.send(Command("AUTH", "PLAIN c2VjcmV0", is_secret=True))
     assert "c2VjcmV0" not in repr(session.data_to_send(65536))

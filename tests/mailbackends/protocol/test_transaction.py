@@ -25,7 +25,7 @@ each_way = pytest.mark.parametrize("keywords", WAYS, ids=["flight", "group", "lo
 # --- what is said ---------------------------------------------------------------------
 
 
-def test_one_flight_where_the_server_knows_pipelining_and_chunking():
+def test_with_pipelining_and_chunking_the_message_takes_one_flight():
     sent = Sent(FLIGHT, [OK + OK + OK])
     assert bytes(sent.runner.sent) == (
         b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nBDAT 21 LAST\r\nSubject: hi\r\n\r\n.dot\r\n"
@@ -35,12 +35,12 @@ def test_one_flight_where_the_server_knows_pipelining_and_chunking():
     assert sent.session.is_reusable
 
 
-def test_behind_one_flight_each_reply_may_take_as_long_as_that_to_the_content():
+def test_in_one_flight_each_reply_may_take_as_long_as_that_to_the_content():
     # Postfix answers nothing before it is done with the chunk.
     assert set(Sent(FLIGHT, [OK, OK, OK]).runner.wants) == {Want.CONTENT_REPLY}
 
 
-def test_a_group_and_then_the_content_where_it_knows_pipelining_only():
+def test_with_pipelining_only_the_content_follows_a_group():
     sent = Sent(GROUP, [OK + OK + GO, OK])
     assert bytes(sent.runner.sent) == (
         b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nDATA\r\nSubject: hi\r\n\r\n..dot\r\n.\r\n"
@@ -52,7 +52,7 @@ def test_a_group_and_then_the_content_where_it_knows_pipelining_only():
 @pytest.mark.parametrize(
     ("keywords", "options"), [(LOCK_STEP, {}), (FLIGHT, {"pipelining": False, "chunking": False})]
 )
-def test_lock_step_where_it_knows_neither_or_neither_is_allowed(keywords, options):
+def test_without_pipelining_and_chunking_the_message_is_sent_in_lock_step(keywords, options):
     session = ready_session(*keywords)
     runner = Runner(session, [OK, OK, GO, OK])
     dialogue = deliver(session, ONE, CONTENT, **options)
@@ -69,7 +69,7 @@ def test_lock_step_where_it_knows_neither_or_neither_is_allowed(keywords, option
     ]
 
 
-def test_a_chunk_behind_the_replies_where_it_knows_chunking_only():
+def test_with_chunking_only_the_chunk_follows_the_replies():
     sent = Sent(CHUNK, [OK, OK, OK])
     assert sent.lines[2] == b"BDAT 21 LAST"
     assert sent.result.accepted == ["a@x"]
@@ -84,7 +84,7 @@ def test_a_large_content_waits_for_the_replies_to_the_envelope():
 
 
 @pytest.mark.parametrize(("size", "in_one_flight"), [(64 * 1024, True), (64 * 1024 + 1, False)])
-def test_one_flight_is_for_up_to_64_kib_for_a_refused_recipient_costs_all_of_it(
+def test_one_flight_is_used_up_to_64_kib_since_a_refused_recipient_wastes_all_of_it(
     size, in_one_flight
 ):
     content = from_bytes(b"x" * (size - 2) + b"\r\n")
@@ -93,7 +93,7 @@ def test_one_flight_is_for_up_to_64_kib_for_a_refused_recipient_costs_all_of_it(
 
 
 @each_way
-def test_rset_goes_first_where_the_last_transaction_failed_and_no_content_before_its_reply(
+def test_after_a_failed_transaction_rset_comes_first_and_no_content_before_its_reply(
     keywords,
 ):
     sent = Sent(keywords, [OK], failed=True)
@@ -103,20 +103,20 @@ def test_rset_goes_first_where_the_last_transaction_failed_and_no_content_before
 
 
 @each_way
-def test_behind_rset_the_message_goes_out_as_ever(keywords):
+def test_after_rset_a_message_is_sent_as_usual(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     sent = Sent(keywords, [OK, OK, OK, *go, OK], failed=True)
     assert sent.result.accepted == ["a@x"]
     assert sent.session.is_reusable
 
 
-def test_parameters_go_with_mail_and_rcpt():
+def test_parameters_are_sent_with_mail_and_rcpt():
     envelope = Envelope("", ("a@x",), ("SIZE=21", "RET=HDRS"), ("NOTIFY=NEVER",))
     sent = Sent(LOCK_STEP, [OK, OK, GO, OK], envelope=envelope)
     assert sent.lines[:2] == [b"MAIL FROM:<> SIZE=21 RET=HDRS", b"RCPT TO:<a@x> NOTIFY=NEVER"]
 
 
-def test_international_domains_go_out_as_a_labels_and_come_back_as_they_were_given():
+def test_international_domains_are_sent_as_a_labels_and_reported_as_given():
     envelope = Envelope("ich@bücher.example", ("a@müller.example", "b@x"))
     sent = Sent(LOCK_STEP, [OK, NO, OK, GO, OK], envelope=envelope)
     assert sent.lines[:2] == [
@@ -138,7 +138,7 @@ def test_international_domains_go_out_as_a_labels_and_come_back_as_they_were_giv
         (CHUNK, [NO]),
     ],
 )
-def test_a_refused_sender(keywords, replies):
+def test_a_refused_sender_refuses_the_message(keywords, replies):
     sent = Sent(keywords, replies)
     assert isinstance(sent.error, SMTPSenderRefused)
     assert (sent.error.smtp_code, sent.error.smtp_error) == (550, b"5.1.1 No")
@@ -160,7 +160,7 @@ def test_a_refused_sender(keywords, replies):
         (CHUNK, [OK, NO, b"450 later\r\n"]),
     ],
 )
-def test_all_recipients_refused(keywords, replies):
+def test_with_all_recipients_refused_the_message_is_refused(keywords, replies):
     sent = Sent(keywords, replies, envelope=TWO)
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert sent.error.recipients == {"a@x": (550, b"5.1.1 No"), "b@x": (450, b"later")}
@@ -169,13 +169,13 @@ def test_all_recipients_refused(keywords, replies):
     assert sent.session.is_reusable
 
 
-def test_a_go_ahead_without_recipients_gets_the_lone_dot():
+def test_a_354_without_recipients_is_answered_with_an_empty_message():
     sent = Sent(GROUP, [OK, NO, GO, OK])
     # A byte more would be read as the next command.
     assert bytes(sent.runner.sent).endswith(b"DATA\r\n.\r\n")
 
 
-def test_a_go_ahead_behind_a_refused_sender_gets_nothing_for_an_old_transaction_is_open():
+def test_a_354_after_a_refused_sender_is_not_answered_since_an_old_transaction_is_open():
     sent = Sent(GROUP, [NO, OK, GO])
     assert sent.lines[-1] == b"DATA"
     assert isinstance(sent.error, SMTPSenderRefused)
@@ -183,7 +183,7 @@ def test_a_go_ahead_behind_a_refused_sender_gets_nothing_for_an_old_transaction_
     assert not sent.session.is_reusable
 
 
-def test_a_go_ahead_without_recipients_gets_nothing_from_lmtp_for_nobody_would_answer():
+def test_with_lmtp_a_354_without_recipients_is_not_answered_since_no_reply_would_come():
     sent = Sent(GROUP, [OK, NO, GO], lmtp=True)
     assert sent.lines[-1] == b"DATA"
     assert isinstance(sent.error, SMTPRecipientsRefused)
@@ -191,14 +191,14 @@ def test_a_go_ahead_without_recipients_gets_nothing_from_lmtp_for_nobody_would_a
 
 
 @pytest.mark.parametrize("reply", [OK, b"500 what\r\n", b"250 ok\r\n", b"552 big\r\n"])
-def test_a_chunk_that_was_not_plainly_swallowed_leaves_the_connection_unusable(reply):
+def test_the_connection_is_unusable_if_the_chunk_may_not_have_been_read_as_a_chunk(reply):
     sent = Sent(FLIGHT, [OK, NO, reply])
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert sent.outcome is Outcome.REFUSED
     assert not sent.session.is_reusable
 
 
-def test_a_server_that_takes_the_content_of_a_refused_sender_leaves_us_in_the_dark():
+def test_the_outcome_is_unknown_if_the_server_takes_the_content_of_a_refused_sender():
     sent = Sent(FLIGHT, [NO, OK, NO, OK], envelope=TWO)
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert (sent.error.unknown, list(sent.error.refused)) == (("a@x",), ["b@x"])
@@ -224,7 +224,7 @@ def test_any_2xx_reply_to_the_content_accepts_the_message(keywords):
         (CHUNK, [OK, OK, b"554 5.6.0 spam\r\n"]),
     ],
 )
-def test_refused_content_or_data(keywords, replies):
+def test_refused_content_or_data_refuses_the_message(keywords, replies):
     sent = Sent(keywords, replies)
     assert isinstance(sent.error, SMTPDataError)
     assert (sent.error.smtp_code, sent.outcome) == (554, Outcome.REFUSED)
@@ -235,7 +235,7 @@ def test_refused_content_or_data(keywords, replies):
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
 @pytest.mark.parametrize("code", [b"500", b"501", b"502", b"503", b"552"])
-def test_a_chunk_that_may_have_been_read_as_commands_closes(keywords, code):
+def test_a_chunk_that_may_have_been_read_as_commands_closes_the_session(keywords, code):
     sent = Sent(keywords, [OK, OK, code + b" what\r\n"])
     assert isinstance(sent.error, SMTPDataError)
     assert sent.outcome is Outcome.REFUSED
@@ -243,7 +243,7 @@ def test_a_chunk_that_may_have_been_read_as_commands_closes(keywords, code):
 
 
 @each_way
-def test_some_recipients_refused_is_a_delivery_for_the_others(keywords):
+def test_with_some_recipients_refused_the_message_is_delivered_to_the_others(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     sent = Sent(keywords, [OK, NO, OK, *go, OK], envelope=TWO)
     assert sent.result.accepted == ["b@x"]
@@ -251,7 +251,7 @@ def test_some_recipients_refused_is_a_delivery_for_the_others(keywords):
     assert sent.session.state is State.READY
 
 
-def test_content_refused_behind_some_refused_recipients_names_those():
+def test_the_error_for_refused_content_names_the_recipients_refused_before():
     sent = Sent(FLIGHT, [OK, NO, OK, b"554 spam\r\n"], envelope=TWO)
     assert isinstance(sent.error, SMTPDataError)
     assert list(sent.error.refused) == ["a@x"]
@@ -267,7 +267,7 @@ def test_a_refused_rset_ends_the_session_and_no_content_follows(keywords):
     assert not sent.session.is_reusable
 
 
-def test_an_empty_content_is_a_message_too():
+def test_empty_content_can_be_sent():
     sent = Sent(FLIGHT, [OK, OK, OK], content=from_bytes(b""))
     assert sent.lines[-2:] == [b"BDAT 2 LAST", b""]
     assert sent.result.accepted == ["a@x"]

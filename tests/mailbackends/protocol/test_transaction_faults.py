@@ -27,7 +27,7 @@ each_way = pytest.mark.parametrize("keywords", WAYS, ids=["flight", "group", "lo
 
 
 @each_way
-def test_lmtp_answers_the_content_for_one_recipient_after_the_other(keywords):
+def test_lmtp_has_one_reply_to_the_content_for_each_recipient(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     three = Envelope("me@x", ("a@x", "b@x", "c@x"))
     replies = [OK, OK, NO, OK, *go, b"250 a\r\n", b"452 c is full\r\n"]
@@ -40,7 +40,7 @@ def test_lmtp_answers_the_content_for_one_recipient_after_the_other(keywords):
 
 
 @each_way
-def test_lmtp_may_refuse_them_all_in_both_phases(keywords):
+def test_lmtp_may_refuse_all_recipients_in_either_phase(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     sent = Sent(keywords, [OK, NO, OK, *go, b"452 full\r\n"], envelope=TWO, lmtp=True)
     assert isinstance(sent.error, SMTPRecipientsRefused)
@@ -49,13 +49,13 @@ def test_lmtp_may_refuse_them_all_in_both_phases(keywords):
     assert sent.session.is_reusable
 
 
-def test_lmtp_that_ends_among_its_replies_leaves_only_the_others_in_the_dark():
+def test_if_lmtp_ends_between_its_replies_only_the_remaining_recipients_are_unknown():
     sent = Sent(GROUP, [OK, OK, OK, GO, OK], envelope=TWO, lmtp=True)
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert (sent.error.accepted, sent.error.unknown) == (("a@x",), ("b@x",))
 
 
-def test_lmtp_that_says_421_among_its_replies_is_not_waited_for():
+def test_after_a_421_among_the_replies_of_lmtp_no_other_is_awaited():
     waits = []
 
     def ending():
@@ -68,7 +68,7 @@ def test_lmtp_that_says_421_among_its_replies_is_not_waited_for():
     assert waits == []
 
 
-def test_lmtp_that_refuses_before_the_content_was_there_has_refused_it_for_all():
+def test_a_refusal_by_lmtp_before_the_end_of_the_content_applies_to_all_recipients():
     sent = Sent(GROUP, [OK, OK, OK, GO, b"552 big\r\n"], envelope=TWO, lmtp=True, takes=70)
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert {r[0] for r in sent.error.recipients.values()} == {552}
@@ -77,9 +77,7 @@ def test_lmtp_that_refuses_before_the_content_was_there_has_refused_it_for_all()
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
 @pytest.mark.parametrize("code", [500, 501, 502, 503])
-def test_lmtp_that_refuses_a_chunk_once_has_refused_it_for_all_and_is_not_waited_for(
-    keywords, code
-):
+def test_one_refusal_of_a_chunk_by_lmtp_applies_to_all_recipients(keywords, code):
     replies = [OK, OK, OK, b"%d no\r\n" % code, b"221 bye\r\n"]
     sent = Sent(keywords, replies, envelope=TWO, lmtp=True)
     assert isinstance(sent.error, SMTPRecipientsRefused)
@@ -89,7 +87,7 @@ def test_lmtp_that_refuses_a_chunk_once_has_refused_it_for_all_and_is_not_waited
 
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
-def test_lmtp_that_refuses_a_chunk_for_one_of_them_is_heard_for_the_others(keywords):
+def test_after_lmtp_refuses_a_chunk_for_one_recipient_the_other_replies_are_read(keywords):
     replies = [OK, OK, OK, b"503 not here\r\n", b"250 b\r\n", b"221 bye\r\n"]
     sent = Sent(keywords, replies, envelope=TWO, lmtp=True)
     assert sent.result.accepted == ["b@x"]
@@ -98,7 +96,7 @@ def test_lmtp_that_refuses_a_chunk_for_one_of_them_is_heard_for_the_others(keywo
 
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
-def test_lmtp_that_refuses_a_chunk_once_and_is_gone_leaves_the_others_in_the_dark(keywords):
+def test_if_lmtp_refuses_a_chunk_once_and_closes_the_other_recipients_are_unknown(keywords):
     sent = Sent(keywords, [OK, OK, OK, b"503 no\r\n"], envelope=TWO, lmtp=True)
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert (list(sent.error.refused), sent.error.unknown) == (["a@x"], ("b@x",))
@@ -108,28 +106,28 @@ def test_lmtp_that_refuses_a_chunk_once_and_is_gone_leaves_the_others_in_the_dar
 
 
 @pytest.mark.parametrize("keywords", [GROUP, LOCK_STEP])
-def test_a_yes_to_data_is_no_go_ahead_and_nothing_was_sent(keywords):
+def test_a_250_to_data_is_an_error_and_nothing_was_sent(keywords):
     sent = Sent(keywords, [OK, OK, OK])
     assert isinstance(sent.error, SMTPProtocolError)
     assert sent.outcome is Outcome.NOT_SENT
     assert sent.lines[-1] == b"DATA"
 
 
-def test_a_yes_to_the_content_before_its_end_accepts_nothing():
+def test_a_250_before_the_end_of_the_content_accepts_nothing():
     sent = Sent(GROUP, [OK, OK, GO, OK], takes=50)
     assert isinstance(sent.error, SMTPProtocolError)
     assert sent.outcome is Outcome.NOT_SENT
     assert not sent.session.is_reusable
 
 
-def test_a_yes_to_the_content_that_came_with_the_go_ahead_accepts_nothing():
+def test_a_250_that_comes_with_the_354_accepts_nothing():
     sent = Sent(GROUP, [OK, OK, GO + OK])
     assert isinstance(sent.error, SMTPProtocolError)
     assert sent.outcome is Outcome.NOT_SENT
 
 
 @pytest.mark.parametrize("keywords", [FLIGHT, GROUP])
-def test_a_no_to_the_content_before_its_end_is_a_refusal_and_the_end_of_the_connection(keywords):
+def test_a_refusal_before_the_end_of_the_content_refuses_it_and_closes_the_session(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     sent = Sent(keywords, [OK, OK, *go, b"554 enough\r\n"], takes=55)
     assert isinstance(sent.error, SMTPDataError)
@@ -137,19 +135,19 @@ def test_a_no_to_the_content_before_its_end_is_a_refusal_and_the_end_of_the_conn
     assert not sent.session.is_reusable
 
 
-def test_a_refused_message_whose_chunk_is_not_out_yet_ends_the_connection():
+def test_a_refusal_before_the_chunk_was_sent_closes_the_session():
     sent = Sent(FLIGHT, [OK, NO, b"503 no\r\n"], takes=55)
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert not sent.session.is_reusable
 
 
-def test_a_yes_behind_a_refused_sender_before_the_chunk_is_out_changes_nothing():
+def test_a_250_after_a_refused_sender_before_the_chunk_was_sent_accepts_nothing():
     sent = Sent(FLIGHT, [NO, OK, OK], takes=50)
     assert isinstance(sent.error, SMTPSenderRefused)
     assert not sent.session.is_reusable
 
 
-def test_garbage_behind_the_content_leaves_us_in_the_dark():
+def test_the_outcome_is_unknown_if_the_reply_to_the_content_is_garbage():
     sent = Sent(GROUP, [OK, OK, GO, b"what?\r\n"])
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert "the server broke the protocol: not a reply" in str(sent.error)
@@ -157,14 +155,14 @@ def test_garbage_behind_the_content_leaves_us_in_the_dark():
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_garbage_before_the_content_leaves_it_unsent(number):
+def test_after_garbage_before_the_content_nothing_was_sent(number):
     sent = Sent(GROUP, [OK] * number + [b"what?\r\n"])
     assert isinstance(sent.error, SMTPProtocolError)
     assert sent.outcome is Outcome.NOT_SENT
     assert not sent.session.is_reusable
 
 
-def test_a_second_reply_behind_the_one_to_the_content_makes_the_connection_unusable():
+def test_a_second_reply_to_the_content_makes_the_connection_unusable():
     sent = Sent(GROUP, [OK, OK, GO, OK + OK])
     assert sent.result.accepted == ["a@x"]
     assert not sent.session.is_reusable
@@ -178,7 +176,7 @@ def test_a_second_reply_behind_the_one_to_the_content_makes_the_connection_unusa
     [(FLIGHT, 0), (GROUP, 0), (GROUP, 1), (GROUP, 2), (LOCK_STEP, 0), (LOCK_STEP, 1),
      (LOCK_STEP, 2), (CHUNK, 0), (CHUNK, 1)],
 )  # fmt: skip
-def test_a_421_before_the_content_was_asked_for_leaves_the_message_unsent(keywords, number):
+def test_a_421_before_the_content_means_that_the_message_was_not_sent(keywords, number):
     sent = Sent(keywords, [OK] * number + [BYE])
     assert type(sent.error) is SMTPServerDisconnected
     assert sent.error.reply == Reply(421, (b"4.3.2 Closing",))
@@ -195,14 +193,16 @@ def test_a_421_to_the_content_refuses_it(keywords):
     assert sent.session.state is State.CLOSED
 
 
-def test_a_421_to_data_behind_refused_recipients_leaves_them_refused():
+def test_after_refused_recipients_a_421_to_data_leaves_them_refused():
     sent = Sent(GROUP, [OK, NO, BYE])
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert sent.session.state is State.CLOSED
 
 
 @pytest.mark.parametrize("further", [[], [NO], [BYE]], ids=["nothing", "a refusal", "421"])
-def test_a_421_to_a_recipient_in_one_flight_counts_once_the_server_has_closed(further):
+def test_after_a_421_to_a_recipient_in_one_flight_the_message_is_not_sent_if_the_server_closes(
+    further,
+):
     # Even to the first of them: the content may still be taken for the second.
     for before in ([OK], [OK, OK]):
         sent = Sent(FLIGHT, [*before, BYE, *further], envelope=TWO)
@@ -219,7 +219,7 @@ def test_a_421_to_a_recipient_in_one_flight_counts_once_the_server_has_closed(fu
     ],
     ids=["a yes", "a yes behind a refusal", "garbage", "silence"],
 )
-def test_a_server_that_does_not_close_behind_421_may_have_taken_the_content(further, ending):
+def test_a_server_that_does_not_close_after_421_may_have_taken_the_content(further, ending):
     for before in ([OK], [OK, OK]):
         sent = Sent(FLIGHT, [*before, BYE, *further], envelope=TWO, ending=ending)
         assert isinstance(sent.error, SMTPDeliveryUnknown)
@@ -227,7 +227,7 @@ def test_a_server_that_does_not_close_behind_421_may_have_taken_the_content(furt
         assert sent.error.unknown == TWO.forward_paths
 
 
-def test_a_421_to_the_only_recipient_in_one_flight_needs_no_second_look():
+def test_after_a_421_to_the_only_recipient_in_one_flight_the_message_is_not_sent():
     sent = Sent(FLIGHT, [OK, BYE, OK])
     assert sent.outcome is Outcome.NOT_SENT
 
@@ -235,20 +235,20 @@ def test_a_421_to_the_only_recipient_in_one_flight_needs_no_second_look():
 # --- the end --------------------------------------------------------------------------
 
 
-def test_a_recipient_whose_rcpt_had_no_reply_is_in_the_dark_as_well():
+def test_a_recipient_whose_rcpt_had_no_reply_is_unknown_too():
     sent = Sent(FLIGHT, [OK, OK], envelope=TWO)
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert sent.error.unknown == ("a@x", "b@x")
 
 
-def test_a_timeout_behind_the_content_is_an_unknown_delivery_that_names_it():
+def test_a_timeout_after_the_content_is_an_unknown_delivery_that_names_the_timeout():
     sent = Sent(GROUP, [OK, OK, GO], ending=lambda: SMTPTimeoutError("timed out: content"))
     assert isinstance(sent.error, SMTPDeliveryUnknown)
     assert isinstance(sent.error.__cause__, SMTPTimeoutError)
     assert str(sent.error).startswith("timed out: content: ")
 
 
-def test_a_refusal_stands_when_the_connection_breaks_behind_it():
+def test_a_refusal_is_valid_even_if_the_connection_breaks_after_it():
     for replies in ([NO], [NO, NO], [OK, NO]):
         sent = Sent(FLIGHT, replies)
         assert sent.outcome is Outcome.REFUSED
@@ -256,13 +256,13 @@ def test_a_refusal_stands_when_the_connection_breaks_behind_it():
         assert isinstance(sent.error.__cause__, SMTPServerDisconnected)
 
 
-def test_a_refused_sender_does_not_stand_where_a_recipient_was_taken_and_the_content_is_there():
+def test_the_outcome_is_unknown_if_recipients_are_accepted_after_a_refused_sender():
     sent = Sent(FLIGHT, [NO, OK])
     assert isinstance(sent.error, SMTPDeliveryUnknown)
 
 
 @each_way
-def test_a_second_message_is_accounted_for_by_itself(keywords):
+def test_a_second_message_has_a_separate_outcome(keywords):
     go = [] if "CHUNKING" in keywords else [GO]
     first = Sent(keywords, [OK, OK, *go, OK])
     runner = Runner(first.session, [OK], takes=20)

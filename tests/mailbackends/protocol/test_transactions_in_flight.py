@@ -42,7 +42,7 @@ def in_flight(*replies):
     return Runner(session, replies), first, second
 
 
-def test_both_are_said_before_the_first_reply_and_each_has_its_own():
+def test_two_messages_are_sent_before_the_first_reply_and_each_has_its_own_outcome():
     runner, first, second = in_flight(OK, OK, OK, OK, OK + OK + NO + OK + OK)
     assert runner.run(first).accepted == ["a@x"]
     assert bytes(runner.sent) == SAID_FOR_ONE + SAID_FOR_TWO
@@ -52,7 +52,7 @@ def test_both_are_said_before_the_first_reply_and_each_has_its_own():
     assert runner.session.is_reusable
 
 
-def test_one_that_is_refused_does_not_take_the_next_along():
+def test_a_refused_message_does_not_affect_the_next_one():
     runner, first, second = in_flight(OK + NO + OUT_OF_ORDER + OUT_OF_ORDER, OK + OK + OK + OK + OK)
     with pytest.raises(SMTPSenderRefused):
         runner.run(first)

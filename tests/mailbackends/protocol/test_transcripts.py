@@ -118,7 +118,7 @@ def what_became(player, envelope):
 
 @pytest.mark.parametrize("cut", WAYS.values(), ids=WAYS.keys())
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_conversation_goes_as_it_was_written_down(path, cut):
+def test_a_recorded_conversation_is_repeated(path, cut):
     script = Transcript.read(path)
     session = Session(is_lmtp=script.head.get("protocol") == "lmtp")
     player = Player(session, script.writes, cut)
@@ -145,6 +145,6 @@ def test_the_conversation_goes_as_it_was_written_down(path, cut):
     assert script.writes == []
 
 
-def test_there_are_conversations_with_each_server_that_is_known():
+def test_there_is_a_conversation_with_each_known_server():
     servers = {path.stem.partition("-")[0] for path in FILES}
     assert {"aiosmtpd", "dovecot", "exim", "haraka", "opensmtpd", "postfix", "smtp"} <= servers

@@ -146,7 +146,7 @@ def test_in_a_with_block_a_broken_quit_does_not_hide_the_blocks_own_exception() 
         assert client.sock is None
 
 
-def test_what_a_server_says_before_it_leaves_is_kept() -> None:
+def test_the_reply_that_a_server_sends_before_it_closes_is_in_the_exception() -> None:
     """docs/smtplib.md: `last-words`"""
 
     def data(peer: Peer) -> None:
@@ -169,7 +169,7 @@ class Interruption(BaseException):
 
 
 @pytest.mark.parametrize("method", ["recv", "sendall"])
-def test_an_interruption_ends_the_connection_for_the_reply_would_answer_something_else(
+def test_an_interruption_closes_the_connection_since_the_late_reply_would_answer_another_command(
     method: str,
 ) -> None:
     """docs/smtplib.md: `interrupted`"""
@@ -193,7 +193,7 @@ def test_an_interruption_ends_the_connection_for_the_reply_would_answer_somethin
         assert client.sock is None
 
 
-def test_the_sockets_timeout_is_what_counts_and_stays() -> None:
+def test_the_timeout_of_the_socket_applies_and_is_not_changed() -> None:
     """docs/smtplib.md: `reply-in-time`"""
     with TalkServer(Talk(noop=slowly)) as server:
         client = OURS.SMTP(server.host, server.port, "a.test", 5)

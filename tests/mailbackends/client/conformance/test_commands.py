@@ -300,7 +300,7 @@ def test_a_call_before_connect_is_an_error_with_the_same_text(method: str) -> No
     Scenario(method, call).check()
 
 
-def test_getreply_before_connect_says_so_too() -> None:
+def test_getreply_before_connect_raises_the_same_error() -> None:
     def call(world: World) -> Any:
         return world.keep(world.lib.SMTP(local_hostname="a.test")).getreply()
 

@@ -286,7 +286,7 @@ def test_the_name_for_ehlo(
     assert lib.SMTP().local_hostname == expected
 
 
-def test_audit_hooks_hear_of_connect_and_of_each_send(lib: Library, server: TalkServer) -> None:
+def test_audit_hooks_receive_connect_and_each_send(lib: Library, server: TalkServer) -> None:
     heard = []
     listening = threading.get_ident()
 

@@ -50,7 +50,7 @@ def counted(lib: Library, call: Callable[[Any], Any], talk: Talk | None = None) 
         (lambda client: client.sendmail(A, [B, C], b"x"), 5),
     ],
 )
-def test_a_round_trip_is_one_write_and_one_read_and_one_look_before(
+def test_a_round_trip_is_one_poll_one_write_and_one_read(
     call: Callable[[Any], Any], round_trips: int
 ) -> None:
     assert counted(THEIRS, call) == {"sendall": round_trips, "recv": round_trips}
@@ -64,7 +64,7 @@ def test_a_reply_of_many_lines_is_one_read() -> None:
     assert counted(OURS, lambda client: client.help(), talk)["recv"] == 1
 
 
-def test_the_look_before_a_command_needs_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_poll_the_socket_is_read_before_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, which has none, and with gevent, whose poll() is its own."""
     monkeypatch.setattr(poll, "select", SimpleNamespace())
     seen = counted(OURS, lambda client: client.noop())

@@ -177,6 +177,6 @@ def test_an_error_for_a_line_break_does_not_show_credentials_either() -> None:
         client.close()
 
 
-def test_what_is_no_credential_is_shown_after_a_login() -> None:
+def test_other_commands_are_shown_after_a_login() -> None:
     shown = stderr_of(OURS, AUTH, lambda c: (c.login(USER, PASSWORD), c.docmd("NOOP", "visible")))
     assert "NOOP visible" in shown

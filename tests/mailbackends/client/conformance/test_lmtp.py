@@ -158,7 +158,9 @@ def test_lmtp_is_as_in_the_standard_library(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("rest", [HANG_UP, SILENCE], ids=["end", "silence"])
-def test_the_end_between_the_replies_leaves_the_others_unknown(rest: Any) -> None:
+def test_recipients_without_a_reply_are_unknown_if_the_connection_ends_between_the_replies(
+    rest: Any,
+) -> None:
     def answer(peer: Any) -> None:
         peer.send(b"250 for b\r\n550 for c\r\n")
         rest(peer)
@@ -181,7 +183,7 @@ def test_the_same_recipient_twice_has_two_replies() -> None:
         client.close()
 
 
-def test_a_transaction_by_hand_reads_as_many_replies_as_recipients_were_taken() -> None:
+def test_a_transaction_by_single_commands_reads_one_reply_for_each_accepted_recipient() -> None:
     with TalkServer(Talk(rcpt=[OK, NO, OK], content=[f"{NO}\r\n{OK}"])) as server:
         client = OURS.LMTP(server.host, server.port, "a.test", timeout=5)
         client.ehlo()
@@ -208,7 +210,7 @@ def test_rset_and_a_new_mail_forget_the_recipients() -> None:
         client.close()
 
 
-def test_recipients_named_by_docmd_leave_one_reply_to_read() -> None:
+def test_after_recipients_sent_with_docmd_one_reply_is_read() -> None:
     with TalkServer(Talk()) as server:
         client = OURS.LMTP(server.host, server.port, "a.test", timeout=5)
         client.docmd("MAIL", "FROM:<>")

@@ -42,7 +42,7 @@ def scram_talk(
 @pytest.mark.parametrize(
     ("mechanism", "hash_name"), [("SCRAM-SHA-256", "sha256"), ("SCRAM-SHA-1", "sha1")]
 )
-def test_scram_is_preferred_and_the_password_stays_here(mechanism: str, hash_name: str) -> None:
+def test_scram_is_preferred_and_does_not_send_the_password(mechanism: str, hash_name: str) -> None:
     scram = ScramServer(hash_name, b"pencil")
     with TalkServer(scram_talk(scram, mechanism)) as server:
         client = OURS.SMTP(server.host, server.port, "a.test", 5)
@@ -72,7 +72,7 @@ def test_a_server_that_skips_its_proof_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
-def test_a_token_is_asked_for_once_more_after_535(mechanism: str) -> None:
+def test_the_token_provider_is_called_once_more_after_535(mechanism: str) -> None:
     tokens = ["expired", "fresh", "never"]
     talk = announcing(
         f"AUTH {mechanism} PLAIN", auth="334 eyJzdGF0dXMiOiI0MDEifQ==", response=[NO, "235 ok"]
@@ -90,7 +90,7 @@ def test_a_token_is_asked_for_once_more_after_535(mechanism: str) -> None:
     assert tokens == ["never"]
 
 
-def test_a_token_is_asked_for_once_only_after_another_refusal() -> None:
+def test_the_token_provider_is_called_only_once_after_another_refusal_than_535() -> None:
     tokens = ["first", "second"]
     with TalkServer(announcing("AUTH XOAUTH2", auth="454 later")) as server:
         client = OURS.SMTP(server.host, server.port, "a.test", 5)

@@ -135,11 +135,7 @@ SCENARIOS = [
         "resent twice",
         on_client(lambda c: c.send_message(resent_twice())),
         differs="resent-twice",
-        ours={
-            "result": Raised(
-                "InvalidMessageError", (RESENT_TWICE,), RESENT_TWICE
-            )
-        },
+        ours={"result": Raised("InvalidMessageError", (RESENT_TWICE,), RESENT_TWICE)},
     ),
     Scenario("an address that is not ASCII", sent(made(to="jörg@b.test"))),
     Scenario(

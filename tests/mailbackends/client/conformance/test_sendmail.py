@@ -38,6 +38,7 @@ def twice(*args: Any) -> Any:
 def to_each(reply: str, *, at: int) -> list[str]:
     return ["250 ok"] * at + [reply]
 
+
 TOO_LARGE = b"5.3.4 the content has 6 bytes, and the server takes at most 5 (SIZE)"
 
 SCENARIOS = [

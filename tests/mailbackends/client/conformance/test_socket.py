@@ -18,7 +18,7 @@ def server() -> Iterator[TalkServer]:
         yield server
 
 
-def test_the_literal_is_ipv6_where_there_is_no_ipv4_address(
+def test_the_address_literal_is_ipv6_if_there_is_no_ipv4_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """docs/smtplib.md: `hostname-literal`"""
@@ -53,7 +53,7 @@ def test_the_literal_is_ipv6_where_there_is_no_ipv4_address(
 
 
 @pytest.mark.parametrize("fqdn", ["büro.example", "a b.example", "a\nb.example"])
-def test_a_resolvers_answer_that_cannot_stand_in_a_command_is_no_name(
+def test_a_host_name_that_a_command_cannot_contain_is_not_used(
     monkeypatch: pytest.MonkeyPatch, fqdn: str
 ) -> None:
     """docs/smtplib.md: `hostname-literal`"""
@@ -62,7 +62,7 @@ def test_a_resolvers_answer_that_cannot_stand_in_a_command_is_no_name(
     assert OURS.SMTP().local_hostname == "[192.0.2.7]"
 
 
-def test_small_writes_are_not_held_back(server: TalkServer) -> None:
+def test_small_writes_are_not_delayed(server: TalkServer) -> None:
     """docs/smtplib.md: `nodelay`"""
     with OURS.SMTP(server.host, server.port, "a.test", 5) as client:
         assert client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

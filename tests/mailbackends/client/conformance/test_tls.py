@@ -231,7 +231,9 @@ def test_the_name_in_the_certificate_must_be_the_servers(implicit: bool) -> None
         connect(server)
 
 
-def test_a_final_dot_does_not_stand_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_final_dot_of_the_host_is_not_compared_with_the_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """docs/smtplib.md: `tls-name`"""
     connect = socket.create_connection
     monkeypatch.setattr(
@@ -299,7 +301,7 @@ def test_with_smtp_ssl_too_a_handshake_that_fails_is_a_documented_exception(
         assert client.sock is None
 
 
-def test_a_server_without_tls_is_said_to_be_one() -> None:
+def test_the_error_says_that_the_server_does_not_speak_tls() -> None:
     """docs/smtplib.md: `tls-errors`"""
     with TalkServer(Talk()) as server, pytest.raises(OURS.SMTPTLSError, match="STARTTLS"):
         OURS.SMTP_SSL(server.host, server.port, "a.test", timeout=5, context=trusting())

@@ -32,26 +32,28 @@ def names(*arguments):
         ),
     ],
 )
-def test_from_strong_to_weak_what_the_credentials_serve(credentials, expected):
+def test_the_mechanisms_that_the_credentials_allow_are_ordered_from_strong_to_weak(
+    credentials, expected
+):
     assert names(sorted(NAMES), credentials) == expected
 
 
-def test_only_what_the_server_offers_in_whatever_case():
+def test_only_mechanisms_that_the_server_offers_in_any_case_are_chosen():
     assert names(["login", "Plain", "GSSAPI", "PLAIN"], PASSWORD) == ["PLAIN", "LOGIN"]
 
 
-def test_only_what_is_allowed_and_its_order_means_nothing():
+def test_only_allowed_mechanisms_are_chosen_and_their_order_does_not_matter():
     assert names(NAMES, PASSWORD, ["login", "SCRAM-SHA-1"]) == ["SCRAM-SHA-1", "LOGIN"]
 
 
-def test_external_only_if_asked_for():
+def test_external_is_chosen_only_if_it_is_allowed_by_name():
     with pytest.raises(SMTPNotSupportedError):
         choose(["EXTERNAL"], PASSWORD)
     assert names(["EXTERNAL", "PLAIN"], PASSWORD, ["EXTERNAL"]) == ["EXTERNAL"]
     assert names(["EXTERNAL"], Credentials(), ["EXTERNAL"]) == ["EXTERNAL"]
 
 
-def test_an_unknown_name_in_what_is_allowed_is_told_with_those_that_are_known():
+def test_an_unknown_allowed_mechanism_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ConfigurationError, match="'SCRAM-SHA256': known are EXTERNAL, OAUTH"):
         choose(NAMES, PASSWORD, ["scram-sha256"])
 
@@ -95,7 +97,9 @@ def test_no_cram_md5_in_a_python_without_md5(monkeypatch):
         ),
     ],
 )
-def test_nothing_in_common_names_both_sides_and_no_noise(offered, credentials, allowed, text):
+def test_without_a_common_mechanism_the_error_lists_both_sides_without_garbage(
+    offered, credentials, allowed, text
+):
     with pytest.raises(SMTPNotSupportedError) as caught:
         choose(offered, credentials, allowed)
     assert str(caught.value) == f"No suitable authentication method found. {text}"

@@ -14,7 +14,7 @@ from mailbackends.protocol.sasl import (
 
 
 @given(st.binary(max_size=MAX_CHALLENGE))
-def test_what_one_side_encodes_the_other_decodes(data):
+def test_an_encoded_response_decodes_to_itself(data):
     assert decode_challenge(encode_response(data)) == data
     assert b"\n" not in encode_response(data)
 
@@ -37,17 +37,17 @@ def test_an_empty_initial_response_is_an_equals_sign_and_an_empty_response_nothi
 @pytest.mark.parametrize(
     "text", [b"=", b"=AAA", b"AAA=BBB", b"AAA", b"AA=A", b"Username:", b"QUJD!", b"QU JD", b"\xff"]
 )
-def test_a_stray_character_or_pad_is_refused_and_not_ignored(text):
+def test_a_stray_character_or_padding_is_refused_and_not_ignored(text):
     with pytest.raises(SASLServerError, match="not base64"):
         decode_challenge(text)
 
 
 @pytest.mark.parametrize("text", [b"", b" ", b"\t "])
-def test_blanks_are_an_empty_challenge(text):
+def test_spaces_are_an_empty_challenge(text):
     assert decode_challenge(text) == b""
 
 
-def test_the_longest_challenge_is_taken_and_one_more_octet_is_not():
+def test_the_longest_challenge_is_accepted_and_one_more_octet_is_not():
     longest = encode_response(bytes(MAX_CHALLENGE))
     assert len(longest) == 12288
     assert len(decode_challenge(longest)) == MAX_CHALLENGE

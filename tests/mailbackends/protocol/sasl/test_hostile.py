@@ -152,13 +152,13 @@ def test_errors_are_value_errors_and_survive_pickling(error):
     assert isinstance(copy, ValueError)
 
 
-def test_which_mechanisms_show_the_server_a_secret():
+def test_mechanisms_state_whether_they_send_a_secret():
     showing = {mechanism for mechanism in MECHANISMS if mechanism.sends_secret_in_clear}
     assert showing == {Plain, Login, OAuthBearer, XOAuth2}
     assert {External, CramMD5, ScramSHA1, ScramSHA256} == set(MECHANISMS) - showing
 
 
-def test_an_abandoned_exchange_leaves_nothing_behind():
+def test_an_abandoned_exchange_can_be_garbage_collected():
     Plain(ALL)
     exchange = Login(ALL)
     exchange.initial_response()

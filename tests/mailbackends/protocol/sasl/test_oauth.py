@@ -53,7 +53,7 @@ def test_a_refused_token_is_answered_once_so_that_the_535_comes(mechanism, answe
 
 
 @pytest.mark.parametrize("mechanism", [OAuthBearer, XOAuth2])
-def test_the_provider_is_asked_once_for_each_attempt_and_not_before(mechanism):
+def test_the_provider_is_called_once_for_each_attempt_and_not_before(mechanism):
     tokens = iter(["stale", "fresh"])
     credentials = Credentials("user", token_provider=lambda: next(tokens))
     first, second = mechanism(credentials), mechanism(credentials)
@@ -76,7 +76,7 @@ def test_without_a_provider_there_is_no_token(mechanism):
 
 
 @pytest.mark.parametrize("mechanism", [OAuthBearer, XOAuth2])
-def test_what_the_provider_raises_goes_to_the_caller(mechanism):
+def test_an_exception_of_the_provider_reaches_the_caller(mechanism):
     def offline():
         raise ConnectionError("the token server is away")
 
@@ -93,13 +93,13 @@ def test_a_user_name_cannot_break_out_of_its_field(mechanism):
     assert asked == []
 
 
-def test_the_mailbox_is_the_authorization_identity_where_there_is_one():
+def test_the_mailbox_is_the_authorization_identity_if_there_is_one():
     credentials = with_token("t", authorization_identity="shared@example.com")
     assert OAuthBearer(credentials).initial_response().startswith(b"n,a=shared@example.com,\x01")
     assert XOAuth2(credentials).initial_response().startswith(b"user=shared@example.com\x01")
 
 
-def test_oauthbearer_leaves_it_to_the_token_who_the_user_is():
+def test_oauthbearer_may_leave_the_user_to_the_token():
     assert OAuthBearer(with_token("t", None)).initial_response() == b"n,,\x01auth=Bearer t\x01\x01"
 
 

@@ -37,7 +37,7 @@ def test_plain_without_initial_response_answers_the_empty_challenge():
     assert Plain(TIM).respond(b"") == b"\0tim\0tanstaaftanstaaf"
 
 
-def test_plain_says_its_message_once():
+def test_plain_sends_its_message_once():
     plain = Plain(TIM)
     plain.initial_response()
     with pytest.raises(SASLServerError, match="PLAIN beyond its end"):
@@ -49,7 +49,7 @@ def test_plain_sends_other_scripts_prepared_and_as_utf_8():
 
 
 @given(printable, printable)
-def test_plain_is_parted_by_exactly_two_nuls(username, password):
+def test_plain_contains_exactly_two_nuls(username, password):
     response = Plain(Credentials(username, password)).initial_response()
     assert response.split(b"\0") == [b"", username.encode(), password.encode()]
 
@@ -66,7 +66,7 @@ def test_plain_is_parted_by_exactly_two_nuls(username, password):
         (Credentials("user", "\ud800"), "the password contains a surrogate"),
     ],
 )
-def test_unusable_credentials_are_found_before_anything_is_said(mechanism, credentials, reason):
+def test_unusable_credentials_are_found_before_anything_is_sent(mechanism, credentials, reason):
     with pytest.raises(SASLCredentialsError, match=reason):
         mechanism(credentials).initial_response()
 
@@ -99,7 +99,7 @@ def test_login_without_initial_response_answers_both_prompts():
     ]
 
 
-def test_login_repeats_the_user_name_for_a_server_that_overlooked_it():
+def test_login_repeats_the_user_name_for_a_server_that_ignored_it():
     login = Login(TIM)
     login.initial_response()
     assert login.respond(b"Username:") == b"tim"
@@ -141,7 +141,7 @@ def test_cram_md5_is_a_digest_of_any_challenge(challenge):
     assert CramMD5(TIM).respond(challenge) == f"tim {digest}".encode()
 
 
-def test_cram_md5_answers_no_empty_challenge_and_no_second_one():
+def test_cram_md5_refuses_an_empty_challenge_and_a_second_one():
     with pytest.raises(SASLServerError, match="challenge is empty"):
         CramMD5(TIM).respond(b"")
     cram = CramMD5(TIM)
@@ -150,7 +150,7 @@ def test_cram_md5_answers_no_empty_challenge_and_no_second_one():
         cram.respond(b"<2@x>")
 
 
-def test_external_says_whom_to_act_as_or_nothing():
+def test_external_sends_the_authorization_identity_or_nothing():
     assert External(Credentials()).initial_response() == b""
     assert External(Credentials(authorization_identity="fred")).initial_response() == b"fred"
 

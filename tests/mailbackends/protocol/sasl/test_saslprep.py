@@ -43,14 +43,14 @@ def test_examples_of_rfc_4013_section_3(given_text, result):
         ("\u00ad", "is empty"),
     ],
 )
-def test_what_is_prohibited_is_named_by_its_kind_and_not_by_itself(text, reason):
+def test_the_error_names_the_kind_of_a_prohibited_character_and_not_the_character(text, reason):
     with pytest.raises(SASLCredentialsError, match=reason) as caught:
         saslprep(text, what="the password")
     assert str(caught.value).startswith("the password ")
     assert not any(char in str(caught.value) for char in text if not char.isascii())
 
 
-def test_nothing_is_empty():
+def test_none_counts_as_empty():
     with pytest.raises(SASLCredentialsError, match="the password is empty"):
         saslprep(None, what="the password")
 
@@ -64,7 +64,7 @@ def test_the_forms_are_those_of_unicode_3_2():
     assert saslprep(later) == later
 
 
-def test_text_from_right_to_left_alone_is_taken():
+def test_text_that_is_only_right_to_left_is_accepted():
     assert saslprep("\u0627\u0628") == "\u0627\u0628"
 
 
@@ -74,7 +74,7 @@ def test_a_stored_string_has_no_character_newer_than_unicode_3_2():
         saslprep("key \U0001f511", is_stored=True)
 
 
-def test_ascii_is_left_to_a_server_that_prepares_for_itself():
+def test_ascii_is_not_prepared():
     assert prepared("tab\tand bell\a") == "tab\tand bell\a"
 
 
@@ -85,7 +85,7 @@ def test_other_text_is_prepared_for_every_server():
 
 
 @pytest.mark.parametrize("text", ["", None, "\u00ad"])
-def test_emptiness_is_refused_without_preparation_too(text):
+def test_empty_text_is_refused_without_preparation_too(text):
     with pytest.raises(SASLCredentialsError, match="is empty"):
         prepared(text)
 

@@ -66,7 +66,7 @@ def test_examples_of_the_rfcs(mechanism, nonce, first, server_first, final, serv
 
 
 @EXAMPLES
-def test_the_servers_proof_may_stand_in_the_text_of_the_235(
+def test_the_servers_proof_may_be_in_the_text_of_the_235(
     mechanism, nonce, first, server_first, final, server_final
 ):
     exchange = mechanism(PENCIL, nonce=nonce)
@@ -76,7 +76,7 @@ def test_the_servers_proof_may_stand_in_the_text_of_the_235(
 
 
 @BOTH
-def test_each_exchange_has_a_nonce_of_its_own(mechanism):
+def test_each_exchange_has_a_different_nonce(mechanism):
     firsts = {mechanism(PENCIL).initial_response() for _ in range(100)}
     assert len(firsts) == 100
     nonces = {first.removeprefix(b"n,,n=user,r=") for first in firsts}
@@ -111,7 +111,7 @@ def test_a_server_made_from_the_rfc_agrees_for_any_account(
 
 
 @BOTH
-def test_a_wrong_password_is_answered_so_that_the_535_comes_and_believed_by_nobody(mechanism):
+def test_a_wrong_password_ends_with_the_servers_535(mechanism):
     server = ScramServer(mechanism.hash_name, b"another")
     exchange = mechanism(PENCIL)
     final = exchange.respond(server.first(exchange.initial_response()))
@@ -123,7 +123,7 @@ def test_a_wrong_password_is_answered_so_that_the_535_comes_and_believed_by_nobo
 
 
 @BOTH
-def test_a_server_that_does_not_know_the_password_is_found_out(mechanism):
+def test_a_server_that_does_not_know_the_password_is_detected(mechanism):
     server = ScramServer(mechanism.hash_name, b"pencil")
     exchange = mechanism(PENCIL)
     challenge = server.first(exchange.initial_response())
@@ -137,7 +137,7 @@ def test_a_server_that_does_not_know_the_password_is_found_out(mechanism):
         exchange.respond(final)
 
 
-def test_a_wrong_proof_in_the_text_of_the_235_is_found_out():
+def test_a_wrong_proof_in_the_text_of_the_235_is_detected():
     exchange = begun()
     exchange.respond(b"r=abcdef,s=QSXCR+Q6sek8bf92,i=4096")
     with pytest.raises(SASLServerError, match="does not know the password"):
@@ -157,7 +157,7 @@ def test_a_235_without_a_proof_is_not_believed(text):
         exchange.finish(text)
 
 
-def test_a_proof_in_the_235_of_an_exchange_that_did_not_take_place_is_no_proof():
+def test_a_proof_in_the_235_does_not_count_if_there_was_no_exchange():
     with pytest.raises(SASLServerError, match="without a proof"):
         begun().finish(base64.b64encode(b"v=AAAA"))
 
@@ -197,7 +197,7 @@ def test_a_first_message_that_the_rfc_does_not_allow_costs_no_time(monkeypatch, 
 
 
 @pytest.mark.parametrize("iterations", [MIN_ITERATIONS, MAX_ITERATIONS])
-def test_the_bounds_themselves_are_taken(monkeypatch, iterations):
+def test_the_limits_themselves_are_accepted(monkeypatch, iterations):
     asked = []
     monkeypatch.setattr(
         hashlib, "pbkdf2_hmac", lambda name, password, salt, count: asked.append(count) or b"key"
@@ -206,7 +206,7 @@ def test_the_bounds_themselves_are_taken(monkeypatch, iterations):
     assert asked == [iterations]
 
 
-def test_extensions_that_may_be_overlooked_are_overlooked():
+def test_optional_extensions_are_ignored():
     assert begun().respond(b"r=abcdef,s=QUJD,i=4096,x=1,y=z=w").startswith(b"c=biws,r=abcdef,p=")
 
 
@@ -220,7 +220,7 @@ def test_a_final_message_that_proves_nothing_is_an_error(final):
         exchange.respond(final)
 
 
-def test_after_the_servers_proof_there_is_nothing_to_say():
+def test_after_the_servers_proof_the_response_is_empty():
     server = ScramServer("sha256", b"pencil")
     exchange = ScramSHA256(PENCIL)
     final = server.final(exchange.respond(server.first(exchange.initial_response())))
@@ -245,12 +245,12 @@ def test_without_initial_response_the_empty_challenge_is_answered_with_it(mechan
         (Credentials("user", "\U0001f511"), "the password contains a character newer"),
     ],
 )
-def test_unusable_credentials_are_found_before_anything_is_said(credentials, reason):
+def test_unusable_credentials_are_found_before_anything_is_sent(credentials, reason):
     with pytest.raises(SASLCredentialsError, match=reason):
         ScramSHA256(credentials).initial_response()
 
 
-def test_commas_and_equals_signs_in_names_do_not_part_fields():
+def test_commas_and_equals_signs_in_names_do_not_separate_fields():
     credentials = Credentials("a=b,c", "pencil", authorization_identity="x,y=")
     first = ScramSHA256(credentials, nonce="abc").initial_response()
     assert first == b"n,a=x=2Cy=3D,n=a=3Db=2Cc,r=abc"
