@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         SMTPServerDisconnected,
         SMTPTimeoutError,
         SMTPTLSError,
+        TokenError,
     )
     from mailbackends.errors import SMTPConnectError as SMTPConnectError
     from mailbackends.errors import SMTPHeloError as SMTPHeloError
@@ -93,6 +94,7 @@ __all__ = [
     "Secret",
     "Step",
     "Submission",
+    "TokenError",
     "delivery_options",
     "diagnose",
 ]
@@ -110,7 +112,7 @@ _MODULE_OF = {
         "PoolTimeout RateLimited SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
         "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
-        "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError",
+        "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError TokenError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",

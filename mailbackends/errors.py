@@ -23,6 +23,7 @@ catching it. The outcome is fixed by the class::
     ├── RateLimited                   not_sent   the rate is used up for longer than the deadline
     ├── PoolTimeout                   not_sent   no connection became free in time
     ├── PoolClosed                    not_sent   the pool was closed before
+    ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
     ├── ConfigurationError            not_sent   an option that is unknown or unusable
     ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
     └── InvalidMessageError           not_sent   a message that cannot be sent
@@ -67,6 +68,7 @@ __all__ = [
     "SMTPServerDisconnected",
     "SMTPTLSError",
     "SMTPTimeoutError",
+    "TokenError",
 ]
 
 
@@ -300,6 +302,32 @@ class RateLimited(_NothingSent):
 
 class PoolClosed(_NothingSent):
     """The pool was closed, before the call or while it waited. Nothing was sent."""
+
+
+class TokenError(_NothingSent):
+    """No access token could be obtained, so nobody could log in. Nothing was sent.
+
+    ``code`` is the error code of the token endpoint (RFC 6749 section 5.2), such as
+    ``"invalid_client"``, or ``"timeout"`` or ``"unreachable"``; empty if there is none.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        self.code = code
+        self.args = (text, code)
+
+    @property
+    def is_transient(self) -> bool:  # type: ignore[override]
+        """True if the endpoint may work later; False if the configuration is wrong."""
+        return self.code in _TRANSIENT_CODES
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``code``."""
+        return {**super().as_dict(), "code": self.code}
+
+
+_TRANSIENT_CODES = frozenset(
+    {"timeout", "unreachable", "server_error", "temporarily_unavailable", "slow_down"}
+)
 
 
 class _InvalidInput(SMTPException, ValueError):

@@ -86,6 +86,12 @@ class SecretCallable:
     def __call__(self) -> Any:
         return self.__call()
 
+    def reject(self) -> None:
+        """Pass on that the secret was refused, if the callable has this method too."""
+        reject = getattr(self.__call, "reject", None)
+        if callable(reject):
+            reject()
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretCallable):
             return NotImplemented

@@ -105,6 +105,8 @@ def attempts(
                 raise refusal
             if refusal.smtp_code != 535 or isinstance(cause, sasl.SASLError):
                 break
+            if mechanism.uses_token:
+                credentials.reject_token()
     raise refusal
 
 

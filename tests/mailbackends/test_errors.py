@@ -36,6 +36,7 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
     SMTPTLSError,
+    TokenError,
 )
 from mailbackends.reply import Reply
 
@@ -61,6 +62,7 @@ MADE = [
     PoolTimeout("all busy"),
     RateLimited("the rate is used up"),
     PoolClosed("closed"),
+    TokenError("no token", "invalid_client"),
     ConfigurationError("port=0"),
     InvalidAddressError("a@"),
     InvalidMessageError("no recipients"),

@@ -32,8 +32,8 @@ class Credentials:
     """The identity to log in as, and its secret. ``repr()`` shows no secret.
 
     ``token_provider`` returns a valid OAuth 2.0 access token. It is called for each attempt,
-    so that a second attempt after a 535 carries a new one. What it raises reaches the caller
-    unchanged.
+    so that a second attempt after a 535 carries a new one; if it has a method ``reject``, that
+    is called in between. What it raises reaches the caller unchanged.
 
     ``authorization_identity`` is the identity to act as, if it is not the user who logs in
     (RFC 4422 section 3.4.1). Mechanisms that cannot carry it are not used.
@@ -48,6 +48,12 @@ class Credentials:
     def has_password(self) -> bool:
         """True if there is a user name and a password, which may be empty."""
         return self.username is not None and self.password is not None
+
+    def reject_token(self) -> None:
+        """Report that the server refused the provider's last token."""
+        reject = getattr(self.token_provider, "reject", None)
+        if callable(reject):
+            reject()
 
 
 def decode_challenge(text: bytes) -> bytes:

@@ -130,6 +130,24 @@ def test_the_token_provider_is_called_again_once_after_a_535(mechanism):
     assert given == ["token1", "token2"]
 
 
+def test_a_token_provider_that_keeps_tokens_learns_of_a_refusal():
+    class Keeping:
+        calls = ""
+
+        def __call__(self):
+            self.calls += "token "
+            return "token"
+
+        def reject(self):
+            self.calls += "reject "
+
+    provider = Keeping()
+    credentials = sasl.Credentials("user", token_provider=provider)
+    _, runner, dialogue = logging_in("XOAUTH2", [WRONG, IN], credentials)
+    runner.run(dialogue)
+    assert provider.calls == "token reject token "
+
+
 def test_the_token_provider_is_not_called_again_after_another_refusal():
     credentials, given = tokens()
     _, runner, dialogue = logging_in("XOAUTH2", [b"454 later\r\n"], credentials)

@@ -1,0 +1,72 @@
+"""What to do about the errors of Microsoft and Google, by the words they use."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["hint_for"]
+
+# From learn.microsoft.com (Entra error codes; Exchange Online SMTP AUTH) and
+# support.google.com (SMTP errors; OAuth 2.0 errors), looked up in November 2026.
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"AADSTS700016",
+        "the application was not found in this tenant: check client_id and tenant",
+    ),
+    (
+        r"AADSTS7000215",
+        "the client secret is wrong: give the secret's Value, not its Secret ID",
+    ),
+    (
+        r"AADSTS7000222",
+        "the client secret has expired: create a new one under Certificates & secrets",
+    ),
+    (r"AADSTS700027", "the certificate is not registered with the application: upload it there"),
+    (r"AADSTS90002", "the tenant was not found: give its id or a verified domain as tenant"),
+    (r"AADSTS50034", "the user was not found in this tenant: check the mailbox and the tenant"),
+    (r"AADSTS(65001|70011)", "consent is missing: an administrator must grant SMTP.SendAsApp"),
+    (
+        r"535 5\.7\.139|SmtpClientAuthentication is disabled",
+        "SMTP AUTH is disabled: Set-CASMailbox -SmtpClientAuthenticationDisabled $false, and "
+        "check the tenant's setting and security defaults",
+    ),
+    (
+        r"550 5\.7\.30|Basic authentication is not supported",
+        "this server takes no password any more: log in with OAuth, oauth='microsoft'",
+    ),
+    (
+        r"535 5\.7\.3\b",
+        "the token was refused: register the service principal in Exchange Online "
+        "(New-ServicePrincipal), give it the mailbox (Add-MailboxPermission) and grant "
+        "SMTP.SendAsApp",
+    ),
+    (
+        r"534 5\.7\.9|Application-specific password required|5\.7\.9 .*[Ww]eb browser",
+        "Google takes no account password here: use oauth='google', or an app password",
+    ),
+    (
+        r"535 5\.7\.8",
+        "user name, password or token were refused: with oauth='google' the token's subject "
+        "must be the user name",
+    ),
+    (
+        r"unauthorized_client",
+        "the client may not request this scope: authorize its client id for "
+        "https://mail.google.com/ under domain-wide delegation, or check the grant's type",
+    ),
+    (
+        r"invalid_grant",
+        "the refresh token or subject is not valid: it was revoked, has expired, or the clock "
+        "is wrong; get a new one with: mailbackends oauth login",
+    ),
+    (r"invalid_client", "client_id or client_secret are wrong: check both"),
+    (r"invalid_scope", "the scope is unknown to this endpoint: check it"),
+)
+
+
+def hint_for(text: str) -> str | None:
+    """What to do about an error of a token endpoint or a mail server, or None."""
+    for pattern, hint in _HINTS:
+        if re.search(pattern, text):
+            return hint
+    return None
