@@ -10,7 +10,7 @@ import time
 from mailbackends.errors import SMTPProtocolError
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.reply import Reply
-from mailbackends.transport.poll import poll_of
+from mailbackends.transport.stream import poll_of
 
 __all__ = ["ReplyReader"]
 

@@ -32,6 +32,7 @@ from mailbackends.protocol.session import INJECTED
 from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
+from mailbackends.transport.waiting import run
 
 __all__ = ["SMTP", "Refused", "under_tls"]
 
@@ -287,7 +288,7 @@ def under_tls(context: ssl.SSLContext, sock: socket.socket, host: str) -> socket
     stream = Stream(sock)
     deadline = Deadline.after(timeout, "the TLS handshake")
     try:
-        stream.start_tls(context, host, deadline, trust=_TRUST)
+        run(stream.start_tls(context, host, deadline, trust=_TRUST))
     except BaseException:
         stream.abort()
         raise

@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from mailbackends.doctor.step import Step
 from mailbackends.errors import (
@@ -22,17 +22,19 @@ from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
-from mailbackends.protocol.session import Session
+from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.reply import Reply
-from mailbackends.transport.chain import verified_chain
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.tls import client_context
+from mailbackends.transport.tls import client_context, verified_chain
+from mailbackends.transport.waiting import run
 
 __all__ = ["diagnose"]
+
+T = TypeVar("T")
 
 # A certificate is renewed a month before it ends, at most authorities: three weeks before,
 # the renewal has failed once already.
@@ -139,13 +141,15 @@ class _Visit:
         options, deadline = self.options, self.timeouts.for_connect()
         try:
             if options.socket_path is not None:
-                sock = dial_unix(options.socket_path, deadline)
+                sock = run(dial_unix(options.socket_path, deadline))
             else:
-                sock = dial(
-                    options.host.strip("[]"),
-                    options.server_port,
-                    deadline,
-                    source_address=options.source_address,
+                sock = run(
+                    dial(
+                        options.host.strip("[]"),
+                        options.server_port,
+                        deadline,
+                        source_address=options.source_address,
+                    )
                 )
         except SMTPException:
             raise
@@ -162,22 +166,22 @@ class _Visit:
     def shake_hands(self) -> None:
         if self.stream is None or self.context is None:  # pragma: no cover - see `steps`
             raise RuntimeError("not connected")
-        self.stream.start_tls(self.context, self.options.host, self.timeouts.for_handshake())
+        run(self.stream.start_tls(self.context, self.options.host, self.timeouts.for_handshake()))
         self.session.is_tls = True
         self._look_at_tls()
 
     def be_greeted(self) -> None:
-        self.findings.append(str(self.driver.run(dialogue.greeting(self.session), self.timeouts)))
+        self.findings.append(str(self._run(dialogue.greeting(self.session))))
 
     def introduce(self) -> None:
-        self.driver.run(dialogue.hello(self.session, self.name), self.timeouts)
+        self._run(dialogue.hello(self.session, self.name))
         self.findings.append(f"as {self.name}")
         self._look_at_extensions()
         if self.options.security == "none" and "STARTTLS" in self.session.extensions:
             self.warnings.append("the server offers TLS, and it is not used: set STARTTLS")
 
     def upgrade(self) -> None:
-        self.driver.run(dialogue.starttls(self.session, self.name), self.timeouts)
+        self._run(dialogue.starttls(self.session, self.name))
         self._look_at_tls()
         self._look_at_extensions()
 
@@ -186,7 +190,7 @@ class _Visit:
         if credentials is None:  # pragma: no cover - see `steps`
             raise RuntimeError("no credentials")
         login = dialogue.login(self.session, credentials, self.options.auth_mechanisms)
-        reply = self.driver.run(login, self.timeouts)
+        reply = self._run(login)
         self.findings += [f"as {self.options.username}", str(reply)]
 
     def probe(self) -> None:
@@ -201,8 +205,11 @@ class _Visit:
         self.findings.append(f"recipient <{recipient}>: {reply}")
         self._ask(Command("RSET"))
 
+    def _run(self, dialogue: Dialogue[T]) -> T:
+        return run(self.driver.run(dialogue, self.timeouts))
+
     def _ask(self, command: Command) -> Reply:
-        return self.driver.run(dialogue.ask(self.session, command), self.timeouts)
+        return self._run(dialogue.ask(self.session, command))
 
     def leave(self) -> None:
         if self.stream is None:

@@ -1,9 +1,12 @@
-"""Messages to one server, over pooled connections, each with an outcome."""
+"""Messages to one server or several, over pooled connections, each with an outcome.
+
+`router` chooses servers, `dispatch` sends to one, `connection` speaks SMTP; all of it is written
+once, as coroutines, and `mailer` runs them for threads.
+"""
 
 from mailbackends.mailer.circuit import CircuitState
-from mailbackends.mailer.mailer import Mailer, MailerStats
+from mailbackends.mailer.mailer import Mailer, MailerStats, PinnedConnection
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.pinned import PinnedConnection
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.server import ServerStats
 from mailbackends.mailer.submission import Submission

@@ -1,4 +1,4 @@
-"""Many messages, one outcome for each, in order; over several connections where asked."""
+"""Many messages, one outcome for each, in order."""
 
 from __future__ import annotations
 
@@ -6,15 +6,39 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-__all__ = ["in_order"]
+from mailbackends.mailer.leases import LeasedConnection
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.router import Router
+from mailbackends.mailer.server import Server
+from mailbackends.mailer.submission import Job, Submission
+
+__all__ = ["Items", "PipelinedBatch", "as_values", "in_order"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # How many items each worker may be ahead of the slowest one before it waits for it.
 _AHEAD = 4
+
+
+class Items(Generic[Item]):
+    """The items up to the one whose making raised: ``failure`` is for the end of the batch.
+
+    The outcomes of the messages before come first: nothing else reports them.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = items
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        try:
+            yield from self._items
+        except Exception as error:
+            self.failure = error
 
 
 def in_order(
@@ -30,7 +54,7 @@ def in_order(
         for item in items:
             yield send(item)
         return
-    source = _Source(items)
+    source = Items(items)
     pending: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(workers, thread_name_prefix="mailbackends-batch")
     try:
@@ -46,18 +70,87 @@ def in_order(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-class _Source(Generic[Item]):
-    """The items up to the one whose making raised: ``failure`` is for the end of the batch.
+class PipelinedBatch:
+    """Messages over one connection, up to ``batch_pipeline`` in flight (RFC 3030 section 4.2).
 
-    Outcomes of messages that were sent before come first: nobody else would report them.
+    Each is preceded by RSET, so that it does not matter how the one before it ends. Outcomes
+    come in the same order as without pipelining; only a connection that breaks leaves more
+    of them unknown. Not thread-safe.
     """
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._items = items
-        self.failure: Exception | None = None
+    def __init__(self, router: Router, server: Server) -> None:
+        self._router = router
+        self._server = server
+        self._leases = LeasedConnection(server.pool)
+        self._size = server.options.batch_pipeline
+        self._queue: deque[Submission | Job] = deque()
 
-    def __iter__(self) -> Iterator[Item]:
-        try:
-            yield from self._items
-        except Exception as error:
-            self.failure = error
+    def add(self, item: Submission) -> None:
+        """Put a message, as `as_values` gives it, at the end of the queue."""
+        self._queue.append(item)
+
+    @property
+    def is_full(self) -> bool:
+        """True where an outcome has to be taken before the next message is added."""
+        return len(self._queue) >= self._size
+
+    @property
+    def is_empty(self) -> bool:
+        """True where no message is left."""
+        return not self._queue
+
+    async def next_outcome(self) -> Receipt | Exception:
+        """The outcome of the oldest message."""
+        # Not before all that are in flight are answered: a server that drops what follows a
+        # chunk would answer the next message in place of those.
+        if not self._is_in_flight:
+            if self._server.pool.is_closed:
+                await self._leases.close()
+            self._start()
+        return await self._router.outcome(self._queue.popleft(), lambda server: self._leases)
+
+    async def close(self) -> None:
+        """Finish what is in flight, start nothing more, and return the connection."""
+        await self._leases.close()
+        while self._is_in_flight:
+            await self.next_outcome()
+
+    @property
+    def _is_in_flight(self) -> bool:
+        """True where the oldest message is in flight."""
+        if not self._queue:
+            return False
+        oldest = self._queue[0]
+        return isinstance(oldest, Job) and oldest.in_flight is not None
+
+    def _start(self) -> None:
+        """Start as many messages of the queue as can go now."""
+        if (lease := self._leases.reused()) is None:
+            return
+        for place in range(len(self._queue)):
+            job = _job(self._queue[place])
+            if job is None:
+                return
+            self._queue[place] = job
+            if not self._server.dispatcher.start(job, lease):
+                return
+
+
+def as_values(item: Submission) -> Submission:
+    """The same, with iterators read: an item may be looked at again."""
+    read = {name: getattr(item, name) for name in ("to_addrs", "mail_options", "rcpt_options")}
+    once: dict[str, Any] = {
+        name: tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)
+    }
+    return replace(item, **once) if once else item
+
+
+_VALUES = (str, tuple, list, type(None))
+
+
+def _job(item: Submission | Job) -> Job | None:
+    """None for one that cannot be sent: its outcome says so when its turn comes."""
+    try:
+        return item if isinstance(item, Job) else Job(item)
+    except Exception:
+        return None

@@ -1,4 +1,4 @@
-"""One connection that is ready for messages: dialled, greeted, encrypted and logged in."""
+"""One SMTP connection that is ready for messages: greeted, encrypted and logged in."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
 from mailbackends.mailer.in_flight import InFlightTransactions
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
+from mailbackends.pool import Lease
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.negotiation import Prepared
 from mailbackends.protocol.session import Dialogue, Session
@@ -23,21 +24,19 @@ from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
-
-if TYPE_CHECKING:
-    from mailbackends.pool import Lease
+from mailbackends.transport.waiting import BLOCKING, Waiter
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger("mailbackends.wire")
 
 
-# Our own name, once it was asked for: the resolver may take seconds, and it does not change.
+# This host's name, once it was looked up: the resolver may take seconds, and it does not change.
 _known_names: list[str] = []
 
 
 class Connection:
-    """What the pool keeps. Not thread-safe: whoever holds it has it alone."""
+    """What the pool holds. Not thread-safe: one caller at a time may use it."""
 
     def __init__(self, options: Options, driver: Driver) -> None:
         self._options = options
@@ -46,33 +45,37 @@ class Connection:
         self.is_pipelined = options.pipelining and "PIPELINING" in offered
         """True where the server announces PIPELINING and the options allow it."""
         self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
-        """True where the content may go out before the server was heard at all."""
+        """True where the content may be sent before any reply."""
         self._timeouts = _timeouts(options)
-        self._flights = InFlightTransactions(driver, self._timeouts)
-        self._one_by_one = 0
+        self._in_flight = InFlightTransactions(driver, self._timeouts)
+        self._sent_singly = 0
 
     @classmethod
-    def open(
-        cls, options: Options, context: ssl.SSLContext | None, latest: float | None
+    async def open(
+        cls,
+        options: Options,
+        context: ssl.SSLContext | None,
+        latest: float | None,
+        waiter: Waiter = BLOCKING,
     ) -> Connection:
-        """Connect, and come as far as the first MAIL, before ``latest`` on the clock.
+        """Connect and log in, so that MAIL can follow, before ``latest`` on the clock.
 
         Raises:
-            SMTPConnectionError: nobody answers there.
-            SMTPException: whatever greeting, TLS or login say.
+            SMTPConnectionError: no connection could be made.
+            SMTPException: greeting, TLS or login failed.
         """
         timeouts = _timeouts(options)
         timeouts.latest = latest
-        stream = _dial(options, timeouts)
+        stream = await _dial(options, timeouts, waiter)
         try:
             trace = _trace(options.server) if logger.isEnabledFor(logging.DEBUG) else None
             session = Session(is_lmtp=options.protocol == "lmtp", trace=trace)
             driver = Driver(session, stream, tls_context=context, tls_hostname=options.host)
             if options.security == "tls" and context is not None:
-                stream.start_tls(context, options.host, timeouts.for_handshake())
+                await stream.start_tls(context, options.host, timeouts.for_handshake())
                 session.is_tls = True
             name = options.local_hostname or _own_name(stream)
-            driver.run(_introduction(session, options, name), timeouts)
+            await driver.run(_introduction(session, options, name), timeouts)
         except BaseException:
             stream.abort()
             raise
@@ -81,24 +84,24 @@ class Connection:
     @property
     def messages(self) -> int:
         """How many were sent over it, or tried."""
-        return self._one_by_one + self._flights.ended
+        return self._sent_singly + self._in_flight.ended
 
     @property
     def is_ready(self) -> bool:
-        """True where the session itself could go on."""
-        if self._flights.under_way:
+        """True where the session can go on."""
+        if self._in_flight.pending:
             return self._driver.session.state is not State.CLOSED
         return self._driver.session.is_reusable
 
     def spent(self, limit: int | None = None) -> str:
-        """Why another message could not go over this connection; empty where it could.
+        """Why no other message can go over this connection; empty where one can.
 
-        ``limit`` is how many a server takes that does not say so.
+        ``limit`` is how many messages the server was seen to take, without announcing it.
         """
         if not self.is_ready:
             return "error"
-        # Where messages are under way, the last of them is the one to ask about.
-        return "" if self._flights.under_way or self.messages < self._most(limit) else "messages"
+        # Where messages are in flight, the last of them decides.
+        return "" if self._in_flight.pending or self.messages < self._most(limit) else "messages"
 
     def _most(self, limit: int | None) -> float:
         most, announced = (
@@ -109,7 +112,7 @@ class Connection:
             most = announced
         return most if limit is None else min(most, limit)
 
-    def deliver(
+    async def deliver(
         self,
         job: Job,
         recipients: tuple[str, ...],
@@ -122,16 +125,16 @@ class Connection:
         ``lock_step`` is for a server that is known to need it.
 
         Raises:
-            SMTPException: with its outcome. `spent` tells what the connection is worth.
+            SMTPException: with its outcome. `spent` says whether the connection can go on.
             InvalidMessageError: before anything was sent.
         """
         self._timeouts.latest = latest
-        flight, job.flight = job.flight, None
-        if flight is not None:
-            return self._flights.result(flight)
+        started, job.in_flight = job.in_flight, None
+        if started is not None:
+            return await self._in_flight.result(started)
         session = self._driver.session
         prepared = self._prepare(job)
-        self._one_by_one += 1
+        self._sent_singly += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         if part is not envelope.forward_paths:
             envelope = replace(envelope, forward_paths=part)
@@ -142,64 +145,63 @@ class Connection:
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,
         )
-        return self._driver.run(transaction, self._timeouts)
+        return await self._driver.run(transaction, self._timeouts)
 
-    def begin(self, job: Job, lease: Lease[Connection], *, limit: int | None) -> bool:
-        """Begin a message behind those that are on their way, and wait for nothing.
+    def start(self, job: Job, lease: Lease[Any], *, limit: int | None) -> bool:
+        """Start a message after those in flight, and wait for nothing; `deliver` has its result.
 
-        `deliver` tells what came of it. False where it has to wait for the others: only
-        small messages in one flight go like that, and no more than ``limit`` over one
-        connection.
+        False where it has to wait for the others: only small messages that need one round
+        trip can be started so, and no more than ``limit`` over one connection.
         """
         session = self._driver.session
         if session.is_lmtp or not self.is_one_flight:
             return False
-        if self.messages + len(self._flights.under_way) >= self._most(limit):
+        if self.messages + len(self._in_flight.pending) >= self._most(limit):
             return False
-        if not (self.is_ready if self._flights.under_way else self.is_alive()):
+        if not (self.is_ready if self._in_flight.pending else self.is_alive()):
             return False
         try:
             prepared = self._prepare(job)
         except (SMTPException, ValueError):
-            return False  # `deliver` says so when its turn comes.
+            return False  # `deliver` raises it when its turn comes.
         most = session.extensions.max_recipients
         recipients = len(prepared.envelope.forward_paths)
         if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
             return False
         transaction = deliver(session, prepared.envelope, prepared.content, follows_another=True)
-        job.flight = self._flights.begin(lease, transaction)
+        job.in_flight = self._in_flight.start(lease, transaction)
         return True
 
     def _prepare(self, job: Job) -> Prepared:
         session = self._driver.session
         return job.prepare(session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths)
 
-    def settle(self) -> None:
-        """Bring all that was begun to its end. Interrupted, the connection cannot go on."""
-        self._flights.settle(self._options.deadline)
+    async def settle(self) -> None:
+        """Wait for all that are in flight. Interrupted, the connection cannot go on."""
+        await self._in_flight.settle(self._options.deadline)
 
-    # What the pool asks
+    # For the pool
 
     def is_alive(self) -> bool:
-        """False where the server has hung up, or said anything unasked. Never waits.
+        """False where the server has hung up, or sent anything unasked. Never waits.
 
-        Not to be asked while messages are under way: their replies come at any time.
+        Not for while messages are in flight: their replies come at any time.
         """
         if not self.is_ready:
             return False
         if not self._driver.stream.is_quiet():
-            # What was there is consumed: the next look would find nothing.
+            # What came is consumed: the next look would find nothing.
             self._driver.session.close()
         return self.is_ready
 
     def close(self) -> None:
-        """Say QUIT where the server can take it, and hang up. Its answer is not awaited."""
+        """Send QUIT where the server can take it, and hang up. Its reply is not awaited."""
         try:
             if self._driver.session.is_reusable:
                 dialogue.quit_now(self._driver.session)
                 self._driver.send_at_once()
         except OSError:
-            logger.debug("QUIT did not go out", exc_info=True)
+            logger.debug("QUIT could not be sent", exc_info=True)
         finally:
             self.abort()
 
@@ -207,7 +209,7 @@ class Connection:
         """Close the descriptor without a byte on the wire."""
         self._driver.session.close()
         self._driver.stream.abort()
-        self.settle()
+        self._in_flight.abandon()
 
 
 def _own_name(stream: Stream) -> str:
@@ -225,15 +227,19 @@ def _introduction(session: Session, options: Options, name: str) -> Dialogue[Non
         yield from dialogue.login(session, options.credentials, options.auth_mechanisms)
 
 
-def _dial(options: Options, timeouts: Timeouts) -> Stream:
+async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
     deadline = timeouts.for_connect()
     try:
         if options.socket_path is not None:
-            return Stream(dial_unix(options.socket_path, deadline))
-        host = options.host.strip("[]")
-        return Stream(
-            dial(host, options.server_port, deadline, source_address=options.source_address)
+            return Stream(await dial_unix(options.socket_path, deadline, waiter), waiter)
+        sock = await dial(
+            options.host.strip("[]"),
+            options.server_port,
+            deadline,
+            source_address=options.source_address,
+            waiter=waiter,
         )
+        return Stream(sock, waiter)
     except SMTPException:
         raise
     except TimeoutError as error:

@@ -1,11 +1,11 @@
-"""Messages on their way over a connection, each begun before those in front were answered."""
+"""Transactions in flight over a connection, each started before those before it were answered."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import Any, TypeGuard
 
 from mailbackends.errors import (
     Outcome,
@@ -13,24 +13,22 @@ from mailbackends.errors import (
     SMTPException,
     SMTPServerDisconnected,
 )
+from mailbackends.pool import Lease
 from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.session import Dialogue, Want
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.driver import Driver
 
-if TYPE_CHECKING:
-    from mailbackends.mailer.connection import Connection
-    from mailbackends.pool import Lease
-
 __all__ = ["InFlightTransaction", "InFlightTransactions"]
 
 
 @dataclass(slots=True, eq=False)
 class InFlightTransaction:
-    """One transaction under way over a connection, or what came of it."""
+    """One transaction in flight, or its result."""
 
-    lease: Lease[Connection]
+    lease: Lease[Any]
+    """The connection over which it was sent."""
     transaction: Dialogue[Delivery]
     want: Want
     """What the transaction waits for."""
@@ -39,12 +37,12 @@ class InFlightTransaction:
 
     @property
     def is_over(self) -> bool:
-        """True once it is known what came of it."""
+        """True once its result is known."""
         return self.delivery is not None or self.error is not None
 
     @property
     def result(self) -> Delivery:
-        """What came of it.
+        """Its result.
 
         Raises:
             SMTPException: with its outcome.
@@ -52,78 +50,92 @@ class InFlightTransaction:
         if self.error is not None:
             raise self.error
         if self.delivery is None:  # pragma: no cover - asked only of one that is over
-            raise RuntimeError("the transaction is under way")
+            raise RuntimeError("the transaction is still in flight")
         return self.delivery
 
 
 class InFlightTransactions:
-    """All that are under way over one connection, the oldest first. Not thread-safe."""
+    """All transactions in flight over one connection, the oldest first. Not thread-safe."""
 
     def __init__(self, driver: Driver, timeouts: Timeouts) -> None:
         self._driver = driver
         self._timeouts = timeouts
-        self.under_way: deque[InFlightTransaction] = deque()
+        self.pending: deque[InFlightTransaction] = deque()
         self.ended = 0
-        """How many were answered, or waited for in vain."""
+        """How many were answered, or awaited in vain."""
 
-    def begin(
-        self, lease: Lease[Connection], transaction: Dialogue[Delivery]
-    ) -> InFlightTransaction:
-        """Queue all that the transaction says, and wait for nothing."""
-        flight = InFlightTransaction(lease, transaction, next(transaction))
-        self.under_way.append(flight)
-        return flight
+    def start(self, lease: Lease[Any], transaction: Dialogue[Delivery]) -> InFlightTransaction:
+        """Queue all commands and the content of a transaction, and wait for nothing."""
+        started = InFlightTransaction(lease, transaction, next(transaction))
+        self.pending.append(started)
+        return started
 
-    def result(self, flight: InFlightTransaction) -> Delivery:
-        """What came of this one, once it and those in front of it are answered.
+    async def result(self, wanted: InFlightTransaction) -> Delivery:
+        """The result of this one, once it and those before it are answered.
 
         Raises:
             SMTPException: with its outcome.
         """
-        while not flight.is_over:
-            self._finish_oldest()
-        return flight.result
+        while not wanted.is_over:
+            await self._finish_oldest()
+        return wanted.result
 
-    def settle(self, deadline: float | None) -> None:
-        """Bring all to their end, each within ``deadline`` seconds. `result` tells which."""
+    async def settle(self, deadline: float | None) -> None:
+        """Wait for all of them, each for at most ``deadline`` seconds. `result` has the results."""
         try:
-            while self.under_way:
+            while self.pending:
                 # Not by the time of the message before: its caller may have taken that long.
                 self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
-                self._finish_oldest()
+                await self._finish_oldest()
         except BaseException:
             # Nobody else can use a connection on which something is left unanswered.
             self._driver.session.close()
             raise
 
-    def _finish_oldest(self) -> None:
-        flight = self.under_way[0]
+    def abandon(self) -> None:
+        """End all of them at once, without waiting: the connection has been closed."""
+        while self.pending:
+            oldest = self.pending.popleft()
+            self.ended += 1
+            try:
+                oldest.transaction.throw(SMTPServerDisconnected("Connection unexpectedly closed"))
+            except StopIteration as stop:
+                oldest.delivery = stop.value
+            except SMTPException as error:
+                oldest.error = error
+            if not oldest.is_over:  # pragma: no cover - no transaction goes on after that
+                oldest.error = SMTPDeliveryUnknown("the connection was closed")
+
+    async def _finish_oldest(self) -> None:
+        oldest = self.pending[0]
         try:
-            flight.delivery = self._driver.run(flight.transaction, self._timeouts, flight.want)
+            oldest.delivery = await self._driver.run(
+                oldest.transaction, self._timeouts, oldest.want
+            )
         except SMTPException as error:
-            flight.error = error
+            oldest.error = error
         except BaseException:
-            flight.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
+            oldest.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
             raise
         finally:
-            self.under_way.popleft()
+            self.pending.popleft()
             self.ended += 1
-        if self.under_way and _is_closing(flight.error):
-            self._leave_those_behind(flight.error)
+        if self.pending and _is_closing(oldest.error):
+            await self._give_up_those_after(oldest.error)
 
-    def _leave_those_behind(self, why: SMTPException) -> None:
-        """Where the server hangs up, as it said, what stood behind was not looked at."""
-        if not self._driver.run(wait_for_close(), self._timeouts):
+    async def _give_up_those_after(self, why: SMTPException) -> None:
+        """If the server closes, as it announced, it did not look at what came after."""
+        if not await self._driver.run(wait_for_close(), self._timeouts):
             return
-        for flight in self.under_way:
-            flight.transaction.close()
-            flight.error = SMTPServerDisconnected(*why.args)
-            flight.error.outcome = Outcome.NOT_SENT
-        self.under_way.clear()
+        for each in self.pending:
+            each.transaction.close()
+            each.error = SMTPServerDisconnected(*why.args)
+            each.error.outcome = Outcome.NOT_SENT
+        self.pending.clear()
 
 
 def _is_closing(error: SMTPException | None) -> TypeGuard[SMTPException]:
-    """True for a 421 behind which nothing was taken."""
+    """True for a 421 after which nothing was taken."""
     if error is None or error.reply is None:
         return False
     return error.reply.code == 421 and error.outcome is Outcome.NOT_SENT

@@ -1,4 +1,4 @@
-"""The Mailer: send messages to one server or several, over connections that live across calls."""
+"""The Mailer for threads: it sends messages to one server or several, over pooled connections."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from typing import Any
 from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
 from mailbackends.jsonable import fields_as_dict
-from mailbackends.mailer.batch import in_order
-from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.batch import Items, PipelinedBatch, as_values, in_order
+from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.pinned import PinnedConnection
-from mailbackends.mailer.pipelined_batch import PipelinedBatch
 from mailbackends.mailer.receipt import Receipt
-from mailbackends.mailer.router import Route, Strategy
+from mailbackends.mailer.router import Router, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
 from mailbackends.mailer.submission import Submission
-from mailbackends.pool import Pool, PoolStats
+from mailbackends.pool import PoolStats
+from mailbackends.transport.waiting import run
 
-__all__ = ["Mailer", "MailerStats"]
+__all__ = ["Mailer", "MailerStats", "PinnedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class MailerStats:
     pool: PoolStats
     """The connections to all servers together."""
     messages: dict[Outcome, int]
-    """What became of the messages in the end."""
+    """The messages by outcome."""
     servers: tuple[ServerStats, ...] = ()
     """Each server by itself, in the order given."""
 
@@ -72,7 +71,7 @@ class Mailer:
         self.servers: tuple[Options, ...] = options_of(server, options)
         """The options of each server, in the order given."""
         self._servers = tuple(Server(each, on_event) for each in self.servers)
-        self._route = Route(self._servers, strategy, throttle_of(self.servers), on_event)
+        self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
 
     @property
     def options(self) -> Options:
@@ -96,10 +95,10 @@ class Mailer:
 
         Raises:
             InvalidAddressError, InvalidMessageError: before a byte was sent.
-            SMTPException: ``outcome`` tells what became of the message.
+            SMTPException: ``outcome`` says what became of the message.
         """
         submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
-        return self._route.send(submission, _pool_of)
+        return run(self._router.send(submission))
 
     def send_messages(
         self, messages: Iterable[Message[Any, Any] | Submission]
@@ -124,38 +123,36 @@ class Mailer:
         ``batch_pipeline`` so many are in flight on one connection.
         """
         options = self.servers[0]
-        # With a rate each waits until it may go, and so would those that were begun.
+        # With a rate each message waits until it may go, and so would those in flight.
         if options.batch_pipeline > 1 and len(self.servers) == 1 and options.rate is None:
-            return PipelinedBatch(self._route, self._servers[0]).outcomes(
-                map(_submission, messages)
-            )
+            return self._pipelined(messages)
         return in_order(self._outcome, messages, options.batch_connections)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[PinnedConnection]:
         """Keep one connection of the pool for the block, taken at the first message."""
-        held = PinnedConnection(self._route)
+        pinned = PinnedConnection(self._router)
         try:
-            yield held
+            yield pinned
         finally:
-            held.give_back()
+            pinned.give_back()
 
     def open(self) -> bool:
-        """See to it that a connection stands ready. Returns True where one had to be made.
+        """Make sure that a connection is ready. Returns True where one had to be opened.
 
         Raises:
-            SMTPException: as `send_message`, where none can be made.
+            SMTPException: as `send_message`, where none can be opened.
         """
-        return self._route.open(_pool_of)
+        return run(self._router.open())
 
     def stats(self) -> MailerStats:
         """The connections and messages so far."""
         servers = tuple(server.stats() for server in self._servers)
         pool = functools.reduce(operator.add, (server.pool for server in servers))
-        return MailerStats(pool, self._route.tally.outcomes, servers)
+        return MailerStats(pool, self._router.counters.outcomes, servers)
 
     def close(self) -> None:
-        """Close idle connections now and the others when they are done; send no more."""
+        """Close idle connections now and the others when they are released; send no more."""
         for server in self._servers:
             server.pool.close()
 
@@ -170,12 +167,69 @@ class Mailer:
         return f"<Mailer {', '.join(servers)}>"
 
     def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
-        return self._route.outcome(_submission(item), _pool_of)
+        return run(self._router.outcome(as_submission(item)))
+
+    def _pipelined(
+        self, messages: Iterable[Message[Any, Any] | Submission]
+    ) -> Iterator[Receipt | Exception]:
+        batch = PipelinedBatch(self._router, self._servers[0])
+        items = Items(as_values(as_submission(each)) for each in messages)
+        try:
+            for item in items:
+                batch.add(item)
+                if batch.is_full:
+                    yield run(batch.next_outcome())
+            while not batch.is_empty:
+                yield run(batch.next_outcome())
+            if items.failure is not None:
+                raise items.failure
+        finally:
+            run(batch.close())
 
 
-def _pool_of(server: Server) -> Pool[Connection]:
-    return server.pool
+class PinnedConnection:
+    """A connection of the pool for one caller, until the block ends. Not thread-safe.
+
+    One that breaks, or has carried as many messages as it may, is replaced by another.
+    With several servers, one connection to each that was needed is kept.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._leased: dict[Server, LeasedConnection] = {}
+
+    def send_message(
+        self,
+        msg: Message[Any, Any] | bytes,
+        from_addr: str | None = None,
+        to_addrs: str | Iterable[str] | None = None,
+        mail_options: Iterable[str] = (),
+        rcpt_options: Iterable[str] = (),
+    ) -> Receipt:
+        """As `Mailer.send_message`, over the pinned connection."""
+        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        return run(self._router.send(submission, self._leases))
+
+    def open(self) -> bool:
+        """Take the connection now. Returns True where a new one had to be opened.
+
+        Raises:
+            SMTPException: as `send_message`, where none can be opened.
+        """
+        return run(self._router.open(self._leases))
+
+    def give_back(self) -> None:
+        """Return the connection to the pool."""
+        while self._leased:
+            _, leased = self._leased.popitem()
+            run(leased.give_back())
+
+    def _leases(self, server: Server) -> LeasedConnection:
+        if server not in self._leased:
+            self._leased[server] = LeasedConnection(server.pool)
+        return self._leased[server]
 
 
-def _submission(item: Message[Any, Any] | Submission) -> Submission:
+def as_submission(item: Message[Any, Any] | Submission) -> Submission:
+    """The item with its envelope, which a mere message has in its fields."""
     return item if isinstance(item, Submission) else Submission(item)

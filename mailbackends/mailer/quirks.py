@@ -1,4 +1,4 @@
-"""What a server was seen to stumble over, for a while."""
+"""What a server was seen to do without announcing it, remembered for a while."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 __all__ = ["ServerQuirks"]
 
-# Seconds after which a server gets another chance: its administrator may have mended it,
-# and what looked like its fault may have been the network's.
+# Seconds after which a server gets another chance: its administrator may have fixed it, and
+# what looked like its fault may have been the network's.
 _SECONDS = 600.0
 
 
 class ServerQuirks:
-    """Limits that a server showed without announcing them. Each is forgotten after a while.
+    """Limits of a server. Each is forgotten after a while.
 
     Read and written by several threads without a lock: each value is replaced whole.
     """
@@ -39,16 +39,16 @@ class ServerQuirks:
         """The messages it took over one connection before it said 421."""
         return self._current(self._max_messages)
 
-    def stumbled_over_groups(self) -> None:
-        """It broke off, or mixed up, commands that came in one write."""
+    def note_lock_step(self) -> None:
+        """It failed on commands that came in one write."""
         self._lock_step_until = self._clock() + _SECONDS
 
-    def took_recipients(self, count: int) -> None:
-        """It had enough after so many recipients."""
+    def note_max_recipients(self, count: int) -> None:
+        """It took so many recipients of one message."""
         self._max_recipients = (max(1, count), self._clock() + _SECONDS)
 
-    def took_messages(self, count: int) -> None:
-        """It closed after so many messages."""
+    def note_max_messages(self, count: int) -> None:
+        """It took so many messages over one connection."""
         if count > 0:
             self._max_messages = (count, self._clock() + _SECONDS)
 

@@ -1,4 +1,4 @@
-"""The way of a message over the servers of a Mailer, one after the other."""
+"""One message to the servers of a Mailer: the first, and the next where that can do no harm."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from mailbackends.errors import (
     SMTPException,
 )
 from mailbackends.events import EventHook, EventSink
-from mailbackends.mailer.counters import Counters
-from mailbackends.mailer.dispatch import Deadlines, Leases
-from mailbackends.mailer.failover import Failover
+from mailbackends.mailer.connection import Connection
+from mailbackends.mailer.dispatch import Deadlines
+from mailbackends.mailer.leases import Leases
 from mailbackends.mailer.receipt import Receipt
-from mailbackends.mailer.server import Server
+from mailbackends.mailer.recipients import Failover
+from mailbackends.mailer.server import Counters, Server
 from mailbackends.mailer.submission import Job, Submission
 from mailbackends.mailer.throttle import Throttle
+from mailbackends.pool import Lease
 
-__all__ = ["LeasesAt", "Route", "Strategy"]
+__all__ = ["LeasesAt", "Router", "Strategy"]
 
 logger = logging.getLogger("mailbackends.mailer")
 
@@ -36,8 +38,8 @@ Strategy = Literal["ordered", "round_robin"]
 LeasesAt: TypeAlias = Callable[[Server], Leases]
 
 
-class Route:
-    """Sends messages: to one server, and to the next where that can do no harm. Thread-safe.
+class Router:
+    """Sends messages to the servers in turn. Thread-safe.
 
     A server whose circuit is open is not left out but comes last: where no other takes the
     message, it is better tried there than not at all.
@@ -60,21 +62,23 @@ class Route:
         self._turns = itertools.count()
         self._throttle = throttle
         self._deadline = servers[0].options.deadline
-        self.tally = Counters(EventSink(on_event))
+        self.counters = Counters(EventSink(on_event))
 
-    def outcome(self, submission: Submission | Job, leases: LeasesAt) -> Receipt | Exception:
+    async def outcome(
+        self, submission: Submission | Job, leases: LeasesAt = Server.leases
+    ) -> Receipt | Exception:
         """Send one message, and return what `send` returns or raises."""
         try:
-            return self.send(submission, leases)
+            return await self.send(submission, leases)
         except SMTPException as error:
             return error
 
-    def send(self, submission: Submission | Job, leases: LeasesAt) -> Receipt:
-        """Send one message, or ask what came of one that was begun.
+    async def send(self, submission: Submission | Job, leases: LeasesAt = Server.leases) -> Receipt:
+        """Send one message, or wait for the result of one that is in flight.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
-            SMTPException: ``outcome`` tells what became of it.
+            SMTPException: with its outcome.
         """
         started = time.monotonic()
         job: Job | None = None
@@ -84,14 +88,14 @@ class Route:
                 self._throttle.wait(None if self._deadline is None else started + self._deadline)
         except (InvalidAddressError, InvalidMessageError, RateLimited) as error:
             recipients = len(job.envelope.forward_paths) if job else 0
-            self.tally.failed(error, job, started, recipients=recipients)
+            self.counters.failed(error, job, started, recipients=recipients)
             raise
         try:
-            delivery = self._travel(job, leases, started).end()
+            delivery = (await self._try_servers(job, leases, started)).end()
         except SMTPException as error:
-            self.tally.count(error)
+            self.counters.count(error)
             raise
-        self.tally.count()
+        self.counters.count()
         if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
             raise RuntimeError("a delivery without a reply")
         receipt = Receipt(
@@ -105,7 +109,7 @@ class Route:
             logger.warning("partial refusal: %s", receipt)
         return receipt
 
-    def open(self, leases: LeasesAt) -> bool:
+    async def open(self, leases: LeasesAt = Server.leases) -> bool:
         """Take a connection to the first server that gives one. True where it is a new one.
 
         Raises:
@@ -114,9 +118,10 @@ class Route:
         started = time.monotonic()
         errors: list[SMTPException] = []
         for server, further in self._candidates():
-            place = leases(server)
+            source = leases(server)
+            lease: Lease[Connection] | None = None
             try:
-                lease = place.acquire(deadline=self._until(started, further).connected)
+                lease = await source.acquire(deadline=self._deadlines(started, further).connected)
             except SMTPException as error:
                 server.failed(error)
                 error.server = server.options.server
@@ -126,50 +131,51 @@ class Route:
                 if isinstance(error, PoolClosed) or not self._goes_on(started, further):
                     raise
                 logger.warning("%s: trying the next server", error)
-                continue
-            server.worked()
-            place.release(lease, reusable=True, messages=0)
-            return not lease.is_reused
+            else:
+                server.worked()
+                return not lease.is_reused
+            finally:
+                source.release(lease)
         raise RuntimeError("a Mailer without a server")  # pragma: no cover
 
-    def _travel(self, job: Job, leases: LeasesAt, started: float) -> Failover:
-        journey = Failover(job.envelope.forward_paths)
-        begun = started
+    async def _try_servers(self, job: Job, leases: LeasesAt, started: float) -> Failover:
+        failover = Failover(job.envelope.forward_paths)
+        tried_at = started
         for server, further in self._candidates():
-            recipients, until = journey.left, self._until(started, further)
+            recipients, deadlines = failover.left, self._deadlines(started, further)
             try:
-                delivery = server.dispatcher.send(job, recipients, leases(server), until)
+                delivery = await server.dispatcher.send(job, recipients, leases(server), deadlines)
             except (InvalidAddressError, InvalidMessageError) as error:
                 # No other server would take it either.
-                server.tally.failed(error, job, begun, recipients=len(recipients))
-                if not journey.is_served:
+                server.counters.failed(error, job, tried_at, recipients=len(recipients))
+                if not failover.is_served:
                     raise
                 goes_on = False
             except SMTPException as error:
                 server.failed(error)
-                journey.failed(error)
-                goes_on = bool(journey.left) and self._goes_on(started, further)
-                server.tally.failed(
-                    error, job, begun, recipients=len(recipients), is_final=not goes_on
+                failover.failed(error)
+                goes_on = bool(failover.left) and self._goes_on(started, further)
+                server.counters.failed(
+                    error, job, tried_at, recipients=len(recipients), is_final=not goes_on
                 )
                 if goes_on:
                     logger.warning("%s: trying the next server", error)
             else:
                 server.worked()
-                journey.delivered(delivery)
-                goes_on = bool(journey.left) and self._goes_on(started, further)
-                server.tally.sent(delivery, job, begun, is_final=not goes_on)
+                failover.delivered(delivery)
+                goes_on = bool(failover.left) and self._goes_on(started, further)
+                server.counters.sent(delivery, job, tried_at, is_final=not goes_on)
             if not goes_on:
                 break
-            begun = time.monotonic()
-        return journey
+            tried_at = time.monotonic()
+        return failover
 
     def _candidates(self) -> Iterable[tuple[Server, int]]:
-        # The circuit of the only one has no say: there is no other.
-        return self._only or self._in_line()
+        # The circuit of the only server is not asked: there is no other.
+        return self._only or self._in_order()
 
-    def _in_line(self) -> Iterator[tuple[Server, int]]:
-        """The servers in the order in which to try them, each with the number of those behind it.
+    def _in_order(self) -> Iterator[tuple[Server, int]]:
+        """The servers in the order in which to try them, each with the number of those after it.
 
         Their circuits are asked only when it is their turn: to admit a message that never
         comes would waste the probe.
@@ -189,7 +195,7 @@ class Route:
             further -= 1
             yield server, further
 
-    def _until(self, started: float, further: int) -> Deadlines:
+    def _deadlines(self, started: float, further: int) -> Deadlines:
         if self._deadline is None:
             return Deadlines(None, None)
         # No server may spend more than its share on getting a connection: one that

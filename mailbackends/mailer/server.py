@@ -1,9 +1,11 @@
-"""One server of a Mailer: its options, its connections, and what is thought of it."""
+"""One server of a Mailer: its options, its connections, its circuit and its counters."""
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
+from collections import Counter
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,18 +19,21 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
-from mailbackends.events import EventHook, EventSink
+from mailbackends.events import EventHook, EventSink, MessageFailed, MessageSent
 from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.counters import Counters
 from mailbackends.mailer.dispatch import Dispatcher
-from mailbackends.mailer.lock import ProcessLock
+from mailbackends.mailer.leases import PoolLeases
 from mailbackends.mailer.options import Options
+from mailbackends.mailer.submission import Job
 from mailbackends.pool import Pool, PoolStats
+from mailbackends.pool.process import ProcessLock
+from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.tls import client_context
+from mailbackends.transport.waiting import run
 
-__all__ = ["Server", "ServerStats"]
+__all__ = ["Counters", "Server", "ServerStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,73 @@ class ServerStats:
         return fields_as_dict(self)
 
 
+class Counters:
+    """Messages by outcome, since the start or, as the pool's counts, since the fork.
+
+    Thread-safe. Times are seconds of the monotonic clock.
+    """
+
+    def __init__(self, emit: EventSink) -> None:
+        self._emit = emit
+        self._lock = ProcessLock()
+        # By process id, so that a forked child does not count its parent's messages again.
+        self._outcomes: dict[int, Counter[Outcome]] = {}
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """The number of messages by outcome."""
+        with self._lock.here:
+            return dict(self._outcomes.get(os.getpid(), ()))
+
+    def count(self, error: Exception | None = None) -> None:
+        """Count a message that was accepted, or the outcome of one that failed with `error`."""
+        outcome = Outcome.ACCEPTED
+        if error is not None:
+            outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
+        with self._lock.here:
+            mine = self._outcomes.get(os.getpid())
+            if mine is None:
+                mine = self._outcomes[os.getpid()] = Counter()
+            mine[outcome] += 1
+
+    def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
+        """Count a message that a server accepted, and emit the event."""
+        self.count()
+        if self._emit.is_heard:
+            self._emit(
+                MessageSent(
+                    accepted=len(delivery.accepted),
+                    refused=len(delivery.refused),
+                    size=job.size,
+                    duration=time.monotonic() - started,
+                    is_final=is_final,
+                )
+            )
+
+    def failed(
+        self,
+        error: Exception,
+        job: Job | None,
+        started: float,
+        *,
+        recipients: int = 0,
+        is_final: bool = True,
+    ) -> None:
+        """Count a message that failed, and emit the event; ``job`` is None for an unusable one."""
+        self.count(error)
+        self._emit(
+            MessageFailed.because_of(
+                error,
+                duration=time.monotonic() - started,
+                recipients=recipients,
+                size=job.size if job else None,
+                is_final=is_final,
+            )
+        )
+
+
 class Server:
-    """Where messages can go. Thread-safe."""
+    """Where messages can be sent. Thread-safe."""
 
     def __init__(self, options: Options, on_event: EventHook | None) -> None:
         self.options = options
@@ -57,7 +127,7 @@ class Server:
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options.server)
-        self.tally = Counters(emit)
+        self.counters = Counters(emit)
         self.pool: Pool[Connection] = Pool(
             self._connect,
             size=options.pool_size,
@@ -70,6 +140,10 @@ class Server:
         self._circuit = Circuit(options.circuit_failures, options.circuit_pause)
         self._lock = ProcessLock()
 
+    def leases(self) -> PoolLeases:
+        """A connection for one message."""
+        return PoolLeases(self.pool)
+
     def admits(self) -> bool:
         """Whether the next message should go here first. See `Circuit.admits`."""
         if self._circuit.is_untroubled:
@@ -78,13 +152,13 @@ class Server:
             return self._circuit.admits(time.monotonic())
 
     def worked(self) -> None:
-        """Note that it took a message, or stood ready for one."""
+        """Note that it accepted a message, or was ready for one."""
         if not self._circuit.is_untroubled:
             with self._lock.here:
                 self._circuit.succeeded()
 
     def failed(self, error: SMTPException) -> None:
-        """Note what that says about the server: nothing, where the fault is ours."""
+        """Note what that says about the server: nothing, where the fault is on this side."""
         if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError):
             return
         # A refusal of recipients, or for good, is about the message: the server works.
@@ -101,11 +175,11 @@ class Server:
             server=self.options.server,
             circuit=self._circuit.state,
             pool=self.pool.stats(),
-            messages=self.tally.outcomes,
+            messages=self.counters.outcomes,
         )
 
     def _connect(self, deadline: float | None) -> Connection:
-        return Connection.open(self.options, self._context, deadline)
+        return run(Connection.open(self.options, self._context, deadline))
 
 
 def _context(options: Options) -> ssl.SSLContext | None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.circuit import Circuit
-from mailbackends.mailer.lock import ProcessLock
 from mailbackends.mailer.rate import Rate
 from mailbackends.mailer.throttle import LocalThrottle, too_many
 from mailbackends.mailer.url import masked
+from mailbackends.pool.process import ProcessLock
 
 if TYPE_CHECKING:
     from limits import RateLimitItem

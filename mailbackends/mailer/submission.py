@@ -1,4 +1,4 @@
-"""A message on its way: what the caller gave, checked before anything is sent."""
+"""A message to send: what the caller gave, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mailbackends.protocol.parameters import checked_parameters
 
 __all__ = ["Job", "Submission"]
 
-# With the line end before it: what stands first in a pattern is looked for by itself.
+# With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -73,8 +73,8 @@ class Job:
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
         self._prepared: tuple[Extensions, bool, Prepared] | None = None
-        self.flight: InFlightTransaction | None = None
-        """Where it was begun before its turn came."""
+        self.in_flight: InFlightTransaction | None = None
+        """Its transaction, where that was started before its turn came."""
 
     @property
     def message_id(self) -> str | None:
@@ -83,26 +83,26 @@ class Job:
             try:
                 value = self.message["Message-ID"]
             except Exception:
-                # The email package's parser trips over some texts. It goes out all the same,
-                # and whoever asks may just have delivered it.
+                # The email package's parser fails on some texts. The message is sent all the
+                # same, and this may be asked after it was delivered.
                 return None
             return str(value).strip() if value is not None else None
         if isinstance(self.message, WrittenMessage):
             return self.message.message_id
-        # Of the beginning only: to part the whole would copy it.
+        # Of the beginning only: to split the whole would copy it.
         end = self.message.find(b"\r\n\r\n", 0, 65536)
         found = _MESSAGE_ID.search(b"\n" + self.message[: end if end >= 0 else 65536])
         return found[1].decode("ascii", "backslashreplace") if found else None
 
     @property
     def size(self) -> int | None:
-        """The bytes of the content, once it was prepared."""
+        """The bytes of the content, once it was prepared; None before."""
         return self._prepared[2].content.size if self._prepared else None
 
     def prepare(
         self, extensions: Extensions, *, is_tls: bool = False, fast: bool = True
     ) -> Prepared:
-        """The message as a server with these extensions takes it; made anew only for another.
+        """The message as a server with these extensions takes it; prepared once for alike ones.
 
         Raises:
             SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mailbackends.errors import RateLimited
-from mailbackends.mailer.lock import ProcessLock
 from mailbackends.mailer.rate import Rate, Windows
+from mailbackends.pool.process import ProcessLock
 
 __all__ = ["LocalThrottle", "Throttle", "too_many"]
 

@@ -1,7 +1,10 @@
-"""Connections that live across uses: at most so many, handed out fairly, closed in time."""
+"""Connections that live across uses: at most so many, handed out fairly, closed in time.
 
-from mailbackends.pool.blocking import Lease, Pool
-from mailbackends.pool.connection import Poolable
-from mailbackends.pool.ledger import PoolStats
+`ledger` decides, `base` carries that out, `blocking` waits as threads do. Nothing here knows SMTP.
+"""
+
+from mailbackends.pool.base import Poolable
+from mailbackends.pool.blocking import Pool
+from mailbackends.pool.ledger import Lease, PoolStats
 
 __all__ = ["Lease", "Pool", "PoolStats", "Poolable"]

@@ -1,25 +1,24 @@
 """Who holds which place in the pool, who waits, and what has to be closed: decisions only.
 
-The ledger never opens, closes, waits or locks. The one who keeps it (`blocking`) calls
-it under a lock of his own, passes the time in, and does what it says. A connection is
-whatever he says it is.
+The ledger never opens, closes, waits or locks. A pool (`base`) calls it under its lock, passes
+the time in, and carries out the decisions. A connection is whatever the pool says it is.
 
-The pool has ``size`` places. A place is taken either by an idle connection or by a
-`Claim`, and a claim goes this way::
+The pool has ``size`` places. A place is taken either by an idle connection or by a `Lease`,
+which passes through these stages::
 
                       a place        `opened`, or an
     request   WAITING ------> OPENING ------------> IN_USE ---> `release`: the connection
-       |         |               |  ^ idle one        |         is idle, the claim has ended
+       |         |               |  ^ idle one        |         is idle, the lease has ended
        |         |               |  |  `refill`       | `retire`, or `release` of
        |         | gives up      |  +------------+    | one that is spent
        |         v               v               |    v
        +-----> ended <-------- `drop` <---------- CLOSING
 
-How many places are free is never counted but derived from who stands where, and what
-changes hands is first taken from one and then given to the other. So an exception between
-any two lines (Ctrl-C, a timeout of gevent) can neither lose a place nor hand out one
-connection twice; at worst it loses a connection, which is closed as garbage. Nor can a
-`release` that comes between any two lines, in the same thread: see `blocking`.
+How many places are free is never counted but derived from the stages, and what changes
+hands is first taken from one and then given to the other. So an exception between any two
+lines (Ctrl-C, a timeout of gevent) can neither lose a place nor hand out one connection
+twice; at worst it loses a connection, which is closed as garbage. The same holds for a
+`release` that comes between any two lines, in the same thread: see `base`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum, auto
 from math import inf
 from typing import Any, Generic, TypeVar
@@ -35,7 +34,7 @@ from weakref import WeakSet
 
 from mailbackends.jsonable import fields_as_dict
 
-__all__ = ["Claim", "Entry", "Ledger", "Limits", "PoolStats"]
+__all__ = ["Entry", "Lease", "Ledger", "Limits", "PoolStats"]
 
 C = TypeVar("C")
 
@@ -57,13 +56,13 @@ class PoolStats:
     """A pool at one moment. The totals count from its making, or from the fork of its process."""
 
     open: int
-    """Connections that stand: those idle and those in use."""
+    """Open connections: those idle and those in use."""
     idle: int
     in_use: int
     opening: int
     """Connections being opened; they take a place too."""
     waiters: int
-    """Threads that wait for a place."""
+    """Callers that wait for a place."""
     made: int
     """Connections opened in all."""
     reused: int
@@ -80,15 +79,15 @@ class PoolStats:
     def __add__(self, other: PoolStats) -> PoolStats:
         """Two pools taken together."""
         numbers = {
-            field.name: getattr(self, field.name) + getattr(other, field.name)
-            for field in fields(PoolStats)
-            if field.name != "retired"
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(PoolStats)
+            if each.name != "retired"
         }
         return PoolStats(**numbers, retired=dict(Counter(self.retired) + Counter(other.retired)))
 
 
 class Stage(Enum):
-    """What the holder of a place is doing with it."""
+    """What a lease does with its place."""
 
     OPENING = auto()
     IN_USE = auto()
@@ -106,28 +105,45 @@ class Entry(Generic[C]):
 
 
 @dataclass(slots=True, eq=False)
-class Claim(Generic[C]):
-    """One caller's claim to a place, from his request until the place is free again.
+class Lease(Generic[C]):
+    """One caller's hold on a place, from the request until the place is free again.
 
-    ``wake`` is called once: when he is served, or when the ledger closes. ``fresh``:
-    he wants a new connection, never a used one. ``entry`` is the connection in his
-    place, ``reason`` why it is being closed.
+    A new one holds nothing. Make it first, then let the pool fill it: so its owner can
+    release it wherever an exception comes.
     """
 
-    wake: Callable[[], object] = lambda: None
     fresh: bool = False
-    entry: Entry[C] | None = None
-    reason: str = ""
+    """Only a new connection will do, never a used one."""
+    is_reused: bool = False
+    """True where the connection has served before: the server may have hung up unnoticed."""
+    entry: Entry[C] | None = field(default=None, repr=False)
+    """The connection in the place, as the pool knows it."""
+    reason: str = field(default="", repr=False)
+    """Why that connection is being closed."""
+    wake: Callable[[], object] = field(default=lambda: None, repr=False)
+    """Called once: when the lease gets its place, or when the ledger closes."""
+    last: C | None = field(default=None, repr=False)
+
+    @property
+    def connection(self) -> C:
+        """The connection; after the release, the one it was.
+
+        Raises:
+            RuntimeError: there has been none.
+        """
+        if self.last is None:
+            raise RuntimeError("the lease has no connection yet")
+        return self.last
 
 
 class Ledger(Generic[C]):
-    """The books of one pool. Nobody waits while a place is free or a connection is idle."""
+    """The places of one pool. No lease waits while a place is free or a connection is idle."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: dict[Claim[C], None] = {}  # the one who came first stands first
-        self._held: dict[Claim[C], Stage] = {}
-        self._idle: list[Entry[C]] = []  # the one used last stands last
+        self._waiting: dict[Lease[C], None] = {}  # the one that came first is first
+        self._held: dict[Lease[C], Stage] = {}
+        self._idle: list[Entry[C]] = []  # the one used last is last
         self._entries: WeakSet[Entry[C]] = WeakSet()
         self._made = 0
         self._reused = 0
@@ -136,107 +152,107 @@ class Ledger(Generic[C]):
         self.tidy_until = inf
         """No idle connection is spent before this time. May be read without a lock."""
 
-    def holds(self, claim: Claim[C]) -> bool:
-        """True while `claim` has a place."""
-        return claim in self._held
+    def holds(self, lease: Lease[C]) -> bool:
+        """True while `lease` has a place."""
+        return lease in self._held
 
-    def connections(self) -> list[C]:
-        """All connections, wherever they stand.
+    def entries(self) -> list[Entry[C]]:
+        """All connections, idle, in use or being closed.
 
         This is right even where a fork came between two lines of another method.
         """
-        return [entry.connection for entry in tuple(self._entries)]
+        return list(self._entries)
 
-    def request(self, claim: Claim[C]) -> None:
-        """Put `claim` at the end of the queue; it may be served at once."""
-        self._waiting[claim] = None
+    def request(self, lease: Lease[C]) -> None:
+        """Put `lease` at the end of the queue; it may be served at once."""
+        self._waiting[lease] = None
         self._serve()
 
-    def give_up(self, claim: Claim[C]) -> bool:
-        """Take `claim` from the queue. False where it has left it: it was served after all."""
-        return self._waiting.pop(claim, claim) is not claim
+    def give_up(self, lease: Lease[C]) -> bool:
+        """Take `lease` from the queue. False where it has left it: it has a place after all."""
+        return self._waiting.pop(lease, lease) is not lease
 
-    def opened(self, claim: Claim[C], entry: Entry[C]) -> None:
-        """The new connection in the claim's place stands: `entry`."""
-        claim.entry = entry
+    def opened(self, lease: Lease[C], entry: Entry[C]) -> None:
+        """The new connection in the lease's place is open: `entry`."""
+        lease.entry = entry
         self._entries.add(entry)
-        self._held[claim] = Stage.IN_USE
+        self._held[lease] = Stage.IN_USE
         self._made += 1
 
     def reused(self) -> None:
-        """A used connection was found alive, and goes to work again."""
+        """A used connection was found alive, and serves again."""
         self._reused += 1
 
-    def retire(self, claim: Claim[C], reason: str) -> None:
-        """The connection in ``claim.entry`` will be closed by the holder of the claim."""
-        claim.reason = reason
-        self._held[claim] = Stage.CLOSING
+    def retire(self, lease: Lease[C], reason: str) -> None:
+        """The connection in ``lease.entry`` will be closed by the holder of the lease."""
+        lease.reason = reason
+        self._held[lease] = Stage.CLOSING
         self._retired[reason] += 1
 
-    def refill(self, claim: Claim[C]) -> None:
-        """The connection of `claim` is gone: it gets the next idle one, or opens one."""
-        claim.entry = None
-        self._held[claim] = Stage.OPENING
-        if not claim.fresh:
-            self._take_idle(claim, -1)
+    def refill(self, lease: Lease[C]) -> None:
+        """The connection of `lease` is gone: it gets the next idle one, or opens one."""
+        lease.entry = None
+        self._held[lease] = Stage.OPENING
+        if not lease.fresh:
+            self._take_idle(lease, -1)
 
-    def release(self, claim: Claim[C], now: float, *, messages: int, reason: str = "") -> bool:
-        """The holder of `claim` has sent `messages` over its connection and needs it no more.
+    def release(self, lease: Lease[C], now: float, *, messages: int, reason: str = "") -> bool:
+        """The holder of `lease` has sent `messages` over its connection and needs it no more.
 
         ``reason`` says why it must not be used again; it is empty where it may be.
-        Returns True where nothing is left to do: the connection is idle, or with the
-        first who waits, and the claim has ended (or had before). Returns False where the
-        holder must close it and then `drop` the claim; ``claim.reason`` says why.
+        Returns True where nothing is left to do: the connection is idle, or went to the
+        first lease that waits, and this one has ended (or had before). Returns False where
+        the holder must close it and then `drop` the lease; ``lease.reason`` says why.
         """
-        entry = claim.entry
+        entry = lease.entry
         if entry is None:
             return True
-        if claim not in self._held:
-            # The parent's ledger gave it, and this process was forked meanwhile.
-            claim.reason = "forked"
+        if lease not in self._held:
+            # It is from the parent's ledger, and this process was forked meanwhile.
+            lease.reason = "forked"
             return False
         entry.messages += messages
         entry.idle_since = now
         if spent := reason or self._spent(entry, now):
-            self.retire(claim, spent)
+            self.retire(lease, spent)
             return False
-        claim.entry = None
+        lease.entry = None
         self.tidy_until = min(self.tidy_until, self._spent_at(entry))
         self._idle.append(entry)
-        self.drop(claim)
+        self.drop(lease)
         return True
 
-    def drop(self, claim: Claim[C]) -> None:
-        """End `claim`, wherever it stands: its place is free. A second time does nothing."""
-        if claim.entry is not None and self._held.get(claim) is Stage.IN_USE:
-            self.retire(claim, "error")
-        claim.entry = None
-        self._waiting.pop(claim, None)
-        self._held.pop(claim, None)
+    def drop(self, lease: Lease[C]) -> None:
+        """End `lease`, whatever its stage: its place is free. A second time does nothing."""
+        if lease.entry is not None and self._held.get(lease) is Stage.IN_USE:
+            self.retire(lease, "error")
+        lease.entry = None
+        self._waiting.pop(lease, None)
+        self._held.pop(lease, None)
         self._serve()
 
-    def evict(self, claim: Claim[C], now: float) -> bool:
-        """Move one idle connection that is spent into `claim`, to be closed and dropped.
+    def evict(self, lease: Lease[C], now: float) -> bool:
+        """Move one idle connection that is spent into `lease`, to be closed and dropped.
 
         Returns False where there is none.
         """
         for entry in tuple(self._idle):
             if reason := self._spent(entry, now):
                 with contextlib.suppress(ValueError):
-                    claim.entry = self._idle.pop(self._idle.index(entry))
-                    self.retire(claim, reason)
+                    lease.entry = self._idle.pop(self._idle.index(entry))
+                    self.retire(lease, reason)
                     return True
         self.tidy_until = min(map(self._spent_at, self._idle), default=inf)
         return False
 
     def close(self) -> None:
-        """Serve nobody any more: those who wait are woken, and `evict` empties the pool."""
+        """Grant no lease any more: those that wait are woken, and `evict` empties the pool."""
         self.is_closed = True
         self.tidy_until = -inf
         while self._waiting:
-            claim = next(iter(self._waiting))
-            del self._waiting[claim]
-            claim.wake()
+            lease = next(iter(self._waiting))
+            del self._waiting[lease]
+            lease.wake()
 
     def inherited(self, count: int) -> None:
         """This process was forked: `count` connections of its parent were dropped."""
@@ -274,27 +290,27 @@ class Ledger(Generic[C]):
         return -inf if self.is_closed else min(entry.opened_at + age, entry.idle_since + idle)
 
     def _serve(self) -> None:
-        """Give what is there to those who wait, in the order in which they came."""
+        """Give what is free to the leases that wait, in the order in which they came."""
         while self._waiting and (self._idle or self._free_places() > 0):
-            claim = next(iter(self._waiting), None)
-            if claim is None:
+            lease = next(iter(self._waiting), None)
+            if lease is None:
                 return
-            # First a place, then off the queue: a release that comes between serves it, or
-            # has served it already.
-            self._held.setdefault(claim, Stage.OPENING)
-            if self._waiting.pop(claim, claim) is claim:
+            # First a place, then off the queue: a release that comes between gives it one, or
+            # has done so already.
+            self._held.setdefault(lease, Stage.OPENING)
+            if self._waiting.pop(lease, lease) is lease:
                 continue
-            if not (claim.fresh and self._free_places() >= 0):
-                # One who wants a new connection where all places are taken by idle ones
-                # gets the place of the one used longest ago, which he closes first.
-                self._take_idle(claim, 0 if claim.fresh else -1)
-            claim.wake()
+            if not (lease.fresh and self._free_places() >= 0):
+                # A fresh connection where all places are taken by idle ones goes to the place
+                # of the one used longest ago, which is closed first.
+                self._take_idle(lease, 0 if lease.fresh else -1)
+            lease.wake()
 
-    def _take_idle(self, claim: Claim[C], which: int) -> None:
-        """Move an idle connection into the place of `claim`, if there is one."""
-        claim.entry = self._idle.pop(which) if self._idle else None
-        if claim.entry is not None:
-            self._held[claim] = Stage.IN_USE
+    def _take_idle(self, lease: Lease[C], which: int) -> None:
+        """Move an idle connection into the place of `lease`, if there is one."""
+        lease.entry = self._idle.pop(which) if self._idle else None
+        if lease.entry is not None:
+            self._held[lease] = Stage.IN_USE
 
     def _free_places(self) -> int:
         return self._limits.size - len(self._held) - len(self._idle)

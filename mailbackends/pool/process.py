@@ -1,6 +1,6 @@
-"""What becomes of the pools when their process forks, and when it ends.
+"""What becomes of pools and locks when their process forks, and when it ends.
 
-A pool is watched through a weak reference: being watched keeps no pool alive.
+They are watched through weak references: being watched keeps none of them alive.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
-__all__ = ["EXIT_SECONDS", "watch"]
+__all__ = ["EXIT_SECONDS", "ProcessLock", "watch"]
 
-# Long enough to write QUIT on a few dozen connections, short enough for nobody to
-# wonder why his program does not end; gunicorn and Celery allow their workers 10 s and more.
+# Long enough to write QUIT on a few dozen connections, too short to make anybody wonder why
+# a program does not end; gunicorn and Celery allow their workers 10 s and more.
 EXIT_SECONDS = 1.5
 
 
@@ -37,7 +37,7 @@ _watched: WeakValueDictionary[int, Watched] = WeakValueDictionary()
 
 
 def watch(pool: Watched) -> None:
-    """Tell `pool` when this process turns out to be a forked child, and when it ends."""
+    """Call `pool` when this process turns out to be a forked child, and when it ends."""
     _watched[id(pool)] = pool
 
 
@@ -46,13 +46,32 @@ def _living() -> list[Watched]:
     return [pool for ref in _watched.valuerefs() if (pool := ref()) is not None]
 
 
+class ProcessLock:
+    """A lock for a few lines at a time: ``with lock.here:``. A forked child finds it free.
+
+    An ordinary lock that another thread of the parent held at the moment of the fork
+    would stay locked in the child for ever: that thread does not exist there.
+    """
+
+    def __init__(self) -> None:
+        # Reentrant: a finalizer may come here while this thread is inside.
+        self.here = threading.RLock()
+        """The lock of this process; look it up anew each time."""
+        _locks.add(self)
+
+
+_locks: WeakSet[ProcessLock] = WeakSet()
+
+
 def _after_fork_in_child() -> None:
+    for lock in tuple(_locks):
+        lock.here = threading.RLock()
     for pool in _living():
         pool.leave_parent()
 
 
 def _at_exit() -> None:
-    """Close all pools within `EXIT_SECONDS`; then drop what is left without a word."""
+    """Close all pools within `EXIT_SECONDS`; then drop what is left without QUIT."""
     end = time.monotonic() + EXIT_SECONDS
     try:
         with _alarm(EXIT_SECONDS):
@@ -66,7 +85,7 @@ def _at_exit() -> None:
 class _TimeIsUp(SystemExit):
     """The alarm rang.
 
-    A `SystemExit`, since gevent hands that, and no exception of ours, from the signal
+    A `SystemExit`, since gevent hands that, and no other exception, from the signal
     handler to the greenlet that waits.
     """
 

@@ -6,15 +6,13 @@ import contextlib
 import errno
 import itertools
 import os
-import select
 import socket
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.transport.deadline import Deadline
+from mailbackends.transport.waiting import BLOCKING, Waiter
 
 __all__ = ["dial", "dial_unix"]
 
@@ -26,8 +24,13 @@ _NEXT_ATTEMPT = 0.25
 _FULL_QUEUE = 0.02
 
 
-def dial(
-    host: str, port: int, deadline: Deadline, *, source_address: tuple[str, int] | None = None
+async def dial(
+    host: str,
+    port: int,
+    deadline: Deadline,
+    *,
+    source_address: tuple[str, int] | None = None,
+    waiter: Waiter = BLOCKING,
 ) -> socket.socket:
     """A TCP socket connected to the first address of ``host`` that answers; non-blocking.
 
@@ -39,7 +42,7 @@ def dial(
             the error of the first one.
         SMTPTimeoutError: no address answered in time.
     """
-    addresses = _interleaved(_resolved(host, port, deadline))
+    addresses = _interleaved(await _resolved(host, port, deadline, waiter))
     attempts: dict[socket.socket, None] = {}
     first_error: OSError | None = None
     try:
@@ -55,7 +58,10 @@ def dial(
                 _NEXT_ATTEMPT if address is not None else None, deadline.phase, latest=deadline.at
             )
             while attempts:
-                ready = _ready(attempts, wait)
+                seconds = wait.remaining()
+                ready = await waiter.connected(
+                    attempts, None if seconds is None else max(0.0, seconds)
+                )
                 for sock in ready:
                     del attempts[sock]
                     if not (code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
@@ -73,11 +79,11 @@ def dial(
             sock.close()
 
 
-def dial_unix(path: str, deadline: Deadline) -> socket.socket:
+async def dial_unix(path: str, deadline: Deadline, waiter: Waiter = BLOCKING) -> socket.socket:
     """A connected Unix socket; non-blocking.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: no server listens there.
         SMTPTimeoutError: the server did not take the connection in time.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -89,8 +95,8 @@ def dial_unix(path: str, deadline: Deadline) -> socket.socket:
             try:
                 sock.connect(path)
             except BlockingIOError:
-                # The server's queue is full, and nothing tells when it no longer is.
-                time.sleep(_FULL_QUEUE)
+                # The server's queue is full, and nothing reports when it no longer is.
+                await waiter.sleep(_FULL_QUEUE)
             else:
                 return sock
     except BaseException:
@@ -98,35 +104,24 @@ def dial_unix(path: str, deadline: Deadline) -> socket.socket:
         raise
 
 
-def _resolved(host: str, port: int, deadline: Deadline) -> list[Address]:
-    """The addresses of a name, or the error that the resolver gave, within the deadline.
+async def _resolved(host: str, port: int, deadline: Deadline, waiter: Waiter) -> list[Address]:
+    """The addresses of a name within the deadline, or the error that the resolver gave.
 
     The system's resolver takes no time limit, and waits half a minute for a name server
-    that is silent: it is asked in a thread, which is left alone where it takes too long.
+    that is silent: it is asked in a thread, which is abandoned where it takes too long.
     """
     with contextlib.suppress(OSError, UnicodeError):
-        # An address is its own answer, and costs no thread.
+        # An address needs no resolver and no thread.
         return _lookup(host, port, socket.AI_NUMERICHOST)
-    answer: list[list[Address] | OSError] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        try:
-            answer.append(_lookup(host, port))
-        except OSError as error:
-            answer.append(error)
-        except ValueError as error:  # a label that is empty or too long, a NUL
-            answer.append(socket.gaierror(socket.EAI_NONAME, str(error)))
-        finally:
-            done.set()
-
-    threading.Thread(target=ask, name="mailbackends-resolver", daemon=True).start()
     seconds = deadline.remaining()
-    if not done.wait(None if seconds is None else max(0.0, seconds)):
-        raise SMTPTimeoutError(f"{deadline.exceeded()}: looking up {host}")
-    if isinstance(answer[0], OSError):
-        raise answer[0]
-    return answer[0]
+    try:
+        return await waiter.call(
+            lambda: _lookup(host, port), None if seconds is None else max(0.0, seconds)
+        )
+    except TimeoutError:
+        raise SMTPTimeoutError(f"{deadline.exceeded()}: looking up {host}") from None
+    except ValueError as error:  # a label that is empty or too long, a NUL
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 
 
 def _lookup(host: str, port: int, flags: int = 0) -> list[Address]:
@@ -147,21 +142,6 @@ def _start(address: Address, source_address: tuple[str, int] | None) -> socket.s
         sock.close()
         raise
     return sock
-
-
-def _ready(attempts: Iterable[socket.socket], deadline: Deadline) -> list[socket.socket]:
-    """Those that are connected or have failed; none where the time was up first."""
-    seconds = deadline.remaining()
-    seconds = None if seconds is None else max(0.0, seconds)
-    if not hasattr(select, "poll"):
-        everyone = list(attempts)
-        _, writable, failed = select.select([], everyone, everyone, seconds)
-        return list({*writable, *failed})
-    poll = select.poll()
-    by_descriptor = {sock.fileno(): sock for sock in attempts}
-    for descriptor in by_descriptor:
-        poll.register(descriptor, select.POLLOUT)
-    return [by_descriptor[fd] for fd, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 def _interleaved(addresses: Sequence[Address]) -> list[Address]:

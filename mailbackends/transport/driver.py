@@ -1,4 +1,4 @@
-"""The loop that runs a dialogue over a stream: writes, reads, and waits no longer than allowed."""
+"""The loop that runs a dialogue over a stream: it writes, reads, and keeps to the timeouts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WRITE_AHEAD = 256 * 1024
 
 
 class Driver:
-    """Runs dialogues over one stream. Whatever breaks is told to the dialogue."""
+    """Runs dialogues over one stream. What breaks is thrown into the dialogue."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class Driver:
         self._tls_hostname = tls_hostname
         self._unsent: list[Buffer] = []
 
-    def run(self, dialogue: Dialogue[T], timeouts: Timeouts, want: Want | None = None) -> T:
+    async def run(self, dialogue: Dialogue[T], timeouts: Timeouts, want: Want | None = None) -> T:
         """What the dialogue returns or raises.
 
-        One that was begun before is given with what it wants.
+        ``want`` is what a dialogue waits for that was started before.
 
         Raises:
             SMTPServerDisconnected: the connection broke; the session is closed.
@@ -59,7 +59,10 @@ class Driver:
                 want = dialogue.throw(_disconnected())
             while True:
                 try:
-                    reply = self._fulfil(want, timeouts)
+                    # Replies come in groups as they were asked for: mostly the next is there.
+                    reply = None if want is Want.TLS else self.session.next_reply()
+                    if reply is None:
+                        reply = await self._fulfil(want, timeouts)
                 except InvalidMessageError:
                     # Content that cannot be read: half of it may have been sent.
                     self.session.close()
@@ -79,31 +82,32 @@ class Driver:
             return result
 
     def send_at_once(self) -> None:
-        """Write what is queued as far as it goes without waiting, and forget the rest."""
+        """Write what is queued as far as that needs no waiting, and drop the rest."""
         while self._load() and self._send():
             pass
 
-    def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
+    async def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
         if want is Want.TLS:
             if self._tls_context is None:
                 raise SMTPTLSError("the server is ready for TLS, but no context was given")
-            self.stream.start_tls(self._tls_context, self._tls_hostname, timeouts.for_handshake())
+            await self.stream.start_tls(
+                self._tls_context, self._tls_hostname, timeouts.for_handshake()
+            )
             return None
-        # The reply may stand behind the one before: they come in groups as they were asked for.
-        if (reply := self.session.next_reply() or self._write(timeouts)) is not None:
+        if self._load() and (reply := await self._write(timeouts)) is not None:
             return reply
         waits_for_content = want is Want.CONTENT_REPLY
         deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
         while True:
-            self.stream.wait(deadline)
+            await self.stream.wait(deadline)
             if (reply := self._read()) is not None:
                 return reply
 
-    def _write(self, timeouts: Timeouts) -> Reply | None:
+    async def _write(self, timeouts: Timeouts) -> Reply | None:
         """Write all that is queued, unless a reply comes first, which is returned.
 
         Reading goes on while the server takes nothing: it may have stopped because nobody
-        takes its replies, and then neither side would ever go on.
+        reads its replies, and then neither side would ever go on.
         """
         deadline = None
         while self._load():
@@ -113,9 +117,9 @@ class Driver:
                     continue
             except OSError as error:
                 return self._last_words(error)
-            # From the last byte that was taken: a reply that drips in buys no time.
+            # Counted from the last byte that was taken: a reply that drips in buys no time.
             deadline = deadline or timeouts.for_writing()
-            self.stream.wait(deadline, for_writing=True)
+            await self.stream.wait(deadline, for_writing=True)
             if (reply := self._read()) is not None:
                 return reply
         return None

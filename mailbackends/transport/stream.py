@@ -1,4 +1,4 @@
-"""A socket, with or without TLS, that never blocks by itself: every wait has its limit."""
+"""A non-blocking socket, with or without TLS: every wait goes through a `Waiter`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import select
 import socket
 import ssl
 from collections.abc import Sequence
+from types import BuiltinFunctionType
+from typing import Any
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
 from mailbackends.transport.deadline import Deadline
-from mailbackends.transport.poll import poll_of
 from mailbackends.transport.tls import explained
+from mailbackends.transport.waiting import BLOCKING, Waiter
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "poll_of"]
 
 _RECEIVE = 64 * 1024
 # One TLS record holds 16 KiB: joining up to that costs less than the records it saves.
@@ -24,16 +26,17 @@ _MAX_BUFFERS = 512
 
 
 class Stream:
-    """Takes over a connected socket. Not thread-safe: one thread at a time may use it."""
+    """Takes over a connected socket. Not thread-safe: one caller at a time may use it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, waiter: Waiter = BLOCKING) -> None:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Without it the second of two small writes waits for the first one's ACK. On
-            # some systems it fails where the server has hung up already; reading tells that.
+            # Without it the second of two small writes waits for the ACK of the first. On some
+            # systems it fails once the server has hung up; the next read reports that.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
+        self.waiter = waiter
         # TLS may have to read before it can write, and the other way round.
         self._writing_waits_to_read = False
         self._reading_waits_to_write = False
@@ -77,7 +80,7 @@ class Stream:
             pass
         return None
 
-    def wait(self, deadline: Deadline, *, for_writing: bool = False) -> None:
+    async def wait(self, deadline: Deadline, *, for_writing: bool = False) -> None:
         """Wait for bytes to read, or also for room to write.
 
         Raises:
@@ -88,9 +91,9 @@ class Stream:
         # A socket that has room all the time would end the wait at once, for ever.
         for_writing = for_writing and not self._writing_waits_to_read
         for_writing = for_writing or self._reading_waits_to_write
-        self._poll(deadline, for_reading=True, for_writing=for_writing)
+        await self._wait(deadline, reading=True, writing=for_writing)
 
-    def start_tls(
+    async def start_tls(
         self,
         context: ssl.SSLContext,
         server_hostname: str,
@@ -103,13 +106,13 @@ class Stream:
         ``trust`` says, in the words of the caller's interface, how to trust another authority.
 
         Raises:
-            SMTPCertificateError, SMTPTLSError: with the reason and the mend.
+            SMTPCertificateError, SMTPTLSError: with the reason and the fix.
             SMTPTimeoutError: it took too long.
         """
         try:
-            # "[::1]" and a trailing dot are no names of a certificate.
+            # No certificate has names such as "[::1]" or one with a trailing dot.
             name = server_hostname.strip("[]").rstrip(".")
-            # As wrap_socket() does it, which would lose the socket over a name that is none.
+            # wrap_socket() encodes it too, but loses the socket where that fails.
             name.encode("idna")
             self._sock = tls = context.wrap_socket(
                 self._sock, server_hostname=name or None, do_handshake_on_connect=False
@@ -118,9 +121,9 @@ class Stream:
                 try:
                     return tls.do_handshake()
                 except ssl.SSLWantReadError:
-                    self._poll(deadline, for_reading=True)
+                    await self._wait(deadline, reading=True)
                 except ssl.SSLWantWriteError:
-                    self._poll(deadline, for_writing=True)
+                    await self._wait(deadline, writing=True)
         except SMTPTimeoutError:
             raise
         except (OSError, ValueError) as error:
@@ -130,7 +133,7 @@ class Stream:
         """True where nothing came since the last reply: no byte, no end of stream, no error.
 
         Costs one system call, mostly, and no round trip. A byte that is there is consumed:
-        whatever it is, nobody asked for it, and the connection is of no more use.
+        nobody asked for it, and the connection is of no more use.
         """
         try:
             if self._nothing_came():
@@ -148,25 +151,36 @@ class Stream:
         return not look(0)
 
     def abort(self) -> None:
-        """Close the descriptor. Not a byte goes out, not even TLS's farewell."""
+        """Close the descriptor. Not a byte goes out, not even TLS's close_notify."""
+        self.waiter.forget(self._sock)
         with contextlib.suppress(OSError):
             self._sock.close()
 
-    def _poll(
-        self, deadline: Deadline, *, for_reading: bool = False, for_writing: bool = False
+    async def _wait(
+        self, deadline: Deadline, *, reading: bool = False, writing: bool = False
     ) -> None:
         seconds = deadline.remaining()
-        # Looked up at each call, so that gevent's monkey patching is honoured.
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN * for_reading | select.POLLOUT * for_writing)
-            ready = bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
-        else:
-            reading = [self._sock] if for_reading else []
-            writing = [self._sock] if for_writing else []
-            ready = any(select.select(reading, writing, reading or writing, seconds))
-        if not ready:
+        if seconds is not None and seconds < 0.0:
+            seconds = 0.0
+        if not await self.waiter.ready(
+            self._sock, reading=reading, writing=writing, seconds=seconds
+        ):
             raise SMTPTimeoutError(deadline.exceeded())
+
+
+def poll_of(sock: socket.socket) -> Any:
+    """A function of a timeout that returns whether there is anything to read from ``sock``.
+
+    None where that cannot be had: on Windows; with gevent, whose own poll() switches to other
+    greenlets; and for another class of sockets, which may keep bytes elsewhere.
+    """
+    poll = getattr(select, "poll", None)
+    is_plain = type(sock) in (socket.socket, ssl.SSLSocket)
+    if not is_plain or not isinstance(poll, BuiltinFunctionType) or sock.fileno() < 0:
+        return None
+    waiting: Any = poll()
+    waiting.register(sock, select.POLLIN)
+    return waiting.poll
 
 
 def _joined(buffers: Sequence[Buffer]) -> Buffer:

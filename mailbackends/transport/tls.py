@@ -1,13 +1,20 @@
-"""TLS contexts, and what went wrong in a handshake, in words that help."""
+"""TLS contexts, chains of certificates, and why a handshake failed, in words that help."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTLSError
 
-__all__ = ["WANTS_CERTIFICATE", "client_context", "explained", "wants_certificate"]
+__all__ = [
+    "WANTS_CERTIFICATE",
+    "client_context",
+    "explained",
+    "verified_chain",
+    "wants_certificate",
+]
 
 WANTS_CERTIFICATE = "the server wants a certificate from us: give it as ssl_certfile"
 
@@ -19,7 +26,7 @@ _VERSIONS = {
 _TOO_OLD = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.0", "TLSv1.1"})
 
 # OpenSSL's verify codes (X509_V_ERR_*): what to do about each.
-_MENDS = {
+_FIXES = {
     9: "it is not valid yet: check the clocks of both machines",
     10: "it has expired: the server's administrator must renew it",
     18: "it is self-signed: give its file {trust} if you trust it",
@@ -87,7 +94,7 @@ def _no_password() -> str:
 def explained(
     error: Exception, server_hostname: str, *, trust: str = "as ssl_cafile"
 ) -> SMTPTLSError:
-    """The documented exception for a failed handshake: why it failed, and the mend.
+    """The documented exception for a failed handshake: why it failed, and the fix.
 
     ``trust`` says how a file of CA certificates is given, in the caller's interface.
     """
@@ -99,27 +106,52 @@ def explained(
 
 def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = _MENDS.get(error.verify_code, error.verify_message).replace("{trust}", trust)
+        reason = _FIXES.get(error.verify_code, error.verify_message).replace("{trust}", trust)
         return SMTPCertificateError(
             f"the certificate of {server_hostname} cannot be verified: {reason}"
         )
     reason = getattr(error, "reason", None) or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
-        mend = (
+        fix = (
             "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465); "
             "if it has just taken STARTTLS, look into its log"
         )
     elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
-        mend = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
+        fix = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
     elif wants_certificate(error):
-        mend = WANTS_CERTIFICATE
+        fix = WANTS_CERTIFICATE
     elif isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError | ValueError):
-        mend = "the server closed the connection: look into its log for the reason"
+        fix = "the server closed the connection: look into its log for the reason"
     elif reason in ("SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"):
-        mend = (
+        fix = (
             "no TLS connection could be agreed on: the server takes none of the ciphers "
             "offered, or wants a certificate of ours; its log says which"
         )
     else:
-        mend = "no TLS connection could be agreed on: the server's log may say why"
-    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed: {mend} ({reason})")
+        fix = "no TLS connection could be agreed on: the server's log may say why"
+    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed: {fix} ({reason})")
+
+
+def verified_chain(sock: ssl.SSLSocket) -> list[dict[str, Any]]:
+    """The authorities above the server's certificate, the root last, as ``getpeercert`` has them.
+
+    Empty where the context verified nothing.
+    """
+    found: list[dict[str, Any]] = []
+    for der in _encoded(sock)[1:]:
+        # The only public way of the ssl module to read a certificate other than a peer's:
+        # a store lists the authorities that it holds.
+        store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        store.load_verify_locations(cadata=der)
+        found += [dict(each) for each in store.get_ca_certs()]
+    return found
+
+
+def _encoded(sock: ssl.SSLSocket) -> list[bytes]:
+    """The verified chain in DER, the server's own certificate first."""
+    if hasattr(sock, "get_verified_chain"):  # Python 3.13
+        return list(sock.get_verified_chain() or ())
+    # Before 3.13 the same is one level below, without a public name.
+    inner: Any = getattr(sock, "_sslobj", None)
+    chain = inner.get_verified_chain() if hasattr(inner, "get_verified_chain") else None
+    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain or ()]

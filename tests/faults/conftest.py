@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from faults import tally
@@ -25,9 +26,9 @@ def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's kernel takes little at once, where it would take some MB."""
     take_over = Stream.__init__
 
-    def init(self: Stream, sock: socket.socket) -> None:
+    def init(self: Stream, sock: socket.socket, *waiter: Any) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
-        take_over(self, sock)
+        take_over(self, sock, *waiter)
 
     monkeypatch.setattr(Stream, "__init__", init)
 

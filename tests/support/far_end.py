@@ -13,6 +13,7 @@ from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
+from mailbackends.transport.waiting import run
 
 __all__ = ["PATIENT", "FarEnd"]
 
@@ -71,7 +72,7 @@ class FarEnd:
 
     def run(self, dialogue: Dialogue[T], timeouts: Timeouts = PATIENT) -> T:
         """Run a dialogue of ours."""
-        return self.driver.run(dialogue, timeouts)
+        return run(self.driver.run(dialogue, timeouts))
 
     # What a play does
 

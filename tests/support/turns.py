@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
-from mailbackends.transport import dial, stream
+from mailbackends.transport import stream, waiting
 from support.line import Cut, Line
 from support.machine import Delivered, Habits
 
@@ -160,7 +160,7 @@ def taking_turns(network: Network) -> Iterator[Network]:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "select", door)
-        patch.setattr(dial, "select", door)
+        patch.setattr(waiting, "select", door)
         try:
             yield network
         finally:

@@ -17,7 +17,7 @@ import pytest
 
 from mailbackends import Mailer, Submission
 from mailbackends.mailer import connection
-from mailbackends.transport import stream
+from mailbackends.transport import stream, waiting
 from support.sink import EXTENSIONS, Sink
 
 PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
@@ -74,14 +74,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     poll, dial = select.poll, connection.dial
 
-    def dialled(*arguments: Any, **options: Any) -> socket.socket:
-        return CountingSocket(fileno=dial(*arguments, **options).detach())
+    async def dialled(*arguments: Any, **options: Any) -> socket.socket:
+        return CountingSocket(fileno=(await dial(*arguments, **options)).detach())
 
     monkeypatch.setattr(connection, "dial", dialled)
     monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", CountingTLS)
     # Not in the module itself, which the server uses, too.
-    counting = {**vars(select), "poll": CountingPoll}
-    monkeypatch.setattr(stream, "select", SimpleNamespace(**counting))
+    counting = SimpleNamespace(**{**vars(select), "poll": CountingPoll})
+    monkeypatch.setattr(stream, "select", counting)
+    monkeypatch.setattr(waiting, "select", counting)
     return seen
 
 

@@ -20,7 +20,7 @@ from mailbackends.errors import (
     SMTPRecipientsRefused,
     SMTPSenderRefused,
 )
-from mailbackends.mailer.failover import Failover
+from mailbackends.mailer.recipients import Failover
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.reply import Reply
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mailbackends.mailer.lock import ProcessLock
+from mailbackends.pool.process import ProcessLock
 
 
 def test_it_keeps_the_other_threads_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -71,10 +72,10 @@ def _small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's kernel takes little at once, too; it would take some MB by itself."""
     take_over = Stream.__init__
 
-    def init(self: Stream, sock: socket.socket) -> None:
+    def init(self: Stream, sock: socket.socket, *waiter: Any) -> None:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, 16384)
-        take_over(self, sock)
+        take_over(self, sock, *waiter)
 
     monkeypatch.setattr(Stream, "__init__", init)
 

@@ -16,7 +16,7 @@ from mailbackends import Mailer, Outcome, Receipt
 from mailbackends import Submission as Envelope
 from mailbackends.errors import PoolClosed
 from mailbackends.mailer.in_flight import InFlightTransactions
-from mailbackends.pool.ledger import Claim, Ledger
+from mailbackends.pool.ledger import Lease, Ledger
 from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
@@ -74,11 +74,11 @@ def test_each_message_begun_before_a_batch_is_stopped_may_take_the_whole_deadlin
             now = time.monotonic() + 3600.0  # the caller did something else for an hour
             left: list[float | None] = []
 
-            def wait_for_an_answer(self: Stream, deadline: Deadline, **more: Any) -> None:
+            async def wait_for_an_answer(self: Stream, deadline: Deadline, **more: Any) -> None:
                 nonlocal now
                 left.append(deadline.remaining())
                 may_answer.release()
-                wait(self, deadline, **more)
+                await wait(self, deadline, **more)
                 now += 25
 
             with monkeypatch.context() as patch:
@@ -199,10 +199,10 @@ def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         finish, calls = InFlightTransactions._finish_oldest, itertools.count(1)
 
-        def interrupted(self: InFlightTransactions) -> None:
+        async def interrupted(self: InFlightTransactions) -> None:
             if next(calls) == number:
                 raise KeyboardInterrupt
-            finish(self)
+            await finish(self)
 
         with monkeypatch.context() as patch:
             patch.setattr(InFlightTransactions, "_finish_oldest", interrupted)
@@ -224,11 +224,11 @@ def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
         sink.answer("MAIL", "503 5.5.1 out of order")
         run, calls = Driver.run, itertools.count(1)
 
-        def interrupted(self: Driver, *args: Any) -> Any:
+        async def interrupted(self: Driver, *args: Any) -> Any:
             if next(calls) == 2:
                 self.session.close()
                 raise KeyboardInterrupt
-            return run(self, *args)
+            return await run(self, *args)
 
         with monkeypatch.context() as patch:
             patch.setattr(Driver, "run", interrupted)
@@ -251,9 +251,9 @@ def test_a_batch_that_is_collected_while_its_own_thread_is_at_the_pool_gives_bac
         forgotten: list[Any] = [results]
         forgotten.append(forgotten)
 
-        def collecting(self: Ledger[Any], claim: Claim[Any]) -> None:
+        def collecting(self: Ledger[Any], lease: Lease[Any]) -> None:
             gc.collect()  # as any call may; the pool's lock is held
-            request(self, claim)
+            request(self, lease)
 
         monkeypatch.setattr(Ledger, "request", collecting)
         gc.disable()  # not before

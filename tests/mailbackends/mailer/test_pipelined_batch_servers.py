@@ -179,10 +179,10 @@ def test_those_that_did_not_go_out_share_one_new_connection(
         told = outcomes([next(results)])
         finish = InFlightTransactions._finish_oldest
 
-        def broken(self: InFlightTransactions) -> None:
+        async def broken(self: InFlightTransactions) -> None:
             self._driver.session.close()
             self._driver.stream.abort()
-            finish(self)
+            await finish(self)
 
         with monkeypatch.context() as patch:
             patch.setattr(InFlightTransactions, "_finish_oldest", broken)

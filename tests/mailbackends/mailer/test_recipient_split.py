@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailbackends import SMTPRecipientsRefused
-from mailbackends.mailer.recipient_split import RecipientSplit
+from mailbackends.mailer.recipients import RecipientSplit
 
 
 def test_a_refusal_of_another_messages_recipients_is_passed_on_and_not_tried_for_ever() -> None:

@@ -86,10 +86,10 @@ def test_a_connection_that_breaks_behind_a_354_says_nothing_against_groups(
 
 def test_lock_step_is_forgotten_after_ten_minutes_though_messages_go_on() -> None:
     now = 0.0
-    learned = ServerQuirks(lambda: now)
-    assert not learned.needs_lock_step
-    learned.stumbled_over_groups()
+    quirks = ServerQuirks(lambda: now)
+    assert not quirks.needs_lock_step
+    quirks.note_lock_step()
     now = 599.0
-    assert learned.needs_lock_step
+    assert quirks.needs_lock_step
     now = 601.0
-    assert not learned.needs_lock_step
+    assert not quirks.needs_lock_step

@@ -425,7 +425,7 @@ def test_a_pool_is_not_kept_alive_by_being_watched(dial):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_pool_without_places_is_refused(dial, size):
-    with pytest.raises(ValueError, match=f"size must be at least 1, not {size}"):
+    with pytest.raises(ValueError, match=f"size must be at least 1, got {size}"):
         pool_of(dial, size=size)
 
 

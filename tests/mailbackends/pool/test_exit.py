@@ -126,7 +126,7 @@ def test_an_alarm_that_the_application_has_set_is_left_alone(pool, monkeypatch):
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 1000)
     before, during = alarm_state(), []
-    monkeypatch.setattr(pool, "_tell", lambda event: during.append(alarm_state()))
+    monkeypatch.setattr(pool, "_emit", lambda event: during.append(alarm_state()))
     process._at_exit()
     assert during == [before]
     assert pool.stats().retired == {"closed": 1}
@@ -136,7 +136,7 @@ def test_an_alarm_that_the_application_has_set_is_left_alone(pool, monkeypatch):
 def test_our_alarm_leaves_nothing_behind(pool, monkeypatch):
     monkeypatch.setattr(process, "_living", lambda: [pool])
     before, during = alarm_state(), []
-    monkeypatch.setattr(pool, "_tell", lambda event: during.append(alarm_state()))
+    monkeypatch.setattr(pool, "_emit", lambda event: during.append(alarm_state()))
     process._at_exit()
     assert during != [before]
     assert alarm_state() == before

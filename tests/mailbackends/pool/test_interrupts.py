@@ -12,8 +12,8 @@ from weakref import WeakSet
 
 import pytest
 
+import mailbackends.pool.base
 import mailbackends.pool.blocking
-import mailbackends.pool.connection
 import mailbackends.pool.ledger
 from mailbackends.pool import Pool
 from support.pooled import FakeConnection, pool_of
@@ -23,7 +23,7 @@ FILES = {
     module.__file__
     for module in (
         mailbackends.pool.blocking,
-        mailbackends.pool.connection,
+        mailbackends.pool.base,
         mailbackends.pool.ledger,
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits, PoolStats
+from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits, PoolStats
 
 
 class Desk:
@@ -13,32 +13,32 @@ class Desk:
     def __init__(self, size: int = 2, **limits: float) -> None:
         unlimited = {"max_messages_per_connection": inf, "max_lifetime": inf, "max_idle": inf}
         self.ledger: Ledger[str] = Ledger(Limits(size, **{**unlimited, **limits}))
-        self.woken: list[Claim[str]] = []
+        self.woken: list[Lease[str]] = []
 
-    def request(self, *, fresh: bool = False) -> Claim[str]:
-        claim: Claim[str] = Claim(fresh=fresh)
-        claim.wake = lambda: self.woken.append(claim)
-        self.ledger.request(claim)
-        return claim
+    def request(self, *, fresh: bool = False) -> Lease[str]:
+        lease: Lease[str] = Lease(fresh=fresh)
+        lease.wake = lambda: self.woken.append(lease)
+        self.ledger.request(lease)
+        return lease
 
-    def open(self, name: str, now: float = 0.0) -> Claim[str]:
-        claim = self.request()
-        self.ledger.opened(claim, Entry(name, now))
-        return claim
+    def open(self, name: str, now: float = 0.0) -> Lease[str]:
+        lease = self.request()
+        self.ledger.opened(lease, Entry(name, now))
+        return lease
 
-    def release(self, claim: Claim[str], now: float = 0.0, messages: int = 1) -> bool:
-        return self.ledger.release(claim, now, messages=messages)
+    def release(self, lease: Lease[str], now: float = 0.0, messages: int = 1) -> bool:
+        return self.ledger.release(lease, now, messages=messages)
 
 
-def connection(claim: Claim[str]) -> str | None:
-    return claim.entry and claim.entry.connection
+def connection(lease: Lease[str]) -> str | None:
+    return lease.entry and lease.entry.connection
 
 
 def test_the_first_claim_gets_an_empty_place_at_once():
     desk = Desk()
-    claim = desk.request()
-    assert desk.woken == [claim]
-    assert connection(claim) is None
+    lease = desk.request()
+    assert desk.woken == [lease]
+    assert connection(lease) is None
     assert desk.ledger.stats().opening == 1
 
 
@@ -122,9 +122,9 @@ def test_a_connection_is_retired_by_messages_age_and_idleness():
     assert not desk.release(busy, 60, messages=2)
     assert not desk.release(old, 100)
     assert desk.release(quiet, 60)
-    assert [claim.reason for claim in (busy, old)] == ["messages", "age"]
+    assert [lease.reason for lease in (busy, old)] == ["messages", "age"]
 
-    evicted: Claim[str] = Claim()
+    evicted: Lease[str] = Lease()
     assert not desk.ledger.evict(evicted, 69.9)
     assert desk.ledger.evict(evicted, 70)
     assert (connection(evicted), evicted.reason) == ("quiet", "idle")
@@ -145,12 +145,12 @@ def test_after_a_dead_connection_comes_the_next_idle_one_and_then_an_empty_place
     first, second = desk.open("first"), desk.open("second")
     desk.release(first)
     desk.release(second)
-    claim = desk.request()
+    lease = desk.request()
     for expected in ("second", "first"):
-        assert connection(claim) == expected
-        desk.ledger.retire(claim, "dead")
-        desk.ledger.refill(claim)
-    assert connection(claim) is None
+        assert connection(lease) == expected
+        desk.ledger.retire(lease, "dead")
+        desk.ledger.refill(lease)
+    assert connection(lease) is None
     assert desk.ledger.stats().opening == 1
 
 
@@ -166,11 +166,11 @@ def test_a_fresh_claim_takes_the_place_of_the_one_used_longest_ago_and_no_other(
     first, second = desk.open("first"), desk.open("second")
     desk.release(first)
     desk.release(second)
-    claim = desk.request(fresh=True)
-    assert connection(claim) == "first"
-    desk.ledger.retire(claim, "idle")
-    desk.ledger.refill(claim)
-    assert connection(claim) is None
+    lease = desk.request(fresh=True)
+    assert connection(lease) == "first"
+    desk.ledger.retire(lease, "idle")
+    desk.ledger.refill(lease)
+    assert connection(lease) is None
     assert desk.ledger.stats().idle == 1
 
 
@@ -189,27 +189,31 @@ def test_closing_retires_the_idle_ones():
     desk = Desk()
     desk.release(desk.open("idle"))
     desk.ledger.close()
-    evicted: Claim[str] = Claim()
+    evicted: Lease[str] = Lease()
     assert desk.ledger.evict(evicted, 0)
     assert evicted.reason == "closed"
 
 
 def test_a_lease_of_another_process_is_not_taken_back():
     theirs, ours = Desk(), Desk()
-    claim = theirs.open("inherited")
-    assert not ours.release(claim)
-    assert claim.reason == "forked"
+    lease = theirs.open("inherited")
+    assert not ours.release(lease)
+    assert lease.reason == "forked"
     assert ours.ledger.stats().idle == 0
 
 
-def test_all_connections_are_known_wherever_they_stand():
+def test_all_connections_are_known_whatever_their_stage():
     desk = Desk(size=3)
     idle, used, closing = desk.open("idle"), desk.open("used"), desk.open("closing")
     desk.release(idle)
     desk.ledger.retire(closing, "error")
-    assert sorted(desk.ledger.connections()) == ["closing", "idle", "used"]
+    assert sorted(entry.connection for entry in desk.ledger.entries()) == [
+        "closing",
+        "idle",
+        "used",
+    ]
     desk.ledger.drop(used)
-    assert sorted(desk.ledger.connections()) == ["closing", "idle"]
+    assert sorted(entry.connection for entry in desk.ledger.entries()) == ["closing", "idle"]
 
 
 def test_stats_tell_where_everything_stands():

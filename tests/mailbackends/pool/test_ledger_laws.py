@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from mailbackends.pool.ledger import Claim, Entry, Ledger, Limits
+from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits
 
 SIZE = 3
 LIMITS = Limits(size=SIZE, max_messages_per_connection=4, max_lifetime=60.0, max_idle=10.0)
@@ -30,88 +30,88 @@ class LedgerLaws(RuleBasedStateMachine):
         super().__init__()
         self.ledger: Ledger[str] = Ledger(LIMITS)
         self.now = 0.0
-        self.waiting: list[Claim[str]] = []
-        self.opening: list[Claim[str]] = []
-        self.using: list[Claim[str]] = []
-        self.closing: list[Claim[str]] = []
+        self.waiting: list[Lease[str]] = []
+        self.opening: list[Lease[str]] = []
+        self.using: list[Lease[str]] = []
+        self.closing: list[Lease[str]] = []
         self.idle: list[str] = []  # used last, stands last
         self.made = 0
         self.ended: list[str] = []
 
     # What the callers do.
 
-    claims = Bundle("claims")
+    leases = Bundle("leases")
 
-    @rule(target=claims, fresh=st.booleans())
-    def request(self, fresh: bool) -> Claim[str]:
+    @rule(target=leases, fresh=st.booleans())
+    def request(self, fresh: bool) -> Lease[str]:
         self.sweep()
-        claim: Claim[str] = Claim(fresh=fresh)
-        claim.wake = lambda: self.served(claim)
-        self.waiting.append(claim)
-        self.ledger.request(claim)
-        return claim
+        lease: Lease[str] = Lease(fresh=fresh)
+        lease.wake = lambda: self.served(lease)
+        self.waiting.append(lease)
+        self.ledger.request(lease)
+        return lease
 
-    def served(self, claim: Claim[str]) -> None:
-        assert claim is self.waiting.pop(0), "somebody was overtaken, or served twice"
-        if claim.entry is None:
-            self.opening.append(claim)
+    def served(self, lease: Lease[str]) -> None:
+        assert lease is self.waiting.pop(0), "somebody was overtaken, or served twice"
+        if lease.entry is None:
+            self.opening.append(lease)
             return
-        assert claim.entry.connection == self.idle.pop(0 if claim.fresh else -1)
-        self.using.append(claim)
-        if claim.fresh:
-            self.replace(claim, "idle")
+        assert lease.entry.connection == self.idle.pop(0 if lease.fresh else -1)
+        self.using.append(lease)
+        if lease.fresh:
+            self.replace(lease, "idle")
 
-    @rule(claim=claims)
-    def open(self, claim: Claim[str]) -> None:
-        if claim in self.opening:
+    @rule(lease=leases)
+    def open(self, lease: Lease[str]) -> None:
+        if lease in self.opening:
             self.made += 1
-            self.opening.remove(claim)
-            self.using.append(claim)
-            self.ledger.opened(claim, Entry(f"c{self.made}", self.now))
+            self.opening.remove(lease)
+            self.using.append(lease)
+            self.ledger.opened(lease, Entry(f"c{self.made}", self.now))
 
-    @rule(claim=claims)
-    def find_dead(self, claim: Claim[str]) -> None:
-        if claim in self.using:
-            self.replace(claim, "dead")
+    @rule(lease=leases)
+    def find_dead(self, lease: Lease[str]) -> None:
+        if lease in self.using:
+            self.replace(lease, "dead")
 
-    def replace(self, claim: Claim[str], reason: str) -> None:
-        assert claim.entry is not None
-        self.ended.append(claim.entry.connection)
-        self.using.remove(claim)
-        self.ledger.retire(claim, reason)
-        self.ledger.refill(claim)
-        if claim.entry is None:
-            self.opening.append(claim)
+    def replace(self, lease: Lease[str], reason: str) -> None:
+        assert lease.entry is not None
+        self.ended.append(lease.entry.connection)
+        self.using.remove(lease)
+        self.ledger.retire(lease, reason)
+        self.ledger.refill(lease)
+        if lease.entry is None:
+            self.opening.append(lease)
         else:
-            assert not claim.fresh
-            assert claim.entry.connection == self.idle.pop()
-            self.using.append(claim)
+            assert not lease.fresh
+            assert lease.entry.connection == self.idle.pop()
+            self.using.append(lease)
 
-    @rule(claim=claims, messages=st.integers(0, 3), reason=st.sampled_from(["", "", "error"]))
-    def release(self, claim: Claim[str], messages: int, reason: str) -> None:
-        if claim not in self.using:
+    @rule(lease=leases, messages=st.integers(0, 3), reason=st.sampled_from(["", "", "error"]))
+    def release(self, lease: Lease[str], messages: int, reason: str) -> None:
+        if lease not in self.using:
             return
-        assert claim.entry is not None
-        entry = claim.entry
-        self.using.remove(claim)
+        assert lease.entry is not None
+        entry = lease.entry
+        self.using.remove(lease)
         self.idle.append(entry.connection)
-        is_done = self.ledger.release(claim, self.now, messages=messages, reason=reason)
+        is_done = self.ledger.release(lease, self.now, messages=messages, reason=reason)
         is_spent = entry.messages >= 4 or self.now - entry.opened_at >= 60
         assert is_done is not bool(reason or is_spent)
         if not is_done:
             self.idle.remove(entry.connection)
-            self.closing.append(claim)
+            self.closing.append(lease)
 
-    @rule(claim=consumes(claims))
-    def drop(self, claim: Claim[str]) -> None:
+    @rule(lease=consumes(leases))
+    def drop(self, lease: Lease[str]) -> None:
         """Close what is to be closed, or give up, at whatever point that is; then once more."""
         for _ in range(2):
             for stage in (self.waiting, self.opening, self.using, self.closing):
-                if claim in stage:
-                    stage.remove(claim)
-                    if claim.entry is not None:
-                        self.ended.append(claim.entry.connection)
-            self.ledger.drop(claim)
+                if lease in stage:
+                    stage.remove(lease)
+                    if lease.entry is not None:
+                        self.ended.append(lease.entry.connection)
+            self.ledger.drop(lease)
 
     @rule(seconds=st.floats(0.1, 30.0))
     def wait(self, seconds: float) -> None:
@@ -120,13 +120,13 @@ class LedgerLaws(RuleBasedStateMachine):
     @precondition(lambda self: self.idle)
     @rule()
     def sweep(self) -> None:
-        claim: Claim[str] = Claim()
-        while self.ledger.evict(claim, self.now):
-            assert claim.entry is not None
-            assert claim.reason in {"age", "idle"}
-            self.idle.remove(claim.entry.connection)
-            self.ended.append(claim.entry.connection)
-            self.ledger.drop(claim)
+        lease: Lease[str] = Lease()
+        while self.ledger.evict(lease, self.now):
+            assert lease.entry is not None
+            assert lease.reason in {"age", "idle"}
+            self.idle.remove(lease.entry.connection)
+            self.ended.append(lease.entry.connection)
+            self.ledger.drop(lease)
 
     # What holds at every moment.
 
@@ -150,10 +150,10 @@ class LedgerLaws(RuleBasedStateMachine):
 
     @invariant()
     def every_claim_that_was_served_holds_its_place_until_it_ends(self) -> None:
-        for claim in (*self.opening, *self.using, *self.closing):
-            assert self.ledger.holds(claim)
-        for claim in self.waiting:
-            assert not self.ledger.holds(claim)
+        for lease in (*self.opening, *self.using, *self.closing):
+            assert self.ledger.holds(lease)
+        for lease in self.waiting:
+            assert not self.ledger.holds(lease)
 
     @invariant()
     def stats_agree(self) -> None:
@@ -166,18 +166,18 @@ class LedgerLaws(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Closing at the end wakes all who wait, and leaves nothing behind."""
-        woken: list[Claim[str]] = []
-        for claim in self.waiting:
-            claim.wake = lambda claim=claim: woken.append(claim)
+        woken: list[Lease[str]] = []
+        for lease in self.waiting:
+            lease.wake = lambda lease=lease: woken.append(lease)
         self.ledger.close()
         assert woken == self.waiting
-        evicted: Claim[str] = Claim()
+        evicted: Lease[str] = Lease()
         while self.ledger.evict(evicted, self.now):
             self.ledger.drop(evicted)
-        for claim in (*self.opening, *self.using, *self.closing):
-            self.ledger.drop(claim)
+        for lease in (*self.opening, *self.using, *self.closing):
+            self.ledger.drop(lease)
         assert self.ledger.stats().open == 0
-        assert self.ledger.connections() == []
+        assert self.ledger.entries() == []
 
 
 LedgerLaws.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

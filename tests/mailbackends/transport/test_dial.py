@@ -11,6 +11,7 @@ import pytest
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.dial import _interleaved, dial, dial_unix
+from mailbackends.transport.waiting import run
 
 SOON = 10.0
 
@@ -73,7 +74,7 @@ def resolving(monkeypatch):
 
 def test_one_address_that_answers(listening, sockets):
     _, address = listening()
-    sock = sockets(dial(*address, soon()))
+    sock = sockets(run(dial(*address, soon())))
     assert sock.getpeername() == address
     assert sock.getblocking() is False
 
@@ -81,7 +82,7 @@ def test_one_address_that_answers(listening, sockets):
 def test_a_refused_address_is_passed_over_at_once(listening, sockets, refusing, resolving):
     _, address = listening()
     resolving(refusing, refusing, address)
-    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+    assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
 def test_an_address_that_swallows_packets_costs_no_whole_timeout(
@@ -89,7 +90,7 @@ def test_an_address_that_swallows_packets_costs_no_whole_timeout(
 ):
     _, address = listening()
     resolving(black_hole, black_hole, address)
-    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+    assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
 def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
@@ -98,7 +99,7 @@ def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
     listener, address = listening()
     resolving(black_hole, address)
     # Both are under way when the second one answers.
-    sock = sockets(dial("many.test", 25, soon()))
+    sock = sockets(run(dial("many.test", 25, soon())))
     assert sock.getpeername() == address
     assert listener.accept()[0].close() is None
 
@@ -106,14 +107,14 @@ def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
 def test_where_all_refuse_the_first_ones_error_is_told(refusing, resolving):
     resolving(refusing, refusing)
     with pytest.raises(ConnectionRefusedError) as caught:
-        dial("many.test", 25, soon())
+        run(dial("many.test", 25, soon()))
     assert caught.value.errno == errno.ECONNREFUSED
 
 
 def test_where_none_answers_in_time_it_says_so(black_hole, resolving):
     resolving(black_hole, black_hole)
     with pytest.raises(SMTPTimeoutError, match=r"timed out: connecting to many\.test:25"):
-        dial("many.test", 25, soon(0.4))
+        run(dial("many.test", 25, soon(0.4)))
 
 
 def test_a_refusal_behind_one_that_swallows_packets_is_the_end_of_it(
@@ -121,14 +122,14 @@ def test_a_refusal_behind_one_that_swallows_packets_is_the_end_of_it(
 ):
     resolving(refusing, black_hole)
     with pytest.raises(SMTPTimeoutError):
-        dial("many.test", 25, soon(0.4))
+        run(dial("many.test", 25, soon(0.4)))
 
 
 def test_a_deadline_that_has_passed_connects_to_nobody(listening):
     listener, address = listening()
     listener.settimeout(0.05)
     with pytest.raises(SMTPTimeoutError):
-        dial(*address, soon(-1.0))
+        run(dial(*address, soon(-1.0)))
     with pytest.raises(TimeoutError):
         listener.accept()
 
@@ -137,22 +138,22 @@ def test_an_address_that_the_system_itself_refuses_is_passed_over(listening, soc
     _, address = listening()
     # To everybody there is no connection.
     resolving(("255.255.255.255", 25), address)
-    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+    assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
     resolving(("255.255.255.255", 25))
     with pytest.raises(OSError, match=r"\[Errno"):
-        dial("many.test", 25, soon())
+        run(dial("many.test", 25, soon()))
 
 
 def test_a_name_without_addresses(resolving):
     resolving()
     with pytest.raises(OSError, match="has no address"):
-        dial("many.test", 25, soon())
+        run(dial("many.test", 25, soon()))
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".test", "."])
 def test_a_name_that_is_none(name):
     with pytest.raises(OSError):  # noqa: PT011 - the system's own words
-        dial(name, 25, soon())
+        run(dial(name, 25, soon()))
 
 
 def test_a_name_that_does_not_resolve(monkeypatch):
@@ -161,7 +162,7 @@ def test_a_name_that_does_not_resolve(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(socket.gaierror, match="not known"):
-        dial("nowhere.test", 25, soon())
+        run(dial("nowhere.test", 25, soon()))
 
 
 def test_a_resolver_that_is_silent_is_not_waited_for(monkeypatch):
@@ -174,13 +175,13 @@ def test_a_resolver_that_is_silent_is_not_waited_for(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(SMTPTimeoutError, match=r"looking up silent\.test"):
-        dial("silent.test", 25, soon(0.1))
+        run(dial("silent.test", 25, soon(0.1)))
     released.set()
 
 
 def test_the_source_address_is_used(listening, sockets):
     listener, address = listening()
-    sock = sockets(dial(*address, soon(), source_address=("127.0.0.1", 0)))
+    sock = sockets(run(dial(*address, soon(), source_address=("127.0.0.1", 0))))
     peer, source = listener.accept()
     peer.close()
     assert source == sock.getsockname()
@@ -189,14 +190,14 @@ def test_the_source_address_is_used(listening, sockets):
 def test_a_source_address_that_is_not_ours_is_an_error(listening):
     _, address = listening()
     with pytest.raises(OSError, match=r"\[Errno"):
-        dial(*address, soon(), source_address=("203.0.113.1", 0))
+        run(dial(*address, soon(), source_address=("203.0.113.1", 0)))
 
 
 def test_where_there_is_no_poll_select_serves(listening, sockets, refusing, resolving, monkeypatch):
     monkeypatch.delattr(select, "poll")
     _, address = listening()
     resolving(refusing, address)
-    assert sockets(dial("many.test", 25, soon())).getpeername() == address
+    assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
 def test_families_take_turns():
@@ -218,20 +219,20 @@ def unix_listener(sockets, tmp_path):
 
 
 def test_a_unix_socket(unix_listener, sockets):
-    sock = sockets(dial_unix(unix_listener.getsockname(), soon()))
+    sock = sockets(run(dial_unix(unix_listener.getsockname(), soon())))
     assert sock.getpeername() == unix_listener.getsockname()
     assert sock.getblocking() is False
 
 
 def test_no_unix_socket_there(tmp_path):
     with pytest.raises(FileNotFoundError):
-        dial_unix(str(tmp_path / "lmtp"), soon())
+        run(dial_unix(str(tmp_path / "lmtp"), soon()))
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_a_deadline_that_has_passed_connects_to_no_unix_socket(unix_listener, seconds):
     with pytest.raises(SMTPTimeoutError):
-        dial_unix(unix_listener.getsockname(), soon(seconds))
+        run(dial_unix(unix_listener.getsockname(), soon(seconds)))
 
 
 def filled(path, sockets):
@@ -250,7 +251,7 @@ def test_a_unix_socket_whose_queue_is_full_is_tried_again(unix_listener, sockets
     filled(path, sockets)
     taker = threading.Timer(0.1, lambda: unix_listener.accept()[0].close())
     taker.start()
-    sockets(dial_unix(path, soon()))
+    sockets(run(dial_unix(path, soon())))
     taker.join()
 
 
@@ -258,4 +259,4 @@ def test_a_unix_socket_whose_queue_stays_full_is_given_up(unix_listener, sockets
     path = unix_listener.getsockname()
     filled(path, sockets)
     with pytest.raises(SMTPTimeoutError, match=r"timed out: connecting to .*lmtp"):
-        dial_unix(path, soon(0.1))
+        run(dial_unix(path, soon(0.1)))

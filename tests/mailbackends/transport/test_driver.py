@@ -84,7 +84,7 @@ def test_a_wait_that_ends_without_a_byte_goes_on():
     with FarEnd(play) as server:
         wait = server.driver.stream.wait
 
-        def nothing_yet(deadline, **options):
+        async def nothing_yet(deadline, **options):
             server.driver.stream.wait = wait
             server.go.set()
 
@@ -230,7 +230,11 @@ def test_an_alert_behind_the_handshake_says_what_the_server_wants():
 
         server.say(b"")
         server.driver.stream.receive_some = fail
-        server.driver.stream.wait = lambda deadline: None
+
+        async def no_wait(deadline):
+            pass
+
+        server.driver.stream.wait = no_wait
         with pytest.raises(SMTPServerDisconnected, match="wants a certificate from us: give it"):
             server.run(greeting(server.session))
 

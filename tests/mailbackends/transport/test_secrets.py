@@ -10,6 +10,7 @@ from mailbackends.errors import SMTPException
 from mailbackends.protocol import sasl
 from mailbackends.protocol.dialogue import greeting, hello, login
 from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.waiting import run
 from support import certs
 from support.far_end import FarEnd
 
@@ -92,7 +93,7 @@ def test_a_login_that_breaks_off_shows_no_secret(end, mechanism, tls):
     with FarEnd(play, tcp=end is not take_nothing) as server:
         timeouts = Timeouts(command=0.3)
         if tls:
-            server.driver.stream.start_tls(client, "localhost", timeouts.for_connect())
+            run(server.driver.stream.start_tls(client, "localhost", timeouts.for_connect()))
         server.run(greeting(server.session))
         server.run(hello(server.session, "here"))
         if end is hang_up_before:

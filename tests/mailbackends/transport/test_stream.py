@@ -11,6 +11,7 @@ import pytest
 from mailbackends.errors import SMTPTimeoutError, SMTPTLSError
 from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.stream import Stream
+from mailbackends.transport.waiting import run
 from support import certs
 
 
@@ -44,11 +45,11 @@ def tls_pair():
 
     thread = threading.Thread(target=shake)
     thread.start()
-    stream.start_tls(client_context, "localhost", soon())
+    run(stream.start_tls(client_context, "localhost", soon()))
     thread.join()
     if stream.sock.version() == "TLSv1.3":
         # The tickets for a next session, which are nothing to whoever reads.
-        stream.wait(soon())
+        run(stream.wait(soon()))
         assert stream.receive_some() is None
     with contextlib.closing(stream.sock), made[0] as server:
         yield stream, server
@@ -87,7 +88,7 @@ def test_what_the_system_does_not_take_is_not_counted(either):
     while count := stream.send_some([buffer]):
         sent += count
     with pytest.raises(SMTPTimeoutError, match="timed out: waiting"):
-        stream.wait(soon(0.05), for_writing=True)
+        run(stream.wait(soon(0.05), for_writing=True))
     if isinstance(stream.sock, ssl.SSLSocket):
         return  # TLS has encrypted one more record by now
     assert len(received(server, sent)) == sent
@@ -97,20 +98,20 @@ def test_nothing_there_is_none_and_the_end_is_empty(either):
     stream, server = either
     assert stream.receive_some() is None
     server.sendall(b"250 ok\r\n")
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert stream.receive_some() == b"250 ok\r\n"
     server.close()
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert stream.receive_some() == b""
 
 
 def test_bytes_that_tls_has_decrypted_already_are_not_waited_for(tls_pair, monkeypatch):
     stream, server = tls_pair
     server.sendall(b"250 first\r\n250 second\r\n")
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert stream.sock.recv(11) == b"250 first\r\n"
     # Nothing more comes on the socket itself.
-    stream.wait(soon(0.0))
+    run(stream.wait(soon(0.0)))
     assert stream.receive_some() == b"250 second\r\n"
 
 
@@ -118,14 +119,14 @@ def test_a_wait_that_is_in_vain_ends_with_its_deadline(either):
     stream, _ = either
     for seconds in (0.05, 0.0, -1.0):
         with pytest.raises(SMTPTimeoutError, match="timed out: waiting"):
-            stream.wait(soon(seconds))
+            run(stream.wait(soon(seconds)))
 
 
 def test_a_wait_without_a_limit_is_waited(either):
     stream, server = either
     timer = threading.Timer(0.05, server.sendall, [b"x"])
     timer.start()
-    stream.wait(soon(None))
+    run(stream.wait(soon(None)))
     timer.join()
     assert stream.receive_some() == b"x"
 
@@ -133,7 +134,7 @@ def test_a_wait_without_a_limit_is_waited(either):
 def test_a_very_long_wait_can_be_asked_for(either):
     stream, server = either
     server.sendall(b"x")
-    stream.wait(soon(1e9))
+    run(stream.wait(soon(1e9)))
     assert stream.receive_some() == b"x"
 
 
@@ -141,10 +142,10 @@ def test_where_there_is_no_poll_select_serves(either, monkeypatch):
     monkeypatch.delattr(select, "poll")
     stream, server = either
     with pytest.raises(SMTPTimeoutError):
-        stream.wait(soon(0.05))
-    stream.wait(soon(), for_writing=True)
+        run(stream.wait(soon(0.05)))
+    run(stream.wait(soon(), for_writing=True))
     server.sendall(b"x")
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert stream.receive_some() == b"x"
 
 
@@ -152,14 +153,14 @@ def test_it_is_quiet_until_something_comes(either):
     stream, server = either
     assert stream.is_quiet()
     server.sendall(b"421 bye\r\n")
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert not stream.is_quiet()
 
 
 def test_it_is_not_quiet_once_the_other_end_has_hung_up(either):
     stream, server = either
     server.close()
-    stream.wait(soon())
+    run(stream.wait(soon()))
     assert not stream.is_quiet()
 
 
@@ -239,9 +240,9 @@ def test_a_write_that_has_to_read_first_does_not_spin(contrary):
     assert stream.send_some([b"x"]) == 0
     # There is room to write all the time: only a byte to read may end this wait.
     with pytest.raises(SMTPTimeoutError):
-        stream.wait(soon(0.05), for_writing=True)
+        run(stream.wait(soon(0.05), for_writing=True))
     server.sendall(b"y")
-    stream.wait(soon(), for_writing=True)
+    run(stream.wait(soon(), for_writing=True))
     assert stream.send_some([b"x"]) == 1
 
 
@@ -249,10 +250,10 @@ def test_a_read_that_has_to_write_first_waits_for_room(contrary):
     stream, _ = contrary
     stream.sock.wants = [ssl.SSLWantWriteError()]
     assert stream.receive_some() is None
-    stream.wait(soon(0.05))
+    run(stream.wait(soon(0.05)))
     assert stream.receive_some() is None
     with pytest.raises(SMTPTimeoutError):
-        stream.wait(soon(0.05))
+        run(stream.wait(soon(0.05)))
 
 
 # --- the handshake --------------------------------------------------------------------
@@ -262,7 +263,7 @@ def test_a_server_that_is_silent_in_the_handshake_is_given_up(pair):
     stream, _ = pair
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTimeoutError, match="timed out: waiting"):
-        stream.start_tls(context, "localhost", soon(0.05))
+        run(stream.start_tls(context, "localhost", soon(0.05)))
     stream.sock.close()
 
 
@@ -282,7 +283,7 @@ def test_a_server_that_drips_in_the_handshake_is_given_up(pair):
     thread.start()
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTimeoutError):
-        stream.start_tls(context, "localhost", soon(0.2))
+        run(stream.start_tls(context, "localhost", soon(0.2)))
     stop.set()
     thread.join()
     stream.sock.close()
@@ -294,7 +295,7 @@ def test_a_server_that_takes_nothing_in_the_handshake_is_given_up(pair):
         pass
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTimeoutError):
-        stream.start_tls(context, "localhost", soon(0.05))
+        run(stream.start_tls(context, "localhost", soon(0.05)))
     stream.sock.close()
 
 
@@ -303,5 +304,5 @@ def test_a_name_that_no_certificate_can_have_is_told(pair, name):
     stream, _ = pair
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTLSError):
-        stream.start_tls(context, name, soon())
+        run(stream.start_tls(context, name, soon()))
     stream.sock.close()

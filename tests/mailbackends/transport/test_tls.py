@@ -15,6 +15,7 @@ from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTL
 from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import client_context, explained, wants_certificate
+from mailbackends.transport.waiting import run
 from support import certs
 
 
@@ -54,14 +55,18 @@ def with_tls(context):
 
 def failure(serve, *, context=None, name="localhost"):
     with facing(serve) as stream, pytest.raises(SMTPTLSError) as caught:
-        stream.start_tls(context or trusting(), name, Deadline.after(10.0, "the TLS handshake"))
+        run(
+            stream.start_tls(context or trusting(), name, Deadline.after(10.0, "the TLS handshake"))
+        )
     assert name in str(caught.value)
     return caught.value
 
 
 def handshake(serve, *, context=None, name="localhost"):
     with facing(serve) as stream:
-        stream.start_tls(context or trusting(), name, Deadline.after(10.0, "the TLS handshake"))
+        run(
+            stream.start_tls(context or trusting(), name, Deadline.after(10.0, "the TLS handshake"))
+        )
         return stream.sock.version()
 
 
@@ -155,9 +160,9 @@ def test_a_server_that_hangs_up_in_the_handshake(before):
 
 def test_a_server_that_had_hung_up_before():
     with facing(lambda sock: None) as stream:
-        stream.wait(Deadline.after(10.0, "the end"))
+        run(stream.wait(Deadline.after(10.0, "the end")))
         with pytest.raises(SMTPTLSError, match="the server closed the connection"):
-            stream.start_tls(trusting(), "localhost", Deadline.after(10.0, "the handshake"))
+            run(stream.start_tls(trusting(), "localhost", Deadline.after(10.0, "the handshake")))
 
 
 def own_context():

@@ -1,0 +1,135 @@
+"""Where the connections for messages come from: the pool, or one that is used again and again.
+
+Whoever hands out a lease owns it, from before it is filled: so it is released however the
+caller leaves, an exception between any two lines included.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mailbackends.errors import PoolClosed
+from mailbackends.mailer.connection import Connection
+from mailbackends.pool import Lease
+from mailbackends.pool.base import BasePool
+
+__all__ = ["LeasedConnection", "Leases", "PoolLeases"]
+
+
+class Leases(Protocol):
+    """Hands out one connection at a time, and owns its lease. Not thread-safe."""
+
+    async def acquire(
+        self, *, deadline: float | None = None, fresh: bool = False
+    ) -> Lease[Connection]:
+        """A connection for the caller alone; a new one if ``fresh``.
+
+        Raises:
+            SMTPException: there is none, or none could be opened.
+        """
+
+    def release(self, lease: Lease[Connection] | None, *, limit: int | None = None) -> None:
+        """Take the connection back; None where the caller does not know whether it has one.
+
+        ``limit`` is how many messages the server was seen to take over one connection.
+        """
+
+
+class PoolLeases:
+    """A connection of the pool for each message."""
+
+    def __init__(self, pool: BasePool[Connection]) -> None:
+        self._pool = pool
+        self._lease: Lease[Connection] | None = None
+        self._before = 0  # the messages sent over it when it was taken
+
+    async def acquire(
+        self, *, deadline: float | None = None, fresh: bool = False
+    ) -> Lease[Connection]:
+        """See `Leases.acquire`."""
+        lease: Lease[Connection] = Lease(fresh)
+        self._lease = lease
+        await self._pool.fill(lease, deadline=deadline)
+        self._before = lease.connection.messages
+        return lease
+
+    def release(self, lease: Lease[Connection] | None, *, limit: int | None = None) -> None:
+        """See `Leases.release`."""
+        owned = self._lease
+        if owned is None or owned.entry is None:
+            return
+        connection = owned.connection
+        # The session knows whether it can go on, whatever the exception.
+        spent = connection.spent(limit)
+        messages = connection.messages - self._before
+        self._pool.release(owned, reusable=not spent, messages=messages, reason=spent)
+
+
+class LeasedConnection:
+    """Hands out the same connection as long as it can be used."""
+
+    def __init__(self, pool: BasePool[Connection]) -> None:
+        self._pool = pool
+        self._lease: Lease[Connection] | None = None
+        self._before = 0  # the messages sent over it when it was taken
+        self._last: Connection | None = None  # the one over which the last message went
+        self._is_closed = False
+
+    async def acquire(
+        self, *, deadline: float | None = None, fresh: bool = False
+    ) -> Lease[Connection]:
+        """The connection that is leased, if it can still be used, or another."""
+        if (last := self.reused()) is not None:
+            connection = last.connection
+            # Messages in flight count too: the next one may be one too many.
+            await connection.settle()
+            # One that is newer than the one that failed is fresh enough.
+            is_wanted = not fresh or connection is not self._last
+            reason = connection.spent() if is_wanted and connection.is_alive() else "dead"
+            if not reason:
+                return last
+            await self.give_back(reason=reason)
+        if self._is_closed:
+            raise PoolClosed("the batch was ended before this message was sent")
+        lease: Lease[Connection] = Lease(fresh)
+        self._lease = lease
+        await self._pool.fill(lease, deadline=deadline)
+        self._before = lease.connection.messages
+        return lease
+
+    def reused(self) -> Lease[Connection] | None:
+        """The connection that is leased, as one that has served before; None where none is."""
+        if self._lease is None or self._lease.entry is None:
+            return None
+        # Also one that was new when it was taken: the server may have hung up unnoticed.
+        self._lease.is_reused = True
+        return self._lease
+
+    def release(self, lease: Lease[Connection] | None, *, limit: int | None = None) -> None:
+        """Keep the connection; one that cannot be used again goes back to the pool."""
+        if lease is None:
+            return
+        self._last = lease.connection
+        if self._lease is lease and (reason := lease.connection.spent(limit)):
+            self._put_back(lease, reason)
+        # Else it went back before: what was in flight over it ended only now.
+
+    async def give_back(self, *, reason: str = "") -> None:
+        """Return the connection to the pool: for reuse, or to be closed for the reason given."""
+        lease = self._lease
+        if lease is None or lease.entry is None:
+            return
+        try:
+            await lease.connection.settle()
+        finally:
+            # Also where the wait was interrupted; a second release does nothing.
+            self._put_back(lease, reason or lease.connection.spent())
+
+    async def close(self) -> None:
+        """Return the connection to the pool, and take no other."""
+        self._is_closed = True
+        await self.give_back()
+
+    def _put_back(self, lease: Lease[Connection], reason: str) -> None:
+        messages = lease.connection.messages - self._before
+        self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)

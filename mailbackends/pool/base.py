@@ -1,0 +1,328 @@
+"""The ledger's decisions, carried out: connections opened, checked, handed out and closed.
+
+Written once for threads and for an event loop, as coroutines that wait at two points only:
+for a place, and for a connection to open. The lock is held for the ledger's few lines only.
+Connecting, checking, closing and the event hook all run outside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from math import inf
+from typing import Any, Generic, Protocol, TypeVar
+
+from mailbackends.errors import PoolClosed, PoolTimeout
+from mailbackends.events import (
+    ConnectionOpened,
+    ConnectionRetired,
+    ConnectionReused,
+    EventHook,
+    EventSink,
+)
+from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits, PoolStats
+from mailbackends.pool.process import watch
+
+__all__ = ["BasePool", "Poolable"]
+
+logger = logging.getLogger("mailbackends.pool")
+
+# After these a connection is in no state for a polite end: a QUIT could fall into the
+# middle of a message, go to a peer that is gone, or into the parent's dialogue.
+_FAULTS = frozenset({"dead", "error", "forked"})
+
+# Seconds in which `close` closes what is idle, one after the other.
+_CLOSE_SECONDS = 5.0
+
+_CLOSED = "the pool is closed: make a new one, or close this one later"
+
+
+class Poolable(Protocol):
+    """A connection that can live in a pool."""
+
+    def is_alive(self) -> bool:
+        """False where the peer has hung up or sent anything unasked. Never waits."""
+
+    def close(self) -> None:
+        """Say goodbye and hang up, within about a second; the peer's answer is not awaited."""
+
+    def abort(self) -> None:
+        """Close the descriptor without one byte on the wire.
+
+        Another process may go on using the same connection: no ``shutdown()``, no TLS
+        alert. After `close` or `abort` this does nothing.
+        """
+
+
+C = TypeVar("C", bound=Poolable)
+
+
+class _Books(Generic[C]):
+    """A ledger and its lock: what belongs to one process alone."""
+
+    def __init__(self, limits: Limits) -> None:
+        # Looked up now, not at import: gevent may have put its own in place meanwhile.
+        # Reentrant: a batch that is collected as garbage gives its connection back, and that
+        # may happen while this thread is at the ledger.
+        self.lock = threading.RLock()
+        self.ledger: Ledger[C] = Ledger(limits)
+
+
+class BasePool(ABC, Generic[C]):
+    """See `Pool` and `AsyncPool`; ``connect`` opens a connection in the way of each."""
+
+    def __init__(
+        self,
+        connect: Callable[[float | None], Any],
+        *,
+        size: int,
+        timeout: float,
+        max_messages_per_connection: float,
+        max_lifetime: float,
+        max_idle: float,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1, got {size}")
+        self._connect = connect
+        self._limits = Limits(size, max_messages_per_connection, max_lifetime, max_idle)
+        self._timeout = timeout
+        self._emit = on_event if isinstance(on_event, EventSink) else EventSink(on_event)
+        self._clock = clock
+        # By process id: this notices also a fork that no hook reports (one made by C code).
+        self._books: dict[int, _Books[C]] = {os.getpid(): _Books(self._limits)}
+        watch(self)
+
+    @abstractmethod
+    async def _open(self, deadline: float | None) -> C:
+        """Call ``connect``."""
+
+    @abstractmethod
+    def _gate(self) -> tuple[Callable[[], object], Any]:
+        """What wakes a waiter, and what `_wait` waits for. Called with the lock held."""
+
+    @abstractmethod
+    async def _wait(self, gate: Any, seconds: float) -> None:
+        """Return when the waiter is woken, or time has run out."""
+
+    async def fill(self, lease: Lease[C], *, deadline: float | None = None) -> None:
+        """Put a connection into a new lease: the one used last if any is idle. See `acquire`."""
+        books = self._here()
+        self._sweep(books)
+        try:
+            with books.lock:
+                if books.ledger.is_closed:
+                    raise PoolClosed(_CLOSED)
+                books.ledger.request(lease)
+                gate = None
+                if not books.ledger.holds(lease):
+                    lease.wake, gate = self._gate()
+                    # A finalizer may have released another one before it could be woken.
+                    gate = None if books.ledger.holds(lease) else gate
+            if gate is not None:
+                await self._wait_for_place(books, lease, gate, deadline)
+            if not self._find_alive(books, lease):
+                await self._open_into(books, lease, deadline)
+        except BaseException:
+            self._abandon(books, lease)
+            raise
+
+    def release(
+        self, lease: Lease[C], *, reusable: bool, messages: int = 1, reason: str = ""
+    ) -> None:
+        """Give the connection back, after `messages` messages.
+
+        One that is not ``reusable`` is closed, politely unless ``reason`` is ``"dead"``
+        or ``"error"`` (the default), where it is aborted. Releasing a second time does
+        nothing. A lease that was out when the process forked is only aborted in the child.
+        """
+        books = self._here()
+        reason = "" if reusable else reason or "error"
+        try:
+            with books.lock:
+                is_done = books.ledger.release(
+                    lease, self._clock(), messages=messages, reason=reason
+                )
+            if not is_done:
+                self._finish(books, lease)
+        except BaseException:
+            self._abandon(books, lease)
+            raise
+        self._sweep(books)
+
+    def stats(self) -> PoolStats:
+        """What the pool holds at this moment, after what is spent has been closed."""
+        books = self._here()
+        self._sweep(books)
+        with books.lock:
+            return books.ledger.stats()
+
+    def close(self, timeout: float = _CLOSE_SECONDS) -> None:
+        """Grant no lease any more, and close what is idle: politely, for `timeout` seconds.
+
+        What is left then is aborted. Callers that wait get `PoolClosed`. A connection in
+        use is closed when it is released. Closing again does nothing.
+        """
+        books = self._here()
+        with books.lock:
+            books.ledger.close()
+        self._sweep(books, polite_until=self._clock() + timeout)
+
+    @property
+    def is_closed(self) -> bool:
+        """True once `close` was called."""
+        return self._here().ledger.is_closed
+
+    def leave_parent(self) -> None:
+        """Drop, in a forked child, what was inherited: without a byte on the wire."""
+        self._here()
+
+    def _here(self) -> _Books[C]:
+        """The books of this process."""
+        pid = os.getpid()
+        books = self._books.get(pid)
+        if books is not None:
+            return books
+        # The parent's lock may be held, for ever, by a thread that does not exist here: it
+        # is not touched. `setdefault` and `pop` each are one step, so that threads that come
+        # here at once agree on the new books and drop the old ones once.
+        books = self._books.setdefault(pid, _Books(self._limits))
+        for other in [key for key in tuple(self._books) if key != pid]:
+            parents = self._books.pop(other, None)
+            entries = parents.ledger.entries() if parents else []
+            for entry in entries:
+                _abort(entry.connection)
+            with books.lock:
+                books.ledger.inherited(len(entries))
+        return books
+
+    async def _wait_for_place(
+        self, books: _Books[C], lease: Lease[C], gate: Any, deadline: float | None
+    ) -> None:
+        start = self._clock()
+        patience = self._timeout if deadline is None else min(self._timeout, deadline - start)
+        await self._wait(gate, max(0.0, patience))
+        with books.lock:
+            # Asked of the ledger and not of the gate: one that is woken at the very moment
+            # in which its time runs out has a place, and uses it.
+            if books.ledger.holds(lease):
+                return
+            if books.ledger.is_closed:
+                raise PoolClosed(_CLOSED)
+            stats = books.ledger.stats()
+            if not books.ledger.give_up(lease):
+                return
+        waited = self._clock() - start
+        limit = "pool_timeout" if patience == self._timeout else "what was left of the deadline"
+        raise PoolTimeout(
+            f"no connection became free in {waited:.3g} s ({limit}; pool_timeout is "
+            f"{self._timeout:g} s): {stats.in_use} in use and {stats.opening} being opened "
+            f"of pool_size {self._limits.size}, {stats.waiters} waiting. Raise pool_size if "
+            f"the server allows more connections, or pool_timeout if it may take longer"
+        )
+
+    def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:
+        """True where the connection in the lease's place, or the next idle one, is usable."""
+        while (entry := lease.entry) is not None:
+            if not lease.fresh and _is_alive(entry.connection):
+                with books.lock:
+                    books.ledger.reused()
+                if self._emit.is_heard:
+                    idle = self._clock() - entry.idle_since
+                    self._emit(ConnectionReused(messages=entry.messages, idle=idle))
+                lease.last, lease.is_reused = entry.connection, True
+                return True
+            reason = "idle" if lease.fresh else "dead"
+            with books.lock:
+                books.ledger.retire(lease, reason)
+            self._hang_up(lease)
+            with books.lock:
+                books.ledger.refill(lease)
+            self._emit_retired(entry, reason)
+        return False
+
+    async def _open_into(self, books: _Books[C], lease: Lease[C], deadline: float | None) -> None:
+        start = self._clock()
+        # Straight into the lease, so that whatever happens next finds it there.
+        entry = lease.entry = Entry(await self._open(deadline), self._clock())
+        with books.lock:
+            books.ledger.opened(lease, entry)
+        lease.last, lease.is_reused = entry.connection, False
+        logger.debug("connection opened in %.3f s", entry.opened_at - start)
+        self._emit(ConnectionOpened(duration=entry.opened_at - start))
+
+    def _sweep(self, books: _Books[C], polite_until: float = inf) -> None:
+        """Close the idle connections that are spent."""
+        # Without the lock: mostly there is none, and a moment later is early enough.
+        if self._clock() < books.ledger.tidy_until:
+            return
+        lease: Lease[C] = Lease()
+        try:
+            while True:
+                with books.lock:
+                    if not books.ledger.evict(lease, self._clock()):
+                        return
+                self._finish(books, lease, polite=self._clock() < polite_until)
+        except BaseException:
+            self._abandon(books, lease)
+            raise
+
+    def _finish(self, books: _Books[C], lease: Lease[C], *, polite: bool = True) -> None:
+        """Close the lease's connection, and free its place when that is done."""
+        entry = lease.entry
+        self._hang_up(lease, polite=polite)
+        with books.lock:
+            books.ledger.drop(lease)
+        if entry is not None:
+            self._emit_retired(entry, lease.reason)
+
+    def _abandon(self, books: _Books[C], lease: Lease[C]) -> None:
+        """Free the lease's place after a fault, whatever its stage; a second time does nothing."""
+        entry = lease.entry
+        try:
+            if entry is not None:
+                _abort(entry.connection)
+        finally:
+            with books.lock:
+                books.ledger.drop(lease)
+        if entry is not None:
+            self._emit_retired(entry, lease.reason or "error")
+
+    def _hang_up(self, lease: Lease[C], *, polite: bool = True) -> None:
+        if lease.entry is not None:
+            end = _close if polite and lease.reason not in _FAULTS else _abort
+            end(lease.entry.connection)
+
+    def _emit_retired(self, entry: Entry[C], reason: str) -> None:
+        age = self._clock() - entry.opened_at
+        logger.debug("connection retired (%s) after %d messages", reason, entry.messages)
+        self._emit(ConnectionRetired(reason=reason, messages=entry.messages, age=age))
+
+
+def _is_alive(connection: Poolable) -> bool:
+    try:
+        return connection.is_alive()
+    except Exception:
+        logger.debug("the look at an idle connection failed", exc_info=True)
+        return False
+
+
+def _close(connection: Poolable) -> None:
+    """Hang up politely, or without QUIT if that fails."""
+    try:
+        connection.close()
+    except Exception:
+        logger.debug("closing a connection failed", exc_info=True)
+        _abort(connection)
+
+
+def _abort(connection: Poolable) -> None:
+    try:
+        connection.abort()
+    except Exception:
+        logger.debug("aborting a connection failed", exc_info=True)

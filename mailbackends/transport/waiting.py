@@ -1,0 +1,148 @@
+"""The operations in which threads and an event loop differ: everything that waits.
+
+All logic above is written once, as coroutines that await these operations and nothing else.
+With `BLOCKING` none of them ever suspends, so that `run` takes a whole coroutine to its end
+in one step, in the caller's thread. `mailbackends.transport.aio` has the other form.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Protocol, TypeVar
+
+__all__ = ["BLOCKING", "Blocking", "Waiter", "run", "start_call"]
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits by `BLOCKING` only.
+
+    Raises:
+        RuntimeError: it awaited something that belongs to an event loop.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a blocking call awaited an event loop: use AsyncMailer within one")
+
+
+class Waiter(Protocol):
+    """Ways to wait. Seconds may be None, for no limit, and are never negative."""
+
+    async def ready(
+        self, sock: socket.socket, *, reading: bool, writing: bool, seconds: float | None
+    ) -> bool:
+        """True once ``sock`` can be read or written, as asked; False where time ran out first."""
+
+    async def connected(
+        self, socks: Collection[socket.socket], seconds: float | None
+    ) -> list[socket.socket]:
+        """Those whose attempt to connect has ended; none where time ran out first."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def call(self, function: Callable[[], T], seconds: float | None) -> T:
+        """What ``function`` returns or raises; it runs in a thread, which may outlive the wait.
+
+        For what blocks and takes no time limit, such as the system's resolver.
+
+        Raises:
+            TimeoutError: it took longer.
+            RuntimeError: no thread could be started.
+        """
+
+    def forget(self, sock: socket.socket) -> None:
+        """``sock`` is about to be closed."""
+
+
+class Blocking:
+    """Waits in the calling thread. Honours gevent's monkey patching."""
+
+    async def ready(
+        self, sock: socket.socket, *, reading: bool, writing: bool, seconds: float | None
+    ) -> bool:
+        """See `Waiter.ready`."""
+        # Looked up at each call: gevent may have put its own in place.
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(sock, select.POLLIN * reading | select.POLLOUT * writing)
+            return bool(poll.poll(None if seconds is None else seconds * 1000))
+        asked = [sock]
+        readable = asked if reading else []
+        writable = asked if writing else []
+        return any(select.select(readable, writable, asked, seconds))
+
+    async def connected(
+        self, socks: Collection[socket.socket], seconds: float | None
+    ) -> list[socket.socket]:
+        """See `Waiter.connected`."""
+        if not hasattr(select, "poll"):
+            everyone = list(socks)
+            _, writable, failed = select.select([], everyone, everyone, seconds)
+            return list({*writable, *failed})
+        poll = select.poll()
+        by_descriptor = {sock.fileno(): sock for sock in socks}
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLOUT)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return [by_descriptor[descriptor] for descriptor, _ in ready]
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Waiter.sleep`."""
+        time.sleep(seconds)  # noqa: ASYNC251 - to block is what this class is for
+
+    async def call(self, function: Callable[[], T], seconds: float | None) -> T:
+        """See `Waiter.call`."""
+        done = threading.Event()
+        result = start_call(function, done.set)
+        if not done.wait(seconds):
+            raise TimeoutError
+        return result()
+
+    def forget(self, sock: socket.socket) -> None:
+        """See `Waiter.forget`."""
+
+
+BLOCKING = Blocking()
+
+
+def start_call(function: Callable[[], T], done: Callable[[], object]) -> Callable[[], T]:
+    """Start ``function`` in a thread; what is returned gives its result once ``done`` was called.
+
+    At the end of the process no thread can be started since Python 3.12: then it runs here.
+
+    Raises:
+        RuntimeError: no thread could be started.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done()
+
+    def result() -> T:
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    try:
+        threading.Thread(target=call, name="mailbackends-call", daemon=True).start()
+    except RuntimeError as error:
+        if "interpreter shutdown" not in str(error):
+            raise
+        call()
+    return result
