@@ -1,4 +1,4 @@
-"""The repository's own source, for the tests that read it."""
+"""The repository's source, for the tests that read it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def modules(*packages: str) -> dict[str, Path]:
 def imports(name: str, path: Path) -> Iterator[str]:
     """The dotted names that a module imports when it is itself imported.
 
-    What stands under ``if TYPE_CHECKING`` is left out; what stands in a function is not:
-    it too ties one layer to another.
+    Imports under ``if TYPE_CHECKING`` are left out; those inside functions are not, because
+    they too couple two modules.
     """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in _run(ast.parse(path.read_text(encoding="utf-8"))):
