@@ -1,4 +1,4 @@
-"""`diagnose`: go to a server step by step, and find out at which one it fails."""
+"""`diagnose`: connect to a server step by step, and find the step that fails."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mailbackends.errors import (
     SMTPAuthenticationError,
     SMTPConnectionError,
     SMTPException,
-    SMTPNotSupportedError,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
+    SMTPTimeoutError,
+    SMTPTLSError,
 )
 from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
@@ -36,9 +37,11 @@ __all__ = ["diagnose"]
 
 T = TypeVar("T")
 
-# A certificate is renewed a month before it ends, at most authorities: three weeks before,
-# the renewal has failed once already.
+# Most certificates are renewed a month before they expire: three weeks before, a renewal
+# has failed already.
 _SOON = 21 * 86400
+# How long to wait for a greeting before looking whether the server expects TLS, in seconds.
+_GREETING = 3.0
 _NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
 
 
@@ -50,33 +53,34 @@ def diagnose(
     Each step runs when the iterator is advanced; the first one that fails is the last. No
     message is sent, and the session ends with QUIT. With ``probe_from`` and ``probe_to`` the
     server is asked whether it would accept a message from this sender to this recipient
-    (MAIL and RCPT, then RSET). One address alone is used for both; the sender may be empty.
+    (MAIL and RCPT, then RSET). If only one address is given, it is used for both; the sender
+    may be empty.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
-        InvalidAddressError: an address to probe with is unusable.
+        InvalidAddressError: one of the two addresses is invalid.
     """
-    visit = _Visit(options, _probe(probe_from, probe_to))
+    diagnosis = _Diagnosis(options, _probe(probe_from, probe_to))
     try:
-        for name, look in visit.steps():
+        for name, examine in diagnosis.steps():
             started = time.monotonic()
-            visit.findings, visit.warnings = [], []
+            diagnosis.findings, diagnosis.warnings = [], []
             error = None
             try:
-                look()
+                examine()
             except OSError as problem:
                 error = _explained(problem)
             yield Step(
                 name,
                 time.monotonic() - started,
-                tuple(visit.findings),
-                tuple(visit.warnings),
+                tuple(diagnosis.findings),
+                tuple(diagnosis.warnings),
                 error,
             )
             if error:
                 return
     finally:
-        visit.leave()
+        diagnosis.disconnect()
 
 
 def _probe(sender: str | None, recipient: str | None) -> tuple[str, str] | None:
@@ -90,10 +94,10 @@ def _probe(sender: str | None, recipient: str | None) -> tuple[str, str] | None:
     return path, to_ascii(parse_path(recipient or ""))
 
 
-class _Visit:
+class _Diagnosis:
     def __init__(self, options: Options, probe: tuple[str, str] | None = None) -> None:
         self.options = options
-        self.probed = probe
+        self.addresses = probe
         self.timeouts = Timeouts(
             connect=options.connect_timeout or options.timeout,
             command=options.timeout,
@@ -118,14 +122,14 @@ class _Visit:
             yield "resolve", self.resolve
         yield "connect", self.connect
         if options.security == "tls":
-            yield "TLS", self.shake_hands
-        yield "greeting", self.be_greeted
-        yield "LHLO" if self.session.is_lmtp else "EHLO", self.introduce
+            yield "TLS", self.start_tls
+        yield "greeting", self.greeting
+        yield "LHLO" if self.session.is_lmtp else "EHLO", self.hello
         if options.security == "starttls":
-            yield "STARTTLS", self.upgrade
+            yield "STARTTLS", self.starttls
         if options.credentials is not None:
-            yield "login", self.log_in
-        if self.probed is not None:
+            yield "login", self.login
+        if self.addresses is not None:
             yield "probe", self.probe
 
     def resolve(self) -> None:
@@ -138,23 +142,8 @@ class _Visit:
         self.findings = list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     def connect(self) -> None:
-        options, deadline = self.options, self.timeouts.for_connect()
-        try:
-            if options.socket_path is not None:
-                sock = run(dial_unix(options.socket_path, deadline))
-            else:
-                sock = run(
-                    dial(
-                        options.host.strip("[]"),
-                        options.server_port,
-                        deadline,
-                        source_address=options.source_address,
-                    )
-                )
-        except SMTPException:
-            raise
-        except OSError as error:
-            raise SMTPConnectionError.because_of(error, options.server) from error
+        options = self.options
+        sock = self._dial()
         self.stream = Stream(sock)
         self.driver = Driver(
             self.session, self.stream, tls_context=self.context, tls_hostname=options.host
@@ -163,29 +152,76 @@ class _Visit:
         peer = sock.getpeername()
         self.findings.append(f"to {peer[0]} port {peer[1]}" if isinstance(peer, tuple) else peer)
 
-    def shake_hands(self) -> None:
+    def _dial(self) -> socket.socket:
+        options, deadline = self.options, self.timeouts.for_connect()
+        try:
+            if options.socket_path is not None:
+                return run(dial_unix(options.socket_path, deadline))
+            return run(
+                dial(
+                    options.host.strip("[]"),
+                    options.server_port,
+                    deadline,
+                    source_address=options.source_address,
+                )
+            )
+        except SMTPException:
+            raise
+        except OSError as error:
+            raise SMTPConnectionError.because_of(error, options.server) from error
+
+    def start_tls(self) -> None:
         if self.stream is None or self.context is None:  # pragma: no cover - see `steps`
             raise RuntimeError("not connected")
         run(self.stream.start_tls(self.context, self.options.host, self.timeouts.for_handshake()))
         self.session.is_tls = True
-        self._look_at_tls()
+        self._describe_tls()
 
-    def be_greeted(self) -> None:
+    def greeting(self) -> None:
+        if self.options.security != "tls" and self.options.socket_path is None:
+            self._check_for_tls()
         self.findings.append(str(self._run(dialogue.greeting(self.session))))
 
-    def introduce(self) -> None:
+    def _check_for_tls(self) -> None:
+        """Fail if the server sends no greeting, but accepts TLS from the first byte."""
+        if self.stream is None:  # pragma: no cover - see `steps`
+            raise RuntimeError("not connected")
+        seconds = min(_GREETING, self.options.timeout or _GREETING)
+        patience = Timeouts(connect=seconds, command=seconds, latest=self.timeouts.latest)
+        with contextlib.suppress(SMTPTimeoutError):
+            run(self.stream.wait(patience.for_reply()))
+            return
+        # Nothing is sent in this session, so the certificate need not be verified.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            other = Stream(self._dial())
+            try:
+                run(other.start_tls(context, self.options.host, patience.for_handshake()))
+            finally:
+                other.abort()
+        except OSError:
+            return
+        else:
+            raise SMTPTLSError(
+                "the server sends no greeting: it expects TLS from the first byte: set "
+                f'security="tls" (smtps://{self.options.server})'
+            )
+
+    def hello(self) -> None:
         self._run(dialogue.hello(self.session, self.name))
         self.findings.append(f"as {self.name}")
-        self._look_at_extensions()
+        self._describe_extensions()
         if self.options.security == "none" and "STARTTLS" in self.session.extensions:
             self.warnings.append("the server offers TLS, and it is not used: set STARTTLS")
 
-    def upgrade(self) -> None:
+    def starttls(self) -> None:
         self._run(dialogue.starttls(self.session, self.name))
-        self._look_at_tls()
-        self._look_at_extensions()
+        self._describe_tls()
+        self._describe_extensions()
 
-    def log_in(self) -> None:
+    def login(self) -> None:
         credentials = self.options.credentials
         if credentials is None:  # pragma: no cover - see `steps`
             raise RuntimeError("no credentials")
@@ -194,7 +230,7 @@ class _Visit:
         self.findings += [f"as {self.options.username}", str(reply)]
 
     def probe(self) -> None:
-        sender, recipient = self.probed or ("", "")
+        sender, recipient = self.addresses or ("", "")
         reply = self._ask(mail(sender))
         if not reply.is_positive:
             raise SMTPSenderRefused(reply.code, reply.message, sender)
@@ -211,7 +247,7 @@ class _Visit:
     def _ask(self, command: Command) -> Reply:
         return self._run(dialogue.ask(self.session, command))
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         if self.stream is None:
             return
         with contextlib.suppress(OSError):
@@ -220,25 +256,25 @@ class _Visit:
                 self.driver.send_at_once()
         self.stream.abort()
 
-    def _look_at_extensions(self) -> None:
+    def _describe_extensions(self) -> None:
         extensions = self.session.extensions
         names = [name for name in _NOTEWORTHY if name in extensions]
-        self.findings.append(f"offers {', '.join(names) or 'none of what makes mail fast'}")
+        self.findings.append(f"offers {', '.join(names) or 'none of ' + ', '.join(_NOTEWORTHY)}")
         if extensions.auth_mechanisms:
             self.findings.append(f"logins: {', '.join(extensions.auth_mechanisms)}")
         if extensions.max_size:
             self.findings.append(f"messages of up to {extensions.max_size:,} bytes")
 
-    def _look_at_tls(self) -> None:
+    def _describe_tls(self) -> None:
         sock = self.stream.sock if self.stream is not None else None
         if not isinstance(sock, ssl.SSLSocket):  # pragma: no cover - it is, after a handshake
             return
         cipher = sock.cipher()
         self.findings.append(f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}")
-        # Empty where a context of the application's does not verify.
+        # Empty if the application's own context does not verify.
         certificate: dict[str, Any] = dict(sock.getpeercert() or {})
         if not certificate:
-            self.warnings.append("the certificate is not verified: the context given says so")
+            self.warnings.append("the certificate is not verified: ssl_context does not require it")
             return
         names = [value for _, value in certificate.get("subjectAltName", ())]
         self.findings.append(f"certificate for {', '.join(names[:5]) or 'no name'}")
@@ -254,21 +290,22 @@ class _Visit:
 
 
 def _name(parts: Any) -> str:
-    """Of an authority, as `ssl` gives a distinguished name."""
+    """The organization of a distinguished name as `ssl` represents it, or its common name."""
     named = dict(pair for part in parts for pair in part)
-    return str(named.get("organizationName") or named.get("commonName") or "nobody")
+    return str(named.get("organizationName") or named.get("commonName") or "(no name)")
 
 
 def _explained(error: OSError) -> str:
     reply = getattr(error, "reply", None)
-    said = f"{type(error).__name__}: {reply or (error.args[-1] if error.args else error)}"
+    text = f"{type(error).__name__}: {reply or (error.args[-1] if error.args else error)}"
+    # RFC 4954 section 6: the server requires a login.
+    if reply is not None and reply.code == 530:
+        return f"{text}: the server requires a login (or TLS): give a user name and a password"
     if isinstance(error, SMTPSenderRefused):
-        return f"{said}: this server or login may not send for <{error.sender}>"
+        return f"{text}: this server or login may not send as <{error.sender}>"
     if isinstance(error, SMTPRecipientsRefused):
-        relay = "log in, or ask for leave to relay" if "relay" in said.lower() else "check it"
-        return f"{said}: the recipient <{next(iter(error.recipients))}> is not taken: {relay}"
+        fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
+        return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
     if isinstance(error, SMTPAuthenticationError):
-        return f"{said}: check user name and password, and that this account may send"
-    if isinstance(error, SMTPNotSupportedError):
-        return f"{said}: another port or another kind of TLS may offer it"
-    return said
+        return f"{text}: check user name and password, and that this account may send"
+    return text

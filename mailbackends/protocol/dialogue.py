@@ -19,7 +19,7 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
-from mailbackends.protocol import authentication, extensions, sasl
+from mailbackends.protocol import authentication, extensions, hints, sasl
 from mailbackends.protocol.command import Command
 from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
@@ -42,7 +42,11 @@ def greeting(session: Session) -> Dialogue[Reply]:
     Raises:
         SMTPConnectError: the greeting is a refusal. The session is closed.
     """
-    reply: Reply = yield Want.REPLY
+    try:
+        reply: Reply = yield Want.REPLY
+    except (SMTPServerDisconnected, SMTPTimeoutError) as error:
+        error.args = (f"{error}{hints.no_greeting(session)}",)
+        raise
     if reply.code != 220:
         session.close()
         raise SMTPConnectError(reply.code, reply.message)
@@ -81,7 +85,9 @@ def starttls(session: Session, name: str) -> Dialogue[None]:
     """
     if "STARTTLS" not in session.extensions:
         session.close()
-        raise SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        raise SMTPNotSupportedError(
+            f"STARTTLS extension not supported by server.{hints.no_starttls(session)}"
+        )
     reply = yield from ask(session, Command("STARTTLS"))
     if reply.code != 220:
         session.close()
@@ -103,7 +109,9 @@ def login(
         SMTPProtocolError: the server sends challenges without end. The session is closed.
     """
     if "AUTH" not in session.extensions:
-        raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
+        raise SMTPNotSupportedError(
+            f"SMTP AUTH extension not supported by server.{hints.no_login(session)}"
+        )
     session.masking.exempt(credentials.username, credentials.authorization_identity)
     attempts = authentication.attempts(session.extensions.auth_mechanisms, credentials, allowed)
     mechanism = next(attempts)
