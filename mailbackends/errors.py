@@ -40,6 +40,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from mailbackends.hints import hint_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
 from mailbackends.texts import one_line
@@ -157,7 +158,11 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
         self.reply = _reply(code, msg)
 
     def _what(self) -> str:
-        return f"{self._refused}: {self.reply}"
+        hint = hint_for(str(self.reply))
+        return f"{self._refusal()}: {self.reply}" + (f": {hint}" if hint else "")
+
+    def _refusal(self) -> str:
+        return self._refused
 
 
 class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
@@ -177,8 +182,8 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
         """As `SMTPException.as_dict`, with ``sender``."""
         return {**super().as_dict(), "sender": self.sender}
 
-    def _what(self) -> str:
-        return f"sender <{one_line(self.sender)}> refused: {self.reply}"
+    def _refusal(self) -> str:
+        return f"sender <{one_line(self.sender)}> refused"
 
 
 class SMTPDataError(SMTPResponseException, smtplib.SMTPDataError):
@@ -203,7 +208,11 @@ class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
 class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
     """The server refused the credentials, which this exception does not contain."""
 
-    _refused = "login refused"
+    username: str | None = None
+    """The user name, if it is known."""
+
+    def _refusal(self) -> str:
+        return f"login as {one_line(self.username)} refused" if self.username else "login refused"
 
 
 class SMTPProtocolError(SMTPResponseException):

@@ -18,13 +18,17 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     SMTPTimeoutError,
     SMTPTLSError,
+    TokenError,
 )
+from mailbackends.hints import hint_for
 from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
+from mailbackends.oauth import describe_token
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.reply import Reply
+from mailbackends.secret import Secret
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
@@ -127,6 +131,8 @@ class _Diagnosis:
         yield "LHLO" if self.session.is_lmtp else "EHLO", self.hello
         if options.security == "starttls":
             yield "STARTTLS", self.starttls
+        if options.token_provider is not None:
+            yield "token", self.get_token
         if options.credentials is not None:
             yield "login", self.login
         if self.addresses is not None:
@@ -221,6 +227,12 @@ class _Diagnosis:
         self._describe_tls()
         self._describe_extensions()
 
+    def get_token(self) -> None:
+        if self.options.token_provider is None:  # pragma: no cover - see `steps`
+            raise RuntimeError("no token provider")
+        token = Secret(self.options.token_provider())
+        self.findings, self.warnings = describe_token(token)
+
     def login(self) -> None:
         credentials = self.options.credentials
         if credentials is None:  # pragma: no cover - see `steps`
@@ -297,7 +309,10 @@ def _name(parts: Any) -> str:
 
 def _explained(error: OSError) -> str:
     reply = getattr(error, "reply", None)
-    text = f"{type(error).__name__}: {reply or (error.args[-1] if error.args else error)}"
+    what = error.args[0] if isinstance(error, TokenError) else None
+    text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
+    if hint := hint_for(text):
+        return text if hint in text else f"{text}: {hint}"
     # RFC 4954 section 6: the server requires a login.
     if reply is not None and reply.code == 530:
         return f"{text}: the server requires a login (or TLS): give a user name and a password"

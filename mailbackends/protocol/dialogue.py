@@ -119,6 +119,7 @@ def login(
         try:
             return (yield from authenticate(session, mechanism))
         except SMTPAuthenticationError as error:
+            error.username = credentials.username
             if session.state is State.CLOSED:
                 raise
             refusal = error

@@ -1,4 +1,4 @@
-"""What to do about the errors of Microsoft and Google, by the words they use."""
+"""What to do about errors of Microsoft and Google, recognised by their wording."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "this server takes no password any more: log in with OAuth, oauth='microsoft'",
     ),
     (
-        r"535 5\.7\.3\b",
+        r"535 5\.7\.3 Authentication unsuccessful",
         "the token was refused: register the service principal in Exchange Online "
         "(New-ServicePrincipal), give it the mailbox (Add-MailboxPermission) and grant "
         "SMTP.SendAsApp",
     ),
     (
-        r"534 5\.7\.9|Application-specific password required|5\.7\.9 .*[Ww]eb browser",
+        r"Application-specific password required|534 5\.7\.9 .*(gsmtp|google)",
         "Google takes no account password here: use oauth='google', or an app password",
     ),
     (
-        r"535 5\.7\.8",
+        r"535 5\.7\.8 .*(gsmtp|google)",
         "user name, password or token were refused: with oauth='google' the token's subject "
         "must be the user name",
     ),
