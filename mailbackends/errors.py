@@ -40,7 +40,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from mailbackends.hints import hint_for
+from mailbackends.known_errors import hint_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
 from mailbackends.texts import one_line

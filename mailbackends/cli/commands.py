@@ -15,7 +15,7 @@ from mailbackends.errors import ConfigurationError, InvalidAddressError
 __all__ = ["mailbackends"]
 
 # Each is in the module of the same name, which is imported when it is used.
-_COMMANDS = ("bulk", "demo", "doctor", "mailbox", "send")
+_COMMANDS = ("bulk", "demo", "doctor", "mailbox", "oauth", "send")
 
 
 class _Commands(click.Group):

@@ -20,7 +20,7 @@ from mailbackends.errors import (
     SMTPTLSError,
     TokenError,
 )
-from mailbackends.hints import hint_for
+from mailbackends.known_errors import hint_for
 from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.oauth import describe_token

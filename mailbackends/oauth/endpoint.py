@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from mailbackends.errors import ConfigurationError, TokenError
-from mailbackends.hints import hint_for
+from mailbackends.known_errors import hint_for
 from mailbackends.oauth.provider import AccessToken
 from mailbackends.secret import Secret
 from mailbackends.texts import one_line
