@@ -22,8 +22,8 @@ __all__ = [
 
 Address: TypeAlias = "str | tuple[str, str]"
 
-# Since Python 3.13 (and in security releases of older ones) the parser answers anything
-# unusual with nothing at all, and a recipient would be lost. What it finds is checked here.
+# Since Python 3.13 (and in security releases of older versions) the parser returns nothing for
+# anything unusual, and a recipient would be lost. Its result is checked here.
 _LENIENT = {"strict": False} if getattr(email.utils, "supports_strict_parsing", False) else {}
 
 # One addr-spec (RFC 5322 section 3.4.1, RFC 6531), or a local part alone, as in "root".
@@ -35,41 +35,50 @@ _ADDR_SPEC = re.compile(
 _USUAL = re.compile(
     r"(?P<alone>[\w.+-]+@[\w.-]+)|(?P<name>\w+(?: \w+)*) <(?P<spec>[\w.+-]+@[\w.-]+)>"
 )
-# Room in the first line for the name of any field that is usual here.
+# So that the first line has room for the name of any address field.
 _FIELD = "Reply-To"
+# One or more encoded words as RFC 2047 section 5 (3) allows them in a display name: nothing in
+# them needs quotes, and so nothing can end the name.
+_ENCODED_WORD = r"=\?[A-Za-z0-9*-]+\?(?:[Qq]\?[A-Za-z0-9!*+/=_-]*|[Bb]\?[A-Za-z0-9+/]*=*)\?="
+_ENCODED_WORDS = re.compile(rf"{_ENCODED_WORD}(?:\s+{_ENCODED_WORD})*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LINE_BREAK = re.compile(r"[\r\n]")
 _SPECIALS = re.compile(r'[()<>@,:;".\[\]\\]')
 
 
 def force_text(value: object, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """The text of ``value``: bytes are decoded, lazy strings resolved."""
+    """Return ``value`` as text: bytes are decoded, lazy strings evaluated."""
     if isinstance(value, bytes):
         return value.decode(encoding, errors)
     return str(value)
 
 
 def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:
-    """The subject as a header value: text that is not ASCII becomes encoded words (RFC 2047)."""
+    """Return the subject as a header value, with non-ASCII text as encoded words (RFC 2047)."""
     return encode_words(force_text(subject), encoding)
 
 
 def sanitize_address(addr: Address, encoding: str = "utf-8") -> str:
-    """One address as a header value, without line breaks.
+    """Return one address as a header value, without line breaks.
 
-    The name becomes encoded words and the domain A-labels where they are not ASCII.
+    A non-ASCII name is written as encoded words, a non-ASCII domain as A-labels.
     """
-    name, address = _usual(addr) or next(iter(_pairs(addr)), ("", ""))
-    return join(encode_words(name, encoding), _ascii_domain(address))
+    return _header_value(_usual(addr) or next(iter(_pairs(addr)), ("", "")), encoding)
 
 
 def sanitize_addresses(addresses: Iterable[Address], encoding: str = "utf-8") -> list[str]:
-    """Each address as a header value, in the order given."""
+    """Return each address as a header value, in the order given."""
     return [sanitize_address(address, encoding) for address in addresses]
 
 
 def encode_words(text: str, encoding: str) -> str:
-    """``text`` itself if it is ASCII, else as encoded words (RFC 2047), on folded lines."""
+    """Return ``text`` itself if it is ASCII, else as encoded words (RFC 2047), folded."""
     if text.isascii():
         return text
+    return _encoded(text, encoding)
+
+
+def _encoded(text: str, encoding: str) -> str:
     try:
         return Header(text, encoding, header_name=_FIELD).encode()
     except (UnicodeEncodeError, LookupError):
@@ -77,61 +86,70 @@ def encode_words(text: str, encoding: str) -> str:
 
 
 def join(name: str, address: str) -> str:
-    """``name <address>``, with the name quoted where RFC 5322 asks for it."""
+    """Return ``name <address>``, with the name quoted if RFC 5322 requires it.
+
+    Encoded words in a name stay encoded words.
+    """
     if not name:
         return address
-    if _SPECIALS.search(name) and not name.startswith("=?"):
+    if _SPECIALS.search(name) and not _ENCODED_WORDS.fullmatch(name):
         name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
     return f"{name} <{address}>"
 
 
 def display(address: Address | list[str]) -> str:
-    """An address as one readable string, the form that `Message.sender` has."""
+    """Return an address as one readable string, as in `Message.sender`."""
     if isinstance(address, (tuple, list)) and len(address) == 2:
-        return join(force_text(address[0] or ""), force_text(address[1]))
+        return join(_literal(force_text(address[0] or "")), force_text(address[1]))
     return force_text(address)
 
 
 def header_addresses(values: Iterable[Address], encoding: str) -> list[str]:
-    """Each address in ``values`` as a header value, each once, in the order given."""
+    """Return the addresses in ``values`` as header values, in order, without duplicates."""
     found: dict[str, None] = {}
     for value in values:
-        for one in [value] if _usual(value) else _pairs(value):
-            found[sanitize_address(one, encoding)] = None
+        usual = _usual(value)
+        for pair in [usual] if usual else _pairs(value):
+            found[_header_value(pair, encoding)] = None
     return list(found)
 
 
-def bare_addresses(values: Iterable[Address], field: str) -> list[str]:
-    """The addresses alone, without names, each once, in the order given.
+def _header_value(pair: tuple[str, str], encoding: str) -> str:
+    name, address = pair
+    return join(encode_words(name, encoding), _ascii_domain(address))
 
-    A string that holds several addresses, separated by commas, stands for all of them.
+
+def bare_addresses(values: Iterable[Address], field: str) -> list[str]:
+    """Return the addresses without names, in order, without duplicates.
+
+    A string may contain several addresses, separated by commas.
 
     Raises:
-        InvalidAddressError: a part of ``values`` is no address. ``field`` is named in the text.
+        InvalidAddressError: a value is not an address. The text names ``field``.
     """
     found: dict[str, None] = {}
     for value in values:
         if usual := _usual(value):
             found[usual[1]] = None
             continue
-        if re.search(r"[\r\n]", display(value)):
-            raise InvalidAddressError(f"{field} {value!r} holds a line break: take it out")
+        if _LINE_BREAK.search(display(value)):
+            raise InvalidAddressError(f"{field} {value!r} contains a line break: remove it")
         for _, address in _pairs(value) or [("", "")]:
-            # A local user, such as "root", must stand alone: in "Doe, Jo <jo@example.com>"
-            # the first part is a name that lacks its quotes.
+            # A local user, such as "root", must be the whole value: in
+            # "Doe, Jo <jo@example.com>" the first part is a name that lacks its quotes.
             is_local = address == value
             if not _ADDR_SPEC.fullmatch(address) or not ("@" in address or is_local):
                 raise InvalidAddressError(
-                    f"{field} {value!r} is no address: write 'name@example.com', "
+                    f"{field} {value!r} is not an address: write 'name@example.com', "
                     "'Name <name@example.com>' or ('Name', 'name@example.com'), "
-                    "and put a name that holds a comma into double quotes"
+                    "and put a name that contains a comma into double quotes"
                 )
             found[address] = None
     return list(found)
 
 
 def _usual(value: Address) -> tuple[str, str] | None:
-    """Name and address where they need no parser, which costs fifty times that."""
+    """Return name and address if no parser is needed, which takes fifty times as long."""
     found = _USUAL.fullmatch(value) if isinstance(value, str) else None
     return (found["name"] or "", found["spec"] or found["alone"]) if found else None
 
@@ -141,12 +159,13 @@ def _one_line(text: str) -> str:
 
 
 def _pairs(value: Address) -> list[tuple[str, str]]:
-    """The names and addresses in ``value``; none where there is nothing to be found."""
+    """Return the names and addresses in ``value``."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             return []
         name, address = value
-        return [(_one_line(force_text(name or "")), _one_line(force_text(address)).strip("<> "))]
+        name = _literal(_one_line(force_text(name or "")))
+        return [(name, _one_line(force_text(address)).strip("<> "))]
     text = _one_line(force_text(value))
     if usual := _usual(text):
         return [usual]
@@ -154,8 +173,16 @@ def _pairs(value: Address) -> list[tuple[str, str]]:
     return [pair for pair in found if pair != ("", "")]
 
 
+def _literal(name: str) -> str:
+    """Return ``name``, encoded if it looks like an encoded word or has control characters."""
+    # A line break is left as it is: it is refused, and must not be hidden from that check.
+    if _LINE_BREAK.search(name) or ("=?" not in name and not _CONTROL.search(name)):
+        return name
+    return " ".join(_encoded(name, "utf-8").split())
+
+
 def _ascii_domain(address: str) -> str:
-    """The address with its domain as A-labels (RFC 5890), where it has such a form."""
+    """Return the address with its domain as A-labels (RFC 5890), if it has any."""
     local, at, domain = address.rpartition("@")
     if not at or domain.isascii():
         return address

@@ -114,6 +114,8 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
     recipients = bare_addresses(everybody, "recipient")
     if not recipients:
         raise IncompleteMessageError(_NO_RECIPIENTS)
+    replies_to = getattr(message, "reply_to", None) or []
+    bare_addresses(replies_to if isinstance(replies_to, list) else [replies_to], "reply_to")
     by_default = getattr(message, "_default_sender", None)
     if not message.sender or (by_default and message.sender == by_default):
         message.sender = _default_sender(defaults) or message.sender

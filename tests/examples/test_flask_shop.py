@@ -128,7 +128,7 @@ def test_a_newsletter_reports_each_outcome(client: FlaskClient, secure_server: M
     errors = {result["to"]: result["error"] for result in answer.json["results"]}
     assert errors["ada@example.com"] is None
     assert "550 5.1.1 No such user" in errors["gone@example.com"]
-    assert "is no address" in errors["no address"]
+    assert "is not an address" in errors["no address"]
     assert errors["eve@example.com"] is None
     assert [m.rcpt_tos for m in secure_server.messages] == [
         ("ada@example.com",),

@@ -150,7 +150,7 @@ def test_send_test_reports_a_failure(
     mail_server.refuse("bob@example.com")
     app = make_app(**settings)
     Mail(app)
-    for address, says in (("bob@example.com", "550 5.1.1"), ("no address", "is no address")):
+    for address, says in (("bob@example.com", "550 5.1.1"), ("no address", "is not an address")):
         status, output = run(app, "send-test", address)
         assert status == 1
         assert says in output
