@@ -6,14 +6,16 @@ import email.utils
 import re
 from collections.abc import Iterable
 from email.header import Header
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mailbackends import InvalidAddressError
+from mailbackends.integration import plain_text
 
 __all__ = [
     "Address",
     "bare_addresses",
     "display",
+    "evaluated",
     "force_text",
     "sanitize_address",
     "sanitize_addresses",
@@ -51,6 +53,12 @@ def force_text(value: object, encoding: str = "utf-8", errors: str = "strict") -
     if isinstance(value, bytes):
         return value.decode(encoding, errors)
     return str(value)
+
+
+def evaluated(value: Any) -> Any:
+    """Return a lazy string, such as Flask-Babel's, as str; anything else as it is."""
+    text = plain_text(value)
+    return value if text is None else text
 
 
 def sanitize_subject(subject: str, encoding: str = "utf-8") -> str:

@@ -12,7 +12,7 @@ from email.mime.base import MIMEBase
 from email.mime.message import MIMEMessage
 from mimetypes import guess_type
 
-from flask_integration.addresses import encode_words, force_text
+from flask_integration.addresses import encode_words, evaluated, force_text
 from mailbackends import InvalidMessageError
 
 __all__ = ["Attachment"]
@@ -50,6 +50,9 @@ class Attachment:
         *,
         content_id: str | None = None,
     ) -> None:
+        filename, content_type, data, disposition, content_id = map(
+            evaluated, (filename, content_type, data, disposition, content_id)
+        )
         if data is None:
             raise ValueError(f"attachment {filename!r} has no data: give 'data' as str or bytes")
         if not isinstance(data, (str, bytes, bytearray, memoryview)):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from flask_integration.addresses import Address, bare_addresses
+from flask_integration.addresses import Address, bare_addresses, evaluated
 from flask_integration.backends import Backend, find_backend
 from flask_integration.rendering import Rendering, require_libraries
 from flask_integration.server_config import (
@@ -21,9 +21,12 @@ from flask_integration.server_config import (
 )
 from mailbackends import ConfigurationError, Options
 
-__all__ = ["KEYS", "PREFIX", "Settings", "read", "unknown_key"]
+__all__ = ["KEYS", "PREFIX", "Settings", "read", "unknown_key", "without_secrets"]
 
 PREFIX = "MAIL_"
+
+# The modules whose functions have the configuration in their variables.
+_WITH_SECRETS = ("flask_integration.", "mailbackends.")
 
 # What messages look like and which kind of backend they go to. A named mailer inherits
 # these from the application unless it sets its own.
@@ -75,6 +78,9 @@ class Settings:
 def read(config: Mapping[str, Any]) -> Settings:
     """Return the settings in an application's configuration.
 
+    The traceback of an exception shows none of the functions here: their variables contain
+    the configuration with its secrets, and debug pages and error reporters print variables.
+
     Warns:
         ConfigurationWarning: a ``MAIL_`` key is unknown, or a login is incomplete.
 
@@ -82,11 +88,22 @@ def read(config: Mapping[str, Any]) -> Settings:
         ConfigurationError: a value cannot be used, or contradicts another. The text names
             the key, the value (unless it is a secret) and what to write.
     """
-    values = {
-        key.removeprefix(PREFIX): value
-        for key, value in config.items()
-        if isinstance(key, str) and key.startswith(PREFIX)
-    }
+    try:
+        return _read(config)
+    except Exception as error:
+        raised = without_secrets(error)
+    del config
+    raise raised
+
+
+def _read(config: Mapping[str, Any]) -> Settings:
+    values = _evaluated(
+        {
+            key.removeprefix(PREFIX): value
+            for key, value in config.items()
+            if isinstance(key, str) and key.startswith(PREFIX)
+        }
+    )
     for name in values.keys() - KEYS:
         # Not an error: an application may have other keys that begin with MAIL_.
         warn(unknown_key(name))
@@ -113,16 +130,26 @@ def read(config: Mapping[str, Any]) -> Settings:
 
 def _named(mailer: str, given: object) -> dict[str, Any]:
     """Return one mailer's settings by the names of the keys without ``MAIL_``."""
-    if isinstance(given, str):
+    if isinstance(given := evaluated(given), str):
         return {"URL": given}
     if not isinstance(given, Mapping):
         raise ConfigurationError(
             f"MAIL_MAILERS[{mailer!r}] must be a URL or a mapping, got {type(given).__name__}"
         )
-    values = {str(key).upper().removeprefix(PREFIX): value for key, value in given.items()}
+    values = _evaluated(
+        {str(key).upper().removeprefix(PREFIX): value for key, value in given.items()}
+    )
     for name in values.keys() - (KEYS - {"MAILERS"}):
         raise ConfigurationError(unknown_key(name, prefix=f"MAIL_MAILERS[{mailer!r}]: "))
     return values
+
+
+def _evaluated(values: Mapping[str, Any]) -> dict[str, Any]:
+    # The default sender stays lazy: it may be translated for each request.
+    return {
+        name: value if name == "DEFAULT_SENDER" else evaluated(value)
+        for name, value in values.items()
+    }
 
 
 def _settings(
@@ -179,7 +206,8 @@ def _sender(key: str, value: Any) -> Address | None:
     if not value:
         return None
     sender: Address = tuple(value) if isinstance(value, list) else value
-    if not isinstance(sender, str) and not (isinstance(sender, tuple) and len(sender) == 2):
+    is_pair = isinstance(sender, tuple) and len(sender) == 2
+    if not is_pair and not isinstance(evaluated(sender), str):
         raise ConfigurationError(f"{key} must be an address or ('Name', 'address'), got {value!r}")
     try:
         bare_addresses([sender], key)
@@ -193,3 +221,13 @@ def unknown_key(name: str, *, prefix: str = PREFIX, known: Iterable[str] = KEYS)
     nearest = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"did you mean {prefix}{nearest[0]}?" if nearest else "it has no effect"
     return f"unknown configuration key {prefix}{name}: {hint}"
+
+
+def without_secrets(error: Exception) -> Exception:
+    """Return ``error`` without the frames and the causes whose variables may contain secrets."""
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_globals.get("__name__", "").startswith(_WITH_SECRETS):
+        frames = frames.tb_next
+    if isinstance(error, ConfigurationError):
+        error.__cause__ = error.__context__ = frames = None
+    return error.with_traceback(frames)

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, current_app, has_app_context
 
 from flask_integration import cli
-from flask_integration.config import read
+from flask_integration.config import read, without_secrets
 from flask_integration.sending import Sender
 from flask_integration.state import MailState
 
@@ -89,7 +89,12 @@ class Mail(Sender):
         """
         # TESTING is not copied, so that setting it later has an effect.
         fixed = testing and not config.get("TESTING")
-        return MailState(read(config), config, testing=fixed)
+        try:
+            return MailState(read(config), config, testing=fixed)
+        except Exception as error:
+            raised = without_secrets(error)
+        del config  # a debug page would show it
+        raise raised
 
     @property
     def state(self) -> MailState | None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from flask import current_app, has_app_context
 
 from flask_integration import mime, templates
-from flask_integration.addresses import Address, bare_addresses, display
+from flask_integration.addresses import Address, bare_addresses, display, evaluated
 from flask_integration.attachment import Attachment
 from flask_integration.headers import bad_header
 from flask_integration.rendering import Rendering, current_rendering
@@ -83,7 +83,7 @@ class Message:
         if html is not None:
             self.html = html
         self.date = date
-        self.charset = charset
+        self.charset: str | None = evaluated(charset)
         self.extra_headers = dict(extra_headers) if extra_headers is not None else None
         self.mail_options: list[str] = _list(mail_options)
         self.rcpt_options: list[str] = _list(rcpt_options)
@@ -165,7 +165,7 @@ class Message:
 
     @msgId.setter
     def msgId(self, value: str) -> None:
-        self._message_id = value
+        self._message_id = evaluated(value)
 
     def add_recipient(self, recipient: Address) -> None:
         """Add one more recipient in To."""

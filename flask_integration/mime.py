@@ -162,6 +162,7 @@ def extra_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, 
     charset = message.charset or rendering.charset
     for name, value in (message.extra_headers or {}).items():
         if value is not None:
+            name = force_text(name)
             yield name, fold(name, encode_words(force_text(value), charset))
 
 

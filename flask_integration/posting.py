@@ -9,7 +9,13 @@ from email.message import Message as Part
 from email.utils import formatdate, make_msgid
 from typing import Any, Protocol
 
-from flask_integration.addresses import Address, bare_addresses, display, sanitize_address
+from flask_integration.addresses import (
+    Address,
+    bare_addresses,
+    display,
+    force_text,
+    sanitize_address,
+)
 from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
@@ -139,8 +145,8 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
         content,
         _reverse_path(envelope_from, message.sender),
         tuple(recipients),
-        tuple(message.mail_options or defaults.mail_options),
-        tuple(message.rcpt_options),
+        tuple(map(force_text, message.mail_options or defaults.mail_options)),
+        tuple(map(force_text, message.rcpt_options or ())),
         message_id,
     )
 

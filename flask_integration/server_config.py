@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -15,6 +16,14 @@ __all__ = ["OPTION_OF", "client_certificate", "count", "flag", "read_servers", "
 # Where and how to deliver: the options of `mailbackends.Mailer` under their own names, and
 # Flask-Mail's name for the host.
 OPTION_OF = {name.upper(): name for name in Options.known()} | {"SERVER": "host"}
+
+# The name of an option in an error text: at its beginning, before "=", or unmistakable.
+_OPTION = re.compile(
+    "|".join(
+        rf"\b{name}\b" if "_" in name else rf"^{name}\b|\b{name}(?==)"
+        for name in sorted(Options.known(), key=len, reverse=True)
+    )
+)
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -44,16 +53,21 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
         options["auth_mechanisms"] = words(options["auth_mechanisms"])
     # URLs contain no white space, so it can separate several in one environment variable.
     urls = words(values.get("URL"), separators="")
-    if not all(isinstance(url, str) for url in urls):
-        raise ConfigurationError(f"{label}URL must be a URL or a list of URLs, got {urls[0]!r}")
+    if others := [type(url).__name__ for url in urls if not isinstance(url, str)]:
+        raise ConfigurationError(f"{label}URL must be a URL or a list of URLs, got {others[0]}")
     if urls and (clash := sorted({"HOST", "PORT", "SECURITY", "SERVER"} & _given(values))):
         raise ConfigurationError(
             f"{label}URL and {label}{clash[0]} cannot both be set: put it into the URL"
         )
+    for name in options.keys() & {"username", "password"}:
+        options[name] = _text_of_number(label + name.upper(), options[name])
     if not urls:
         _complete_login(options, label)
     try:
         servers = [Options.parse_url(url) for url in urls] or [{}]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{label}URL: {error}") from None
+    try:
         with_tls = [(said | options).get("security", "none") != "none" for said in servers]
         # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
         unused = _TLS if any(with_tls) else _CERTIFICATE
@@ -63,15 +77,42 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
             for said, has_tls in zip(servers, with_tls, strict=True)
         ]
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{error} (from the configuration of the Flask application, "
-            f"where the option 'name' is {label}NAME)"
-        ) from error
+        in_urls = {name for said in servers for name in said} - options.keys()
+        raise ConfigurationError(_in_words_of_flask(str(error), label, in_urls)) from None
+
+
+def _in_words_of_flask(text: str, label: str, in_urls: set[str]) -> str:
+    """Return an error text of `Options` with the names of the settings for those of the options.
+
+    Options that were given in a URL keep their names.
+    """
+    names = {option: f"{label}{setting}" for setting, option in OPTION_OF.items()}
+    names["host"] = f"{label}SERVER"
+    found = _OPTION.search(text)
+    if found and found[0] in in_urls:
+        return f"{label}URL: {text}"
+    return _OPTION.sub(lambda option: names[option[0]], text)
 
 
 def _given(values: Mapping[str, Any]) -> set[str]:
     # An environment variable that is not set often arrives as None or as an empty string.
     return {name for name, value in values.items() if value is not None and value != ""}
+
+
+def _text_of_number(key: str, value: Any) -> Any:
+    """Return the digits of an integer: ``from_prefixed_env`` reads passwords as JSON.
+
+    Raises:
+        ConfigurationError: it is another JSON type, from which the text cannot be restored.
+    """
+    if isinstance(value, bool | float | list | dict):
+        kind = type(value).__name__
+        value = None  # not in the variables of this frame
+        raise ConfigurationError(
+            f"{key} must be text, got {kind}: Flask reads environment variables as JSON, so put "
+            f"quotes into the value: FLASK_{key}='\"...\"'"
+        )
+    return str(value) if isinstance(value, int) else value
 
 
 def _security(values: Mapping[str, Any], label: str) -> str | None:

@@ -17,7 +17,7 @@ from flask.logging import default_handler
 
 from flask_integration.addresses import Address
 from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
-from flask_integration.config import Settings, unknown_key
+from flask_integration.config import Settings, unknown_key, without_secrets
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
 from mailbackends import ConfigurationError, Options
@@ -123,7 +123,12 @@ class MailState(Sender):
         changes = dict(self._changes)
         if changes.get("security", self.settings.options.security) == "none":
             changes |= {"ssl_certfile": None, "ssl_keyfile": None}
-        return self.settings.options.replace(**changes)
+        try:
+            return self.settings.options.replace(**changes)
+        except ConfigurationError as error:
+            raised = without_secrets(error)
+        del changes
+        raise raised
 
     @property
     def fallbacks(self) -> tuple[Options, ...]:

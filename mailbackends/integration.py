@@ -7,6 +7,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
 - `plain_address` reads the addresses that need no parser; `to_ascii` writes the domain of an
   address as A-labels; `is_field_name` checks the name of a header field.
+- `plain_text` evaluates lazy strings, such as those of Flask-Babel.
 - `did_you_mean` ends an error text about an unknown name with the nearest known one.
 """
 
@@ -16,7 +17,7 @@ from mailbackends.mime.address import plain_address, to_ascii
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.writer import WrittenMessage, written_message
-from mailbackends.texts import did_you_mean
+from mailbackends.texts import did_you_mean, plain_text
 
 __all__ = [
     "WrittenMessage",
@@ -25,6 +26,7 @@ __all__ = [
     "is_field_name",
     "multipart_body",
     "plain_address",
+    "plain_text",
     "to_ascii",
     "written_message",
 ]
