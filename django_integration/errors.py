@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
@@ -60,12 +60,15 @@ class PartialRefusal(SMTPException):
 
     outcome: Outcome | None = Outcome.ACCEPTED
 
-    def __init__(self, receipt: Receipt) -> None:
+    def __init__(self, receipt: Receipt | str) -> None:
         super().__init__(receipt)
-        self.receipt = receipt
-        self.refused = receipt.refused
-        self.accepted = receipt.accepted
-        self.reply: Reply | None = next(iter(receipt.refused.values()), None)
+        self.receipt: Receipt | None = None
+        # Result backends of task queues keep a text only.
+        if isinstance(receipt, Receipt):
+            self.receipt = receipt
+            self.refused = receipt.refused
+            self.accepted = receipt.accepted
+            self.reply: Reply | None = next(iter(receipt.refused.values()), None)
 
     @property
     def is_transient(self) -> bool:
@@ -73,12 +76,11 @@ class PartialRefusal(SMTPException):
         return False
 
     def __str__(self) -> str:
-        refused = "; ".join(
-            f"<{address}> {reply}" for address, reply in self.receipt.refused.items()
-        )
-        total = len(self.receipt.refused) + len(self.receipt.accepted)
+        if self.receipt is None:
+            return str(self.args[0])
+        refused = "; ".join(f"<{address}> {reply}" for address, reply in self.refused.items())
         return (
-            f"{len(self.receipt.refused)} of {total} recipients refused, "
+            f"{len(self.refused)} of {len(self.refused) + len(self.accepted)} recipients refused, "
             f"the message was accepted for the others: {refused}"
         )
 
@@ -90,9 +92,12 @@ class BatchError(SMTPException):
     or exception.
     """
 
-    def __init__(self, outcomes: Iterable[tuple[EmailMessage, Receipt | Exception]]) -> None:
-        self.outcomes = tuple(outcomes)
-        super().__init__(self.outcomes)
+    def __init__(
+        self, outcomes: Iterable[tuple[EmailMessage, Receipt | Exception]] | str = ()
+    ) -> None:
+        # Result backends of task queues keep a text only.
+        self.outcomes = () if isinstance(outcomes, str) else tuple(outcomes)
+        super().__init__(outcomes if isinstance(outcomes, str) else self.outcomes)
 
     @property
     def failed(self) -> tuple[tuple[EmailMessage, Exception], ...]:
@@ -110,10 +115,23 @@ class BatchError(SMTPException):
 
     @property
     def is_transient(self) -> bool:
-        """True if every failed message may succeed later."""
-        return all(getattr(error, "is_transient", False) for _, error in self.failed)
+        """True if every failed message may succeed later; send only those in ``failed`` again."""
+        failed = self.failed
+        return bool(failed) and all(getattr(error, "is_transient", False) for _, error in failed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `SMTPException.as_dict`, with ``messages``: a list with the result of each."""
+        results = [
+            result.as_dict()
+            if isinstance(result, Receipt | SMTPException)
+            else {"error": type(result).__name__, "text": str(result)}
+            for _, result in self.outcomes
+        ]
+        return {**super().as_dict(), "messages": results}
 
     def __str__(self) -> str:
+        if not self.outcomes:
+            return str(self.args[0])
         failed = self.failed
         first = str(failed[0][1]) if failed else ""
         return (
