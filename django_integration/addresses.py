@@ -10,7 +10,7 @@ from django.utils.encoding import force_str
 from mailbackends import InvalidAddressError
 from mailbackends.integration import plain_address, to_ascii
 
-__all__ = ["envelope_address", "prep_address"]
+__all__ = ["envelope_address", "is_local_default", "prep_address"]
 
 # What the email package's parser reports and mail servers accept.
 _HARMLESS = {
@@ -81,3 +81,12 @@ def _parse(text: str, allowed: set[str]) -> Any:
             "each address in its own list entry."
         )
     return mailboxes[0]
+
+
+def is_local_default(sender: Any) -> bool:
+    """True for a sender at localhost, such as Django's default ``webmaster@localhost``."""
+    try:
+        path = envelope_address(sender)
+    except InvalidAddressError:
+        return False
+    return path.rpartition("@")[2].lower() in ("localhost", "localhost.localdomain")

@@ -50,6 +50,9 @@ class EmailBackend(BaseEmailBackend):
             since a subclass may still complete them.
     """
 
+    is_for_development = False
+    """True for a backend from which mail reaches nobody; `check --deploy` reports it."""
+
     alias: str | None
     host: str | None
     port: int | None

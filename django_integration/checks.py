@@ -2,7 +2,8 @@
 
 =====================  ================================================================
 ``mailbackends.E001``  an option is unknown, unusable or contradicts another
-``mailbackends.E002``  (deploy) mail is not sent: console, file, dummy or locmem backend
+``mailbackends.E002``  (deploy) mail is not sent: console, file, dummy, locmem or mailbox
+``mailbackends.E003``  a backend cannot be imported
 ``mailbackends.W001``  (deploy) no TLS to a server on another machine
 ``mailbackends.W002``  (deploy) credentials are sent without encryption
 ``mailbackends.W003``  (deploy) a wait has no limit
@@ -10,13 +11,18 @@
 ``mailbackends.W005``  a user name without a password: no login
 ``mailbackends.W006``  ``MAILBACKENDS`` is not read since ``MAILERS`` is set
 ``mailbackends.W007``  a client certificate without TLS is not used
+``mailbackends.W008``  a switch such as ``EMAIL_USE_TLS`` is text
+``mailbackends.W009``  a password without a user name: no login
+``mailbackends.W010``  port 465 without ``use_ssl``, or port 587 with it
+``mailbackends.W011``  (deploy) the sender is Django's default, at localhost
 =====================  ================================================================
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -24,8 +30,15 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from django_integration.addresses import is_local_default
 from django_integration.backend import EmailBackend
-from django_integration.compat import backend_for, backends_configured, mailers_configured
+from django_integration.compat import (
+    backend_for,
+    backends_configured,
+    current_settings,
+    mailers_configured,
+)
+from django_integration.settings import ATTRIBUTES, BOOLEANS
 from mailbackends import ConfigurationError, Mailer, Options
 
 __all__ = ["check_configuration", "check_deployment", "register"]
@@ -35,6 +48,19 @@ _NOT_SENDING = {
     f"django.core.mail.backends.{name}.EmailBackend"
     for name in ("console", "dummy", "filebased", "locmem")
 }
+
+
+_BACKENDS = sorted(
+    {
+        "django_integration.EmailBackend",
+        "django_integration.mailbox.EmailBackend",
+        "django.core.mail.backends.smtp.EmailBackend",
+        *_NOT_SENDING,
+    }
+)
+_MAILBOX_NEEDS = ("aiosmtpd", "jinja2", "markupsafe", "nh3")
+# The options that are True or False.
+_SWITCHES = (*BOOLEANS, *(n for n in Options.known() if type(getattr(Options, n, None)) is bool))
 
 
 def register() -> None:
@@ -54,13 +80,20 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
                 id="mailbackends.W006",
             )
         )
-    for alias, _ in _ours():
+    found += _check_imports()
+    for alias, backend_class, options in _ours():
+        found += _check_switches(alias, options)
         try:
+            if backend_class.is_for_development:
+                backend_class.check_settings()
+                continue
             backend = _made(alias)
             found += _check_login(backend, alias)
             found += _check_certificate(backend, alias)
+            servers = backend.mailer_key.servers
+            found += [warning for server in servers for warning in _check_port(server, alias)]
             # Only the Mailer reads the files: a missing certificate, for example.
-            Mailer(backend.mailer_key.servers).close()
+            Mailer(servers).close()
         except (ImproperlyConfigured, ConfigurationError) as error:
             found.append(
                 checks.Error(
@@ -85,7 +118,17 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
                     id="mailbackends.E002",
                 )
             )
-    for alias, _ in _ours():
+    for alias, backend_class, _ in _ours():
+        if backend_class.is_for_development:
+            found.append(
+                checks.Error(
+                    f"{_where(alias)} sends no mail: the mailbox keeps it in this process.",
+                    hint='Use "django_integration.EmailBackend" in production.',
+                    id="mailbackends.E002",
+                )
+            )
+            continue
+        found += _check_senders(found)
         try:
             backend = _made(alias)
             servers = backend.mailer_key.servers
@@ -106,6 +149,43 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
     return found
 
 
+def _check_imports() -> Iterator[checks.CheckMessage]:
+    for alias, (path, _) in backends_configured().items():
+        try:
+            import_string(path)
+        except ImportError as error:
+            if getattr(error, "name", None) in _MAILBOX_NEEDS:
+                hint = 'Install the extra: python -m pip install "mailbackends[mailbox]"'
+            else:
+                near = difflib.get_close_matches(path, _BACKENDS, n=1)
+                hint = f'Write "{near[0]}".' if near else "Write the path of a class."
+            yield checks.Error(
+                f"{_where(alias)}: the backend {path!r} cannot be imported: {error}.",
+                hint=hint,
+                id="mailbackends.E003",
+            )
+
+
+def _check_switches(alias: str | None, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+    """Text is read as what it says; Django's own backend takes any text for True."""
+    given = {f"OPTIONS[{name!r}]": options.get(name) for name in _SWITCHES}
+    if alias is None:
+        more = getattr(settings, "MAILBACKENDS", None)
+        given = {
+            **{ATTRIBUTES[n]: getattr(current_settings(), ATTRIBUTES[n]) for n in BOOLEANS},
+            **{f"MAILBACKENDS[{n!r}]": more.get(n) for n in _SWITCHES if isinstance(more, Mapping)},
+        }
+    for setting, value in given.items():
+        if isinstance(value, str):
+            place = setting if alias is None else f"{_where(alias)}: {setting}"
+            yield checks.Warning(
+                f"{place} is the text {value!r}, not True or False.",
+                hint="Write True or False; from the environment: "
+                'os.environ.get("NAME", "").lower() == "true".',
+                id="mailbackends.W008",
+            )
+
+
 def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.CheckMessage]:
     if backend.username and backend.options.username is None:
         yield checks.Warning(
@@ -113,6 +193,48 @@ def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.Ch
             hint="Set the password, or remove the user name.",
             id="mailbackends.W005",
         )
+    if backend.password and not backend.username:
+        yield checks.Warning(
+            f"{_where(alias)} has a password but no user name: no login is made.",
+            hint="Set the user name, or remove the password.",
+            id="mailbackends.W009",
+        )
+
+
+def _check_port(options: Options, alias: str | None) -> Iterator[checks.CheckMessage]:
+    """The ports of RFC 8314: 465 is TLS from the first byte, 587 is STARTTLS."""
+    if options.socket_path is not None:
+        return
+    if options.port == 465 and options.security != "tls":
+        used = "STARTTLS (use_tls)" if options.security == "starttls" else "no TLS"
+        yield checks.Warning(
+            f"{_where(alias)} uses {used} on port 465, where servers expect TLS from the "
+            "first byte: the connection would time out.",
+            hint="Set use_ssl=True and use_tls=False, or port 587 for STARTTLS.",
+            id="mailbackends.W010",
+        )
+    if options.port == 587 and options.security == "tls":
+        yield checks.Warning(
+            f"{_where(alias)} uses TLS from the first byte (use_ssl) on port 587, where "
+            "servers expect STARTTLS: the TLS handshake would fail.",
+            hint="Set use_tls=True and use_ssl=False, or port 465.",
+            id="mailbackends.W010",
+        )
+
+
+def _check_senders(found: list[checks.CheckMessage]) -> Iterator[checks.CheckMessage]:
+    if any(message.id == "mailbackends.W011" for message in found):
+        return
+    senders = {"DEFAULT_FROM_EMAIL": settings.DEFAULT_FROM_EMAIL}
+    if settings.ADMINS or settings.MANAGERS:
+        senders["SERVER_EMAIL"] = settings.SERVER_EMAIL
+    for name, sender in senders.items():
+        if is_local_default(sender):
+            yield checks.Warning(
+                f"{name} is {sender!r}: many servers refuse this sender, and nobody can reply.",
+                hint=f"Set {name} to an address in a domain that you send for.",
+                id="mailbackends.W011",
+            )
 
 
 def _check_certificate(backend: EmailBackend, alias: str | None) -> Iterator[checks.CheckMessage]:
@@ -156,14 +278,14 @@ def _check_limits(options: Options, alias: str | None) -> Iterator[checks.CheckM
         )
 
 
-def _ours() -> Iterator[tuple[str | None, dict[str, Any]]]:
+def _ours() -> Iterator[tuple[str | None, type[EmailBackend], dict[str, Any]]]:
     for alias, (path, options) in backends_configured().items():
         try:
             backend_class = import_string(path)
         except ImportError:
-            continue  # Django reports it when the backend is used
+            continue  # reported by check_configuration
         if isinstance(backend_class, type) and issubclass(backend_class, EmailBackend):
-            yield alias, options
+            yield alias, backend_class, options
 
 
 def _made(alias: str | None) -> EmailBackend:

@@ -24,6 +24,7 @@ from mailbackends import ConfigurationError, Options
 __all__ = [
     "ATTRIBUTES",
     "BEHAVIOUR",
+    "BOOLEANS",
     "KNOWN",
     "SERVER_OPTIONS",
     "CurrentSettings",
@@ -57,7 +58,9 @@ KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"}
 SERVER_OPTIONS = ("host", "port", "username", "password", "use_tls", "use_ssl")
 """What a URL decides as a whole: a login meant for another server must not go to this one."""
 
-_BOOLEANS = ("use_tls", "use_ssl")
+BOOLEANS = ("use_tls", "use_ssl")
+"""The attributes that are True or False."""
+
 _TEXT_AS_BOOL = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off", ""), False),
@@ -137,7 +140,7 @@ def _settings_sources(current: CurrentSettings) -> Iterable[tuple[str, dict[str,
     for name, value in current.email.items():
         if value is not None:
             setting = ATTRIBUTES[name]
-            yield setting, {name: _as_bool(setting, value, None) if name in _BOOLEANS else value}
+            yield setting, {name: _as_bool(setting, value, None) if name in BOOLEANS else value}
     yield from _sources(current.mailbackends, "MAILBACKENDS", None)
 
 
@@ -147,7 +150,7 @@ def _sources(
     """The values in ``options``, those of its ``url``, and those of its ``security``."""
     # For Django's own names, None means "not given".
     plain = {
-        name: _as_bool(f"{where}[{name!r}]", value, alias) if name in _BOOLEANS else value
+        name: _as_bool(f"{where}[{name!r}]", value, alias) if name in BOOLEANS else value
         for name, value in options.items()
         if name not in ("url", "security") and not (name in ATTRIBUTES and value is None)
     }
@@ -244,6 +247,15 @@ def with_defaults(options: dict[str, Any], alias: str | None) -> dict[str, Any]:
     return options
 
 
+# What people write into OPTIONS: the names of the settings, of Flask's, and of nodemailer.
+_BY_SETTING = {
+    **{setting: name for name, setting in ATTRIBUTES.items()},
+    **{setting.removeprefix("EMAIL_"): name for name, setting in ATTRIBUTES.items()},
+    **{"USER": "username", "PASS": "password", "SERVER": "host", "TLS": "use_tls"},
+    **{"SSL": "use_ssl", "STARTTLS": "use_tls", "HOSTNAME": "host"},
+}
+
+
 def unknown_options(names: Iterable[str]) -> str:
     """The error text: ``Unknown options 'pool_sise'. Did you mean 'pool_size'?``"""
     return f"Unknown options {', '.join(map(repr, names))}.{did_you_mean(names)}"
@@ -251,6 +263,9 @@ def unknown_options(names: Iterable[str]) -> str:
 
 def did_you_mean(names: Iterable[str]) -> str:
     """``" Did you mean ...?"`` for names that are close to known ones, else an empty string."""
-    close = [difflib.get_close_matches(str(name), sorted(KNOWN), n=1) for name in names]
-    found = [repr(match[0]) for match in close if match]
+    found: list[str] = []
+    for name in map(str, names):
+        setting = _BY_SETTING.get(name.upper().removeprefix("MAIL_"))
+        close = [setting] if setting else difflib.get_close_matches(name, sorted(KNOWN), n=1)
+        found += map(repr, close)
     return f" Did you mean {', '.join(found)}?" if found else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_integration import backend
-from django_integration.mailbox.settings import get_mailbox
+from django_integration.mailbox.settings import get_mailbox, is_allowed
 from django_integration.registry import MailerKey
 from mailbackends import Options
 
@@ -20,6 +20,13 @@ class EmailBackend(backend.EmailBackend):
     Raises:
         SettingsError: DEBUG is False, and ``outside_debug`` is not set.
     """
+
+    is_for_development = True
+
+    @staticmethod
+    def check_settings() -> None:
+        """Raise SettingsError for an unknown name in ``MAILBACKENDS_MAILBOX``."""
+        is_allowed()
 
     def __init__(self, host: str | None = None, *args: Any, **kwargs: Any) -> None:
         # The OPTIONS of other mailers must name a server; here they need not.

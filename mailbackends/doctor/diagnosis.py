@@ -57,8 +57,8 @@ def diagnose(
     Each step runs when the iterator is advanced; the first one that fails is the last. No
     message is sent, and the session ends with QUIT. With ``probe_from`` and ``probe_to`` the
     server is asked whether it would accept a message from this sender to this recipient
-    (MAIL and RCPT, then RSET). If only one address is given, it is used for both; the sender
-    may be empty.
+    (MAIL and RCPT, then RSET). With ``probe_from`` alone it is asked for the sender only, with
+    ``probe_to`` alone that address is the sender too; the sender may be empty.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
@@ -87,19 +87,17 @@ def diagnose(
         diagnosis.disconnect()
 
 
-def _probe(sender: str | None, recipient: str | None) -> tuple[str, str] | None:
-    if sender is None and recipient is None:
-        return None
+def _probe(sender: str | None, recipient: str | None) -> tuple[str, str | None] | None:
     if sender is None:
-        sender = recipient or ""
-    elif recipient is None:
-        recipient = sender
+        sender = recipient
+    if sender is None:
+        return None
     path = "" if sender in ("", "<>") else to_ascii(parse_path(sender, of="sender"))
-    return path, to_ascii(parse_path(recipient or ""))
+    return path, None if recipient is None else to_ascii(parse_path(recipient))
 
 
 class _Diagnosis:
-    def __init__(self, options: Options, probe: tuple[str, str] | None = None) -> None:
+    def __init__(self, options: Options, probe: tuple[str, str | None] | None = None) -> None:
         self.options = options
         self.addresses = probe
         self.timeouts = Timeouts(
@@ -242,15 +240,16 @@ class _Diagnosis:
         self.findings += [f"as {self.options.username}", str(reply)]
 
     def probe(self) -> None:
-        sender, recipient = self.addresses or ("", "")
+        sender, recipient = self.addresses or ("", None)
         reply = self._ask(mail(sender))
         if not reply.is_positive:
             raise SMTPSenderRefused(reply.code, reply.message, sender)
         self.findings.append(f"sender <{sender}>: {reply}")
-        reply = self._ask(rcpt(recipient))
-        if not reply.is_positive:
-            raise SMTPRecipientsRefused({recipient: (reply.code, reply.message)})
-        self.findings.append(f"recipient <{recipient}>: {reply}")
+        if recipient is not None:
+            reply = self._ask(rcpt(recipient))
+            if not reply.is_positive:
+                raise SMTPRecipientsRefused({recipient: (reply.code, reply.message)})
+            self.findings.append(f"recipient <{recipient}>: {reply}")
         self._ask(Command("RSET"))
 
     def _run(self, dialogue: Dialogue[T]) -> T:

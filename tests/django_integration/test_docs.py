@@ -93,6 +93,14 @@ def test_the_view_that_returns_the_receipt(views: dict[str, Any], mail: MailServ
     assert json.loads(refused.content) == {"outcome": "refused", "again": True}
 
 
+def test_the_view_answers_a_mistyped_address_with_400(
+    views: dict[str, Any], mail: MailServer
+) -> None:
+    answer = views["confirm"](RequestFactory().get("/", {"email": "ada example.com"}))
+    assert answer.status_code == 400
+    assert "name@example.com" in json.loads(answer.content)["error"]
+
+
 @pytest.mark.filterwarnings("ignore:get_connection")
 def test_the_newsletter_continues_after_a_refusal(views: dict[str, Any], mail: MailServer) -> None:
     mail.refuse("gone@example.com")
@@ -112,6 +120,8 @@ def test_the_mails(mail: MailServer, tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text("a,b\n")
     made["report"](path).send()
+    assert made["forward"](b"Subject: s\r\n\r\nb\r\n").send() == 1
+    assert mail.messages[2].content == b"Subject: s\r\n\r\nb\r\n"
     kinds = [part.get_content_type() for part in mail.messages[0].message.walk()]
     assert "multipart/related" in kinds
     [report] = mail.messages[1].message.iter_attachments()

@@ -12,6 +12,7 @@ import pytest
 from django.core import checks
 from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from django_integration.checks import check_configuration, check_deployment
 from django_integration.health import check_mail
@@ -97,6 +98,13 @@ def test_a_good_configuration_passes_all_checks(use_mail: Use) -> None:
         ({"password": ""}, "mailbackends.W005"),
         ({**CLEAR, "ssl_certfile": "client.pem"}, "mailbackends.W007"),
         ({**CLEAR, "ssl_cafile": "ca.pem"}, "mailbackends.E001"),
+        ({"EMAIL_HOST": "mail.example.com"}, "mailbackends.E001"),
+        ({"username": ""}, "mailbackends.W009"),
+        ({"port": 465}, "mailbackends.W010"),
+        ({**CLEAR, "port": 465}, "mailbackends.W010"),
+        ({"port": 587, "use_tls": False, "use_ssl": True}, "mailbackends.W010"),
+        ({"use_tls": "True"}, "mailbackends.W008"),
+        ({"pipelining": "False"}, "mailbackends.W008"),
     ],
 )
 def test_check_finds_options_that_cannot_work(
@@ -139,6 +147,67 @@ def test_check_deploy_finds_a_backend_that_does_not_send(
     assert ids(check_deployment(None)) == ["mailbackends.E002"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("EMAIL_HOST_USER", "username"), ("EMAIL_USE_TLS", "use_tls"), ("user", "username")],
+)
+def test_a_name_of_a_setting_in_the_options_is_an_error_with_the_name_of_the_option(
+    use_mail: Use, name: str, meant: str
+) -> None:
+    use_mail(**GOOD | {name: "x"})
+    [problem] = check_configuration(None)
+    assert f"Did you mean {meant!r}?" in problem.msg
+
+
+def test_check_names_the_text_of_a_switch_and_what_to_write(use_email_settings: Use) -> None:
+    use_email_settings(host="localhost", port=2525, use_tls="False")
+    [problem] = check_configuration(None)
+    assert problem.msg == "EMAIL_USE_TLS is the text 'False', not True or False."
+    assert "Write True or False" in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("django_integration.EmailBackEnd", 'Write "django_integration.EmailBackend".'),
+        ("django_intergration.EmailBackend", 'Write "django_integration.EmailBackend".'),
+        ("django.core.mail.backends.smpt.EmailBackend", "smtp.EmailBackend"),
+        ("nowhere", "Write the path of a class."),
+    ],
+)
+def test_check_finds_a_backend_that_cannot_be_imported(use_mail: Use, path: str, hint: str) -> None:
+    use_mail(backend=path)
+    [problem] = check_configuration(None)
+    assert problem.id == "mailbackends.E003"
+    assert repr(path) in problem.msg
+    assert hint in str(problem.hint)
+
+
+def test_check_deploy_finds_the_mailbox(use_mail: Use, use_settings: Use) -> None:
+    pytest.importorskip("nh3")
+    use_mail(backend="django_integration.mailbox.EmailBackend")
+    use_settings(DEBUG=False, MAILBACKENDS_MAILBOX={"outside_debug": True})
+    assert check_configuration(None) == []
+    assert ids(check_deployment(None)) == ["mailbackends.E002"]
+    use_settings(MAILBACKENDS_MAILBOX={"outside_debgu": True})
+    assert ids(check_configuration(None)) == ["mailbackends.E001"]
+
+
+@pytest.mark.parametrize("sender", ["webmaster@localhost", "Shop <shop@localhost>"])
+def test_check_deploy_finds_a_sender_at_localhost(
+    use_mail: Use, use_settings: Use, sender: str
+) -> None:
+    use_mail(**GOOD)
+    use_settings(DEFAULT_FROM_EMAIL=sender)
+    [problem] = check_deployment(None)
+    assert (problem.id, problem.msg.split()[0]) == ("mailbackends.W011", "DEFAULT_FROM_EMAIL")
+    use_settings(DEFAULT_FROM_EMAIL="shop@example.com", ADMINS=["admin@example.com"])
+    [problem] = check_deployment(None)
+    assert (problem.id, problem.msg.split()[0]) == ("mailbackends.W011", "SERVER_EMAIL")
+    use_settings(SERVER_EMAIL="errors@example.com")
+    assert check_deployment(None) == []
+
+
 def test_the_checks_are_run_by_manage_check(use_mail: Use) -> None:
     use_mail(**GOOD | {"pool_sise": 3})
     with pytest.raises(CommandError, match=r"mailbackends\.E001"):
@@ -177,6 +246,30 @@ def test_the_doctor_shows_each_step_and_sends_a_test_message(
     assert "secret" not in said
 
 
+def test_the_doctor_asks_whether_the_default_sender_is_accepted(mail: MailServer) -> None:
+    assert "sender <shop@example.com>: 250" in doctor()
+    mail.wait(lambda: mail.open_connections == 0)
+    assert [line.split()[0] for line in mail.commands[0]] == ["EHLO", "MAIL", "RSET", "QUIT"]
+
+    mail.refuse_sender("shop@example.com", "550 5.7.1 Not you")
+    with pytest.raises(CommandError, match="Mail cannot be sent: probe failed"):
+        doctor()
+
+
+def test_the_doctor_warns_of_a_sender_at_localhost(mail: MailServer, use_settings: Use) -> None:
+    use_settings(DEFAULT_FROM_EMAIL="webmaster@localhost")
+    written = doctor()
+    assert "many servers refuse a sender at localhost" in written
+    assert "set DEFAULT_FROM_EMAIL" in written
+
+
+def test_the_doctor_does_not_call_the_mailbox_healthy(use_mail: Use) -> None:
+    pytest.importorskip("nh3")
+    use_mail(backend="django_integration.mailbox.EmailBackend")
+    with override_settings(DEBUG=True), pytest.raises(CommandError, match="reaches nobody"):
+        doctor()
+
+
 def test_the_doctor_sends_a_message_only_with_to(mail: MailServer) -> None:
     doctor()
     assert mail.messages == []
@@ -195,7 +288,8 @@ def test_the_doctor_writes_json(mail: MailServer) -> None:
     report = json.loads(doctor("--json"))
     assert report["ok"] is True
     assert {step["server"] for step in report["steps"]} == {f"{mail.host}:{mail.port}"}
-    assert [step["name"] for step in report["steps"]] == ["resolve", "connect", "greeting", "EHLO"]
+    names = [step["name"] for step in report["steps"]]
+    assert names == ["resolve", "connect", "greeting", "EHLO", "probe"]
 
 
 def test_the_doctor_shows_a_refused_test_message(mail: MailServer) -> None:

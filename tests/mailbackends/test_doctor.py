@@ -193,6 +193,14 @@ def test_a_probe_asks_for_sender_and_recipient_and_sends_nothing() -> None:
         assert server.messages == []
 
 
+def test_a_probe_with_a_sender_alone_names_no_recipient() -> None:
+    with MailServer() as server:
+        options = Options(host=server.host, port=server.port)
+        assert list(diagnose(options, probe_from="a@example.com"))[-1].is_ok
+        server.wait(lambda: server.open_connections == 0)
+        assert [line.split()[0] for line in server.commands[0]] == ["EHLO", "MAIL", "RSET", "QUIT"]
+
+
 def test_a_refused_recipient_of_the_probe_is_reported_with_a_fix() -> None:
     with MailServer() as server:
         server.refuse("b@example.com", "550 5.7.1 Relaying denied")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_integration import EmailBackend, receipt_of
+from django_integration.addresses import envelope_address, is_local_default
 from django_integration.compat import backend_for
-from mailbackends import ConfigurationError, Options, Step, diagnose
+from mailbackends import ConfigurationError, InvalidAddressError, Options, Step, diagnose
 from mailbackends.doctor import describe
 
 __all__ = ["Command"]
@@ -23,8 +26,8 @@ class Command(BaseCommand):
 
     help = (
         "Check each step to the mail server: resolve, connect, TLS with the certificate and "
-        "its expiry, EHLO, login, and with --to a test message. Exits with status 1 if a step "
-        "fails."
+        "its expiry, EHLO, login, whether the sender is accepted, and with --to a test message. "
+        "Exits with status 1 if a step fails."
     )
     requires_system_checks = ()
 
@@ -50,15 +53,25 @@ class Command(BaseCommand):
                     f"The backend is {name}, which mail_doctor cannot check: "
                     'set it to "django_integration.EmailBackend".'
                 )
+            if backend.is_for_development:
+                raise CommandError(
+                    "The backend is the mailbox, from which mail reaches nobody: "
+                    'set it to "django_integration.EmailBackend".'
+                )
             steps = self._steps(backend, options["to"])
             self._report(steps, as_json=options["json"])
         except (ImproperlyConfigured, ConfigurationError) as error:
             raise CommandError(f"The configuration is wrong. {error}") from error
+        except InvalidAddressError as error:
+            raise CommandError(f"DEFAULT_FROM_EMAIL is wrong. {error}") from error
 
     def _steps(self, backend: EmailBackend, to: list[str] | None) -> Iterator[tuple[Options, Step]]:
         is_ok = True
+        sender = envelope_address(settings.DEFAULT_FROM_EMAIL)
         for options in backend.mailer_key.servers:
-            for step in diagnose(options):
+            for step in diagnose(options, probe_from=sender):
+                if step.name == "probe" and is_local_default(settings.DEFAULT_FROM_EMAIL):
+                    step = replace(step, warnings=(*step.warnings, _LOCAL_SENDER))
                 yield options, step
                 is_ok = is_ok and step.is_ok
         if to and is_ok:
@@ -94,6 +107,12 @@ class Command(BaseCommand):
         }
         for line in step.lines():
             self.stdout.write("".join(styles[kind](text) for text, kind in line))
+
+
+_LOCAL_SENDER = (
+    "many servers refuse a sender at localhost, and nobody can reply: set DEFAULT_FROM_EMAIL "
+    "to an address in a domain that you send for"
+)
 
 
 def _test_message(backend: EmailBackend, to: list[str]) -> Step:
