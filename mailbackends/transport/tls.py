@@ -36,6 +36,15 @@ _FIXES = {
     62: "it was issued for another name: connect by a name that stands in the certificate",
     64: "it was issued for another address: connect by a name that stands in the certificate",
 }
+# X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to X509_V_ERR_EC_KEY_EXPLICIT_PARAMS: checked only with
+# ssl.VERIFY_X509_STRICT, which ssl.create_default_context() sets since Python 3.13. Many
+# private authorities were made without what RFC 5280 requires.
+_STRICT = range(80, 95)
+_NOT_STRICT = (
+    "{message}: the certificate, or its CA's, does not follow RFC 5280, as Python 3.13 and later "
+    "require: have both issued again, or give an ssl_context without ssl.VERIFY_X509_STRICT "
+    "(ssl_context.verify_flags &= ~ssl.VERIFY_X509_STRICT)"
+)
 
 
 def client_context(
@@ -106,7 +115,8 @@ def explained(
 
 def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = _FIXES.get(error.verify_code, error.verify_message).replace("{trust}", trust)
+        fix = _NOT_STRICT if error.verify_code in _STRICT else _FIXES.get(error.verify_code)
+        reason = (fix or "{message}").format(trust=trust, message=error.verify_message)
         return SMTPCertificateError(
             f"the certificate of {server_hostname} cannot be verified: {reason}"
         )
