@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import getaddresses, parsedate_to_datetime
 
@@ -47,6 +48,7 @@ _MEANINGS = {
     "organization": "Its author's organization.",
 }
 _GMAIL_CLIPS = 102 * 1024  # bytes of HTML
+_LONGEST_ADDRESSES = 2_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ def notes(message: StoredMessage, sender: str | None = None) -> list[Note]:
 
 
 def _domain(text: str) -> str:
-    for _, address in getaddresses([text]):
-        return address.rpartition("@")[2].casefold()
+    # A longer text would take long, and nested comments too deep.
+    with suppress(RecursionError, ValueError, IndexError):
+        for _, address in getaddresses([text[:_LONGEST_ADDRESSES]]):
+            return address.rpartition("@")[2].casefold()
     return ""

@@ -10,8 +10,10 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
 from html.parser import HTMLParser
+from itertools import islice
 from urllib.parse import unquote, urlsplit
 
 import nh3
@@ -40,6 +42,9 @@ _NEVER_FOLLOWED = {"javascript", "data", "vbscript", "file"}
 _NOT_WORDS = {"script", "style", "title", "noscript", "template", "iframe", "object", "svg"}
 _BLOCKS = {"p", "div", "br", "td", "th", "tr", "li", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 _LONGEST_TEXT = 500  # characters of a link's text
+_MOST_LINKS = 2_000
+# One image may be referred to a thousand times, and each reference embeds a copy.
+_MOST_EMBEDDED = 16_000_000  # characters of data: URLs
 _PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif|bmp)[;,]", re.IGNORECASE)
 # What takes long with hostile input is avoided here: nothing that fails is read twice.
 _CSS_URL = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^"'()]*))\s*\)?""", re.IGNORECASE)
@@ -83,19 +88,29 @@ def clean(
     """The mail's HTML without anything that runs, and without what is loaded from elsewhere.
 
     Args:
-        picture: gives the type and the bytes for a Content-ID, which then stand inside.
-        remote: leave in what is loaded from other servers.
+        picture: returns the type and the bytes of the image with a Content-ID, which are
+            embedded as a data: URL, up to 16 MB in all.
+        remote: keep references to other servers.
     """
     found = 0
+    embedded = 0
+
+    @cache
+    def data_url(content_id: str) -> str | None:
+        image = picture(content_id)
+        if image is None:
+            return None
+        return f"data:{image[0]};base64,{base64.b64encode(image[1]).decode()}"
 
     def address(url: str) -> str | None:
-        nonlocal found
+        nonlocal found, embedded
         url = url.strip()
         if url[:4].lower() == "cid:":
-            held = picture(unquote(url[4:]))
-            if held is None:
+            data = data_url(unquote(url[4:]))
+            if data is None or embedded + len(data) > _MOST_EMBEDDED:
                 return None
-            return f"data:{held[0]};base64,{base64.b64encode(held[1]).decode()}"
+            embedded += len(data)
+            return data
         if _PICTURE.match(url):
             return url
         if url[:5].lower() == "data:":
@@ -187,7 +202,7 @@ def plain_text(markup: str) -> str:
 
 
 def links(html: str | None, text: str | None) -> list[Link]:
-    """All links of a mail, in their order, each once."""
+    """The links of a message in order, each once, at most 2,000."""
     reader = _Reader()
     if html:
         # Under other names, or nh3 would drop the addresses that are wrong: they are wanted.
@@ -195,9 +210,12 @@ def links(html: str | None, text: str | None) -> list[Link]:
         kept = {"a": {"data-href"}, "img": {"data-src", "alt"}}
         reader.feed(_in_order(renamed, {"a", "img"}, kept))
         reader.close()
-    found = reader.links
-    found += [Link(url, "", "text", _warning(url, "")) for url in PLAIN_LINK.findall(text or "")]
-    return list(dict.fromkeys(found))
+    plain = (match[0] for match in PLAIN_LINK.finditer(text or ""))
+    found = dict.fromkeys(reader.links)
+    found |= dict.fromkeys(
+        Link(url, "", "text", _warning(url, "")) for url in islice(plain, _MOST_LINKS)
+    )
+    return list(islice(found, _MOST_LINKS))
 
 
 def _warning(url: str, text: str) -> str:

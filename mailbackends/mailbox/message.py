@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import email
 import email.policy
 import re
@@ -12,6 +13,7 @@ from email.header import decode_header, make_header
 from email.message import Message as Tree
 from email.parser import BytesHeaderParser
 from functools import cached_property
+from urllib.parse import unquote
 
 from mailbackends.mailbox.markup import plain_text
 
@@ -20,19 +22,41 @@ __all__ = ["Part", "StoredMessage", "clean_name", "decoded"]
 _EXCERPT = 160  # characters
 _SEARCHED = 200_000  # characters of text
 _MOST_PARTS = 500
+_MOST_DECODED = 500_000  # characters of header fields whose encoded words are decoded
+_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}", re.ASCII)
+# Codecs of Python that are no charsets of mail; some take time with the square of the size.
+_NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+_CID = re.compile(r"cid:([^\s\"'()<>\\]{1,1000})", re.IGNORECASE)
 # What makes a name look like another: controls, and marks that turn the direction of writing.
 _DECEIVING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def decoded(raw: str) -> str:
     """A header's value as people read it: unfolded, its encoded words decoded (RFC 2047)."""
-    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    text = re.sub(r"[\r\n]+(?=[ \t])", "", text)
-    if "=?" in text:
-        # An unknown charset or broken base64: as it stands.
+    text = unfolded(raw)
+    # After the last "?=" there can be no whole encoded word, and looking for one takes time
+    # with the square of the length.
+    words, end, rest = text.rpartition("?=")
+    if "=?" in words:
+        # Not decoded if the charset is unknown or the base64 is broken.
         with suppress(LookupError, ValueError):
-            text = str(make_header(decode_header(text)))
-    return _DECEIVING.sub("", text.replace("\t", " ")).encode("utf-8", "replace").decode().strip()
+            text = str(make_header(decode_header(words + end))) + rest
+    return _readable(text)
+
+
+def unfolded(raw: str) -> str:
+    """A header's value on one line, its encoded words not decoded."""
+    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _readable(re.sub(r"[\r\n]+(?=[ \t])", "", text))
+
+
+def _readable(text: str) -> str:
+    return _without_surrogates(_DECEIVING.sub("", text.replace("\t", " "))).strip()
+
+
+def _without_surrogates(text: str) -> str:
+    """Text that can be encoded as UTF-8; pairs of surrogates become one character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def clean_name(name: str) -> str:
@@ -62,9 +86,12 @@ class Part:
 
     @property
     def text(self) -> str:
-        """The content as text; what its charset does not have becomes U+FFFD."""
+        """The content as text; bytes that its charset does not define become U+FFFD."""
         try:
-            return self.content.decode(self.charset, "replace")
+            if codecs.lookup(self.charset).name.replace("_", "-") in _NOT_CHARSETS:
+                return self.content.decode("utf-8", "replace")
+            # Some charsets, such as UTF-7, can encode half of a surrogate pair.
+            return _without_surrogates(self.content.decode(self.charset, "replace"))
         except (LookupError, ValueError):
             return self.content.decode("utf-8", "replace")
 
@@ -84,8 +111,14 @@ class StoredMessage:
 
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
-        """All header fields in their order, decoded."""
-        return [(name, decoded(str(value))) for name, value in self._tree.raw_items()]
+        """All header fields in order. Encoded words are decoded in the first 500,000 characters."""
+        found = []
+        left = _MOST_DECODED
+        for name, value in self._tree.raw_items():
+            text = str(value)
+            found.append((_readable(name), decoded(text) if left >= len(text) else unfolded(text)))
+            left -= len(text)
+        return found
 
     def header(self, name: str) -> str:
         """The first field of this name, or nothing."""
@@ -152,7 +185,15 @@ class StoredMessage:
 
     def by_content_id(self, content_id: str) -> Part | None:
         """The part with this Content-ID, or None."""
-        return next((part for part in self.parts if part.content_id == content_id), None)
+        return self._by_content_id.get(content_id)
+
+    @cached_property
+    def _by_content_id(self) -> dict[str, Part]:
+        return {part.content_id: part for part in reversed(self.parts) if part.content_id}
+
+    @cached_property
+    def _content_ids_in_html(self) -> set[str]:
+        return {unquote(content_id) for content_id in _CID.findall(self.html or "")}
 
     @cached_property
     def searchable(self) -> str:
@@ -169,7 +210,7 @@ class StoredMessage:
     def _is_shown_inside(self, part: Part) -> bool:
         if not part.content_id or not part.content_type.startswith("image/"):
             return False
-        return f"cid:{part.content_id}" in (self.html or "")
+        return part.content_id in self._content_ids_in_html
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:
@@ -185,6 +226,8 @@ def _leaves(tree: Tree) -> Iterator[Tree]:
 
 def _part(index: int, leaf: Tree) -> Part:
     content_type = leaf.get_content_type()
+    if not _TYPE.fullmatch(content_type):
+        content_type = "application/octet-stream"
     try:
         name = clean_name(decoded(leaf.get_filename() or ""))
     except (LookupError, ValueError, TypeError):
