@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import Field, check_headers, outgoing_fields
 from mailbackends.mime.pieces import Piece, dot_stuffed, with_crlf
 from mailbackends.mime.serializer import serialized
@@ -100,7 +101,7 @@ def from_message(
         InvalidAddressError: a domain in an address field has no A-labels.
     """
     fields = outgoing_fields(message, utf8=utf8)
-    policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit)
+    policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit, parsed=_is_parsed(message))
     try:
         pieces = serialized(message, policy, fields) if fast else None
         if pieces is None:
@@ -133,14 +134,26 @@ def from_written(
 
 
 @lru_cache(maxsize=64)
-def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool) -> Policy:
+def _policy(policy: Policy, *, utf8: bool, allow_8bit: bool, parsed: bool) -> Policy:
     changes: dict[str, Any] = {"cte_type": "8bit" if allow_8bit else "7bit", "linesep": "\r\n"}
-    if utf8 and not hasattr(policy, "utf8"):
+    if hasattr(policy, "utf8"):
+        # Also off: UTF-8 in a header is for a transaction with SMTPUTF8, whatever the policy.
+        changes["utf8"] = utf8
+    elif utf8:
         # The legacy policy (``compat32``) would encode the addresses, which makes them useless.
-        return EmailPolicy(utf8=True, max_line_length=policy.max_line_length, **changes)
-    if utf8:
+        policy = EmailPolicy(max_line_length=policy.max_line_length)
         changes["utf8"] = True
-    return policy.clone(**changes)
+    return checked_policy(policy, keeps_source=parsed, **changes)
+
+
+def _is_parsed(message: Message[Any, Any]) -> bool:
+    """True if the message may come from the email package's parser, under the legacy policy.
+
+    Then its fields are not folded anew, which would break a signature. The parser makes plain
+    objects without a charset; what an application builds has another class or a charset. With
+    the other policies, the fields themselves show where they come from.
+    """
+    return type(message) is Message and message.get_charset() is None
 
 
 def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) -> bytes:

@@ -25,6 +25,7 @@ __all__ = [
     "field_that_needs_utf8",
     "is_field_name",
     "outgoing_fields",
+    "utf8_text",
 ]
 
 # A line end inside a field is folding only if white space follows (RFC 5322 section 2.2.3).
@@ -211,14 +212,14 @@ def _ascii_group(group: Group) -> Group:
 
 
 def _ascii_address(address: Address) -> Address:
-    domain = _text(address.domain)
+    domain = utf8_text(address.domain)
     if domain.isascii():
         return address
     labels = to_ascii(f"@{domain}").removeprefix("@")
-    return Address(_text(address.display_name), _text(address.username), labels)
+    return Address(utf8_text(address.display_name), utf8_text(address.username), labels)
 
 
-def _text(text: str) -> str:
+def utf8_text(text: str) -> str:
     """The text with undecoded bytes, which a parsed message has as surrogates, read as UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

@@ -15,7 +15,12 @@ from functools import lru_cache
 from typing import Any, cast
 
 from mailbackends.mime.email_internals import is_standard, message_with, payload_of
-from mailbackends.mime.folding import boundary_line, header_lines
+from mailbackends.mime.folding import (
+    CheckedCompat32,
+    CheckedPolicy,
+    boundary_line,
+    header_lines,
+)
 from mailbackends.mime.headers import Field
 from mailbackends.mime.pieces import (
     LARGE_TEXT,
@@ -29,7 +34,7 @@ from mailbackends.mime.pieces import (
 
 __all__ = ["StreamedPart", "serialized"]
 
-_POLICIES = (EmailPolicy, Compat32)
+_POLICIES = (CheckedPolicy, CheckedCompat32, EmailPolicy, Compat32)
 
 # What can be seen without asking the policy: types that have no parts, and a multipart that
 # has no boundary yet.

@@ -12,19 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from email.contentmanager import raw_data_manager
 from email.message import Message, MIMEPart
-from email.policy import SMTP
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from mailbackends.mime.folding import (
-    LINE_LENGTH,
-    address_field,
-    boundary_line,
-    date_or_identifier,
-    header_lines,
-    text_field,
-)
+from mailbackends.mime.fields import SMTP, address_field, date_or_identifier, text_field
+from mailbackends.mime.folding import boundary_line, header_lines
 from mailbackends.mime.pieces import Piece, base64_body, multipart_body, with_crlf
+from mailbackends.mime.words import LINE_LENGTH
 
 __all__ = [
     "Part",

@@ -5,13 +5,9 @@ from email.policy import SMTP, EmailPolicy, compat32
 
 import pytest
 
-from mailbackends.mime import folding, pieces
-from mailbackends.mime.folding import (
-    address_field,
-    date_or_identifier,
-    header_line,
-    text_field,
-)
+from mailbackends.mime import fields, pieces
+from mailbackends.mime.fields import address_field, date_or_identifier, text_field
+from mailbackends.mime.folding import header_line
 from mailbackends.mime.serializer import serialized
 from mailbackends.mime.writer import Part, binary_part, multipart, text_part
 
@@ -47,7 +43,7 @@ def test_a_mailbox_on_which_the_parser_fails_is_left_to_the_package(monkeypatch)
     def trip(*args):
         raise IndexError
 
-    monkeypatch.setattr(folding, "header_line", trip)
+    monkeypatch.setattr(fields, "header_line", trip)
     assert address_field("To", ["Somebody who has tripped it, <never@seen.example>"]) is None
 
 

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError
-from mailbackends.mime import address, folding
+from mailbackends.mime import address
 from mailbackends.mime.address import addresses_in
-from mailbackends.mime.folding import header_line
+from mailbackends.mime.folding import checked_policy, header_line
 
 # Pieces of which fields are made, proper ones and others.
 WORDS = ["Ann", "O'Neill", "{x}", "a.b", "a@x.example", "b@y", "<b@y.example>", "<>", "@", "ü"]
@@ -133,32 +133,27 @@ POLICIES = [
 @settings(max_examples=500, deadline=None)
 @given(
     text=lists | texts,
-    name=st.sampled_from(["To", "Cc", "Reply-To", "Resent-Cc", "X-To"]),
+    name=st.sampled_from(["To", "Cc", "Reply-To", "Resent-Cc"]),
     policy=st.sampled_from(POLICIES),
 )
-def test_a_list_is_folded_as_the_policy_does_it(text: str, name: str, policy: Any) -> None:
+def test_a_folded_list_has_the_same_addresses(text: str, name: str, policy: Any) -> None:
     value = stored(name, text)
     if value is None:
         return
-    try:
-        expected = policy.fold_binary(name, value)
-    except Exception:  # what the policy cannot fold is its own affair
-        return
-    assert header_line(policy, name, value) == expected
+    line = header_line(policy, name, value).decode()
+    again = stored(name, line.replace("\r\n", "").partition(":")[2].strip(" "))
+    expected = found(value)
+    if isinstance(expected, list):
+        assert found(again) == expected
 
 
 @pytest.mark.parametrize("first", range(60, 82))
 @pytest.mark.parametrize("second", [5, 74, 76, 77, 78, 90])
-def test_a_list_around_the_width_is_folded_as_the_policy_does_it(first: int, second: int) -> None:
-    text = ", ".join(f"{'a' * (length - 2)}@x" for length in (first, second, 20, 20))
-    value = stored("To", text)
-    assert header_line(SMTP, "To", value) == SMTP.fold_binary("To", value)
-
-
-def test_a_package_that_folds_differently_folds_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(folding, "_package_folds_alike", lambda: False)
-    monkeypatch.setattr(folding, "_folded_addresses", lambda *_: pytest.fail("folded"))
-    value = stored("To", ", ".join(["a@x.example"] * 20))
-    assert header_line(SMTP, "To", value) == SMTP.fold_binary("To", value)
+def test_a_list_is_folded_after_commas_only(first: int, second: int) -> None:
+    entries = [f"{'a' * (length - 2)}@x" for length in (first, second, 20, 20)]
+    value = stored("To", ", ".join(entries))
+    line = header_line(checked_policy(SMTP), "To", value)
+    lines = line.decode().removesuffix("\r\n").split("\r\n")
+    assert "".join(lines).removeprefix("To: ") == ", ".join(entries)
+    assert all(line.endswith((",", "To:")) for line in lines[:-1])
+    assert all(len(line) <= 78 or line.strip(" ,") in entries for line in lines)
