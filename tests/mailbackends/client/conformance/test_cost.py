@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mailbackends.transport import poll
+from mailbackends.transport import stream
 from support.conformance import OURS, THEIRS, Library
 from support.talk import Talk, TalkServer
 
@@ -66,7 +66,7 @@ def test_a_reply_of_many_lines_is_one_read() -> None:
 
 def test_without_poll_the_socket_is_read_before_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, which has none, and with gevent, whose poll() is its own."""
-    monkeypatch.setattr(poll, "select", SimpleNamespace())
+    monkeypatch.setattr(stream, "select", SimpleNamespace())
     seen = counted(OURS, lambda client: client.noop())
     assert (seen["sendall"], seen["recv"], seen["poll"]) == (1, 2, 0)
     with TalkServer(Talk(connect=b"220 hi\r\n421 idle\r\n")) as server:
