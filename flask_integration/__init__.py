@@ -92,7 +92,15 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         wanted = _FLASK_MAILS_NAMES.get(name, name)
         for module in _MODULES:
-            found = importlib.import_module(f"flask_integration.{module}")
+            try:
+                found = importlib.import_module(f"flask_integration.{module}")
+            except ModuleNotFoundError as error:
+                if error.name not in ("blinker", "flask"):
+                    raise
+                raise ModuleNotFoundError(
+                    'flask_integration needs Flask: python -m pip install "mailbackends[flask]"',
+                    name=error.name,
+                ) from error
             if wanted in found.__all__:
                 value = globals()[name] = getattr(found, wanted)
                 return value

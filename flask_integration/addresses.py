@@ -9,7 +9,7 @@ from email.header import Header
 from typing import Any, TypeAlias
 
 from mailbackends import InvalidAddressError
-from mailbackends.integration import plain_text
+from mailbackends.integration import plain_text, to_ascii
 
 __all__ = [
     "Address",
@@ -190,18 +190,8 @@ def _literal(name: str) -> str:
 
 
 def _ascii_domain(address: str) -> str:
-    """Return the address with its domain as A-labels (RFC 5890), if it has any."""
-    local, at, domain = address.rpartition("@")
-    if not at or domain.isascii():
-        return address
+    """Return the address as it is in the envelope: its domain as A-labels (RFC 5890)."""
     try:
-        import idna
-    except ImportError:
-        try:
-            return f"{local}@{domain.encode('idna').decode('ascii')}"
-        except UnicodeError:
-            return address
-    try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
-    except idna.IDNAError:
-        return address
+        return to_ascii(address)
+    except InvalidAddressError:
+        return address  # refused when the message is sent

@@ -50,6 +50,9 @@ class Attachment:
         *,
         content_id: str | None = None,
     ) -> None:
+        if isinstance(content_type, bytes | bytearray | memoryview):
+            # Flask-Mailman's order: attach(filename, content, mimetype).
+            content_type, data = data, content_type
         filename, content_type, data, disposition, content_id = map(
             evaluated, (filename, content_type, data, disposition, content_id)
         )
@@ -59,6 +62,11 @@ class Attachment:
             raise TypeError(
                 f"attachment {filename!r} has data of type {type(data).__name__}: give str or "
                 "bytes, for a file what its read() returns"
+            )
+        if _is_other_order(content_type, data):
+            raise ValueError(
+                f"attachment {filename!r} has {data!r} as data, and a content type that is none: "
+                "the order is filename, content_type, data; or pass them by name"
             )
         if content_type is None and filename is not None:
             content_type = guess_type(filename)[0]
@@ -94,6 +102,16 @@ class Attachment:
     def is_related(self) -> bool:
         """True for an image that HTML shows, rather than a file beside the text."""
         return self.disposition.lower() == "inline" and self.content_id is not None
+
+
+def _is_other_order(content_type: object, data: object) -> bool:
+    """Return whether text was passed in the order of Flask-Mailman: (filename, data, type)."""
+    return (
+        isinstance(content_type, str)
+        and isinstance(data, str)
+        and _TYPE.fullmatch(data) is not None
+        and not _TYPE.fullmatch(content_type)
+    )
 
 
 def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:

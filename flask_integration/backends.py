@@ -237,7 +237,7 @@ _SHORT_NAMES: dict[str, type[Backend]] = {
     "locmem": MemoryBackend,  # Flask-Mailman's name for it
     "dummy": DummyBackend,
 }
-# Imported only when configured: it needs an extra.
+# Imported only when configured: it needs the extra of the same name.
 _LAZY_NAMES = {"mailbox": "flask_integration.mailbox.MailboxBackend"}
 
 
@@ -252,11 +252,17 @@ def find_backend(name: str | type[Backend]) -> type[Backend]:
     short = name.removeprefix("flask_mailman.backends.").removesuffix(".EmailBackend")
     if found := _SHORT_NAMES.get(short.lower()):
         return found
-    name = _LAZY_NAMES.get(short.lower(), name)
-    module, _, attribute = name.rpartition(".")
+    extra = short.lower() if short.lower() in _LAZY_NAMES else None
+    module, _, attribute = _LAZY_NAMES.get(short.lower(), name).rpartition(".")
     try:
         backend = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
+        if extra and isinstance(error, ImportError):
+            missing = (error.name or extra).partition(".")[0]
+            raise ConfigurationError(
+                f"MAIL_BACKEND {name!r} needs {missing}: "
+                f'python -m pip install "mailbackends[{extra}]"'
+            ) from error
         raise ConfigurationError(
             f"MAIL_BACKEND {name!r} cannot be found: use one of "
             f"{', '.join(sorted({*_SHORT_NAMES, *_LAZY_NAMES}))}, or the dotted path of a "

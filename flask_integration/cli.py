@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 
 from flask_integration.addresses import display
 from flask_integration.backends import SmtpBackend
+from flask_integration.config import PREFIX
 from flask_integration.delivery import deliver
 from flask_integration.message import Message
 from flask_integration.state import MailState
@@ -158,25 +159,31 @@ def _show(step: Step) -> None:
 def _shown(state: MailState) -> dict[str, Any]:
     options = state.options
     shown: dict[str, Any] = {
-        "backend": state.settings.backend.__name__,
-        "default_sender": display(state.default_sender) if state.default_sender else None,
-        "suppress": state.suppress,
-        "max_emails": state.max_emails,
-        "file_path": state.file_path,
-        "mail_options": list(state.mail_options),
+        "BACKEND": state.settings.backend.__name__,
+        "DEFAULT_SENDER": display(state.default_sender) if state.default_sender else None,
+        "SUPPRESS_SEND": state.suppress,
+        "DEBUG": state.debug,
+        "MAX_EMAILS": state.max_emails,
+        "FILE_PATH": state.file_path,
+        "SEND_OPTIONS": list(state.mail_options),
+        "DEFAULT_CHARSET": state.rendering.charset,
+        "ASCII_ATTACHMENTS": state.rendering.ascii_filenames,
+        "USE_LOCALTIME": state.rendering.local_time,
+        "INLINE_CSS": state.rendering.inline_css,
+        "TEXT_FROM_HTML": state.rendering.text_from_html,
     }
-    shown |= {name: getattr(state.rendering, name) for name in state.rendering.__slots__}
     for name in options.known():
         value = getattr(options, name)
         if name in _SECRETS and value is not None:
             value = _MASK
-        shown[name] = options.server_port if name == "port" else value
+        setting = "SERVER" if name == "host" else name.upper()
+        shown[setting] = options.server_port if name == "port" else value
     if state.fallbacks:
-        shown["fallbacks"] = [options.server for options in state.fallbacks]
-        shown["strategy"] = state.strategy
+        shown["URL"] = [each.server for each in (options, *state.fallbacks)]
+        shown["STRATEGY"] = state.strategy
     if state.settings.mailers:
-        shown["mailers"] = sorted(state.settings.mailers)
-    return shown
+        shown["MAILERS"] = sorted(state.settings.mailers)
+    return {PREFIX + name: value for name, value in shown.items()}
 
 
 def _fail(error: Exception) -> None:

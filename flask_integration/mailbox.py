@@ -27,7 +27,15 @@ from flask import Blueprint, Flask, Response, abort, request
 from flask_integration.backends import BackendSettings, SmtpBackend
 from flask_integration.sending import current_application
 from mailbackends import ConfigurationError, Mailer, Options
-from mailbackends.mailbox import Mailbox, request_from_environ
+
+try:
+    from mailbackends.mailbox import Mailbox, request_from_environ
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"flask_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
+        'python -m pip install "mailbackends[flask,mailbox]"',
+        name=error.name,
+    ) from error
 
 __all__ = ["MailboxBackend", "blueprint", "get_mailbox", "is_allowed"]
 
@@ -46,9 +54,9 @@ def get_mailbox(app: Flask) -> Mailbox:
     """Return the application's mailbox, created by the first call, with its SMTP server.
 
     Raises:
-        ConfigurationError: debug mode is off.
+        ConfigurationError: debug mode is off, or the port cannot be used.
         ImportError: a module of MAILBOX_PREVIEWS does not exist.
-        OSError, sqlite3.Error: the port is in use, or the file cannot be used.
+        OSError, sqlite3.Error: the file cannot be used.
     """
     if not is_allowed(app):
         raise ConfigurationError(
@@ -66,7 +74,14 @@ def get_mailbox(app: Flask) -> Mailbox:
                 hosts=app.config.get("MAILBOX_HOSTS") or (),
             )
             weakref.finalize(app, box.close)
-    box.listen(app.config.get("MAILBOX_SMTP_PORT") or 0)
+    port = app.config.get("MAILBOX_SMTP_PORT") or 0
+    try:
+        box.listen(port)
+    except (OSError, OverflowError, TypeError) as error:
+        raise ConfigurationError(
+            f"MAILBOX_SMTP_PORT={port!r} cannot be used ({error}): set another port, or none to "
+            "use any free port"
+        ) from error
     return box
 
 

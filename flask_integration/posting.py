@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import Message as Part
+from email.parser import BytesHeaderParser
 from email.utils import formatdate, make_msgid
 from typing import Any, Protocol
 
@@ -22,7 +25,7 @@ from flask_integration.headers import bad_header
 from flask_integration.message import Message
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
-from mailbackends import InvalidAddressError, InvalidMessageError
+from mailbackends import InvalidAddressError, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
 
 __all__ = ["Defaults", "Posting", "prepare"]
@@ -83,8 +86,9 @@ def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = No
     A missing sender and a missing date are filled in on ``message`` itself.
 
     Args:
-        message: a `Message`, Flask-Mail's, an `email.message.Message`, or an object with
-            ``message()``, ``recipients()`` and ``from_email``, as Django's messages have.
+        message: a `Message`, Flask-Mail's, an `email.message.Message`, a
+            `mailbackends.Submission`, or an object with ``message()``, ``recipients()`` and
+            ``from_email``, as Django's messages have.
         defaults: the default sender, and how to write messages.
         envelope_from: where bounces go, if not to the sender; ``"<>"`` for nowhere.
 
@@ -96,12 +100,19 @@ def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = No
     """
     if isinstance(message, Part):
         return _standard(message, defaults, envelope_from)
+    if isinstance(message, Submission):
+        return _submission(message, defaults, envelope_from)
     if hasattr(type(message), "send_to") and hasattr(message, "as_bytes"):
         return _flask(message, defaults, envelope_from)
     if callable(getattr(message, "message", None)) and callable(
         getattr(message, "recipients", None)
     ):
         return _django(message, defaults, envelope_from)
+    if isinstance(message, bytes | bytearray | memoryview):
+        raise TypeError(
+            "a finished message in bytes needs an envelope: pass "
+            "mailbackends.Submission(content, from_addr, to_addrs)"
+        )
     raise TypeError(
         f"cannot send an object of type {type(message).__name__}: pass a "
         "flask_integration.Message, an email.message.EmailMessage or a Django message"
@@ -117,9 +128,7 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
     if problem := bad_header(message):
         raise BadHeaderError(problem)
     everybody = [*(message.recipients or ()), *(message.cc or ()), *(message.bcc or ())]
-    recipients = bare_addresses(everybody, "recipient")
-    if not recipients:
-        raise IncompleteMessageError(_NO_RECIPIENTS)
+    recipients = _forward_paths(everybody)
     replies_to = getattr(message, "reply_to", None) or []
     bare_addresses(replies_to if isinstance(replies_to, list) else [replies_to], "reply_to")
     by_default = getattr(message, "_default_sender", None)
@@ -144,7 +153,7 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
         message,
         content,
         _reverse_path(envelope_from, message.sender),
-        tuple(recipients),
+        recipients,
         tuple(map(force_text, message.mail_options or defaults.mail_options)),
         tuple(map(force_text, message.rcpt_options or ())),
         message_id,
@@ -184,14 +193,61 @@ def _from_flask_mail(given: Any) -> Message:
     return message
 
 
-def _standard(message: Part, defaults: Defaults, envelope_from: Address | None) -> Posting:
+def _submission(given: Submission, defaults: Defaults, envelope_from: Address | None) -> Posting:
+    """Finished bytes, which are sent as they are; or a message whose envelope is given, too."""
+    sender = given.from_addr if envelope_from is None else envelope_from
+    if sender == "":
+        sender = "<>"
+    recipients = [given.to_addrs] if isinstance(given.to_addrs, str) else given.to_addrs
+    content = given.message
+    if isinstance(content, Part):
+        posting = _standard(content, defaults, sender, recipients)
+    else:
+        if recipients is None:
+            raise IncompleteMessageError(
+                "the message has no recipients: pass to_addrs to Submission"
+            )
+        sender = sender or _default_sender(defaults)
+        if sender is None:
+            raise IncompleteMessageError(_NO_SENDER)
+        if not isinstance(content, WrittenMessage):
+            content = bytes(content)
+        posting = Posting(
+            given,
+            content,
+            _reverse_path(sender, ""),
+            _forward_paths(recipients),
+            message_id=_message_id(content),
+        )
+    return replace(
+        posting,
+        original=given,
+        mail_options=tuple(given.mail_options) or defaults.mail_options,
+        rcpt_options=tuple(given.rcpt_options),
+    )
+
+
+def _message_id(content: WrittenMessage | bytes) -> str | None:
+    if isinstance(content, WrittenMessage):
+        return content.message_id
+    header = re.split(rb"\r?\n\r?\n", content, maxsplit=1)[0]
+    found = BytesHeaderParser().parsebytes(header)["Message-ID"]
+    return None if found is None else str(found)
+
+
+def _standard(
+    message: Part,
+    defaults: Defaults,
+    envelope_from: Address | None,
+    to_addrs: Iterable[Address] | None = None,
+) -> Posting:
     # RFC 5322 section 3.6.6: if the message was resent, the Resent- fields are the envelope.
     prefix = "Resent-" if message["Resent-Date"] is not None else ""
     fields = [f"{prefix}{name}" for name in ("To", "Cc", "Bcc")]
     values = [str(value) for name in fields for value in message.get_all(name) or []]
-    recipients = bare_addresses([value for value in values if value.strip()], "recipient")
-    if not recipients:
-        raise IncompleteMessageError(_NO_RECIPIENTS)
+    recipients = _forward_paths(
+        [value for value in values if value.strip()] if to_addrs is None else to_addrs
+    )
     default = _default_sender(defaults)
     if message["From"] is None and default:
         message["From"] = sanitize_address(default)
@@ -207,16 +263,14 @@ def _standard(message: Part, defaults: Defaults, envelope_from: Address | None) 
         message,
         message,
         from_addr,
-        tuple(recipients),
+        recipients,
         defaults.mail_options,
         message_id=str(message["Message-ID"]),
     )
 
 
 def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> Posting:
-    recipients = bare_addresses(message.recipients(), "recipient")
-    if not recipients:
-        raise IncompleteMessageError(_NO_RECIPIENTS)
+    recipients = _forward_paths(message.recipients())
     content: Part = message.message()
     sender = getattr(message, "from_email", None) or content["From"] or _default_sender(defaults)
     if not sender:
@@ -228,7 +282,7 @@ def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> 
         message,
         content,
         _reverse_path(envelope_from, str(sender)),
-        tuple(recipients),
+        recipients,
         defaults.mail_options,
         message_id=None if message_id is None else str(message_id),
     )
@@ -236,6 +290,13 @@ def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> 
 
 def _default_sender(defaults: Defaults) -> str | None:
     return display(defaults.default_sender) if defaults.default_sender else None
+
+
+def _forward_paths(recipients: Iterable[Address]) -> tuple[str, ...]:
+    found = tuple(bare_addresses(recipients, "recipient"))
+    if not found:
+        raise IncompleteMessageError(_NO_RECIPIENTS)
+    return found
 
 
 def _reverse_path(envelope_from: Address | None, sender: str) -> str:

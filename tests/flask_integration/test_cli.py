@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from flask_integration import Mail
+from flask_integration.config import KEYS, PREFIX
 from support import certs
 from support.server import MailServer
 
@@ -26,13 +27,21 @@ def test_show_config_masks_secrets(make_app: MakeApp) -> None:
     status, output = run(app, "show-config")
     assert status == 0
     shown = dict(line.split(None, 1) for line in output.splitlines())
-    assert shown["host"] == "mail.example.com"
-    assert shown["port"] == "465"
-    assert shown["username"] == "user"
-    assert shown["password"] == "********"
-    assert shown["pool_size"] == "3"
-    assert shown["default_sender"] == "Shop <shop@example.com>"
+    assert shown["MAIL_SERVER"] == "mail.example.com"
+    assert shown["MAIL_PORT"] == "465"
+    assert shown["MAIL_USERNAME"] == "user"
+    assert shown["MAIL_PASSWORD"] == "********"
+    assert shown["MAIL_POOL_SIZE"] == "3"
+    assert shown["MAIL_DEFAULT_SENDER"] == "Shop <shop@example.com>"
     assert "hunter2" not in output
+
+
+def test_show_config_names_the_settings_as_they_are_written(make_app: MakeApp) -> None:
+    app = make_app(MAIL_URL="smtp://one.example.com smtp://two.example.com", MAIL_MAILERS={"b": {}})
+    Mail(app)
+    names = {line.split()[0] for line in run(app, "show-config")[1].splitlines()}
+    shown_by_others = {"HOST", "USE_TLS", "USE_SSL"}  # MAIL_SERVER and MAIL_SECURITY
+    assert names == {PREFIX + name for name in KEYS - shown_by_others}
 
 
 def test_show_config_prints_json(make_app: MakeApp) -> None:
@@ -40,9 +49,9 @@ def test_show_config_prints_json(make_app: MakeApp) -> None:
     Mail(app)
     status, output = run(app, "show-config", "--json", "--mailer", "bulk")
     assert status == 0
-    assert json.loads(output)["port"] == 2525
+    assert json.loads(output)["MAIL_PORT"] == 2525
     assert "hunter2" not in output
-    assert json.loads(run(app, "show-config", "--json")[1])["mailers"] == ["bulk"]
+    assert json.loads(run(app, "show-config", "--json")[1])["MAIL_MAILERS"] == ["bulk"]
 
 
 def test_an_unknown_mailer_is_reported_with_the_nearest_name(make_app: MakeApp) -> None:
@@ -110,7 +119,7 @@ def test_doctor_checks_each_of_several_servers(make_app: MakeApp, mail_server: M
     assert status == 1
     assert output.count("FAILED") == 1
     assert f"127.0.0.1:{mail_server.port}" in output
-    assert "fallbacks" in run(app, "show-config")[1]
+    assert "MAIL_STRATEGY" in run(app, "show-config")[1]
 
 
 def test_doctor_names_backends_that_deliver_nothing(make_app: MakeApp) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,14 @@ def test_messages_of_flask_integration_are_previewed(client: FlaskClient) -> Non
 
     assert "Hello preview" in client.get("/mailbox/previews/flasks-hello/").text
     assert "<p>HTML</p>" in client.get("/mailbox/previews/flasks-hello/frame").text
+
+
+def test_a_port_in_use_names_the_setting(make_app: MakeApp) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        app = make_app(MAILBOX_SMTP_PORT=taken.getsockname()[1])
+        app.debug = True
+        with pytest.raises(ConfigurationError, match=r"MAILBOX_SMTP_PORT=\d+ cannot be used"):
+            get_mailbox(app)
+    app.extensions["mailbackends_mailbox"].close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import email
 import email.policy
+import pickle
 import re
 import time
 from datetime import UTC, datetime
@@ -16,6 +18,9 @@ from flask import Flask
 
 from flask_integration import Attachment, BadHeaderError, Mail, Message
 from mailbackends import InvalidMessageError
+from support.server import MailServer
+
+from .conftest import MakeApp
 
 
 def parsed(message: Message) -> EmailMessage:
@@ -464,3 +469,42 @@ def test_alternatives_and_headers_with_the_value_none_are_left_out() -> None:
 def test_a_content_id_must_be_usable_in_html(content_id: str) -> None:
     with pytest.raises(ValueError, match="content_id"):
         Attachment("a.png", data=b"x", content_id=content_id)
+
+
+@pytest.mark.parametrize("data", [b"%PDF", bytearray(b"%PDF"), memoryview(b"%PDF")])
+def test_the_order_of_arguments_of_flask_mailman_works_for_bytes(data: Any) -> None:
+    message = Message("Hello", ["ada@example.com"], body="Hi")
+    message.attach("x.pdf", data, "application/pdf")
+    message.attach("y.pdf", data)
+    for attachment in message.attachments:
+        assert isinstance(attachment, Attachment)
+        assert (attachment.content_type, attachment.data) == ("application/pdf", b"%PDF")
+
+
+def test_the_order_of_arguments_of_flask_mailman_is_reported_for_text() -> None:
+    message = Message("Hello", ["ada@example.com"], body="Hi")
+    with pytest.raises(ValueError, match="the order is filename, content_type, data"):
+        message.attach("notes.txt", "Some notes.", "text/plain")
+    message.attach("type.txt", "text/plain", "text/html")  # a text that is a content type
+
+
+@pytest.mark.parametrize(
+    "how",
+    [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))],  # noqa: S301
+)
+def test_a_message_that_was_sent_can_be_copied_and_pickled(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any], how: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "terms.txt").write_text("Be kind.")
+    mail = Mail(make_app(**settings))
+    message = Message("Hello", ["ada@example.com"], body="Hi", html="<p>Hi</p>")
+    message.attach("a.txt", "text/plain", "data")
+    message.attach_path(tmp_path / "terms.txt")
+    with mail.connect() as connection:
+        receipt = connection.send(message)
+    again = how(message)
+    assert again is not message
+    assert how(receipt) == receipt
+    mail.send(again)
+    assert again.msgId == message.msgId
+    assert len(mail_server.messages) == 2

@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 
 import mailbackends
-from flask_integration import BadHeaderError, Mail, Message
+from flask_integration import BadHeaderError, IncompleteMessageError, Mail, Message
+from mailbackends import InvalidAddressError, Receipt, Submission
 from support.server import MailServer
 
 from .conftest import MakeApp
@@ -240,9 +241,7 @@ class Letter:
         return ["a@x.com"]
 
 
-@pytest.mark.parametrize(
-    "message", [None, "Hello", b"Hello", object(), ["a@x.com"], Bytes(), Letter()]
-)
+@pytest.mark.parametrize("message", [None, "Hello", object(), ["a@x.com"], Bytes(), Letter()])
 def test_other_objects_are_refused_with_their_type(app: Flask, message: object) -> None:
     with pytest.raises(TypeError, match=rf"object of type {type(message).__name__}:"):
         Mail(app).send(message)
@@ -257,3 +256,61 @@ def test_non_ascii_addresses_arrive(mail: Mail, mail_server: MailServer) -> None
     assert received.rcpt_tos == ("用户@xn--fsqu00a.example", "ada@xn--bcher-kva.example")
     assert "SMTPUTF8" in received.mail_options
     assert "用户@".encode() in received.content
+
+
+# --- finished bytes ------------------------------------------------------------------
+
+SIGNED = (
+    b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com;  s=mail;\r\n\tb=QUJD\r\n"
+    b"From: <shop@example.com>\r\nMessage-ID: <1@example.com>\r\n\r\n.Hello =  \r\n"
+)
+
+
+def test_finished_bytes_are_sent_as_they_are(mail: Mail, mail_server: MailServer) -> None:
+    finished = Submission(SIGNED, "bounces@example.com", ["Ada <ada@example.com>", "b@x.com"])
+    receipt = mail.send(finished)
+    [outcome] = mail.send_many([finished])
+    with mail.connect() as connection:
+        connection.send(finished, envelope_from="<>")
+    assert receipt.message_id == "<1@example.com>"
+    assert isinstance(outcome, Receipt)
+    assert [m.content for m in mail_server.messages] == [SIGNED] * 3
+    assert {m.rcpt_tos for m in mail_server.messages} == {("ada@example.com", "b@x.com")}
+    assert [m.mail_from for m in mail_server.messages] == ["bounces@example.com"] * 2 + [""]
+
+
+@pytest.mark.parametrize("content", [bytearray(SIGNED), memoryview(SIGNED)])
+def test_finished_bytes_take_the_default_sender_and_parameters(
+    mail: Mail, mail_server: MailServer, content: Any
+) -> None:
+    mail.send(Submission(content, to_addrs="ada@example.com", mail_options=["BODY=8BITMIME"]))
+    assert mail_server.message.mail_from == "shop@example.com"
+    assert mail_server.message.content == SIGNED
+
+
+def test_the_receipt_of_suppressed_bytes_has_their_id(app: Flask) -> None:
+    receipt = Mail(app).send(Submission(SIGNED, None, ["ada@example.com"]))
+    assert (receipt.message_id, receipt.accepted) == ("<1@example.com>", ("ada@example.com",))
+    without = Mail(app).send(Submission(b"Subject: s\n\nMessage-ID: <no>\n", "", ["a@x.com"]))
+    assert without.message_id is None
+
+
+def test_a_message_object_may_have_another_envelope(mail: Mail, mail_server: MailServer) -> None:
+    message = EmailMessage()
+    message["To"] = "list@example.com"
+    message.set_content("Hi")
+    mail.send(Submission(message, "bounces@example.com", ["ada@example.com"]))
+    mail.send(Submission(message))
+    assert [(m.mail_from, m.rcpt_tos) for m in mail_server.messages] == [
+        ("bounces@example.com", ("ada@example.com",)),
+        ("shop@example.com", ("list@example.com",)),
+    ]
+
+
+def test_finished_bytes_need_an_envelope(app: Flask) -> None:
+    with pytest.raises(TypeError, match=r"pass mailbackends\.Submission\("):
+        Mail(app).send(SIGNED)
+    with pytest.raises(IncompleteMessageError, match="pass to_addrs to Submission"):
+        Mail(app).send(Submission(SIGNED, "shop@example.com"))
+    with pytest.raises(InvalidAddressError, match="recipient 'no address'"):
+        Mail(app).send(Submission(SIGNED, "shop@example.com", ["no address"]))
