@@ -1,1 +1,1 @@
-"""mailbackends against the servers of the real world; see docs/compatibility.md."""
+"""mailbackends against the servers of the real all_servers; see docs/compatibility.md."""

@@ -1,4 +1,8 @@
-"""The four ways into the library, with one face: `SMTP`, `Mailer`, Django and Flask."""
+"""The ways into the library behind one interface: `SMTP`, `Mailer`, Django and Flask.
+
+Tests use a `Client` and nothing else of the library, so that a new way in (an asynchronous
+one, say) needs one subclass and its place in `interop.cell.CLIENTS`, and plays all scenarios.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from interop import tally
-from interop.letters import Letter
+from interop import counts
+from interop.mails import Mail
 from mailbackends import (
     LMTP,
     SMTP,
     SMTP_SSL,
     Mailer,
-    SMTPDataError,
+    Receipt,
     SMTPException,
     SMTPRecipientsRefused,
-    SMTPSenderRefused,
     SMTPServerDisconnected,
+    Submission,
 )
 
 __all__ = ["Access", "Client", "MailerClient", "Sent", "SmtpClient"]
@@ -41,10 +45,11 @@ class Access:
     token: str | None = None
     mechanism: str | None = None
     timeout: float = TIMEOUT
+    batch_pipeline: int = 1
 
     def options(self) -> dict[str, Any]:
-        """By the names of `mailbackends.Options`."""
-        said: dict[str, Any] = {
+        """The same as options of `mailbackends.Options`."""
+        options: dict[str, Any] = {
             "host": "127.0.0.1",
             "protocol": self.protocol,
             "security": self.security,
@@ -52,22 +57,23 @@ class Access:
             "timeout": self.timeout,
             "content_timeout": TIMEOUT,
             "max_messages_per_connection": 1000,
+            "batch_pipeline": self.batch_pipeline,
         }
         if self.path is None:
-            said["port"] = self.port
+            options["port"] = self.port
         else:
-            said["socket_path"] = self.path
+            options["socket_path"] = self.path
         if self.security != "none" and self.cafile is not None:
-            said["ssl_cafile"] = self.cafile
+            options["ssl_cafile"] = self.cafile
         if self.username is not None:
-            said["username"] = self.username
+            options["username"] = self.username
             if self.token is not None:
-                said["token_provider"] = Token(self.token)
+                options["token_provider"] = Token(self.token)
             else:
-                said["password"] = self.password
+                options["password"] = self.password
         if self.mechanism is not None:
-            said["auth_mechanisms"] = (self.mechanism,)
-        return said
+            options["auth_mechanisms"] = (self.mechanism,)
+        return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,68 +88,65 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the caller was told: the codes of those who were refused, and any error."""
+    """What the library reported: the codes of the refused recipients, and any error."""
 
     refused: dict[str, int] = field(default_factory=dict)
     error: Exception | None = None
 
     @property
     def outcome(self) -> str:
-        """As the library names it."""
-        error = self.error
-        if error is None:
+        """The outcome by its name in the library."""
+        if self.error is None:
             return "accepted"
-        if told := getattr(error, "outcome", None):
-            return str(told)
-        # The interface of smtplib has no outcomes: its classes say it.
-        reply = getattr(error, "reply", None)
-        is_closed = isinstance(error, SMTPServerDisconnected) or (reply and reply.code == 421)
-        if is_closed:
-            return "not_sent"
-        if isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError):
-            return "refused"
-        return type(error).__name__
+        return str(getattr(self.error, "outcome", None) or type(self.error).__name__)
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """True where the caller may send again without a risk of a second copy."""
+        return self.outcome == "not_sent" or (
+            self.outcome == "refused" and getattr(self.error, "is_transient", False)
+        )
 
 
 class Client(ABC):
-    """Sends letters to one server, over connections that it keeps."""
+    """Sends mails to one server, and reuses its connections."""
 
     name: str
     makes_crlf = True
     """False where a CR or LF that stands alone is sent as it is."""
-    keeps_trying = True
-    """False where a connection that broke while it was idle is the caller's to renew."""
+    reconnects = True
+    """False where the caller has to reconnect after the server closed the connection."""
+
+    pipelines = True
+    """False where each command waits for the reply to the one before."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
 
-    def send(self, letter: Letter) -> Sent:
-        """Send one, and return what came of it, refusals and errors included."""
-        sent = self._sent(letter)
-        # Where there was no message yet, the interface of smtplib has no outcome.
-        known = sent.outcome in ("accepted", "refused", "unknown")
-        tally.messages[sent.outcome if known else "not_sent"] += 1
-        return sent
+    def send(self, mail: Mail) -> Sent:
+        """Send one, and return what was reported, refusals and errors included."""
+        return _counted(self._sent(mail))
 
-    def _sent(self, letter: Letter) -> Sent:
+    def _sent(self, mail: Mail) -> Sent:
         try:
-            return Sent(self._send(letter))
+            return Sent(self._send(mail))
         except (SMTPException, ValueError) as error:
-            refused = getattr(error, "refused", None) or {}
-            if isinstance(error, SMTPRecipientsRefused):
-                return Sent({who: code for who, (code, _) in error.recipients.items()}, error)
-            return Sent({who: reply.code for who, reply in refused.items()}, error)
+            return _failed(error)
 
-    def send_all(self, letters: Iterable[Letter]) -> list[Sent]:
-        """Send many."""
-        return [self.send(letter) for letter in letters]
+    def send_all(self, mails: Iterable[Mail]) -> list[Sent]:
+        """Send one after the other."""
+        return [self.send(mail) for mail in mails]
 
-    @abstractmethod
-    def _send(self, letter: Letter) -> dict[str, int]:
-        """Returns those refused, with their codes; raises what the library raises."""
+    def send_batch(self, mails: Iterable[Mail]) -> list[Sent]:
+        """Send all at once, with `Access.batch_pipeline` where the client has batches."""
+        return self.send_all(mails)
 
     @abstractmethod
-    def content_of(self, letter: Letter) -> bytes:
+    def _send(self, mail: Mail) -> dict[str, int]:
+        """Return the refused recipients with their codes; raise what the library raises."""
+
+    @abstractmethod
+    def content_of(self, mail: Mail) -> bytes:
         """The bytes that must arrive, with any line ends, and any boundary between parts."""
 
     @abstractmethod
@@ -157,32 +160,47 @@ class Client(ABC):
         self.close()
 
 
+def _failed(error: Exception) -> Sent:
+    if isinstance(error, SMTPRecipientsRefused):
+        return Sent({who: code for who, (code, _) in error.recipients.items()}, error)
+    refused = getattr(error, "refused", None) or {}
+    return Sent({who: reply.code for who, reply in refused.items()}, error)
+
+
+def _counted(sent: Sent) -> Sent:
+    # Before there is a message, smtplib's interface has no outcome.
+    is_known = sent.outcome in ("accepted", "refused", "unknown")
+    counts.messages[sent.outcome if is_known else "not_sent"] += 1
+    return sent
+
+
 class SmtpClient(Client):
     """`mailbackends.SMTP`, `SMTP_SSL` and `LMTP`, used as smtplib is."""
 
     name = "SMTP"
-    keeps_trying = False
+    reconnects = False
+    pipelines = False
     makes_crlf = False
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         self._smtp: SMTP | None = None
 
-    def _send(self, letter: Letter) -> dict[str, int]:
+    def _send(self, mail: Mail) -> dict[str, int]:
         if self._smtp is None or self._smtp.sock is None:
             self._smtp = self._connected()
-        options = ["SMTPUTF8"] if letter.needs_utf8 else []
-        if letter.is_8bit:
+        options = ["SMTPUTF8"] if mail.needs_utf8 else []
+        if mail.is_8bit:
             options.append("BODY=8BITMIME")
         try:
-            refused = self._smtp.sendmail(letter.sender, letter.recipients, letter.raw, options)
+            refused = self._smtp.sendmail(mail.sender, mail.recipients, mail.raw, options)
         except SMTPServerDisconnected:
             self.close()
             raise
         return {who: code for who, (code, _) in refused.items()}
 
-    def say(self, command: str, *, times: int) -> list[int]:
-        """Say this over and over, and return the codes until the connection has ended."""
+    def repeat(self, command: str, *, times: int) -> list[int]:
+        """Send a command over and over, and return the codes until the connection is closed."""
         assert self._smtp is not None
         codes = []
         for _ in range(times):
@@ -223,13 +241,13 @@ class SmtpClient(Client):
         ):
             smtp.esmtp_features["auth"] = "NONE"
         elif access.mechanism is not None:
-            # What an application does that wants this one: there is no argument for it.
+            # There is no argument for it: applications that want one mechanism do this.
             smtp.esmtp_features["auth"] = access.mechanism
         secret = access.password or "" if access.token is None else Token(access.token)
         smtp.login(access.username or "", secret)
 
-    def content_of(self, letter: Letter) -> bytes:
-        return letter.raw
+    def content_of(self, mail: Mail) -> bytes:
+        return mail.raw
 
     def close(self) -> None:
         smtp, self._smtp = self._smtp, None
@@ -249,13 +267,32 @@ class MailerClient(Client):
         super().__init__(access)
         self._mailer = Mailer(**access.options())
 
-    def _send(self, letter: Letter) -> dict[str, int]:
-        options = ["BODY=8BITMIME"] if letter.is_8bit and letter.needs_utf8 else []
-        receipt = self._mailer.send_message(letter.raw, letter.sender, letter.recipients, options)
-        return {who: reply.code for who, reply in receipt.refused.items()}
+    def _send(self, mail: Mail) -> dict[str, int]:
+        receipt = self._mailer.send_message(
+            mail.raw, mail.sender, mail.recipients, self._mail_options(mail)
+        )
+        return _codes(receipt)
 
-    def content_of(self, letter: Letter) -> bytes:
-        return letter.raw
+    def send_batch(self, mails: Iterable[Mail]) -> list[Sent]:
+        results = self._mailer.send_messages(
+            Submission(one.raw, one.sender, one.recipients, self._mail_options(one))
+            for one in mails
+        )
+        return [
+            _counted(Sent(_codes(one)) if isinstance(one, Receipt) else _failed(one))
+            for one in results
+        ]
+
+    @staticmethod
+    def _mail_options(mail: Mail) -> list[str]:
+        return ["BODY=8BITMIME"] if mail.is_8bit and mail.needs_utf8 else []
+
+    def content_of(self, mail: Mail) -> bytes:
+        return mail.raw
 
     def close(self) -> None:
         self._mailer.close()
+
+
+def _codes(receipt: Receipt) -> dict[str, int]:
+    return {who: reply.code for who, reply in receipt.refused.items()}

@@ -1,8 +1,8 @@
-"""Starts the servers, and makes the table of what became of each scenario.
+"""Starts the servers, and collects the results of the scenarios in a table.
 
-MAILBACKENDS_INTEROP_REQUIRED=1  fail where the servers cannot be had, do not skip
+MAILBACKENDS_INTEROP_REQUIRED=1  fail where the servers cannot be installed, do not skip
 MAILBACKENDS_INTEROP_FULL=1      play the heavy scenarios through each client
-MAILBACKENDS_INTEROP_TABLE=FILE  write the table there
+MAILBACKENDS_INTEROP_TABLE=FILE  write the table to this file
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from interop import tally
+from interop import counts
 from interop.install import install, missing_tools
 from interop.page import page
 from interop.servers import certificates
+from interop.servers.all import AllServers
 from interop.table import Table
-from interop.world import World
 
 TABLE = pytest.StashKey[Table]()
 
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_logs() -> Iterator[None]:
-    # Each refusal is worth a line to an application; a thousand are not.
+    # An application wants a line for each refusal; these tests have thousands.
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -48,7 +48,7 @@ def _no_logs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def installed() -> None:
-    """The servers are on this machine, or the tests that need them are skipped."""
+    """Install the servers, or skip the tests that need them."""
     reason = missing_tools()
     if reason is None:
         try:
@@ -62,9 +62,9 @@ def installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def world(installed: None) -> Iterator[World]:
-    """All servers, each running from its first use to the end."""
-    made = World()
+def all_servers(installed: None) -> Iterator[AllServers]:
+    """All servers. Each is started on its first use and stopped at the end."""
+    made = AllServers()
     yield made
     made.close()
 
@@ -77,7 +77,7 @@ def cafile(installed: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def table(request: pytest.FixtureRequest) -> Table:
-    """Where each cell is noted."""
+    """The table that collects the result of each cell."""
     return request.config.stash[TABLE]
 
 
@@ -88,11 +88,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("interop")
     for line in table.lines():
         terminalreporter.write_line(line)
-    for line in tally.lines():
+    for line in counts.lines():
         terminalreporter.write_line(line)
     target = os.environ.get("MAILBACKENDS_INTEROP_TABLE")
     if target and (terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")):
-        terminalreporter.write_line(f"{target} is left as it is: something failed")
+        terminalreporter.write_line(f"{target} is not changed: tests failed")
     elif target:
         path = Path(target)
         path.write_text(page(table, path.read_text() if path.exists() else ""))

@@ -1,4 +1,4 @@
-"""What real servers showed to be wrong with the library, and the test that now holds it."""
+"""Faults of the library that real servers showed, and the tests that now cover them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["FOUND", "Found"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One fault, mended. ``test`` fails without the mend."""
+    """One fault. ``test`` fails without its fix."""
 
     at: str
     what: str
@@ -19,30 +19,30 @@ class Found:
 FOUND = (
     Found(
         "Dovecot LMTP",
-        "552 to BDAT is a full mailbox there, and ended a connection that was of use",
+        "552 to BDAT means a full mailbox there, and closed a connection that could be used again",
         "tests/mailbackends/protocol/test_transcripts.py::test_the_conversation_goes_as_it_was_written_down",
     ),
     Found(
         "Postfix, Dovecot",
-        "the 421 of a server that was stopped, or had waited too long, was taken for its limit "
-        "of messages, and connections were renewed too often from then on",
+        "the 421 of a server that was stopped, or that closed an idle connection, was taken for a "
+        "limit of messages, and connections were renewed too often from then on",
         "tests/mailbackends/mailer/test_limits.py::"
         "test_a_421_that_tells_of_something_else_teaches_nothing",
     ),
     Found(
         "Postfix",
-        "`SMTP.starttls` and `SMTP_SSL` said of an expired certificate to trust another authority",
-        "tests/interop/test_tls.py::test_a_bad_certificate_is_told_of_with_what_to_do",
+        "for an expired certificate, `SMTP.starttls` and `SMTP_SSL` suggested to trust another CA",
+        "tests/interop/test_tls.py::test_a_bad_certificate_is_reported_with_a_fix",
     ),
     Found(
         "Postfix",
-        "a handshake without a common cipher ended in an error that said nothing to do",
-        "tests/interop/test_tls.py::test_a_handshake_that_fails_is_told_of_with_what_to_do",
+        "the error for a handshake without a common cipher suggested no fix",
+        "tests/interop/test_tls.py::test_a_failed_handshake_is_reported_with_a_fix",
     ),
     Found(
-        "a server that says 220 to STARTTLS and goes on in clear",
-        "the error said to use STARTTLS",
+        "a server that answers STARTTLS with 220 and continues in clear text",
+        "the error suggested to use STARTTLS",
         "tests/interop/test_tls.py::"
-        "test_a_220_to_starttls_with_no_tls_behind_it_is_told_of_and_nothing_goes_in_clear",
+        "test_a_220_to_starttls_without_tls_is_reported_and_nothing_is_sent_in_clear",
     ),
 )

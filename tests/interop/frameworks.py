@@ -1,4 +1,4 @@
-"""Django and Flask as clients. Django must be configured before anything of it is imported."""
+"""Django and Flask as clients. Django must be configured before its modules are imported."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ import flask_integration
 from django_integration import EmailBackend
 from django_integration.registry import registry
 from interop.clients import Access, Client
-from interop.letters import DATE, Letter
+from interop.mails import DATE, Mail
 
 __all__ = ["DjangoClient", "FlaskClient"]
 
 
 class DjangoClient(Client):
-    """Django's `EmailMessage` through our backend, made anew for each as Django does."""
+    """Django's `EmailMessage` through our backend, a new one for each message as in Django."""
 
     name = "Django"
 
-    def _send(self, letter: Letter) -> dict[str, int]:
-        message = self._message(letter)
+    def _send(self, mail: Mail) -> dict[str, int]:
+        message = self._message(mail)
         with warnings.catch_warnings():
             # Django 6.1 wants backends to come from MAILERS only.
             warnings.simplefilter("ignore")
@@ -45,19 +45,19 @@ class DjangoClient(Client):
         assert backend.send_messages([message]) == 1
         return {who: reply.code for who, reply in message.receipt.refused.items()}
 
-    def content_of(self, letter: Letter) -> bytes:
-        policy = email.policy.SMTPUTF8 if letter.needs_utf8 else email.policy.SMTP
-        return bytes(self._message(letter).message().as_bytes(policy=policy))
+    def content_of(self, mail: Mail) -> bytes:
+        policy = email.policy.SMTPUTF8 if mail.needs_utf8 else email.policy.SMTP
+        return bytes(self._message(mail).message().as_bytes(policy=policy))
 
-    def _message(self, letter: Letter) -> Any:
-        headers = {"Message-ID": letter.message_id, "Date": DATE}
-        if letter.is_refused:
+    def _message(self, mail: Mail) -> Any:
+        headers = {"Message-ID": mail.message_id, "Date": DATE}
+        if mail.is_refused:
             headers["X-Refuse"] = "yes"
         message = EmailMessage(
-            letter.subject, letter.text, letter.sender, bcc=letter.recipients, headers=headers
+            mail.subject, mail.text, mail.sender, bcc=mail.recipients, headers=headers
         )
-        if letter.attachment is not None:
-            message.attach("blob.bin", letter.attachment, "application/octet-stream")
+        if mail.attachment is not None:
+            message.attach("blob.bin", mail.attachment, "application/octet-stream")
         return message
 
     def close(self) -> None:
@@ -77,31 +77,31 @@ class FlaskClient(Client):
         )
         self._mail = flask_integration.Mail(self._app)
 
-    def _send(self, letter: Letter) -> dict[str, int]:
+    def _send(self, mail: Mail) -> dict[str, int]:
         with self._app.app_context():
-            receipt = self._mail.send(self._message(letter))
+            receipt = self._mail.send(self._message(mail))
         return {who: reply.code for who, reply in receipt.refused.items()}
 
-    def content_of(self, letter: Letter) -> bytes:
+    def content_of(self, mail: Mail) -> bytes:
         with self._app.app_context():
-            message = self._message(letter)
-            if letter.needs_utf8:
+            message = self._message(mail)
+            if mail.needs_utf8:
                 return message.as_email().as_bytes(policy=email.policy.SMTPUTF8)
             return bytes(message.as_bytes())
 
-    def _message(self, letter: Letter) -> flask_integration.Message:
-        headers = {"X-Refuse": "yes"} if letter.is_refused else {}
+    def _message(self, mail: Mail) -> flask_integration.Message:
+        headers = {"X-Refuse": "yes"} if mail.is_refused else {}
         message = flask_integration.Message(
-            letter.subject,
-            body=letter.text,
-            sender=letter.sender,
-            bcc=list(letter.recipients),
+            mail.subject,
+            body=mail.text,
+            sender=mail.sender,
+            bcc=list(mail.recipients),
             date=1793613600,
             extra_headers=headers,
         )
-        message.msgId = letter.message_id
-        if letter.attachment is not None:
-            message.attach("blob.bin", "application/octet-stream", letter.attachment)
+        message.msgId = mail.message_id
+        if mail.attachment is not None:
+            message.attach("blob.bin", "application/octet-stream", mail.attachment)
         return message
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""docs/compatibility.md, from what one run has seen."""
+"""Writes docs/compatibility.md from the results of one run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 
-from interop import tally
+from interop import counts
 from interop.found import FOUND
 from interop.sections import section
 from interop.soak import TITLE as UNDER_LOAD
@@ -20,39 +20,59 @@ What mailbackends does with real servers. This page is written by the tests of
 `SMTP`/`LMTP`, `Mailer`, Django and Flask, and compare what arrived byte by byte with what
 was sent. Nothing here is written by hand:
 
-    python -m tox -e interop                         # the servers are installed by this, too
+    python -m tox -e interop                         # this installs the servers, too
     MAILBACKENDS_INTEROP_FULL=1 MAILBACKENDS_INTEROP_TABLE=docs/compatibility.md \\
         python -m tox -e interop -- tests/interop tests/faults   # ... and writes this page
 
-A tick: it works through all four. Where a server cannot do something, a note says so; where
-a client could ask for it all the same (TLS, a login, an address), the tests show that it is
-told of, and that nothing is sent.
+A tick means that it works through all four. Where a server cannot do something, a note gives
+the reason; where a client could ask for it anyway (TLS, a login, an address), the tests check
+that the client reports an error and that nothing is sent.
 """
 _HOW = """
-Two things are done otherwise than in life. Dovecot hangs up after minutes that no setting
-shortens: the process that holds the idle connection is ended in its place. And smtp-sink
-says 421 to each connection or to none: there it is not one too many.
+Three things differ from production. Dovecot closes idle connections after minutes that no
+setting shortens: instead, the process that has the connection is ended. smtp-sink answers 421
+to each connection or to none, not to one too many. And for Haraka a small plugin decides about
+recipients, stores messages, and switches off Nagle's algorithm (see below).
+
+## Particular servers
+
+- **Exim** counts RSET among the commands that are no mail: after ten without a message in
+  between it answers 554 and closes the connection. Where `smtp_accept_max_per_connection` is
+  set, it answers MAIL with 421 after so many messages.
+- **sendmail** (as Debian configures it) refuses the 101st recipient with 452; `Mailer`, Django
+  and Flask send the message again to the others. Content with a lone CR or LF gets 421; only
+  the interface of smtplib sends such content. After 20 NOOPs it answers slower and slower.
+- **OpenSMTPD** has no PIPELINING: each command waits for its reply. Its 100th message on a
+  connection gets `452 4.5.3 Too many recipients: Too many messages sent`, and the connection
+  stays open. The build in Debian 12 announces STARTTLS but cannot complete a handshake (its
+  issue 1171).
+- **Haraka** folds lines longer than 992 bytes, and refuses lone CRs and LFs. It counts a DATA
+  that was pipelined after refused recipients as an error; with `haraka-plugin-limit` the next
+  MAIL is answered `450 Too many errors`, and the connection is closed. It sends the reply to
+  each pipelined command by itself with Nagle's algorithm on, so that a group of commands can
+  wait 40 ms for a delayed acknowledgement.
 """
 _MAY_CHANGE = """
 The comparison is of all bytes. A server may put trace fields (Return-Path, Received,
-Delivered-To) in front, store LF in place of CRLF, take a CR or LF that stands alone for
-the end of a line, make a space of such a CR or drop it, and end the last line. It may
-change nothing else. aiosmtpd and Nodemailer store what came: there the line ends are
-compared, too. The boundary between parts is another each time that a message is made, and
-is the one thing that is not compared.
+Delivered-To) in front, store LF instead of CRLF, take a CR or LF that stands alone for
+the end of a line, make a space of it or drop the CR, and end the last line. sendmail and
+OpenSMTPD add Date, From and Message-ID to a message without them. They may change nothing
+else. aiosmtpd, Nodemailer and Haraka store the bytes that came: there the line ends are
+compared, too. The boundary between parts differs each time that a message is written, and
+is the only thing that is not compared.
 """
 _TLS = """
-What the caller is told, through each client by STARTTLS and, for certificates and versions, from
-the first byte; nothing is sent, and nothing goes in clear.
+The errors that each client reports, with STARTTLS and, for certificates and versions, with
+implicit TLS. Nothing is sent, and nothing is sent in clear text.
 
-| what is wrong | through | what the error says |
+| fault | client | error |
 | --- | --- | --- |
 """
 _BROKEN_OFF = "Broken off at every byte"
 
 
 def page(table: Table, former: str) -> str:
-    """The whole page. What this run has not seen (see `_kept`) is as in the ``former`` one."""
+    """The whole page. Results of other kinds of runs are copied from the ``former`` page."""
     works = sum(not text for text in table.cells.values())
     versions = ", ".join(f"{name} {what}" for name, what in table.versions.items())
     notes = Notes()
@@ -60,20 +80,20 @@ def page(table: Table, former: str) -> str:
     rows = [head, ["---"] * len(head), *table.rows(notes)]
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     texts = "\n".join(f"{number}. {text}" for text, number in notes.numbers.items())
-    sums = "".join(f"- {line}\n" for line in tally.lines())
+    sums = "".join(f"- {line}\n" for line in counts.lines())
     parts = {
         "Scenarios": (
             f"\n{len(table.scenarios)} scenarios at {len(table.servers)} servers through 4 "
-            f"clients: {len(table.cells)} cells, {works} of which work; each of the "
-            f"others has its note.\n\nServers: {versions}.\n\n{body}\n\n{texts}\n{_HOW}"
+            f"clients: {len(table.cells)} cells, of which {works} work; each of the "
+            f"others has a note.\n\nServers: {versions}.\n\n{body}\n\n{texts}\n{_HOW}"
         ),
-        "In numbers": f"\nIn this run, bad TLS and the faults of smtp-sink included:\n\n{sums}",
+        "In numbers": f"\nThis run, including failing TLS and the faults of smtp-sink:\n\n{sums}",
         "What a server may change": _MAY_CHANGE,
         "TLS that fails": _TLS + _errors(table.errors),
-        "What was found and mended": "\n" + "".join(
+        "What was found and fixed": "\n" + "".join(
             f"- {one.at}: {one.what}. `{one.test}`\n" for one in FOUND
         ),
-        **_kept(former),
+        **_copied(former),
     }  # fmt: skip
     return f"{_HEAD}\n" + "\n".join(
         f"## {title}\n{text.rstrip()}\n" for title, text in parts.items()
@@ -83,19 +103,19 @@ def page(table: Table, former: str) -> str:
 def _errors(errors: Mapping[str, Mapping[str, list[str]]]) -> str:
     return "".join(
         f"| {wrong} | {', '.join(clients)} | {text} |\n"
-        for wrong, said in errors.items()
-        for text, clients in said.items()
+        for wrong, texts in errors.items()
+        for text, clients in texts.items()
     )
 
 
-def _kept(former: str) -> dict[str, str]:
-    """What other runs have shown: the faults unless they ran with this one, and the load."""
+def _copied(former: str) -> dict[str, str]:
+    """The results of other runs: the faults unless they ran with this one, and the load."""
     texts = {_BROKEN_OFF: section(former, _BROKEN_OFF), UNDER_LOAD: section(former, UNDER_LOAD)}
     faults = sys.modules.get("faults.tally")
     if faults is not None and faults.cuts:
         sums = "".join(f"- {line}\n" for line in faults.lines())
         texts[_BROKEN_OFF] = (
             "\n`tests/faults` ends connections at each byte that a dialogue has, and compares "
-            f"what the caller was\ntold with what the server has:\n\n{sums}"
+            f"the outcome that the\ncaller got with the messages that the server has:\n\n{sums}"
         )
     return {title: text for title, text in texts.items() if text}

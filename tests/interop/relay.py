@@ -1,4 +1,4 @@
-"""`Relay`: stands before a server, counts its connections, and can act in the middle of one."""
+"""`Relay`: a proxy that counts connections, and can act in the middle of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """Hands on bytes between ``with`` and its end; ``port`` or ``path`` is where it listens."""
+    """Passes on bytes while its ``with`` block runs; it listens at ``port`` or ``path``."""
 
     def __init__(self, target: Endpoint) -> None:
         self._target = target
@@ -24,7 +24,7 @@ class Relay:
         self.path: str | None = None
         if target.path is None:
             self._listener = socket.socket()
-            # What is on its way must be little, so that the middle of a message is there.
+            # Small buffers, so that a message can be interrupted in its middle.
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             self._listener.bind((HOST, 0))
             self._listener.listen()
@@ -36,13 +36,13 @@ class Relay:
             self._listener.bind(self.path)
             self._listener.listen()
         self._left: int | None = None
-        # Held while that is done which `after` asks for: no end is seen before.
+        # Locked during the action of `after`: the ends of connections are passed on later.
         self._acting = threading.Lock()
         self._act: Callable[[], None] = lambda: None
         self._open: list[socket.socket] = []
 
     def after(self, count: int, act: Callable[[], None]) -> None:
-        """Once the clients have sent ``count`` bytes more, call this before handing on the rest."""
+        """Call ``act`` after ``count`` more bytes of the clients, before the rest is passed on."""
         self._left, self._act = count, act
 
     def __enter__(self) -> Relay:
@@ -69,7 +69,7 @@ class Relay:
                 self._open.append(server)
                 for one in (client, server):
                     if one.family == socket.AF_INET:
-                        # Else each message waits for an acknowledgement that is delayed.
+                        # Otherwise each message waits for a delayed acknowledgement.
                         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for ends in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()

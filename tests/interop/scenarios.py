@@ -1,8 +1,8 @@
-"""The rows of the table: what is sent, and what must come of it.
+"""The rows of the table: what is sent, and the expected result.
 
-A scenario returns None where all went as it should, or says in a few words what the
-server cannot do, once it is proven that the client told so. ``needs`` names what a server
-may lack; its own reason then stands in the cell.
+A scenario returns None where everything works, or a few words on what the server cannot do,
+once it has checked that the client reported so. ``needs`` names what a server may lack; then
+the server's reason is shown in the cell, and the scenario is not played.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import mailbackends
-from interop.letters import Letter
-from interop.place import Place
+from interop.cell import Cell, Form
+from interop.clients import Sent
+from interop.mails import Mail
 
 __all__ = ["SCENARIOS", "Scenario", "scenario"]
 
-Play = Callable[[Place], "str | None"]
+Play = Callable[[Cell], "str | None"]
 MECHANISMS = (
     "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER",
 )  # fmt: skip
@@ -37,62 +38,66 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(name: str, *, needs: str = "", is_heavy: bool = False) -> Callable[[Play], Play]:
-    """Put a function into the table."""
+    """Add a function to the table."""
 
-    def keep(play: Play) -> Play:
+    def add(play: Play) -> Play:
         SCENARIOS[name] = Scenario(name, play, needs or name, is_heavy)
         return play
 
-    return keep
+    return add
 
 
-# The ways in
+# Connecting and logging in
 
 
 @scenario("plain")
-def _(place: Place) -> None:
-    with place.client() as client:
-        place.deliver(client, Letter(), Letter())
+def _(cell: Cell) -> None:
+    with cell.client() as client:
+        cell.deliver(client, Mail(), Mail())
 
 
 @scenario("STARTTLS", needs="nothing")
-def _(place: Place) -> str | None:
-    with place.client(security="starttls") as client:
-        if "STARTTLS" not in place.server.lacks:
-            place.deliver(client, Letter(), Letter())
+def _(cell: Cell) -> str | None:
+    with cell.client(security="starttls") as client:
+        if "STARTTLS" not in cell.server.lacks:
+            cell.deliver(client, Mail(), Mail())
             return None
-        letter = Letter()
-        assert isinstance(client.send(letter).error, mailbackends.SMTPNotSupportedError)
-    assert not place.server.found(letter.token)
-    return "not announced; nothing is sent in clear"
+        mail = Mail()
+        error = client.send(mail).error
+    if cell.server.announces_tls_in_vain:
+        assert isinstance(error, mailbackends.SMTPTLSError), repr(error)
+    else:
+        assert isinstance(error, mailbackends.SMTPNotSupportedError), repr(error)
+    assert not cell.server.found(mail.token)
+    return cell.server.lacks["STARTTLS"]
 
 
 @scenario("implicit TLS", needs="nothing")
-def _(place: Place) -> str | None:
-    if place.server.protocol == "lmtp" and place.kind.name == "SMTP":
-        return "the interface of smtplib has no LMTP under TLS from the first byte"
-    with place.client("tls", security="tls") as client:
-        if "implicit TLS" not in place.server.lacks:
-            place.deliver(client, Letter(), Letter())
+def _(cell: Cell) -> str | None:
+    if cell.server.protocol == "lmtp" and cell.kind.name == "SMTP":
+        return "smtplib's interface has no LMTP with implicit TLS"
+    with cell.client("tls", security="tls") as client:
+        if "implicit TLS" not in cell.server.lacks:
+            cell.deliver(client, Mail(), Mail())
             return None
-        letter = Letter()
-        sent = client.send(letter)
+        mail = Mail()
+        sent = client.send(mail)
     assert isinstance(sent.error, mailbackends.SMTPTLSError), repr(sent.error)
-    assert not place.server.found(letter.token)
-    return place.server.lacks["implicit TLS"]
+    assert not cell.server.found(mail.token)
+    return cell.server.lacks["implicit TLS"]
 
 
 def _login(mechanism: str) -> Play:
-    def play(place: Place) -> str | None:
-        with place.client(mechanism=mechanism) as client:
-            if mechanism in place.server.mechanisms:
-                place.deliver(client, Letter())
+    def play(cell: Cell) -> str | None:
+        with cell.client(mechanism=mechanism) as client:
+            if mechanism in cell.server.mechanisms:
+                cell.deliver(client, Mail())
                 return None
-            sent = client.send(Letter())
+            sent = client.send(Mail())
         assert isinstance(sent.error, mailbackends.SMTPException)
         is_refused = isinstance(sent.error, mailbackends.SMTPAuthenticationError)
-        assert is_refused is (mechanism in place.server.announced_in_vain)
-        return place.server.lacks["AUTH"] if is_refused else "not announced; the client says so"
+        assert is_refused is (mechanism in cell.server.announced_in_vain)
+        return cell.server.lacks["AUTH"] if is_refused else "not announced; the client reports so"
 
     return play
 
@@ -102,21 +107,21 @@ for _mechanism in MECHANISMS:
 
 
 @scenario("wrong password", needs="AUTH")
-def _(place: Place) -> None:
-    with place.client(mechanism="PLAIN", password="not-this-one") as client:
-        sent = client.send(Letter())
+def _(cell: Cell) -> None:
+    with cell.client(mechanism="PLAIN", password="not-this-one") as client:
+        sent = client.send(Mail())
     assert isinstance(sent.error, mailbackends.SMTPAuthenticationError)
-    # The interface of smtplib logs in where there is no message yet.
-    assert sent.outcome == "not_sent" or place.kind.name == "SMTP"
+    # smtplib's interface logs in before there is a message.
+    assert sent.outcome == "not_sent" or cell.kind.name == "SMTP"
     assert "not-this-one" not in f"{sent.error}{sent.error!r}{vars(sent.error)}"
 
 
 @scenario("wrong token", needs="AUTH")
-def _(place: Place) -> str | None:
-    if "XOAUTH2" not in place.server.mechanisms:
+def _(cell: Cell) -> str | None:
+    if "XOAUTH2" not in cell.server.mechanisms:
         return "XOAUTH2 not announced"
-    with place.client(mechanism="XOAUTH2", password="not-this-one") as client:
-        sent = client.send(Letter())
+    with cell.client(mechanism="XOAUTH2", password="not-this-one") as client:
+        sent = client.send(Mail())
     assert isinstance(sent.error, mailbackends.SMTPAuthenticationError), repr(sent.error)
     assert "not-this-one" not in f"{sent.error}{sent.error!r}{vars(sent.error)}"
     return None
@@ -126,147 +131,174 @@ def _(place: Place) -> str | None:
 
 
 @scenario("one of three recipients refused", needs="one refused")
-def _(place: Place) -> None:
-    letter = Letter(people=("a", "refused", "b"))
-    with place.client() as client:
-        sent = client.send(letter)
-        assert sent.refused == {letter.recipients[1]: 550}
+def _(cell: Cell) -> None:
+    mail = Mail(local_parts=("a", "refused", "b"))
+    with cell.client() as client:
+        sent = client.send(mail)
+        assert sent.refused == {mail.recipients[1]: 550}
         assert sent.error is None
-        place.see_arrived(client, letter, refused=[letter.recipients[1]])
-        place.deliver(client, Letter())
+        cell.check_arrived(client, mail, refused=[mail.recipients[1]])
+        cell.deliver(client, Mail())
 
 
 @scenario("all recipients refused")
-def _(place: Place) -> None:
-    letter = Letter(people=("refused", "refused2"))
-    with place.client("all refused") as client:
-        sent = client.send(letter)
-        place.see_refused(sent)
+def _(cell: Cell) -> None:
+    mail = Mail(local_parts=("refused", "refused2"))
+    with cell.client("all refused") as client:
+        sent = client.send(mail)
+        cell.check_refused(sent)
         assert isinstance(sent.error, mailbackends.SMTPRecipientsRefused)
-        assert set(sent.error.recipients) == set(letter.recipients)
-        if place.server.endpoint("all refused") == place.server.endpoint():
-            place.deliver(client, Letter())
-    assert not place.server.found(letter.token)
+        assert set(sent.error.recipients) == set(mail.recipients)
+        if cell.server.endpoint("all refused") == cell.server.endpoint():
+            cell.deliver(client, Mail())
+    assert not cell.server.found(mail.token)
 
 
 @scenario("temporary refusal")
-def _(place: Place) -> None:
-    letter = Letter(people=("later",))
-    with place.client("temporary refusal") as client:
-        place.see_refused(client.send(letter), transient=True)
-        if place.server.endpoint("temporary refusal") == place.server.endpoint():
-            place.deliver(client, Letter())
-    assert not place.server.found(letter.token)
+def _(cell: Cell) -> None:
+    mail = Mail(local_parts=("later",))
+    with cell.client("temporary refusal") as client:
+        cell.check_refused(client.send(mail), transient=True)
+        if cell.server.endpoint("temporary refusal") == cell.server.endpoint():
+            cell.deliver(client, Mail())
+    assert not cell.server.found(mail.token)
 
 
 @scenario("refused content")
-def _(place: Place) -> None:
-    letter = Letter(people=(place.server.person("refused content"),), is_refused=True)
-    with place.client("refused content") as client:
-        place.see_refused(client.send(letter))
-        if place.server.endpoint("refused content") == place.server.endpoint():
-            place.deliver(client, Letter())
-            assert not place.server.found(letter.token)  # smtp-sink keeps what it refuses
+def _(cell: Cell) -> None:
+    mail = Mail(local_parts=(cell.server.local_part("refused content"),), is_refused=True)
+    with cell.client("refused content") as client:
+        cell.check_refused(client.send(mail))
+        if cell.server.endpoint("refused content") == cell.server.endpoint():
+            cell.deliver(client, Mail())
+            assert not cell.server.found(mail.token)  # smtp-sink stores what it refuses
 
 
 @scenario("message over SIZE", needs="SIZE")
-def _(place: Place) -> None:
-    is_small = "over SIZE" in place.server.endpoints or place.server.protocol == "lmtp"
+def _(cell: Cell) -> None:
+    is_small = "over SIZE" in cell.server.endpoints or cell.server.protocol == "lmtp"
     lines = 2_000 if is_small else 600_000
-    letter = Letter(("x" * 70 + "\n") * lines, people=(place.server.person("over SIZE"),))
-    with place.client("over SIZE") as client:
-        sent = client.send(letter)
-        if place.server.protocol == "lmtp":  # Dovecot says 451 4.2.0
-            place.see_refused(sent, transient=True)
+    mail = Mail(("x" * 70 + "\n") * lines, local_parts=(cell.server.local_part("over SIZE"),))
+    with cell.client("over SIZE") as client:
+        sent = client.send(mail)
+        if cell.server.protocol == "lmtp":  # Dovecot answers 451 4.2.0
+            cell.check_refused(sent, transient=True)
         else:
-            place.see_refused(sent, code=552)
-        place.deliver(client, Letter())
-    assert not place.server.found(letter.token)
+            cell.check_refused(sent, code=552)
+        cell.deliver(client, Mail())
+    assert not cell.server.found(mail.token)
 
 
 # Contents
 
 
-def _content(letter: Callable[[], Letter]) -> Play:
-    def play(place: Place) -> None:
-        with place.client() as client:
-            place.deliver(client, letter())
+def _content(mail: Callable[[], Mail]) -> Play:
+    def play(cell: Cell) -> None:
+        with cell.client() as client:
+            cell.deliver(client, mail())
 
     return play
 
 
-scenario("8-bit content")(_content(lambda: Letter("Gr\u00fc\u00dfe aus K\u00f6ln\n")))
+scenario("8-bit content")(_content(lambda: Mail("Gr\u00fc\u00dfe aus K\u00f6ln\n")))
 scenario("UTF-8 content")(
-    _content(lambda: Letter("\u2603 \u4f60\u597d \U0001f4e7\n", subject="Gr\u00fc\u00dfe \u2603"))
+    _content(lambda: Mail("\u2603 \u4f60\u597d \U0001f4e7\n", subject="Gr\u00fc\u00dfe \u2603"))
 )
 
 
 @scenario("UTF-8 addresses")
-def _(place: Place) -> str | None:
-    letter = Letter(sender="j\u00fcrgen@example.test", people=("\u00fc\u4f60",))
-    with place.client() as client:
-        if "SMTPUTF8" not in place.server.lacks:
-            place.deliver(client, letter)
+def _(cell: Cell) -> str | None:
+    mail = Mail(sender="j\u00fcrgen@example.test", local_parts=("\u00fc\u4f60",))
+    with cell.client() as client:
+        if "SMTPUTF8" not in cell.server.lacks:
+            cell.deliver(client, mail)
             return None
-        sent = client.send(letter)
+        sent = client.send(mail)
     assert isinstance(sent.error, mailbackends.SMTPNotSupportedError | ValueError)
-    assert not place.server.found(letter.token)
+    assert not cell.server.found(mail.token)
     return "no SMTPUTF8; refused before anything is sent"
 
 
 @scenario("lines longer than 998")
-def _(place: Place) -> str | None:
-    letter = Letter("a\n" + "long " * 1000 + "\nb\n")
-    with place.client() as client:
-        if not (place.sends_bytes and "long lines" in place.server.lacks):
-            place.deliver(client, letter)
+def _(cell: Cell) -> str | None:
+    mail = Mail("a\n" + "long " * 1000 + "\nb\n")
+    with cell.client() as client:
+        if not cell.sends_bytes or cell.server.long_lines == "stored":
+            cell.deliver(client, mail)
             return None
-        place.see_refused(client.send(letter))
-        place.deliver(client, Letter())
-    return place.server.lacks["long lines"]
+        if cell.server.long_lines == "folded":
+            cell.deliver(client, mail, arrives_as=Form.FOLDED)
+            return "folded by the server: one space more after each 990 bytes"
+        cell.check_refused(client.send(mail))
+        cell.deliver(client, Mail())
+    return "refused with 500: its limit is the 1,000 of RFC 5321"
 
 
-scenario("dots at line starts")(_content(lambda: Letter(".\n..\n...\n.a\nb\n.\n\n.\n")))
-scenario("no final line end")(
-    _content(lambda: Letter("one\nthe last", wire_text=b"one\r\nthe last"))
-)
-scenario("CR and LF alone")(
-    _content(lambda: Letter("a\rb\nc\r\nd\n\n\re\n", wire_text=b"a\rb\nc\r\nd\n\n\re\r\n"))
-)
+scenario("dots at line starts")(_content(lambda: Mail(".\n..\n...\n.a\nb\n.\n\n.\n")))
+scenario("no final line end")(_content(lambda: Mail("one\nthe last", wire_text=b"one\r\nthe last")))
+
+
+@scenario("CR and LF alone")
+def _(cell: Cell) -> str | None:
+    mail = Mail("a\rb\nc\r\nd\n\n\re\n", wire_text=b"a\rb\nc\r\nd\n\n\re\r\n")
+    with cell.client() as client:
+        if client.makes_crlf or cell.server.lone_line_ends == "stored":
+            cell.deliver(client, mail)
+            return None
+        sent = client.send(mail)
+        _check_content_refused(cell, mail, sent)
+        cell.deliver(client, Mail())
+    return "refused by the server"
 
 
 @scenario("an end of content within the content")
-def _(place: Place) -> None:
-    victim = Letter()
+def _(cell: Cell) -> None:
+    victim = Mail()
     command = f"MAIL FROM:<x@example.test>\r\nRCPT TO:<{victim.recipients[0]}>\r\nDATA\r\n"
     for end in ("\n.\n", "\n.\r\n", "\r.\r", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r\n.\r\n"):
         text = f"before{end}{command}\r\nSubject: x\r\n\r\nsmuggled\r\n.\r\nend\r\n"
-        letter = Letter(text.replace("\r\n", "\n"), wire_text=text.encode())
-        with place.client() as client:
-            sent = client.send(letter)
-            assert sent.error is None, (end, sent.error)
-            place.see_arrived(client, letter, dots=False)
-            place.deliver(client, Letter())
-    assert not place.server.found("", victim.recipients)
+        mail = Mail(text.replace("\r\n", "\n"), wire_text=text.encode())
+        with cell.client() as client:
+            sent = client.send(mail)
+            if sent.error is not None and cell.server.lone_line_ends == "refused":
+                assert not client.makes_crlf, repr(sent.error)
+                _check_content_refused(cell, mail, sent)
+            else:
+                assert sent.error is None, (end, sent.error)
+                cell.check_arrived(client, mail, arrives_as=Form.BLURRED)
+            cell.deliver(client, Mail())
+    assert not cell.server.found("", victim.recipients)
+
+
+def _check_content_refused(cell: Cell, mail: Mail, sent: Sent) -> None:
+    """The content of bytes was refused: for good, for now, or with a 421."""
+    assert isinstance(sent.error, mailbackends.SMTPDataError), repr(sent.error)
+    assert not cell.server.found(mail.token)
 
 
 @scenario("an empty message")
-def _(place: Place) -> None:
-    with place.client() as client:
-        place.deliver(client, Letter("", subject="", is_empty=True), Letter())
+def _(cell: Cell) -> None:
+    with cell.client() as client:
+        cell.deliver(client, Mail("", subject="", is_empty=True), Mail())
 
 
 # Amounts
 
 
 @scenario("1,000 recipients", is_heavy=True)
-def _(place: Place) -> None:
-    with place.client() as client:
-        place.deliver(client, Letter(people=tuple(f"p{number}" for number in range(1000))))
+def _(cell: Cell) -> None:
+    mail = Mail(local_parts=tuple(f"p{number}" for number in range(1000)))
+    left: tuple[str, ...] = ()
+    if not cell.splits_recipients and cell.server.recipients_per_message is not None:
+        left = mail.recipients[cell.server.recipients_per_message :]
+    with cell.client() as client:
+        sent = client.send(mail)
+        assert sent == Sent(dict.fromkeys(left, 452))
+        cell.check_arrived(client, mail, refused=left)
 
 
 @scenario("25 MB", is_heavy=True)
-def _(place: Place) -> None:
-    blob = bytes(range(256)) * (HOW_LARGE // 256 // (2 if place.sends_bytes else 1))
-    with place.client() as client:
-        place.deliver(client, Letter(attachment=blob), Letter())
+def _(cell: Cell) -> None:
+    blob = bytes(range(256)) * (HOW_LARGE // 256 // (2 if cell.sends_bytes else 1))
+    with cell.client() as client:
+        cell.deliver(client, Mail(attachment=blob), Mail())

@@ -1,4 +1,4 @@
-"""Sections of a page that different runs write: each leaves the others' as they are."""
+"""Sections of a page that different runs write: each run changes its own only."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["section", "with_section"]
 
 
 def section(page: str, title: str) -> str | None:
-    """What stands under ``## title``, or None where it is not there."""
+    """The text under ``## title``, or None where there is no such title."""
     found = _pattern(title).search(page)
     return found[1] if found else None
 
 
 def with_section(page: str, title: str, body: str) -> str:
-    """The page with this under the title: where it stands, or else at the end."""
+    """The page with this text under the title, which is added at the end if it is missing."""
     text = f"## {title}\n{body}"
     if section(page, title) is None:
         return f"{page.rstrip()}\n\n{text}"

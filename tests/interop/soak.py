@@ -3,11 +3,11 @@
     PYTHONPATH=.:tests python -m interop.soak [SECONDS [PAGE]]
 
 Threads send over TLS, logged in, without a pause, and every few seconds the server is killed
-in the midst of it. Then the threads are held, and each message is accounted for: what was
+meanwhile. Then the threads pause, and each message is accounted for: what was
 accepted arrived once, what was refused or not sent did not arrive, what is unknown arrived
-at most once. It fails where one is not, where open files, threads or memory are not flat (see
-`interop.usage`), and where a connection or an exception is still there once the Mailer is
-closed. What came of it is printed, and written into ``PAGE``.
+at most once. It fails if a message is not accounted for, if open files, threads or memory grow
+(see `interop.usage`), or if a connection or an exception still exists after the Mailer was
+closed. The result is printed, and written to ``PAGE``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from interop.letters import Letter, check
+from interop.mails import Mail, check
 from interop.sections import with_section
 from interop.servers import certificates
 from interop.servers.own import Nodemailer, Own
@@ -37,12 +37,12 @@ __all__ = ["Soak", "main"]
 
 THREADS = 4
 LOAD = 2.0
-"""Seconds of load before a restart, and after it half of that."""
+"""Seconds of load before a restart; after it there is half of that."""
 OF_A_CONNECTION = (Connection, Session, Stream, ssl.SSLSocket, SMTPException)
 TITLE = "Under load"
 _ABOUT = f"""
 {THREADS} threads send over TLS, logged in, through one `Mailer` to Nodemailer's smtp-server,
-which is killed every few seconds in the midst of it. Each message is accounted for: what was
+which is killed every few seconds meanwhile. Each message is accounted for: what was
 accepted arrived once and as it was sent, what was not sent did not arrive, what is unknown
 arrived at most once. Written by
 
@@ -50,18 +50,18 @@ arrived at most once. Written by
 
 """
 _FLAT = f"""
-Between two restarts, when all threads are held, it is counted what the process holds: open files
-(those of the pool's connections aside), threads, blocks of Python's allocator, bytes of
-malloc, and resident memory. The first {WARM} rounds are left out. The median of the last quarter
-may be above that of the first quarter by as much as stands here, else the run fails; nor
-may a connection, a session or an exception be left once the `Mailer` is closed. malloc's
-caches are off in this run: with them freed memory is kept for each thread and size, and
-resident memory grows for hours where what is held does not.
+Between two restarts, while all threads pause, the resources of the process are counted: open
+files (without those of the pool's connections), threads, blocks of Python's allocator, bytes of
+malloc, and resident memory. The first {WARM} rounds do not count. The run fails if the median of
+the last quarter is above that of the first quarter by more than is allowed here, or if a
+connection, a session or an exception is left after the `Mailer` was closed. malloc's caches are
+off in this run: they keep freed memory for each thread and size, and resident memory would
+grow for hours without a leak.
 """
 
 
 class Soak:
-    """One run of load. ``outcomes`` and ``restarts`` count; of ``usage`` there is one per round."""
+    """One run of load: counts of ``outcomes`` and ``restarts``, and a sample of usage per round."""
 
     def __init__(self, server: Own, cafile: str) -> None:
         self.server = server
@@ -70,14 +70,14 @@ class Soak:
         self.usage = Usage()
         self.seconds = 0.0
         self._cafile = cafile
-        self._told: dict[Letter, str] = {}
+        self._outcomes: dict[Mail, str] = {}
         self._failures: list[BaseException] = []
         self._may_send = threading.Event()
         self._is_over = False
         self._idle = threading.Semaphore(0)
 
     def run(self, seconds: float, *, progress: bool = False) -> None:
-        """Send for at least so long, and for as many rounds as can be compared.
+        """Send for at least so many seconds, and for enough rounds to compare.
 
         Raises:
             AssertionError: a message is not accounted for, or something grew.
@@ -108,12 +108,12 @@ class Soak:
                     sender.join()
         if self._failures:
             raise self._failures[0]
-        self.usage.see_it_flat()
+        self.usage.check_flat()
         gc.collect()
         left = Counter(
             type(one).__name__ for one in gc.get_objects() if isinstance(one, OF_A_CONNECTION)
         )
-        assert not left, f"still there behind the Mailer's close: {left}"
+        assert not left, f"left after the Mailer was closed: {left}"
 
     def _round(self) -> None:
         self._may_send.set()
@@ -142,49 +142,49 @@ class Soak:
             self._idle.release()
 
     def _send_one(self, mailer: Mailer) -> None:
-        letter = Letter(".\nOne of many.\n" * 20)
+        mail = Mail(".\nOne of many.\n" * 20)
         try:
-            mailer.send_message(letter.raw, letter.sender, letter.recipients)
+            mailer.send_message(mail.raw, mail.sender, mail.recipients)
         except SMTPException as error:
-            self._told[letter] = str(error.outcome)
+            self._outcomes[mail] = str(error.outcome)
             time.sleep(0.02)  # the server is down: do not ask it in a tight loop
         else:
-            self._told[letter] = "accepted"
+            self._outcomes[mail] = "accepted"
 
     def _account(self) -> None:
-        """Hold what the callers were told against what is stored, and forget both."""
+        """Compare the outcomes of all messages with what is stored, and delete both."""
         stored = self.server.stored()
         times = Counter(one.recipients for one in stored)
         contents = {one.recipients: one for one in stored}
-        for letter, outcome in self._told.items():
-            there = times.pop(letter.recipients, 0)
+        for mail, outcome in self._outcomes.items():
+            there = times.pop(mail.recipients, 0)
             allowed = {"accepted": {1}, "unknown": {0, 1}, "not_sent": {0}}[outcome]
-            assert there in allowed, f"{letter.token}: {outcome}, and is there {there} times"
+            assert there in allowed, f"{mail.token}: {outcome}, and is there {there} times"
             if there:
-                check(contents[letter.recipients], letter, letter.raw, exactly=True)
-        assert not times, f"nobody sent these: {times}"
-        self.outcomes.update(self._told.values())
-        self._told.clear()
+                check(contents[mail.recipients], mail, mail.raw, exactly=True)
+        assert not times, f"messages that were not sent: {times}"
+        self.outcomes.update(self._outcomes.values())
+        self._outcomes.clear()
         self.server.forget()
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} {count:,}" for name, count in self.outcomes.most_common())
+        outcomes = ", ".join(f"{name} {count:,}" for name, count in self.outcomes.most_common())
         sums = (
             f"{self.seconds:,.0f} s, {self.restarts:,} restarts, "
-            f"{self.outcomes.total():,} messages ({told})"
+            f"{self.outcomes.total():,} messages ({outcomes})"
         )
-        is_judged = len(self.usage) >= WARM + 2
-        return f"{sums}. {self.usage}." if is_judged else f"{sums}."
+        has_enough_rounds = len(self.usage) >= WARM + 2
+        return f"{sums}. {self.usage}." if has_enough_rounds else f"{sums}."
 
     def section(self) -> str:
-        """For the page."""
+        """The section of the page."""
         sums = str(self).partition(". ")[0]
         rows = "".join(
             f"| {name} | {first:,.0f} | {last:,.0f} | {ALLOWED[name]:,} |\n"
             for name, (first, last) in self.usage.growth().items()
         )
         return (
-            f"{_ABOUT}**{sums}.**\n\n| held | first quarter | last quarter | may be more by |\n"
+            f"{_ABOUT}**{sums}.**\n\n| resource | first quarter | last quarter | allowed growth |\n"
             f"| --- | --- | --- | --- |\n{rows}{_FLAT}"
         )
 

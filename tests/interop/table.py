@@ -1,4 +1,4 @@
-"""What became of each scenario at each server through each client."""
+"""The result of each scenario at each server through each client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Table:
     cells: dict[tuple[str, str, str], str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     errors: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    """Where TLS fails: what is wrong, and the clients by what they said of it."""
+    """For each failure of TLS, the error texts and the clients that gave them."""
 
     def note(self, scenario: str, server: str, client: str, text: str | None) -> None:
-        """What came of one."""
+        """Set the result of one cell."""
         self.cells[scenario, server, client] = text or ""
 
     def note_error(self, wrong: str, client: str, error: Exception) -> None:
-        """What a client said where TLS failed, without the port and OpenSSL's own name for it."""
+        """Note a client's error where TLS failed, without the port and OpenSSL's name for it."""
         text = re.sub(r"(?<=127\.0\.0\.1):\d+| \([A-Z][A-Z0-9_]+\)", "", str(error))
         clients = self.errors.setdefault(wrong, {}).setdefault(text, [])
         if client not in clients:
@@ -41,7 +41,9 @@ class Table:
 
     def lines(self) -> list[str]:
         """The sums, and each scenario's cells in one line, for the terminal."""
-        sums = Counter("works" if not text else "cannot be" for text in self.cells.values())
+        sums = Counter(
+            "work" if not text else "do not, with a note" for text in self.cells.values()
+        )
         shown = ", ".join(f"{count} {what}" for what, count in sums.most_common())
         lines = [
             f"{len(self.scenarios)} scenarios, {len(self.servers)} servers, "
@@ -53,7 +55,7 @@ class Table:
         return [*lines, *(f"{number}: {text}" for text, number in notes.numbers.items())]
 
     def rows(self, notes: Notes) -> list[list[str]]:
-        """A scenario and its cells each; what is said of them is numbered in ``notes``."""
+        """Each scenario and its cells. Their texts are numbered in ``notes``."""
         return [
             [scenario, *(self._cell(scenario, server, notes) for server in self.servers)]
             for scenario in self.scenarios
@@ -84,5 +86,5 @@ class Notes:
         self.numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        """Of this text, from its first use on."""
+        """The number of this text, a new one at its first use."""
         return self.numbers.setdefault(text, len(self.numbers) + 1)

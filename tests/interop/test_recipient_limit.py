@@ -1,4 +1,4 @@
-"""Postfix with a limit of five recipients, and a message for twelve."""
+"""Servers that take some recipients of a message, and refuse each further one with 452."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ import pytest
 pytest.importorskip("django", reason="these go through Django and Flask, too")
 pytest.importorskip("flask", reason="these go through Django and Flask, too")
 
-from interop.letters import Letter
-from interop.place import CLIENTS, Place
-from interop.world import World
+from interop.cell import CLIENTS, Cell
+from interop.mails import Mail
+from interop.servers.all import AllServers
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_those_over_the_servers_limit_get_the_message_in_parts_or_the_caller_is_told(
-    client: str, world: World, cafile: str
+@pytest.mark.parametrize(
+    ("server", "need", "limit", "count"),
+    [("Postfix", "five recipients", 5, 12), ("sendmail", "plain", 100, 230)],
+)
+def test_recipients_above_the_limit_get_the_message_in_parts_or_are_reported(
+    server: str,
+    need: str,
+    limit: int,
+    count: int,
+    client: str,
+    all_servers: AllServers,
+    cafile: str,
 ) -> None:
-    place = Place(world.server("Postfix"), CLIENTS[client], cafile)
-    letter = Letter(people=tuple(f"p{number}" for number in range(12)))
-    with place.client("five recipients") as one:
-        sent = one.send(letter)
+    cell = Cell(all_servers.server(server), CLIENTS[client], cafile)
+    mail = Mail(local_parts=tuple(f"p{number}" for number in range(count)))
+    with cell.client(need) as one:
+        sent = one.send(mail)
         assert sent.error is None
-        # The interface of smtplib leaves it to the caller; a Mailer sends again to the rest.
-        left = letter.recipients[5:] if client == "SMTP" else ()
+        left = () if cell.splits_recipients else mail.recipients[limit:]
         assert sent.refused == dict.fromkeys(left, 452)
-        place.see_arrived(one, letter, refused=left)
+        cell.check_arrived(one, mail, refused=left)

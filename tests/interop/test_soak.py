@@ -1,4 +1,4 @@
-"""The short form of `interop.soak`, and what it takes for flat."""
+"""A short run of `interop.soak`, and its rule for what counts as growth."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SECONDS = os.environ.get("MAILBACKENDS_SOAK_SECONDS") or "15"
 TESTS = Path(__file__).parents[1]
 
 
-def test_a_mailer_under_load_loses_nothing_and_keeps_nothing_while_its_server_is_killed(
+def test_a_mailer_under_load_loses_and_leaks_nothing_while_its_server_is_killed(
     installed: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # In a process of its own: what this one holds is pytest's.
+    # In a separate process: this one has pytest's objects, too.
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "interop.soak", SECONDS],
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), os.getenv("PYTHONPATH", "")))},
@@ -43,40 +43,40 @@ def used(*, rounds: int = 40, **growth: int) -> Usage:
     return usage
 
 
-def test_what_stays_is_flat() -> None:
-    used().see_it_flat()
+def test_constant_samples_are_flat() -> None:
+    used().check_flat()
 
 
 @pytest.mark.parametrize(
     ("name", "step"),
     [("files", 1), ("threads", 1), ("blocks", 20), ("malloc", 8), ("resident", 50)],
 )
-def test_what_grows_each_round_is_not_flat_and_is_named(name: str, step: int) -> None:
+def test_growth_each_round_is_reported_by_name(name: str, step: int) -> None:
     with pytest.raises(AssertionError, match=f"not flat: {name}"):
-        used(**{name: step}).see_it_flat()
+        used(**{name: step}).check_flat()
 
 
-def test_one_round_above_the_others_is_no_growth() -> None:
+def test_a_single_high_sample_does_not_count_as_growth() -> None:
     usage = used()
     usage.add(*(10_000 for _ in ALLOWED))
     usage.add(*(100 for _ in ALLOWED))
-    usage.see_it_flat()
+    usage.check_flat()
 
 
-def test_a_run_too_short_to_compare_is_not_called_flat() -> None:
+def test_a_run_too_short_to_compare_is_an_error() -> None:
     with pytest.raises(AssertionError, match="too few"):
-        used(rounds=WARM + 1).see_it_flat()
+        used(rounds=WARM + 1).check_flat()
 
 
-def test_an_object_kept_each_round_is_seen_and_its_type_is_named(installed: None) -> None:
-    class Kept:
+def test_a_leaked_object_per_round_is_reported_with_its_type(installed: None) -> None:
+    class Leaked:
         def __init__(self) -> None:
             self.me = self
 
-    kept: list[Kept] = []
+    leaked: list[Leaked] = []
     usage = Usage()
     for _ in range(WARM + 4):
-        kept.extend(Kept() for _ in range(300))
+        leaked.extend(Leaked() for _ in range(300))
         usage.take()
-    with pytest.raises(AssertionError, match=r"not flat: blocks.*Kept \+900"):
-        usage.see_it_flat()
+    with pytest.raises(AssertionError, match=r"not flat: blocks.*Leaked \+900"):
+        usage.check_flat()

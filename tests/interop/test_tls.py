@@ -1,4 +1,4 @@
-"""TLS that fails: each bad certificate, TLS 1.1 only, and 220 to STARTTLS with no TLS behind it."""
+"""TLS that fails: bad certificates, TLS 1.1 only, and 220 to STARTTLS without TLS after it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ pytest.importorskip("django", reason="these go through Django and Flask, too")
 pytest.importorskip("flask", reason="these go through Django and Flask, too")
 
 import mailbackends
+from interop.cell import CLIENTS, Cell
 from interop.clients import Access, Client
-from interop.letters import Letter
-from interop.place import CLIENTS, Place
+from interop.mails import Mail
+from interop.servers.all import AllServers
 from interop.table import Table
-from interop.world import World
 from support.scripted import Peer, ScriptedServer
 
-# What is wrong -> what the error says of it, and of the mend.
+# The fault -> what the error says about it and its fix.
 CERTIFICATES = {
     "expired": "it has expired: the server's administrator must renew it",
     "self-signed": r"it is self-signed: give its file (as ssl_cafile|in context=.*) if",
@@ -36,27 +36,27 @@ GO_AHEAD = b"220 go ahead\r\n"
 
 
 def hangs_up(peer: Peer) -> None:
-    """Ends the connection in the handshake."""
+    """Close the connection during the handshake."""
     peer.send(GO_AHEAD)
     peer.fill()
 
 
 def goes_on_in_clear(peer: Peer) -> None:
-    """Says what is no TLS, once the client has begun."""
+    """Send a reply in clear text after the client has begun the handshake."""
     peer.send(GO_AHEAD)
     peer.fill()
     peer.send(b"250 mail.test still in clear\r\n")
     peer.read_to_end()
 
 
-def says_more(peer: Peer) -> None:
-    """Sends a reply to what was not asked yet, as somebody on the way would."""
+def sends_more(peer: Peer) -> None:
+    """Send a reply before it was asked for, as an attacker on the path would."""
     peer.send(GO_AHEAD + b"250-mail.test\r\n250 AUTH PLAIN\r\n")
     peer.read_to_end()
 
 
-# What is done in place of TLS -> by whom, and what the error is and says.
-BEHIND_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
+# What the server does instead of TLS -> by which function, the error and its text.
+AFTER_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
     "220, then it hangs up": (
         hangs_up,
         mailbackends.SMTPTLSError,
@@ -68,26 +68,26 @@ BEHIND_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
         "if it has just taken STARTTLS, look into its log",
     ),
     "220, and more in clear": (
-        says_more,
+        sends_more,
         mailbackends.SMTPProtocolError,
         "bytes in clear followed the reply to STARTTLS",
     ),
 }
 
 
-def error_of(world: World, cafile: str, client: str, need: str) -> Exception:
-    """What the caller is told by Postfix, once it is seen that nothing arrived."""
-    place = Place(world.server("Postfix"), CLIENTS[client], cafile)
-    letter = Letter()
-    with place.client(need, security=need.rpartition(" ")[2]) as one:
-        error = told(one, letter)
-    assert not place.server.found(letter.token)
+def error_of(all_servers: AllServers, cafile: str, client: str, need: str) -> Exception:
+    """The error that the caller gets for Postfix, after checking that nothing arrived."""
+    cell = Cell(all_servers.server("Postfix"), CLIENTS[client], cafile)
+    mail = Mail()
+    with cell.client(need, security=need.rpartition(" ")[2]) as one:
+        error = failure(one, mail)
+    assert not cell.server.found(mail.token)
     return error
 
 
-def told(client: Client, letter: Letter) -> Exception:
-    """The error of a letter that was not sent."""
-    sent = client.send(letter)
+def failure(client: Client, mail: Mail) -> Exception:
+    """The error of a mail that was not sent."""
+    sent = client.send(mail)
     assert sent.error is not None
     assert sent.outcome == "not_sent" or client.name == "SMTP"
     return sent.error
@@ -96,10 +96,10 @@ def told(client: Client, letter: Letter) -> Exception:
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("way", ["starttls", "tls"])
 @pytest.mark.parametrize("kind", CERTIFICATES)
-def test_a_bad_certificate_is_told_of_with_what_to_do(
-    kind: str, way: str, client: str, world: World, cafile: str, table: Table
+def test_a_bad_certificate_is_reported_with_a_fix(
+    kind: str, way: str, client: str, all_servers: AllServers, cafile: str, table: Table
 ) -> None:
-    error = error_of(world, cafile, client, f"{kind} {way}")
+    error = error_of(all_servers, cafile, client, f"{kind} {way}")
     assert isinstance(error, mailbackends.SMTPCertificateError)
     assert re.search(CERTIFICATES[kind], str(error)), str(error)
     table.note_error(f"certificate: {kind}", client, error)
@@ -107,10 +107,10 @@ def test_a_bad_certificate_is_told_of_with_what_to_do(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("need", ["TLS 1.1 starttls", "TLS 1.1 tls", "no cipher starttls"])
-def test_a_handshake_that_fails_is_told_of_with_what_to_do(
-    need: str, client: str, world: World, cafile: str, table: Table
+def test_a_failed_handshake_is_reported_with_a_fix(
+    need: str, client: str, all_servers: AllServers, cafile: str, table: Table
 ) -> None:
-    error = error_of(world, cafile, client, need)
+    error = error_of(all_servers, cafile, client, need)
     assert isinstance(error, mailbackends.SMTPTLSError)
     kind = need.rpartition(" ")[0]
     assert re.search(HANDSHAKES[kind], str(error)), str(error)
@@ -120,11 +120,11 @@ def test_a_handshake_that_fails_is_told_of_with_what_to_do(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("kind", BEHIND_220)
-def test_a_220_to_starttls_with_no_tls_behind_it_is_told_of_and_nothing_goes_in_clear(
+@pytest.mark.parametrize("kind", AFTER_220)
+def test_a_220_to_starttls_without_tls_is_reported_and_nothing_is_sent_in_clear(
     kind: str, client: str, cafile: str, table: Table
 ) -> None:
-    act, error_type, text = BEHIND_220[kind]
+    act, error_type, text = AFTER_220[kind]
 
     def play(peer: Peer) -> None:
         peer.send(b"220 mail.test\r\n")
@@ -138,20 +138,20 @@ def test_a_220_to_starttls_with_no_tls_behind_it_is_told_of_and_nothing_goes_in_
             server.port, security="starttls", cafile=cafile, username="user", password="secret"
         )
         with CLIENTS[client](access) as one:
-            error = told(one, Letter())
+            error = failure(one, Mail())
     assert isinstance(error, error_type), repr(error)
     assert text in str(error)
     for peer in server.peers:
-        _, _, behind = bytes(peer.received).upper().partition(b"STARTTLS\r\n")
-        assert behind[:1] in (b"", b"\x16"), "this is no record of a handshake"
+        _, _, after = bytes(peer.received).upper().partition(b"STARTTLS\r\n")
+        assert after[:1] in (b"", b"\x16"), "not a record of a handshake"
     table.note_error(kind, client, error)
 
 
 @pytest.mark.parametrize("way", ["starttls", "tls"])
-def test_the_same_server_with_a_good_certificate_takes_the_message(
-    way: str, world: World, cafile: str
+def test_the_same_server_with_a_good_certificate_accepts_the_message(
+    way: str, all_servers: AllServers, cafile: str
 ) -> None:
-    place = Place(world.server("Postfix"), CLIENTS["Mailer"], cafile)
-    with place.client("plain" if way == "starttls" else "tls", security=way) as client:
+    cell = Cell(all_servers.server("Postfix"), CLIENTS["Mailer"], cafile)
+    with cell.client("plain" if way == "starttls" else "tls", security=way) as client:
         assert dataclasses.asdict(client.access)["security"] == way
-        place.deliver(client, Letter())
+        cell.deliver(client, Mail())

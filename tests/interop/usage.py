@@ -1,9 +1,9 @@
-"""What a process holds, round by round, and whether that is flat.
+"""The resources of a process, round by round, and whether they grow.
 
-Resident memory alone cannot tell: glibc's malloc keeps freed memory for each thread and size,
-and gives none of it back, so that a process which holds the same grows for hours all the
-same. Hence what is held is counted, in blocks by Python's allocator and in bytes by malloc, with
-malloc's caches off (`TUNABLES`); then the resident memory is as flat as they are.
+Resident memory alone does not show that: glibc's malloc caches freed memory for each thread and
+size, and returns none of it, so that resident memory grows for hours without any leak. Hence
+allocated blocks of Python and allocated bytes of malloc are counted, with malloc's caches off
+(`TUNABLES`); then resident memory grows only if they do.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ALLOWED = {"files": 0, "threads": 0, "blocks": 500, "malloc KiB": 128, "resident
 """How much more the last quarter's median may be than the first one's.
 
 One connection has some 40 blocks and 25 KiB, and a sample may see three of them or none. An
-arena of Python's allocator has 1 MiB. One object kept for each restart is more within an hour,
-and one for each message within a second.
+arena of Python's allocator has 1 MiB. One object leaked per restart is more within an hour,
+and one per message within a second.
 """
 
 
 class Usage:
-    """Samples of this process. They are kept in arrays, which are no objects that add up."""
+    """Samples of this process, in arrays: they add no objects to those that are counted."""
 
     def __init__(self) -> None:
         self._samples = {name: array("q") for name in ALLOWED}
@@ -44,19 +44,19 @@ class Usage:
         return len(self._samples["files"])
 
     def take(self, connections: int = 0) -> None:
-        """One more sample; ``connections`` of the open files are the pool's business."""
+        """Take a sample, without the files of so many pooled connections."""
         gc.collect()
         if len(self) == WARM:
             self._kinds = Counter(map(type, gc.get_objects()))
         self._libc.malloc_trim(0)
         self._libc.mallinfo2.restype = _Mallinfo
-        held = self._libc.mallinfo2()
+        malloc = self._libc.mallinfo2()
         resident = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
         self.add(
             len(os.listdir("/proc/self/fd")) - connections,
             len(os.listdir("/proc/self/task")),
             sys.getallocatedblocks(),
-            (held.uordblks + held.hblkhd) // 1024,
+            (malloc.uordblks + malloc.hblkhd) // 1024,
             int(resident),
         )
 
@@ -66,10 +66,10 @@ class Usage:
             values.append(value)
 
     def growth(self) -> dict[str, tuple[float, float]]:
-        """The medians of the first and the last quarter of the rounds behind the `WARM` ones.
+        """The medians of the first and the last quarter of the rounds after the `WARM` ones.
 
         Raises:
-            AssertionError: there are not two rounds to compare.
+            AssertionError: there are fewer than two rounds to compare.
         """
         assert len(self) >= WARM + 2, f"{len(self)} rounds are too few to see what grows"
         quarter = max(1, (len(self) - WARM) // 4)
@@ -78,11 +78,11 @@ class Usage:
             for name, values in self._samples.items()
         }
 
-    def see_it_flat(self) -> None:
-        """See that nothing has grown by more than is `ALLOWED`.
+    def check_flat(self) -> None:
+        """Check that nothing has grown by more than is `ALLOWED`.
 
         Raises:
-            AssertionError: something has; with the types of which there are more objects.
+            AssertionError: something has; it names the types with more objects than before.
         """
         grown = [
             name for name, (first, last) in self.growth().items() if last - first > ALLOWED[name]
@@ -107,7 +107,7 @@ class Usage:
 
 
 class _Mallinfo(ctypes.Structure):
-    """mallinfo2(3). What is in use is uordblks in heaps, and hblkhd in mappings of its own."""
+    """mallinfo2(3). What is in use is uordblks in heaps, and hblkhd in separate mappings."""
 
     _fields_ = [
         (name, ctypes.c_size_t)

@@ -17,7 +17,7 @@ numbers = itertools.count()
 
 
 class Keeper:
-    """What aiosmtpd asks. Each message becomes a file: a line of JSON, then the content."""
+    """The handler. It stores each message as a file: a line of JSON, then the content."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What all servers have in common: ports, child processes, and what arrived."""
+"""What all servers have in common: ports, child processes, and the messages that arrived."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["HOST", "Arrival", "Endpoint", "Process", "Server", "free_ports", "wait_until"]
+__all__ = [
+    "HOST", "ONLY_UNKNOWN_COMMANDS", "Arrival", "Endpoint", "Process", "Server", "free_ports",
+    "from_mailbox", "wait_until",
+]  # fmt: skip
 
 HOST = "127.0.0.1"
+ONLY_UNKNOWN_COMMANDS = "it counts unknown commands only, and none is sent"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a server listens, and as whom one has to log in there, if at all."""
+    """Where a server listens, and the user to log in as, if it requires one."""
 
     port: int = 0
     path: str | None = None
@@ -31,18 +35,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message as the server stored it, without the lines that it put in front."""
+    """A message as the server stored it, without the trace fields in front."""
 
     recipients: tuple[str, ...]
-    """Those that the server names: all of the envelope, or the one whose mailbox it is."""
+    """Those that the server names: all of the envelope, or the owner of the mailbox."""
     content: bytes
-    """With the line ends of the store."""
+    """With the line ends as they are stored."""
 
 
 class Server(ABC):
     """A server that runs between `start` and `stop`; a column of the table.
 
-    ``lacks`` says why a scenario cannot be played here, by the name of what it needs.
+    ``lacks`` has the reasons why scenarios cannot be played here, by the name of their need.
     """
 
     name: str
@@ -51,26 +55,41 @@ class Server(ABC):
     mechanisms: tuple[str, ...] = ()
     announced_in_vain: tuple[str, ...] = ()
     """Mechanisms that no login ever succeeds with."""
+    announces_tls_in_vain = False
+    """True where STARTTLS is announced and no handshake ever succeeds."""
     room = 1
-    """Connections that may stand at the endpoint ``421``."""
+    """Connections that may be open at the endpoint ``421``."""
+    messages_per_connection: int | None = None
+    """Messages that one connection may carry at the endpoint ``too many messages``."""
+    recipients_per_message: int | None = None
+    """Recipients of one transaction; each further one is refused with 452."""
     needs_login = False
     has_mailboxes = False
-    """True where each recipient gets a copy of his own."""
+    """True where each recipient gets a separate copy."""
+    counts_refusals = ""
+    """Whether refused recipients add up to too many errors: ``always``, or ``pipelined`` where
+    only a DATA counts that came with them in one write."""
     counts_unknown_commands = True
+    long_lines = "stored"
+    """What becomes of lines of 5,000 bytes: also ``refused``, or ``folded``."""
+    lone_line_ends = "stored"
+    """What becomes of a CR or LF that stands alone: also ``refused``."""
+    adds_fields = False
+    """True where Date, From and Message-ID are added when they are missing."""
     keeps_line_ends = False
     """True where the store has the bytes as they came."""
-    people: dict[str, str]
-    """The recipient for what a server decides by its mailboxes; else it is ``a``."""
+    local_parts: dict[str, str]
+    """The recipients for needs that depend on the mailbox; all other needs have ``a``."""
     lacks: dict[str, str]
     endpoints: dict[str, Endpoint]
 
-    def person(self, need: str) -> str:
-        """The local part, without its extension, of who is to get what ``need`` names."""
-        people: dict[str, str] = getattr(self, "people", {})
-        return people.get(need, "a")
+    def local_part(self, need: str) -> str:
+        """The local part of the recipient for this need, without its extension."""
+        local_parts: dict[str, str] = getattr(self, "local_parts", {})
+        return local_parts.get(need, "a")
 
     def endpoint(self, need: str = "plain") -> Endpoint:
-        """Where to go for what ``need`` names; most of it is to be had where all else is."""
+        """The endpoint for this need; most needs have no separate one."""
         return self.endpoints.get(need, self.endpoints["plain"])
 
     @abstractmethod
@@ -83,19 +102,21 @@ class Server(ABC):
 
     @abstractmethod
     def stored(self) -> list[Arrival]:
-        """All that is there now."""
+        """All messages that have arrived."""
 
     def arrived(self, token: str, recipients: Iterable[str]) -> list[Arrival]:
-        """The copies of the message with this ``token`` in it, once they are there.
+        """Wait for the copies of the message with this ``token`` in it, and return them.
 
-        That is one for each of the recipients where they are delivered to mailboxes, else
-        one. A message without content is known by its one recipient.
+        That is one for each recipient where they are delivered to mailboxes, else one for each
+        transaction. A message without content is known by its one recipient.
 
         Raises:
             AssertionError: not so many came, or more, or for others.
         """
         wanted = set(recipients)
         copies = len(wanted) if self.has_mailboxes else 1
+        if self.recipients_per_message is not None:
+            copies = -(-len(wanted) // self.recipients_per_message)
         found: list[Arrival] = []
 
         def is_complete() -> bool:
@@ -103,13 +124,13 @@ class Server(ABC):
             return len(found) >= copies
 
         wait_until(is_complete, f"{copies} messages at {self.name}", lambda: len(found))
-        assert len(found) == copies, f"{len(found)} messages in place of {copies}"
-        named = {one for arrival in found for one in arrival.recipients}
-        assert not named or named == wanted, f"they came for {named}"
+        assert len(found) == copies, f"{len(found)} messages instead of {copies}"
+        named = [one for arrival in found for one in arrival.recipients]
+        assert not named or sorted(named) == sorted(wanted), f"they came for {named}"
         return found
 
     def found(self, token: str, recipients: Iterable[str] = ()) -> list[Arrival]:
-        """What is there now with this token in it, or for any of these."""
+        """The messages that have arrived with this token in them, or for any of these."""
         wanted = set(recipients)
         return [
             one
@@ -120,16 +141,16 @@ class Server(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Remove all that is stored: what comes later is found the sooner."""
+        """Delete all stored messages, so that later ones are found faster."""
 
     def restart(self) -> None:
-        """End it as it ends when the machine does, and start it again on the same ports."""
+        """Kill it, as when the machine crashes, and start it again on the same ports."""
         self.stop(at_once=True)
         self.start()
 
 
 class Process:
-    """A child process, the leader of a session of its own, that is ended by its id."""
+    """A child process that leads its own session and is ended by its id."""
 
     def __init__(self, *command: str, log: Path) -> None:
         with log.open("ab") as output:
@@ -151,7 +172,7 @@ class Process:
         """Wait until it listens.
 
         Raises:
-            AssertionError: it does not; with what it wrote.
+            AssertionError: it does not; with its output.
         """
 
         def listens() -> bool:
@@ -166,22 +187,22 @@ class Process:
         wait_until(listens, self._log(f"does not listen at port {port}"))
 
     def end(self, *, at_once: bool = False) -> None:
-        """End it and all it has begun; returns when that is done."""
+        """End it and its descendants; return when they are gone."""
         if self._child.poll() is None and not at_once:
             self._child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(5)
-        # What is left of its session; an empty one is no error.
+        # What is left of its session, if anything.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait(10)
-        # As long as one lives it may listen, and be taken for what is started next.
+        # A living one may still listen, and be taken for the next process.
         wait_until(lambda: not self.descendants(), "the end of its children")
 
     def descendants(self, name: str | None = None) -> list[int]:
         """The ids of the living processes of its session, or of those that run ``name``."""
         found = []
-        # As texts: pathlib interns each name, and the soak counts what is held.
+        # Not with pathlib, which interns each name: the soak counts memory.
         for process in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError), open(f"/proc/{process}/stat") as file:
                 command, _, rest = file.read().partition("(")[2].rpartition(")")
@@ -195,18 +216,18 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses now.
+    """Ports of loopback that are not in use.
 
-    They are below those that the kernel deals out: a server that is started again has to find
-    its port as it left it, and not under another's connection.
+    They are below the ephemeral ports: a server that is started again must find its port free,
+    and not used by an outgoing connection.
     """
-    dealt_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     with contextlib.ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
             one = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                one.bind((HOST, random.SystemRandom().randrange(8192, max(dealt_out, 16384))))
+                one.bind((HOST, random.SystemRandom().randrange(8192, max(ephemeral, 16384))))
                 ports.append(one.getsockname()[1])
         return ports
 
@@ -214,26 +235,32 @@ def free_ports(count: int) -> list[int]:
 def wait_until(
     holds: Callable[[], bool], what: str, seen: Callable[[], object] = str, seconds: float = 30
 ) -> None:
-    """Return once ``holds()``; raises AssertionError after ``seconds``."""
+    """Return when ``holds()`` is true; raise AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     pause = 0.005
     while not holds():
-        assert time.monotonic() < end, f"waited in vain for {what} {seen()}"
+        assert time.monotonic() < end, f"{what}: not within {seconds} seconds. {seen()}"
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
 
 
 _TRACE = re.compile(
-    rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received):[^\n]*\n(?:[ \t][^\n]*\n)*)*"
+    rb"(?:(?:Return-Path|Return-path|X-Original-To|Delivered-To|Envelope-to|Received):"
+    rb"[^\n]*\n(?:[ \t][^\n]*\n)*)*"
 )
 
 
 def from_mailbox(content: bytes) -> Arrival:
-    """A message of a maildir: whose it is, and the content behind the trace fields."""
+    """A message of a maildir: its recipients, and the content after the trace fields."""
     head = _TRACE.match(content)
     assert head is not None
+    trace = head[0]
+    rest = content[head.end() :]
+    # Exim names all recipients in one field.
+    if found := re.search(rb"(?m)^Envelope-to: (.*(?:\n[ \t].*)*)", trace):
+        return Arrival(tuple(one.strip().decode() for one in found[1].split(b",")), rest)
     fields = re.findall(
-        rb"(?m)^(?:X-Original-To|Delivered-To): <?([^>\n]*)|^\tfor <([^>\n]*)>", head[0]
+        rb"(?m)^(?:X-Original-To|Delivered-To): <?([^>\n]*)|^\tfor <([^>\n]*)>", trace
     )
-    # Postfix names the address as it was given first, and how it was rewritten.
-    return Arrival((b"".join(fields[0]).decode(),) if fields else (), content[head.end() :])
+    # Postfix first names the address as it was given, then as it was rewritten.
+    return Arrival((b"".join(fields[0]).decode(),) if fields else (), rest)

@@ -27,7 +27,7 @@ def authority(folder: Path) -> str:
 
 
 def write(folder: Path, kind: str = "good") -> tuple[Path, Path]:
-    """A certificate chain and its key in ``folder``, for loopback unless ``kind`` says not."""
+    """A certificate chain and its key in ``folder``, for loopback unless ``kind`` is a bad one."""
     cert, key = folder / f"{kind}.crt".replace(" ", "-"), folder / f"{kind}.key".replace(" ", "-")
     if kind == "self-signed":
         subprocess.run(  # noqa: S603

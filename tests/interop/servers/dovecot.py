@@ -16,7 +16,16 @@ from pathlib import Path
 
 from interop.install import ROOT, USERS
 from interop.servers import certificates
-from interop.servers.base import HOST, Arrival, Endpoint, Process, Server, free_ports, wait_until
+from interop.servers.base import (
+    HOST,
+    ONLY_UNKNOWN_COMMANDS,
+    Arrival,
+    Endpoint,
+    Process,
+    Server,
+    free_ports,
+    wait_until,
+)
 from interop.servers.maildir import Maildir
 
 __all__ = ["Dovecot", "DovecotLMTP", "DovecotSubmission", "token"]
@@ -173,7 +182,7 @@ class Dovecot:
     def stop(self, *, at_once: bool = False) -> None:
         """End all services."""
         self._master.end(at_once=at_once)
-        # Left behind by one that was killed, and taken for a sign that it still runs.
+        # A killed one leaves it, and the next one would think that it still runs.
         (self.folder / "run/master.pid").unlink(missing_ok=True)
 
     def hang_up(self, process: str) -> None:
@@ -216,7 +225,7 @@ class DovecotLMTP(_View):
 
     protocol = "lmtp"
     process = "lmtp"
-    people = {"refused content": "full", "over SIZE": "small"}  # noqa: RUF012
+    local_parts = {"refused content": "full", "over SIZE": "small"}  # noqa: RUF012
 
     def __init__(self, dovecot: Dovecot, *, is_unix: bool) -> None:
         super().__init__(dovecot)
@@ -224,9 +233,10 @@ class DovecotLMTP(_View):
         self.lacks = {
             "AUTH": "LMTP has no login",
             "SMTPUTF8": "not announced",
-            "421": "LMTP has no limit of connections that it would tell of",
-            "too many errors": "it counts unknown commands only, and none is sent",
+            "421": "LMTP reports no limit of connections",
+            "too many errors": ONLY_UNKNOWN_COMMANDS,
             "too many messages": "it has no such limit",
+            "too many messages in a minute": "it has no such limit",
         }
         if is_unix:
             self.lacks["implicit TLS"] = "a Unix socket of Dovecot is never under TLS at once"
@@ -260,8 +270,9 @@ class DovecotSubmission(_View):
         self._relay = relay
         self.lacks = {
             "SMTPUTF8": "not announced",
-            "too many errors": "it counts unknown commands only, and none is sent",
+            "too many errors": ONLY_UNKNOWN_COMMANDS,
             "too many messages": "it has no such limit",
+            "too many messages in a minute": "it has no such limit",
         }
         self.endpoints = {
             "plain": Endpoint(dovecot.ports["submission"], user="user"),

@@ -10,7 +10,7 @@ __all__ = ["Maildir"]
 
 
 class Maildir:
-    """What stands in ``new`` and ``cur``; each file is read once."""
+    """The messages in ``new`` and ``cur``; each file is read once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -25,7 +25,7 @@ _LISTENERS = {
     "five recipients": "-o smtpd_recipient_limit=5 -o smtpd_recipient_overshoot_limit=100",
     # One for each client: what is counted is a listener's messages in a minute.
     **{
-        f"too many messages {client}": "-o smtpd_client_message_rate_limit=2"
+        f"too many messages in a minute {client}": "-o smtpd_client_message_rate_limit=2"
         for client in ("SMTP", "Mailer", "Django", "Flask")
     },
     **{
@@ -35,7 +35,7 @@ _LISTENERS = {
     },
     "TLS 1.1 starttls": "@old",
     "TLS 1.1 tls": "@old -o smtpd_tls_wrappermode=yes",
-    # Says 220 to STARTTLS, and then has no cipher that anybody could agree to.
+    # Answers STARTTLS with 220, and then has no cipher in common with any client.
     "no cipher starttls": "-o smtpd_tls_mandatory_ciphers=null "
     "-o smtpd_tls_ciphers=null -o smtpd_tls_protocols=TLSv1.2",
 }
@@ -116,7 +116,8 @@ class Postfix(Server):
     mechanisms = (
         "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER",
     )  # fmt: skip
-    lacks: dict[str, str] = {}  # noqa: RUF012
+    counts_refusals = "always"
+    lacks = {"too many messages": "it has no such limit"}  # noqa: RUF012
 
     def __init__(self, auth: str, relay: int) -> None:
         """``auth`` is the socket of Dovecot's service for others, as seen in the root.
@@ -161,7 +162,7 @@ class Postfix(Server):
 
     def start(self) -> None:
         base = "/" + str(self._folder.relative_to(ROOT))
-        # After a crash its lock is nobody's; master takes it over by itself.
+        # After a crash, master takes over its old lock by itself.
         self._master = Process(
             "chroot", str(ROOT), "/usr/lib/postfix/sbin/master", "-d", "-c", base,
             log=self._folder / "output",

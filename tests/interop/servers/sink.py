@@ -32,14 +32,15 @@ class SmtpSink(Server):
     announced_in_vain = ("PLAIN", "LOGIN")
     counts_unknown_commands = False
     lacks = {  # noqa: RUF012
-        "STARTTLS": "it knows no TLS",
-        "implicit TLS": "it knows no TLS",
+        "STARTTLS": "not announced; nothing is sent in clear",
+        "implicit TLS": "it has no TLS",
         "AUTH": "it announces AUTH and takes no login",
         "SMTPUTF8": "not announced",
         "one refused": "it refuses a command always or never",
         "SIZE": "it has no limit of size",
         "too many errors": "it has no such limit",
         "too many messages": "it has no such limit",
+        "too many messages in a minute": "it has no such limit",
     }
 
     def __init__(self, flags: dict[str, tuple[str, ...]] | None = None) -> None:
@@ -87,8 +88,8 @@ class SmtpSink(Server):
                 # It is written as it comes: without its last empty line it is not whole.
                 if head is None or not data.endswith(b"\n\n"):
                     continue
-                people = re.findall(rb"(?m)^X-Rcpt-Args: <([^>]*)>", head[0])
+                local_parts = re.findall(rb"(?m)^X-Rcpt-Args: <([^>]*)>", head[0])
                 self._read[path.name] = Arrival(
-                    tuple(one.decode() for one in people), data[head.end() : -1]
+                    tuple(one.decode() for one in local_parts), data[head.end() : -1]
                 )
         return list(self._read.values())

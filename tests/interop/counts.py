@@ -1,17 +1,17 @@
-"""The sums of one run against real servers."""
+"""What one run counted at the real servers."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-__all__ = ["arrived", "cuts", "lines", "messages"]
+__all__ = ["arrived", "disconnects", "lines", "messages"]
 
 messages: Counter[str] = Counter()
-"""Sent, by what the caller was told."""
+"""Messages sent, by their outcome."""
 arrived: Counter[str] = Counter()
-"""Copies that were found at a server, by how they were compared."""
-cuts: Counter[str] = Counter()
-"""Connections that a server ended, or did not let come about, by how."""
+"""Copies found at a server, by how they were compared."""
+disconnects: Counter[str] = Counter()
+"""Connections that a server closed or refused, by the reason."""
 
 
 def lines() -> list[str]:
@@ -19,7 +19,7 @@ def lines() -> list[str]:
     return [
         f"messages sent: {_listed(messages)}",
         f"copies found at a server and compared: {_listed(arrived)}",
-        f"connections cut: {_listed(cuts)}",
+        f"connections closed or refused by a server: {_listed(disconnects)}",
     ]
 
 
