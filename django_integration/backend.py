@@ -123,6 +123,14 @@ class EmailBackend(BaseEmailBackend):
             error.args = (f"{error}{did_you_mean(kwargs)}",)
             raise
 
+    @staticmethod
+    def check_settings() -> None:
+        """Check what the constructor does not; for backends with other settings.
+
+        Raises:
+            SettingsError: a setting is unknown or unusable.
+        """
+
     # Configuration
 
     @property

@@ -20,7 +20,9 @@ from mailbackends import (
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
 
-if django.VERSION < (6, 0):
+if TYPE_CHECKING:
+    BadHeaderError = ValueError
+elif django.VERSION < (6, 0):
     from django.core.mail import BadHeaderError
 else:
     BadHeaderError = ValueError

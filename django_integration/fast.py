@@ -52,8 +52,10 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
 
     The local parts of all addresses in the envelope must be ASCII.
     """
+    if not _DJANGOS or not _is_plain(message):
+        return None
     now = current_settings()
-    if not _is_plain(message) or str(now.DEFAULT_CHARSET) != "utf-8":
+    if str(now.DEFAULT_CHARSET) != "utf-8":
         return None
     alternatives: list[Any] = []
     if isinstance(message, EmailMultiAlternatives):

@@ -58,9 +58,9 @@ class RawEmailMessage(EmailMessage):
         subject = str(make_header(decode_header(header["Subject"] or "")))
         super().__init__(subject, "", from_email, list(to), connection=connection)
 
-    def message(self, *, policy: Policy[Any] = email.policy.default) -> Any:
+    def message(self, *, policy: Policy[Any] | None = None) -> Any:
         """The parsed content."""
-        return email.message_from_bytes(self.content, policy=policy)
+        return email.message_from_bytes(self.content, policy=policy or email.policy.default)
 
 
 def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False) -> Submission:
@@ -166,6 +166,19 @@ def _simplified(message: EmailMessage) -> EmailMessage:
     Lazy values are evaluated. Domains become A-labels, so that the header has the same ones
     as the envelope. Values with unusual line ends become encoded words (RFC 2047).
     """
+    # Nearly all messages need nothing, and are recognised without a call for each value.
+    values = [message.subject, message.from_email, *message.to, *message.cc, *message.reply_to]
+    values += message.extra_headers.values()
+    parts: list[Any] = [message.body]
+    for part in (*message.attachments, *getattr(message, "alternatives", ())):
+        parts += part if isinstance(part, tuple) else ()
+    for value in (*values, *parts):
+        if issubclass(type(value), LAZY):
+            break
+    else:
+        texts = "\n".join(map(str, values))
+        if texts.isascii() and not _NOT_LINE_ENDS.search(texts):
+            return message
     simplified = {
         "subject": _text(message.subject),
         "body": resolve_lazy(message.body),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +98,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS("Mail can be sent."))
 
     def _write(self, step: Step) -> None:
-        styles = {
+        styles: dict[str, Callable[[str], str]] = {
             "ok": self.style.SUCCESS,
             "failed": self.style.ERROR,
             "warning": self.style.WARNING,

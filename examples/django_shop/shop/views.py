@@ -152,7 +152,7 @@ def api_recall(request: HttpRequest) -> JsonResponse:
     try:
         _connection("strict").send_messages([message])
     except PartialRefusal as error:
-        return JsonResponse({"telephone": sorted(error.receipt.refused)}, status=207)
+        return JsonResponse({"telephone": sorted(error.refused)}, status=207)
     except SMTPException as error:
         return JsonResponse({"telephone": message.to, "error": str(error)}, status=502)
     return JsonResponse({"telephone": []}, status=200)
