@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Receipt,
         Submission,
     )
+    from mailbackends.mailer.aio import AsyncMailer
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
     from mailbackends.reply import Reply
     from mailbackends.secret import Secret
@@ -64,6 +65,7 @@ __all__ = [
     "LMTP",
     "SMTP",
     "SMTP_SSL",
+    "AsyncMailer",
     "ConfigurationError",
     "DeliveryOptions",
     "FileAttachment",
@@ -114,6 +116,7 @@ _MODULE_OF = {
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
         "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError TokenError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
+        "mailer.aio": "AsyncMailer",
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",
         "secret": "Secret",

@@ -1,7 +1,7 @@
 """Messages to one server or several, over pooled connections, each with an outcome.
 
 `router` chooses servers, `dispatch` sends to one, `connection` speaks SMTP; all of it is written
-once, as coroutines, and `mailer` runs them for threads.
+once, as coroutines, and `mailer` runs them for threads, `aio` in an event loop.
 """
 
 from mailbackends.mailer.circuit import CircuitState

@@ -9,7 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
+from mailbackends.errors import (
+    Outcome,
+    SMTPConnectionError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPTimeoutError,
+)
 from mailbackends.mailer.in_flight import InFlightTransactions
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
@@ -145,7 +151,24 @@ class Connection:
             pipelining=self._options.pipelining and not lock_step,
             chunking=self._options.chunking and not lock_step,
         )
-        return await self._driver.run(transaction, self._timeouts)
+        job.session = session
+        try:
+            delivery = await self._driver.run(transaction, self._timeouts)
+        except SMTPDeliveryUnknown:
+            job.was_sent = True
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                # Interrupted or cancelled: then only the session knows how far it had come.
+                vars(error)["outcome"] = (
+                    Outcome.UNKNOWN if job.may_be_delivered else Outcome.NOT_SENT
+                )
+            raise
+        else:
+            job.was_sent = True
+            return delivery
+        finally:
+            job.session = None
 
     def start(self, job: Job, lease: Lease[Any], *, limit: int | None) -> bool:
         """Start a message after those in flight, and wait for nothing; `deliver` has its result.

@@ -14,6 +14,7 @@ from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
 from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.batch import Items, PipelinedBatch, as_values, in_order
+from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.receipt import Receipt
@@ -21,10 +22,11 @@ from mailbackends.mailer.router import Router, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
 from mailbackends.mailer.submission import Submission
-from mailbackends.pool import PoolStats
-from mailbackends.transport.waiting import run
+from mailbackends.pool import Pool, PoolStats
+from mailbackends.pool.base import BasePool
+from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
-__all__ = ["Mailer", "MailerStats", "PinnedConnection"]
+__all__ = ["BaseMailer", "Mailer", "MailerStats", "PinnedConnection", "as_submission"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,46 @@ class MailerStats:
         return fields_as_dict(self)
 
 
-class Mailer:
+class BaseMailer:
+    """What `Mailer` and `AsyncMailer` have in common: servers, options and statistics."""
+
+    def __init__(
+        self,
+        waiter: Waiter,
+        pool: type[BasePool[Connection]],
+        server: ServerOrServers,
+        strategy: Strategy,
+        on_event: EventHook | None,
+        options: dict[str, Any],
+    ) -> None:
+        self.servers: tuple[Options, ...] = options_of(server, options)
+        """The options of each server, in the order given."""
+        self._servers = tuple(Server(each, on_event, waiter, pool) for each in self.servers)
+        self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
+
+    @property
+    def options(self) -> Options:
+        """The options of the server, or of the first of several."""
+        return self.servers[0]
+
+    def stats(self) -> MailerStats:
+        """The connections and messages so far."""
+        servers = tuple(server.stats() for server in self._servers)
+        pool = functools.reduce(operator.add, (server.pool for server in servers))
+        return MailerStats(pool, self._router.counters.outcomes, servers)
+
+    def __repr__(self) -> str:
+        servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
+        return f"<{type(self).__name__} {', '.join(servers)}>"
+
+    @property
+    def _may_pipeline(self) -> bool:
+        options = self.servers[0]
+        # With a rate each message waits until it may go, and so would those in flight.
+        return options.batch_pipeline > 1 and len(self.servers) == 1 and options.rate is None
+
+
+class Mailer(BaseMailer):
     """Sends messages. Make one per process and configuration, for all threads.
 
     ``server`` is a URL (see `mailbackends.mailer.url`) or `Options`; keyword arguments are
@@ -68,15 +109,7 @@ class Mailer:
         on_event: EventHook | None = None,
         **options: Any,
     ) -> None:
-        self.servers: tuple[Options, ...] = options_of(server, options)
-        """The options of each server, in the order given."""
-        self._servers = tuple(Server(each, on_event) for each in self.servers)
-        self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
-
-    @property
-    def options(self) -> Options:
-        """The options of the server, or of the first of several."""
-        return self.servers[0]
+        super().__init__(BLOCKING, Pool, server, strategy, on_event, options)
 
     def send_message(
         self,
@@ -122,11 +155,9 @@ class Mailer:
         option ``batch_connections`` so many messages are sent side by side, with
         ``batch_pipeline`` so many are in flight on one connection.
         """
-        options = self.servers[0]
-        # With a rate each message waits until it may go, and so would those in flight.
-        if options.batch_pipeline > 1 and len(self.servers) == 1 and options.rate is None:
+        if self._may_pipeline:
             return self._pipelined(messages)
-        return in_order(self._outcome, messages, options.batch_connections)
+        return in_order(self._outcome, messages, self.options.batch_connections)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[PinnedConnection]:
@@ -145,12 +176,6 @@ class Mailer:
         """
         return run(self._router.open())
 
-    def stats(self) -> MailerStats:
-        """The connections and messages so far."""
-        servers = tuple(server.stats() for server in self._servers)
-        pool = functools.reduce(operator.add, (server.pool for server in servers))
-        return MailerStats(pool, self._router.counters.outcomes, servers)
-
     def close(self) -> None:
         """Close idle connections now and the others when they are released; send no more."""
         for server in self._servers:
@@ -161,10 +186,6 @@ class Mailer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
-        return f"<Mailer {', '.join(servers)}>"
 
     def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
         return run(self._router.outcome(as_submission(item)))

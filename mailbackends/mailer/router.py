@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import time
@@ -25,8 +26,9 @@ from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.recipients import Failover
 from mailbackends.mailer.server import Counters, Server
 from mailbackends.mailer.submission import Job, Submission
-from mailbackends.mailer.throttle import Throttle
+from mailbackends.mailer.throttle import LocalThrottle, Throttle
 from mailbackends.pool import Lease
+from mailbackends.transport.waiting import BLOCKING
 
 __all__ = ["LeasesAt", "Router", "Strategy"]
 
@@ -73,8 +75,15 @@ class Router:
         except SMTPException as error:
             return error
 
-    async def send(self, submission: Submission | Job, leases: LeasesAt = Server.leases) -> Receipt:
+    async def send(
+        self,
+        submission: Submission | Job,
+        leases: LeasesAt = Server.leases,
+        on_job: Callable[[Job], object] | None = None,
+    ) -> Receipt:
         """Send one message, or wait for the result of one that is in flight.
+
+        ``on_job`` is called with the message once it is known to be valid.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
@@ -84,8 +93,10 @@ class Router:
         job: Job | None = None
         try:
             job = submission if isinstance(submission, Job) else Job(submission)
+            if on_job is not None:
+                on_job(job)
             if self._throttle is not None:
-                self._throttle.wait(None if self._deadline is None else started + self._deadline)
+                await self._wait_for_rate(self._throttle, started)
         except (InvalidAddressError, InvalidMessageError, RateLimited) as error:
             recipients = len(job.envelope.forward_paths) if job else 0
             self.counters.failed(error, job, started, recipients=recipients)
@@ -94,6 +105,11 @@ class Router:
             delivery = (await self._try_servers(job, leases, started)).end()
         except SMTPException as error:
             self.counters.count(error)
+            raise
+        except GeneratorExit:
+            raise  # collected as garbage
+        except BaseException as error:
+            self.counters.failed(error, job, started, recipients=len(job.envelope.forward_paths))
             raise
         self.counters.count()
         if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
@@ -137,6 +153,17 @@ class Router:
             finally:
                 source.release(lease)
         raise RuntimeError("a Mailer without a server")  # pragma: no cover
+
+    async def _wait_for_rate(self, throttle: Throttle, started: float) -> None:
+        latest = None if self._deadline is None else started + self._deadline
+        waiter = self._servers[0].waiter
+        if waiter is BLOCKING:
+            throttle.wait(latest)
+        elif isinstance(throttle, LocalThrottle):
+            await waiter.sleep(throttle.reserve(latest))
+        else:
+            # It asks a store over the network.
+            await waiter.call(functools.partial(throttle.wait, latest), None)
 
     async def _try_servers(self, job: Job, leases: LeasesAt, started: float) -> Failover:
         failover = Failover(job.envelope.forward_paths)

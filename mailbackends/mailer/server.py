@@ -28,10 +28,11 @@ from mailbackends.mailer.leases import PoolLeases
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Pool, PoolStats
+from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.tls import client_context
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
 __all__ = ["Counters", "Server", "ServerStats"]
 
@@ -70,7 +71,7 @@ class Counters:
         with self._lock.here:
             return dict(self._outcomes.get(os.getpid(), ()))
 
-    def count(self, error: Exception | None = None) -> None:
+    def count(self, error: BaseException | None = None) -> None:
         """Count a message that was accepted, or the outcome of one that failed with `error`."""
         outcome = Outcome.ACCEPTED
         if error is not None:
@@ -97,7 +98,7 @@ class Counters:
 
     def failed(
         self,
-        error: Exception,
+        error: BaseException,
         job: Job | None,
         started: float,
         *,
@@ -120,16 +121,24 @@ class Counters:
 class Server:
     """Where messages can be sent. Thread-safe."""
 
-    def __init__(self, options: Options, on_event: EventHook | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        on_event: EventHook | None,
+        waiter: Waiter = BLOCKING,
+        pool: type[BasePool[Connection]] = Pool,
+    ) -> None:
+        """``waiter`` and ``pool`` are those for threads, or those for an event loop."""
         self.options = options
+        self.waiter = waiter
         # Made once: loading the system's certificates takes longer than sending a message.
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options.server)
         self.counters = Counters(emit)
-        self.pool: Pool[Connection] = Pool(
-            self._connect,
+        self.pool = pool(
+            self._connect_blocking if waiter is BLOCKING else self._connect,
             size=options.pool_size,
             timeout=inf if options.pool_timeout is None else options.pool_timeout,
             max_messages_per_connection=options.max_messages_per_connection,
@@ -178,8 +187,11 @@ class Server:
             messages=self.counters.outcomes,
         )
 
-    def _connect(self, deadline: float | None) -> Connection:
-        return run(Connection.open(self.options, self._context, deadline))
+    async def _connect(self, deadline: float | None) -> Connection:
+        return await Connection.open(self.options, self._context, deadline, self.waiter)
+
+    def _connect_blocking(self, deadline: float | None) -> Connection:
+        return run(self._connect(deadline))
 
 
 def _context(options: Options) -> ssl.SSLContext | None:

@@ -17,6 +17,7 @@ from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
+from mailbackends.protocol.session import Session
 
 __all__ = ["Job", "Submission"]
 
@@ -75,6 +76,10 @@ class Job:
         self._prepared: tuple[Extensions, bool, Prepared] | None = None
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, where that was started before its turn came."""
+        self.session: Session | None = None
+        """The session over which it is being sent."""
+        self.was_sent = False
+        """True once a server had all of it, and may have accepted it."""
 
     @property
     def message_id(self) -> str | None:
@@ -93,6 +98,11 @@ class Job:
         end = self.message.find(b"\r\n\r\n", 0, 65536)
         found = _MESSAGE_ID.search(b"\n" + self.message[: end if end >= 0 else 65536])
         return found[1].decode("ascii", "backslashreplace") if found else None
+
+    @property
+    def may_be_delivered(self) -> bool:
+        """True once a server may have all of it, for one recipient at least."""
+        return self.was_sent or (self.session is not None and self.session.awaits_content_reply)
 
     @property
     def size(self) -> int | None:

@@ -39,14 +39,18 @@ class LocalThrottle:
 
     def wait(self, latest: float | None) -> None:
         """See `Throttle.wait`."""
+        if (seconds := self.reserve(latest)) > 0:
+            time.sleep(seconds)
+
+    def reserve(self, latest: float | None) -> float:
+        """Seconds until the next message may go, which then counts; see `wait`."""
         with self._lock.here:
             # Asked for under the lock, so that it never goes back.
             now = self._clock()
             at, is_promised = self._windows.reserve(now, latest)
         if not is_promised:
             raise too_many(self._text, at - now)
-        if at > now:
-            time.sleep(at - now)
+        return at - now
 
 
 def too_many(text: str, seconds: float) -> RateLimited:

@@ -1,6 +1,6 @@
 """Connections that live across uses: at most so many, handed out fairly, closed in time.
 
-`ledger` decides, `base` carries that out, `blocking` waits as threads do. Nothing here knows SMTP.
+`ledger` decides, `base` carries that out; `blocking` and `aio` wait. Nothing here knows SMTP.
 """
 
 from mailbackends.pool.base import Poolable

@@ -182,6 +182,12 @@ class BasePool(ABC, Generic[C]):
         """Drop, in a forked child, what was inherited: without a byte on the wire."""
         self._here()
 
+    def leave_loop(self) -> None:
+        """Start anew in another event loop: drop all connections, politely where possible."""
+        books = self._books.pop(os.getpid(), None)
+        for entry in books.ledger.entries() if books else []:
+            _close(entry.connection)
+
     def _here(self) -> _Books[C]:
         """The books of this process."""
         pid = os.getpid()

@@ -267,6 +267,15 @@ class Session:
         return content is not None and content.end is not None and self._sent >= content.end
 
     @property
+    def awaits_content_reply(self) -> bool:
+        """True once everything was sent and a reply to a content is awaited."""
+        return (
+            not self._outgoing
+            and self._sent >= self._taken
+            and any(awaited == CONTENT for awaited, _ in self._in_flight)
+        )
+
+    @property
     def is_reusable(self) -> bool:
         """True if another transaction may begin: nothing in flight, nothing unread."""
         return (

@@ -7,6 +7,7 @@ in one step, in the caller's thread. `mailbackends.transport.aio` has the other 
 
 from __future__ import annotations
 
+import contextvars
 import select
 import socket
 import threading
@@ -125,10 +126,11 @@ def start_call(function: Callable[[], T], done: Callable[[], object]) -> Callabl
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    context = contextvars.copy_context()
 
     def call() -> None:
         try:
-            results.append(function())
+            results.append(context.run(function))
         except BaseException as error:
             errors.append(error)
         finally:

@@ -1,0 +1,318 @@
+"""The Mailer for asyncio: the logic of `Mailer`, awaited in the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
+from email.message import Message
+from typing import Any, TypeAlias, TypeVar
+
+from mailbackends.errors import ConfigurationError, Outcome, SMTPException
+from mailbackends.events import EventHook
+from mailbackends.mailer.batch import PipelinedBatch, as_values
+from mailbackends.mailer.leases import LeasedConnection
+from mailbackends.mailer.mailer import BaseMailer, as_submission
+from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.router import LeasesAt, Strategy
+from mailbackends.mailer.server import Server
+from mailbackends.mailer.server_list import ServerOrServers
+from mailbackends.mailer.submission import Job, Submission
+from mailbackends.pool.aio import AsyncPool
+from mailbackends.transport.aio import LoopWaiter
+
+__all__ = ["AsyncMailer", "AsyncPinnedConnection"]
+
+T = TypeVar("T")
+Item: TypeAlias = "Message[Any, Any] | Submission"
+Items: TypeAlias = "Iterable[Item] | AsyncIterable[Item]"
+
+# How many messages each connection of a batch may be ahead of the slowest one.
+_AHEAD = 4
+
+
+class AsyncMailer(BaseMailer):
+    """As `Mailer`, with the same arguments, for the coroutines of one event loop.
+
+    Make one per process and configuration, at import or later; it serves the loop that runs
+    at its first use. When that loop was closed, it serves the next one, with new connections.
+
+    Cancellation: before the end of the content was sent, the message is not sent, and its
+    connection is dropped. After that the message may be at the server: the reply is awaited
+    in the background, and event, statistics and log have its outcome. The ``CancelledError``
+    has the attribute ``outcome``: `Outcome.NOT_SENT` or `Outcome.UNKNOWN`.
+
+    Raises:
+        ConfigurationError: an option is unknown, unusable or contradicts another.
+    """
+
+    def __init__(
+        self,
+        server: ServerOrServers = None,
+        *,
+        strategy: Strategy = "ordered",
+        on_event: EventHook | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(LoopWaiter(), AsyncPool, server, strategy, on_event, options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # The loop itself holds only weak references to tasks.
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def send_message(
+        self,
+        msg: Message[Any, Any] | bytes,
+        from_addr: str | None = None,
+        to_addrs: str | Iterable[str] | None = None,
+        mail_options: Iterable[str] = (),
+        rcpt_options: Iterable[str] = (),
+    ) -> Receipt:
+        """Send one message; see `Mailer.send_message`.
+
+        Raises:
+            InvalidAddressError, InvalidMessageError: before a byte was sent.
+            SMTPException: ``outcome`` says what became of the message.
+            CancelledError: see above.
+        """
+        self._enter_loop()
+        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        return await self._send(submission)
+
+    async def send_messages(self, messages: Items) -> list[Receipt | Exception]:
+        """Send all messages now, and return a `Receipt` or the exception for each, in order.
+
+        The iterable, or asynchronous iterable, is read to its end before the first message is
+        sent: one that raises sends nothing.
+        """
+        given = [message async for message in _each(messages)]
+        return [outcome async for outcome in self.stream_messages(given)]
+
+    async def stream_messages(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
+        """Send each message, and yield its `Receipt` or the exception, in order.
+
+        ``messages`` is an iterable or asynchronous iterable, of any length. Where it raises,
+        the outcomes of the messages before are yielded first. A loop that is left early should
+        close the iterator: ``async with contextlib.aclosing(mailer.stream_messages(...))``.
+        """
+        self._enter_loop()
+        if self._may_pipeline:
+            outcomes = self._pipelined(messages)
+        elif self.options.batch_connections > 1:
+            outcomes = self._side_by_side(messages, self.options.batch_connections)
+        else:
+            outcomes = self._one_by_one(messages)
+        async with contextlib.aclosing(outcomes):
+            async for outcome in outcomes:
+                yield outcome
+
+    @contextlib.asynccontextmanager
+    async def hold(self) -> AsyncIterator[AsyncPinnedConnection]:
+        """Keep one connection of the pool for the block, taken at the first message."""
+        self._enter_loop()
+        pinned = AsyncPinnedConnection(self)
+        try:
+            yield pinned
+        finally:
+            await self._shielded(pinned.give_back())
+
+    async def open(self) -> bool:
+        """Make sure that a connection is ready. Returns True where one had to be opened.
+
+        Raises:
+            SMTPException: as `send_message`, where none can be opened.
+        """
+        self._enter_loop()
+        return await self._router.open()
+
+    async def close(self) -> None:
+        """Close idle connections now and the others when they are released; send no more.
+
+        Waits for messages whose callers have left, each for ``content_timeout`` at most.
+        """
+        for server in self._servers:
+            server.pool.close()
+        if self._loop is asyncio.get_running_loop():
+            while self._tasks:
+                await asyncio.wait(tuple(self._tasks))
+
+    async def __aenter__(self) -> AsyncMailer:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    def _enter_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise ConfigurationError(
+                    "this AsyncMailer serves another event loop that is still running: make one "
+                    "for each loop"
+                )
+            self._tasks.clear()
+            for server in self._servers:
+                server.pool.leave_loop()
+        self._loop = loop
+
+    async def _send(
+        self,
+        submission: Submission,
+        leases: LeasesAt = Server.leases,
+        lock: asyncio.Lock | None = None,
+    ) -> Receipt:
+        jobs: list[Job] = []
+        sending = self._router.send(submission, leases, jobs.append)
+        task = self._start(sending if lock is None else _locked(lock, sending))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if jobs and jobs[0].may_be_delivered:
+                error.outcome = Outcome.UNKNOWN  # type: ignore[attr-defined]
+                raise
+            task.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await task
+            error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+            raise
+
+    async def _outcome(self, item: Item) -> Receipt | Exception:
+        try:
+            return await self._send(as_submission(item))
+        except SMTPException as error:
+            return error
+
+    async def _one_by_one(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
+        async for item in _each(messages):
+            yield await self._outcome(item)
+
+    async def _side_by_side(
+        self, messages: Items, connections: int
+    ) -> AsyncGenerator[Receipt | Exception, None]:
+        free = asyncio.Semaphore(connections)
+        pending: deque[asyncio.Task[Receipt | Exception]] = deque()
+        failure: Exception | None = None
+
+        async def send(item: Item) -> Receipt | Exception:
+            async with free:
+                return await self._outcome(item)
+
+        source = aiter(_each(messages))
+        try:
+            while failure is None:
+                try:
+                    item = await anext(source)
+                except StopAsyncIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
+                pending.append(self._start(send(item)))
+                while len(pending) >= connections * _AHEAD or (pending and pending[0].done()):
+                    yield await pending.popleft()
+            while pending:
+                yield await pending.popleft()
+            if failure is not None:
+                raise failure
+        finally:
+            for task in pending:
+                task.cancel()
+
+    async def _pipelined(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
+        batch = PipelinedBatch(self._router, self._servers[0])
+        failure: Exception | None = None
+        source = aiter(_each(messages))
+        # One step at a time: one whose caller has left ends in the background.
+        lock = asyncio.Lock()
+        try:
+            while failure is None:
+                try:
+                    batch.add(as_values(as_submission(await anext(source))))
+                except StopAsyncIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
+                if batch.is_full:
+                    yield await self._shielded(_locked(lock, batch.next_outcome()))
+            while not batch.is_empty:
+                yield await self._shielded(_locked(lock, batch.next_outcome()))
+            if failure is not None:
+                raise failure
+        finally:
+            await self._shielded(_locked(lock, batch.close()))
+
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # Its caller may have left, and nobody else asks.
+
+    async def _shielded(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Its result; it goes on in the background where the caller leaves."""
+        return await asyncio.shield(self._start(coroutine))
+
+
+class AsyncPinnedConnection:
+    """As `PinnedConnection`: a connection of the pool for one caller, until the block ends.
+
+    Messages that are sent at once by several tasks go one after the other.
+    """
+
+    def __init__(self, mailer: AsyncMailer) -> None:
+        self._mailer = mailer
+        self._lock = asyncio.Lock()
+        self._leased: dict[Server, LeasedConnection] = {}
+
+    async def send_message(
+        self,
+        msg: Message[Any, Any] | bytes,
+        from_addr: str | None = None,
+        to_addrs: str | Iterable[str] | None = None,
+        mail_options: Iterable[str] = (),
+        rcpt_options: Iterable[str] = (),
+    ) -> Receipt:
+        """As `AsyncMailer.send_message`, over the pinned connection."""
+        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        return await self._mailer._send(submission, self._leases, self._lock)
+
+    async def open(self) -> bool:
+        """Take the connection now. Returns True where a new one had to be opened.
+
+        Raises:
+            SMTPException: as `send_message`, where none can be opened.
+        """
+        return await _locked(self._lock, self._mailer._router.open(self._leases))
+
+    async def give_back(self) -> None:
+        """Return the connection to the pool."""
+        async with self._lock:
+            while self._leased:
+                _, leased = self._leased.popitem()
+                await leased.give_back()
+
+    def _leases(self, server: Server) -> LeasedConnection:
+        if server not in self._leased:
+            self._leased[server] = LeasedConnection(server.pool)
+        return self._leased[server]
+
+
+async def _locked(lock: asyncio.Lock, coroutine: Coroutine[Any, Any, T]) -> T:
+    async with lock:
+        return await coroutine
+
+
+async def _each(messages: Items) -> AsyncGenerator[Item, None]:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message

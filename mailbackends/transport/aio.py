@@ -1,0 +1,161 @@
+"""Waiting in an asyncio event loop. Sockets and TLS are those of the blocking form."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from mailbackends.errors import ConfigurationError
+from mailbackends.transport.waiting import start_call
+
+__all__ = ["LoopWaiter"]
+
+T = TypeVar("T")
+
+
+class LoopWaiter:
+    """Waits in the event loop that is running. See `Waiter`."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, _Reader] = {}
+        self._pid = os.getpid()
+
+    async def ready(
+        self, sock: socket.socket, *, reading: bool, writing: bool, seconds: float | None
+    ) -> bool:
+        """See `Waiter.ready`."""
+        loop = asyncio.get_running_loop()
+        fd = sock.fileno()
+        done: asyncio.Future[bool] = loop.create_future()
+        reader = self._reader(loop, fd) if reading else None
+        if reader is not None:
+            reader.waiting = done
+        if writing:
+            loop.add_writer(fd, _wake, done)
+        timer = None if seconds is None else loop.call_later(seconds, _expire, done)
+        try:
+            return await done
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if writing:
+                loop.remove_writer(fd)
+            if reader is not None:
+                reader.waiting = None
+
+    async def connected(
+        self, socks: Collection[socket.socket], seconds: float | None
+    ) -> list[socket.socket]:
+        """See `Waiter.connected`."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[bool] = loop.create_future()
+        ready: list[socket.socket] = []
+
+        def note(sock: socket.socket) -> None:
+            ready.append(sock)
+            loop.remove_writer(sock)
+            _wake(done)
+
+        timer = None if seconds is None else loop.call_later(seconds, _expire, done)
+        waiting = tuple(socks)
+        for sock in waiting:
+            _check(loop.add_writer, sock, note, sock)
+        try:
+            await done
+            return ready
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for sock in waiting:
+                loop.remove_writer(sock)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Waiter.sleep`."""
+        await asyncio.sleep(seconds)
+
+    async def call(self, function: Callable[[], T], seconds: float | None) -> T:
+        """See `Waiter.call`. Not by the loop's executor: others may need all of its threads."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[bool] = loop.create_future()
+
+        def finished() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(_wake, done)
+
+        result = start_call(function, finished)
+        async with asyncio.timeout(seconds):
+            await done
+        return result()
+
+    def forget(self, sock: socket.socket) -> None:
+        """See `Waiter.forget`."""
+        fd = sock.fileno()
+        # A forked child shares the parent's epoll instance, which must not change.
+        if os.getpid() == self._pid and (reader := self._readers.pop(fd, None)) is not None:
+            reader.stop()
+
+    def _reader(self, loop: asyncio.AbstractEventLoop, fd: int) -> _Reader:
+        reader = self._readers.get(fd)
+        if reader is None or reader.loop is not loop or not reader.is_registered:
+            reader = self._readers[fd] = _Reader(loop, fd)
+        return reader
+
+
+class _Reader:
+    """Watches one descriptor for bytes, and goes on between two waits.
+
+    To register it for each wait would cost two system calls for each. An event that comes
+    while nobody waits ends it: an idle connection that received something keeps no loop busy.
+    """
+
+    __slots__ = ("_fd", "_may_be_old", "is_registered", "loop", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int) -> None:
+        self.loop = loop
+        self.waiting: asyncio.Future[bool] | None = None
+        self.is_registered = True
+        self._fd = fd
+        self._may_be_old = False
+        _check(loop.add_reader, fd, self._wake)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self.is_registered:
+            self.is_registered = False
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self._fd)
+
+    def _wake(self) -> None:
+        if self._may_be_old:
+            # The loop looked before the waiter of the last event had read: if there is still
+            # something to read, the loop reports it again.
+            self._may_be_old = False
+        elif self.waiting is None:
+            self.stop()
+        elif not self.waiting.done():
+            self.waiting.set_result(True)
+            self._may_be_old = True
+
+
+def _wake(done: asyncio.Future[bool]) -> None:
+    if not done.done():
+        done.set_result(True)
+
+
+def _expire(done: asyncio.Future[bool]) -> None:
+    if not done.done():
+        done.set_result(False)
+
+
+def _check(add: Callable[..., object], *arguments: object) -> None:
+    try:
+        add(*arguments)
+    except NotImplementedError:
+        raise ConfigurationError(
+            "this event loop cannot watch sockets (on Windows, the default one cannot): run it by "
+            "asyncio.run(..., loop_factory=asyncio.SelectorEventLoop)"
+        ) from None
