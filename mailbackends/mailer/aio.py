@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
 from email.message import Message
@@ -176,6 +177,9 @@ class AsyncMailer(BaseMailer):
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await task
             error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+            if not jobs:
+                # The task was cancelled before its first step, where it would have been counted.
+                self._router.counters.failed(error, None, time.monotonic())
             raise
 
     async def _outcome(self, item: Item) -> Receipt | Exception:

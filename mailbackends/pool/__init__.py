@@ -3,8 +3,8 @@
 `ledger` decides, `base` carries that out; `blocking` and `aio` wait. Nothing here knows SMTP.
 """
 
-from mailbackends.pool.base import Poolable
 from mailbackends.pool.blocking import Pool
 from mailbackends.pool.ledger import Lease, PoolStats
+from mailbackends.pool.poolable import Poolable
 
 __all__ = ["Lease", "Pool", "PoolStats", "Poolable"]

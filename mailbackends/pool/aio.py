@@ -8,7 +8,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Generic, TypeVar
 
-from mailbackends.pool.base import BasePool, Poolable
+from mailbackends.pool.base import BasePool
+from mailbackends.pool.poolable import Poolable
 
 __all__ = ["AsyncPool"]
 

@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mailbackends.errors import PoolClosed, PoolTimeout
 from mailbackends.events import (
@@ -25,9 +25,10 @@ from mailbackends.events import (
     EventSink,
 )
 from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits, PoolStats
+from mailbackends.pool.poolable import Poolable, abort, close, is_alive
 from mailbackends.pool.process import watch
 
-__all__ = ["BasePool", "Poolable"]
+__all__ = ["BasePool"]
 
 logger = logging.getLogger("mailbackends.pool")
 
@@ -41,23 +42,6 @@ _CLOSE_SECONDS = 5.0
 _CLOSED = "the pool is closed: make a new one, or close this one later"
 
 
-class Poolable(Protocol):
-    """A connection that can live in a pool."""
-
-    def is_alive(self) -> bool:
-        """False where the peer has hung up or sent anything unasked. Never waits."""
-
-    def close(self) -> None:
-        """Say goodbye and hang up, within about a second; the peer's answer is not awaited."""
-
-    def abort(self) -> None:
-        """Close the descriptor without one byte on the wire.
-
-        Another process may go on using the same connection: no ``shutdown()``, no TLS
-        alert. After `close` or `abort` this does nothing.
-        """
-
-
 C = TypeVar("C", bound=Poolable)
 
 
@@ -65,9 +49,8 @@ class _Books(Generic[C]):
     """A ledger and its lock: what belongs to one process alone."""
 
     def __init__(self, limits: Limits) -> None:
-        # Looked up now, not at import: gevent may have put its own in place meanwhile.
-        # Reentrant: a batch that is collected as garbage gives its connection back, and that
-        # may happen while this thread is at the ledger.
+        # Looked up now: gevent may have put its own in place. Reentrant: a finalizer may give
+        # a connection back while this thread is at the ledger.
         self.lock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
 
@@ -186,7 +169,7 @@ class BasePool(ABC, Generic[C]):
         """Start anew in another event loop: drop all connections, politely where possible."""
         books = self._books.pop(os.getpid(), None)
         for entry in books.ledger.entries() if books else []:
-            _close(entry.connection)
+            close(entry.connection)
 
     def _here(self) -> _Books[C]:
         """The books of this process."""
@@ -202,7 +185,7 @@ class BasePool(ABC, Generic[C]):
             parents = self._books.pop(other, None)
             entries = parents.ledger.entries() if parents else []
             for entry in entries:
-                _abort(entry.connection)
+                abort(entry.connection)
             with books.lock:
                 books.ledger.inherited(len(entries))
         return books
@@ -235,7 +218,7 @@ class BasePool(ABC, Generic[C]):
     def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:
         """True where the connection in the lease's place, or the next idle one, is usable."""
         while (entry := lease.entry) is not None:
-            if not lease.fresh and _is_alive(entry.connection):
+            if not lease.fresh and is_alive(entry.connection):
                 with books.lock:
                     books.ledger.reused()
                 if self._emit.is_heard:
@@ -292,7 +275,7 @@ class BasePool(ABC, Generic[C]):
         entry = lease.entry
         try:
             if entry is not None:
-                _abort(entry.connection)
+                abort(entry.connection)
         finally:
             with books.lock:
                 books.ledger.drop(lease)
@@ -301,34 +284,10 @@ class BasePool(ABC, Generic[C]):
 
     def _hang_up(self, lease: Lease[C], *, polite: bool = True) -> None:
         if lease.entry is not None:
-            end = _close if polite and lease.reason not in _FAULTS else _abort
+            end = close if polite and lease.reason not in _FAULTS else abort
             end(lease.entry.connection)
 
     def _emit_retired(self, entry: Entry[C], reason: str) -> None:
         age = self._clock() - entry.opened_at
         logger.debug("connection retired (%s) after %d messages", reason, entry.messages)
         self._emit(ConnectionRetired(reason=reason, messages=entry.messages, age=age))
-
-
-def _is_alive(connection: Poolable) -> bool:
-    try:
-        return connection.is_alive()
-    except Exception:
-        logger.debug("the look at an idle connection failed", exc_info=True)
-        return False
-
-
-def _close(connection: Poolable) -> None:
-    """Hang up politely, or without QUIT if that fails."""
-    try:
-        connection.close()
-    except Exception:
-        logger.debug("closing a connection failed", exc_info=True)
-        _abort(connection)
-
-
-def _abort(connection: Poolable) -> None:
-    try:
-        connection.abort()
-    except Exception:
-        logger.debug("aborting a connection failed", exc_info=True)

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from mailbackends.pool.base import BasePool, Poolable
+from mailbackends.pool.base import BasePool
 from mailbackends.pool.ledger import Lease
+from mailbackends.pool.poolable import Poolable
 from mailbackends.transport.waiting import run
 
 __all__ = ["Pool"]

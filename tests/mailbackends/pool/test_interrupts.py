@@ -15,6 +15,7 @@ import pytest
 import mailbackends.pool.base
 import mailbackends.pool.blocking
 import mailbackends.pool.ledger
+import mailbackends.pool.poolable
 from mailbackends.pool import Pool
 from support.pooled import FakeConnection, pool_of
 
@@ -24,6 +25,7 @@ FILES = {
     for module in (
         mailbackends.pool.blocking,
         mailbackends.pool.base,
+        mailbackends.pool.poolable,
         mailbackends.pool.ledger,
     )
 }

@@ -1,0 +1,170 @@
+"""A caller of `AsyncMailer` leaves: what is told of the message agrees with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from mailbackends import AsyncMailer, Outcome, Receipt, SMTPException
+from mailbackends.events import Event, MessageFailed, MessageSent
+from support.sink import EXTENSIONS, Sink
+
+ROUNDS = int(os.environ.get("MAILBACKENDS_CANCELLATIONS", "400"))
+PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
+
+
+@contextlib.contextmanager
+def stalling(verb: str):
+    with Sink(extensions=PIPELINED) as sink:
+        sink.stall(verb)
+        yield sink
+
+
+async def _leave(mailer: AsyncMailer, message) -> asyncio.CancelledError:
+    sending = asyncio.create_task(mailer.send_message(message()))
+    await asyncio.sleep(0.1)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await sending
+    return caught.value
+
+
+def test_before_the_end_of_the_content_nothing_is_sent_and_the_connection_is_dropped(
+    message,
+) -> None:
+    events: list[Event] = []
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, on_event=events.append) as mailer:
+            error = await _leave(mailer, message)
+            assert error.outcome is Outcome.NOT_SENT  # type: ignore[attr-defined]
+            stats = mailer.stats()
+            assert (stats.pool.in_use, stats.pool.idle) == (0, 0)
+            assert stats.messages == {Outcome.NOT_SENT: 1}
+
+    with stalling("MAIL") as sink:
+        asyncio.run(main())
+    assert sink.messages == []
+    [failed] = [event for event in events if isinstance(event, MessageFailed)]
+    assert failed.outcome is Outcome.NOT_SENT
+
+
+def test_after_the_end_the_reply_is_awaited_in_the_background(message) -> None:
+    events: list[Event] = []
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, on_event=events.append, content_timeout=0.3) as mailer:
+            error = await _leave(mailer, message)
+            assert error.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
+            assert mailer.stats().messages == {}
+        # `close` waits for it.
+        assert mailer.stats().messages == {Outcome.UNKNOWN: 1}
+
+    with stalling("content") as sink:
+        asyncio.run(main())
+    [failed] = [event for event in events if isinstance(event, MessageFailed)]
+    assert failed.outcome is Outcome.UNKNOWN
+
+
+def test_a_time_limit_around_a_send_leaves_the_pool_whole(message) -> None:
+    async def main() -> None:
+        async with AsyncMailer(sink.url, pool_size=1) as mailer:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await mailer.send_message(message())
+            assert (await mailer.send_message(message())).accepted
+
+    with stalling("RCPT") as sink:
+        asyncio.run(main())
+    assert len(sink.messages) == 1
+
+
+def test_a_caller_that_leaves_the_queue_loses_no_place(message) -> None:
+    async def main() -> None:
+        async with AsyncMailer(sink.url, pool_size=1, timeout=0.4, pipelining=False) as mailer:
+            first = asyncio.create_task(mailer.send_message(message()))
+            await asyncio.sleep(0.1)
+            waiting = [asyncio.create_task(mailer.send_message(message())) for _ in range(3)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            results = await asyncio.gather(first, *waiting, return_exceptions=True)
+            assert isinstance(results[0], SMTPException)
+            assert isinstance(results[1], asyncio.CancelledError)
+            assert all(isinstance(result, Receipt) for result in results[2:])
+
+    with stalling("MAIL") as sink:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
+def test_a_batch_that_is_left_finishes_what_it_began(message, options: dict[str, int]) -> None:
+    async def consume(mailer: AsyncMailer) -> None:
+        async for _ in mailer.stream_messages(message() for _ in range(1000)):
+            pass
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, max_messages_per_connection=5000, **options) as mailer:
+            sending = asyncio.create_task(consume(mailer))
+            await asyncio.to_thread(sink.wait, lambda: len(sink.messages) >= 5)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+        stats = mailer.stats()
+        assert stats.pool.in_use == 0
+        assert stats.messages[Outcome.ACCEPTED] == len(sink.messages) < 1000
+        assert Outcome.UNKNOWN not in stats.messages
+
+    with Sink() as sink:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("extensions", [EXTENSIONS, PIPELINED, ()], ids=["bdat", "group", "plain"])
+def test_what_is_told_is_true_wherever_the_caller_leaves(message, extensions) -> None:
+    dice = random.Random(7)
+    told: dict[str, Outcome] = {}
+    events: list[Event] = []
+
+    async def one(mailer: AsyncMailer, number: int) -> None:
+        address = f"user{number}@example.com"
+        sending = asyncio.create_task(mailer.send_message(message(address)))
+        for _ in range(dice.randrange(40)):
+            await asyncio.sleep(0)
+        if dice.random() < 0.5:
+            await asyncio.sleep(dice.random() * 0.01)
+        sending.cancel()
+        try:
+            await sending
+        except asyncio.CancelledError as error:
+            # Without it, the task was cancelled before it called the Mailer.
+            if (outcome := getattr(error, "outcome", None)) is not None:
+                told[address] = outcome
+        else:
+            told[address] = Outcome.ACCEPTED
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, pool_size=4, on_event=events.append) as mailer:
+            for start in range(0, ROUNDS, 8):
+                await asyncio.gather(*(one(mailer, start + n) for n in range(8)))
+        stats = mailer.stats()
+        assert (stats.pool.in_use, stats.pool.opening, stats.pool.waiters) == (0, 0, 0)
+        assert sum(stats.messages.values()) == len(told)
+
+    with Sink(extensions=extensions) as sink:
+        asyncio.run(main())
+    delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
+    for address, outcome in told.items():
+        allowed = {Outcome.ACCEPTED: {1}, Outcome.NOT_SENT: {0}, Outcome.UNKNOWN: {0, 1}}
+        assert delivered.pop(address, 0) in allowed[outcome], (address, outcome)
+    assert not delivered
+    assert {*told.values()} == {*Outcome} - {Outcome.REFUSED}  # it was left at all points
+    # In the end nothing is unknown: the server was there all the time.
+    ends = Counter(event.outcome for event in events if isinstance(event, MessageFailed))
+    accepted = sum(isinstance(event, MessageSent) for event in events)
+    assert accepted == len(sink.messages)
+    assert ends[Outcome.UNKNOWN] == 0
