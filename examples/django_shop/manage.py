@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The shop's command line: ``python manage.py serve`` starts it, ready to be ordered from."""
+"""The shop's command line: ``python manage.py serve`` makes the database and starts it."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Django, configured by the tests themselves: each test says which mail settings it means."""
+"""Django, configured for the tests; each test sets its own mail settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from django_integration.registry import registry
 from support.server import MailServer
 
 BACKEND = "django_integration.EmailBackend"
-# How EMAIL_* says what OPTIONS says.
+# The names in OPTIONS, and the setting of each.
 EMAIL = {
     "host": "EMAIL_HOST",
     "port": "EMAIL_PORT",
@@ -43,7 +43,7 @@ Use = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def pools() -> Iterator[None]:
-    """Each test begins and ends without a connection."""
+    """Begin and end each test without a connection."""
     registry.close()
     yield
     registry.close()
@@ -51,10 +51,10 @@ def pools() -> Iterator[None]:
 
 @pytest.fixture
 def use_settings() -> Iterator[Use]:
-    """Call it with settings that hold until the test ends.
+    """Call it with settings that apply until the test ends.
 
-    Django 6.1 warns of the ``EMAIL_*`` settings where they are set: that is the tests' own
-    doing, and the only place where such a warning is passed over.
+    Django 6.1 warns about ``EMAIL_*`` settings when they are set. Only here that warning is
+    ignored.
     """
     overrides: list[override_settings] = []
 
@@ -74,7 +74,7 @@ def use_settings() -> Iterator[Use]:
 
 @pytest.fixture
 def use_email_settings(use_settings: Use) -> Use:
-    """Call it with options: they are said by ``EMAIL_*`` and ``MAILBACKENDS``."""
+    """Call it with options, to set ``EMAIL_*`` and ``MAILBACKENDS``."""
 
     def use(backend: str = BACKEND, **options: Any) -> None:
         more = {name: value for name, value in options.items() if name not in EMAIL}
@@ -86,14 +86,14 @@ def use_email_settings(use_settings: Use) -> Use:
 
 @pytest.fixture(params=["EMAIL_*"] + ["MAILERS"] * (django.VERSION >= (6, 1)))
 def use_mail(request: pytest.FixtureRequest, use_settings: Use, use_email_settings: Use) -> Use:
-    """Call it with options, said in each way that this Django knows."""
+    """Call it with options, to set them in each way that this Django has."""
     if request.param == "EMAIL_*":
         return use_email_settings
 
     def use(backend: str = BACKEND, **options: Any) -> None:
         use_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
-        # Set by Django's test environment, which began without MAILERS; together they are
-        # a contradiction that its error reports trip over.
+        # Set by Django's test environment, which started without MAILERS. With both, Django's
+        # error reports fail.
         del settings.EMAIL_BACKEND
 
     return use
@@ -108,14 +108,14 @@ def server() -> Iterator[MailServer]:
 
 @pytest.fixture
 def mail(server: MailServer, use_mail: Use) -> MailServer:
-    """The server, and Django's mail going to it."""
+    """The server, to which Django's mail is sent."""
     use_mail(host=server.host, port=server.port)
     return server
 
 
 @pytest.fixture
 def secure_options() -> Callable[[MailServer], dict[str, Any]]:
-    """Call it with a server, and get the options to log in there."""
+    """Call it with a server to get the options for a login there."""
 
     def options(server: MailServer) -> dict[str, Any]:
         return {

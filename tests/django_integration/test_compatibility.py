@@ -1,4 +1,4 @@
-"""Code written to Django's own SMTP backend: what it asks of a backend holds for this one."""
+"""Code written for Django's own SMTP backend works with this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What many backends are told alike is worked out once, and never for those told otherwise."""
+"""Backends with equal options share one configuration, and others never do."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_password_property_is_read_each_time(use_mail: Use) -> None:
 
 
 def test_a_mail_from_a_view_needs_few_calls(mail: MailServer) -> None:
-    """Counted, so that what a view pays for the integration cannot grow unseen."""
+    """Counted, so that the cost of the integration cannot grow unnoticed."""
     message().send()
     calls: list[str] = []
 

@@ -244,7 +244,7 @@ def test_a_subclass_can_build_the_message_itself(mail: MailServer) -> None:
             return made
 
     class Old(EmailMessage):
-        """Written for a Django before 6.0, where there was no policy to take."""
+        """Written for Django before 6.0, without the argument ``policy``."""
 
         def message(self) -> Message:  # type: ignore[override]
             made = MIMEText("made by hand\n")

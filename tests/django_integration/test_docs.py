@@ -1,4 +1,4 @@
-"""What docs/django.md shows is run, as it stands there."""
+"""The samples in docs/django.md are run."""
 
 from __future__ import annotations
 

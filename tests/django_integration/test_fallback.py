@@ -1,4 +1,4 @@
-"""Several servers: what the first does not take for now goes to the next one."""
+"""Several servers: mail that the first does not accept for now is sent to the next one."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_tls_files_are_not_used_for_a_fallback_without_tls(use_mail: Use) -> Non
 def test_mail_with_a_server_for_one_call_never_uses_the_settings_fallbacks(
     use_mail: Use, given: dict[str, str]
 ) -> None:
-    """Django 6.1 warns of this function; it goes on working."""
+    """Django 6.1 warns about this function, which still works."""
     use_mail(url=["smtps://one.example.com", "smtps://two.example.com"])
     assert len(get_connection(**given).mailer_key.servers) == 1
 

@@ -1,4 +1,4 @@
-"""A plain message is written byte for byte as Django and the email package make it."""
+"""Plain messages are written with the same bytes as Django and the email package produce."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = "<179000000025.8017.17468003833799119896@shop.example>"
 
 
 def submission(message: EmailMessage, *, fast: bool, identifier: str = NAME) -> Submission:
-    """With the same name each time; the boundaries are made with the same dice."""
+    """With the same Message-ID each time, and the same random boundaries."""
     random.seed(0)
     made = {"return_value": identifier}
     with (
@@ -53,7 +53,7 @@ def without_date(data: bytes) -> bytes:
 
 
 def check(message: EmailMessage, *, must_be_fast: bool = False, **how: Any) -> bool:
-    """Both ways give the same, errors too; whether the fast one was taken."""
+    """Compare both ways, errors too; returns whether the message was written."""
     try:
         slow = submission(message, fast=False, **how)
         expected = without_date(sent(slow))

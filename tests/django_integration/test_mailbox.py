@@ -1,4 +1,4 @@
-"""The mailbox inside of a Django project."""
+"""The mailbox inside a Django project."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ urlpatterns = [path("dev/mail/", include("django_integration.mailbox.urls"))]
 
 @pytest.fixture
 def site(use_settings: Use) -> Iterator[Client]:
-    """A browser at a project in debug mode, whose middleware is Django's usual."""
+    """A client of a project with DEBUG on and Django's default middleware."""
     urls = types.ModuleType("mailbox_urls")
     urls.urlpatterns = urlpatterns  # type: ignore[attr-defined]
     sys.modules["mailbox_urls"] = urls

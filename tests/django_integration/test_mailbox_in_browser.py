@@ -63,7 +63,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 def order(request: HttpRequest) -> HttpResponse:
-    """A view as shops have them."""
+    """A view that sends a mail."""
     message = EmailMultiAlternatives(
         request.GET.get("subject", "Your order 1042 is on its way"),
         request.GET.get("text", "Thank you, Ada! It is on its way:\n")
@@ -266,7 +266,7 @@ def test_the_pictures_in_the_documentation(
 def test_previews_are_shown_in_the_browser(chromium: Browser, site: str) -> None:
     @preview("Order confirmation", name="browser-order", group="Orders")
     def confirmation() -> EmailMultiAlternatives:
-        """What a customer gets at once."""
+        """Sent after an order."""
         message = EmailMultiAlternatives("Preview", "Text", to=["ada@example.com"])
         message.attach_alternative("<h1>Thank you</h1>", "text/html")
         return message

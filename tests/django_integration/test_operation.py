@@ -1,4 +1,4 @@
-"""Staging, system checks, `mail_doctor`, the health check."""
+"""Staging, system checks, `mail_doctor` and the health check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of each message: receipts, errors, batches, and what is kept silent."""
+"""Receipts, errors, batches, and fail_silently."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_server_that_comes_back_gets_the_rest_of_a_long_batch(
 
 
 class _Ahead:
-    """A Mailer that takes three messages before an outcome, as with ``batch_connections``."""
+    """A Mailer that reads three messages ahead, as with ``batch_connections``."""
 
     options = Options()
 
@@ -200,7 +200,7 @@ class _Ahead:
 def test_messages_in_flight_at_a_lost_server_have_their_own_outcome(
     mail: MailServer,
 ) -> None:
-    """With several connections: one could not be made, the others may well have sent."""
+    """With several connections, one could not be made and the others may have sent."""
     lost = SMTPConnectError(421, "Closing")
     lost.no_connection = True
     sent = Receipt(("b@example.com",), Reply(250), {})

@@ -1,4 +1,4 @@
-"""The Mailers of a process: bounded in number, closed when nobody uses them, fork-safe."""
+"""The Mailers of a process: limited in number, closed after their last use, safe after a fork."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_limit_of_mailers_is_a_setting(
 def test_many_threads_and_many_tenants_lose_no_message(
     use_mail: Use, use_settings: Use, server: MailServer
 ) -> None:
-    """Pools are pushed out all the time, while others are sending over them."""
+    """Mailers are dropped all the time while other threads are sending over them."""
     use_settings(MAILBACKENDS_MAX_POOLS=2)
     use_mail(host=server.host, port=server.port)
     failures: list[BaseException] = []

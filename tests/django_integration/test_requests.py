@@ -153,7 +153,7 @@ def test_a_server_given_for_one_call_has_its_own_pool(mail: MailServer) -> None:
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_credentials_given_for_one_call_have_their_own_pool(use_mail: Use) -> None:
-    """Django 6.1 warns of these functions; they go on working."""
+    """Django 6.1 warns about these functions, which still work."""
     with MailServer(login=("tenant", "word")) as server:
         use_mail(host=server.host, port=server.port)
         for _ in range(3):

@@ -120,7 +120,7 @@ GUNICORN = (
 
 
 def check_prefork(tmp_path: Path, server: MailServer, command: tuple[str, ...]) -> None:
-    """Parent and workers each have a connection of their own."""
+    """The parent and each worker have their own connection."""
     with running(tmp_path, server, *command, at_import=True) as base:
         workers = {get(f"{base}/sync/") for _ in range(12)}
 

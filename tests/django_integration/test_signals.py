@@ -1,4 +1,4 @@
-"""pre_send, post_send and send_failed: change, redirect, veto; hear of receipt and error."""
+"""pre_send, post_send and send_failed: change, redirect and cancel messages; get results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest fixtures that give an application the whole path to a real server."""
+"""The pytest fixture that sends an application's mail to a real server."""
 
 from __future__ import annotations
 

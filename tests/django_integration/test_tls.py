@@ -1,4 +1,4 @@
-"""A private CA, a client's certificate, a context, a minimum version: to real servers."""
+"""A private CA, a client certificate, a context and a minimum version, with real servers."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Shop:
         return status, json.loads(text)
 
     def submit(self, path: str, action: str | None = None, **fields: Any) -> tuple[int, str]:
-        """Open a page, and send its form with what a visitor writes into it."""
+        """Open a page and submit its form with these values."""
         _, page = self.request(path)
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
         assert token, page

@@ -1,15 +1,15 @@
-"""The shop as Django sees it."""
+"""The shop's application."""
 
 from django.apps import AppConfig
 
 
 class ShopConfig(AppConfig):
-    """Connects the receivers of mail's signals."""
+    """Connects the receivers of the mail signals."""
 
     name = "shop"
 
     def ready(self) -> None:
-        """Called by Django once all is loaded."""
+        """Connect them once Django has loaded all applications."""
         from . import journal
 
         journal.connect()

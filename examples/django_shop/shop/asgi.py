@@ -1,4 +1,4 @@
-"""For uvicorn and others: ``uvicorn shop.asgi:application``."""
+"""For ASGI servers: ``uvicorn shop.asgi:application``."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What visitors may send."""
+"""The forms of the shop."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class OrderForm(forms.Form):
 
 
 class ContactForm(forms.Form):
-    """Who wants the catalogue, or has something to say."""
+    """A request for the catalogue, or a message to the managers."""
 
     email = forms.EmailField()
     text = forms.CharField(max_length=10_000, required=False)
 
 
 class NewsletterForm(forms.Form):
-    """Whom to send the newsletter, as a list separated by commas."""
+    """The recipients of the newsletter, separated by commas."""
 
     recipients = forms.CharField(max_length=10_000)
 

@@ -1,4 +1,4 @@
-"""An invoice as PDF, small enough to be written without a library."""
+"""An invoice as PDF, written without a library."""
 
 from __future__ import annotations
 

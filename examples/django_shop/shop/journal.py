@@ -1,7 +1,7 @@
-"""What the shop does with every mail, by the signals of `django_integration`.
+"""What the shop does with every mail, through the signals of `django_integration`.
 
-They keep what became of each, which is the only way to a receipt where Django sends the
-mail itself, as in a password reset; and they keep newsletters from who wants none.
+They record the outcome, which is the only way to get a receipt if Django sends the mail
+itself, as in a password reset; and they stop newsletters to customers who do not want any.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mailbackends import Receipt
 __all__ = ["UNSUBSCRIBED", "Entry", "as_json", "connect", "entries"]
 
 UNSUBSCRIBED = {"no-news@example.com"}
-"""Who wants no newsletter."""
+"""Customers who do not want the newsletter."""
 
 Entry = dict[str, Any]
 
@@ -26,17 +26,17 @@ entries: deque[Entry] = deque(maxlen=50)
 
 
 def connect() -> None:
-    """Listen to the mail of this process."""
+    """Connect the receivers."""
     pre_send.connect(_prepare, dispatch_uid="shop")
     post_send.connect(_note_receipt, dispatch_uid="shop")
     send_failed.connect(_note_error, dispatch_uid="shop")
 
 
 def _prepare(message: EmailMessage, **kwargs: Any) -> None:
-    """Nobody's mail program shall answer a machine with an out-of-office note (RFC 3834)."""
+    """Keep mail programs from sending out-of-office replies (RFC 3834)."""
     message.extra_headers.setdefault("Auto-Submitted", "auto-generated")
     if "List-Unsubscribe" in message.extra_headers and UNSUBSCRIBED & set(message.to):
-        raise SendCancelled(f"{message.to[0]} wants no newsletter")
+        raise SendCancelled(f"{message.to[0]} does not want the newsletter")
 
 
 def _note_receipt(message: EmailMessage, receipt: Receipt, **kwargs: Any) -> None:
@@ -48,12 +48,12 @@ def _note_error(message: EmailMessage, error: Exception, **kwargs: Any) -> None:
 
 
 def as_json(receipt: Receipt | None) -> dict[str, Any] | None:
-    """A receipt for a JSON answer. None where the backend gives none, as Django's own."""
+    """A receipt for a JSON response; None if the backend has none, such as Django's own."""
     if receipt is None:
         return None
     return {
         "accepted": list(receipt.accepted),
-        "refused": {who: str(reply) for who, reply in receipt.refused.items()},
+        "refused": {address: str(reply) for address, reply in receipt.refused.items()},
         "reply": str(receipt.reply),
         "message_id": receipt.message_id,
         "milliseconds": round(receipt.duration * 1000, 1),

@@ -12,12 +12,12 @@ from .orders import PRODUCTS, Order
 
 @preview("Order confirmation", group="Orders")
 def order_confirmation() -> EmailMultiAlternatives:
-    """What a customer gets at once, with the invoice."""
+    """Sent after an order, with the invoice."""
     order = Order("Ada Lovelace <ada@example.com>", PRODUCTS["tea"], quantity=2, number=1042)
     return mails.order_confirmation(order)
 
 
 @preview("Newsletter", group="Marketing")
 def newsletter() -> EmailMessage:
-    """To everybody who asked for it."""
+    """Sent to all subscribers."""
     return mails.newsletter(["ada@example.com"])[0]

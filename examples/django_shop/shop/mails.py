@@ -1,4 +1,4 @@
-"""The mails of the shop, as any Django application writes them."""
+"""The mails of the shop."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def newsletter(recipients: list[str]) -> list[EmailMessage]:
 
 
 def catalogue(email: str) -> EmailMessage:
-    """With a file that is read while it is sent: a catalogue may be large."""
+    """With an attached file that is read while it is sent, since it can be large."""
     message = EmailMessage("Our catalogue", "It is attached.\n", to=[email])
     attach_path(message, CATALOGUE)
     return message
 
 
 def recall(recipients: list[str]) -> EmailMessage:
-    """One message to all who bought an article."""
+    """One message to all buyers of an article."""
     return EmailMessage("A recall: teapots", "The handle may break.\n", to=recipients)

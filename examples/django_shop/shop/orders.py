@@ -1,4 +1,4 @@
-"""What is sold, and what an order is."""
+"""Products and orders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Order:
     product: Product
     quantity: int = 1
     copy_to: str = ""
-    """Who gets a copy of the confirmation, if anybody."""
+    """The address for a copy of the confirmation, or an empty string."""
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property

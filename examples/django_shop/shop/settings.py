@@ -2,7 +2,7 @@
 
 ``MAIL_DEMO_HOST``, ``MAIL_DEMO_PORT``, ``MAIL_DEMO_USER``, ``MAIL_DEMO_PASSWORD`` and
 ``MAIL_DEMO_CAFILE`` (a private CA, PEM). With a CA or a user, STARTTLS is used.
-``MAIL_DEMO_BACKEND=django`` takes Django's own SMTP backend instead, to compare.
+``MAIL_DEMO_BACKEND=django`` uses Django's own SMTP backend instead, for comparison.
 ``MAIL_DEMO_BACKEND=mailbox`` shows all mail at ``/mailbox/``, with ``SHOP_DEBUG=1``.
 ``MAIL_DEMO_REDIRECT`` sends everything to one address, as on a staging system.
 """
@@ -91,7 +91,7 @@ else:
     MAIL_FURTHER = {"ssl_cafile": MAIL_CAFILE} if MAIL_CAFILE else {}
     if os.environ.get("MAIL_DEMO_REDIRECT"):
         MAIL_FURTHER["redirect_all_to"] = [os.environ["MAIL_DEMO_REDIRECT"]]
-    # For mail that every recipient must get: a refusal of some is an error too.
+    # For mail that every recipient must get: refused recipients are an error.
     MAIL_STRICT = {"on_partial_refusal": "raise"}
 
 if django.VERSION >= (6, 1):
@@ -115,8 +115,8 @@ else:
     EMAIL_TIMEOUT = 20
     MAILBACKENDS = MAIL_FURTHER
 
-# What goes wrong in a view is sent to ADMINS by mail, and what goes wrong with mail stands
-# in the log: `mailbackends` and AdminEmailHandler do not call each other for ever.
+# Errors in views are mailed to ADMINS, and errors in mail are logged: `mailbackends` and
+# AdminEmailHandler do not call each other for ever.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

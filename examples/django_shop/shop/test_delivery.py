@@ -1,5 +1,5 @@
 # ruff: noqa: S101
-"""Tests that go the whole way, with the pytest fixtures of `mailbackends.testing`."""
+"""Tests that send to a real server, with the pytest fixture ``django_smtp_server``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def post(client: Client, path: str, **fields: Any) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
-def test_the_receipt_is_the_servers(client: Client, django_smtp_server: LoopbackServer) -> None:
+def test_the_receipt_is_for_the_message_at_the_server(
+    client: Client, django_smtp_server: LoopbackServer
+) -> None:
     status, answer = post(client, "/api/orders/", email="ada@example.com")
     [received] = django_smtp_server.messages
     assert (status, received.recipients) == (201, ("ada@example.com",))
@@ -36,7 +38,7 @@ def test_two_orders_share_a_connection(client: Client, django_smtp_server: Loopb
     assert django_smtp_server.connections == 1
 
 
-def test_who_did_not_get_the_recall_is_telephoned(
+def test_refused_recipients_of_a_recall_are_telephoned(
     client: Client, django_smtp_server: LoopbackServer
 ) -> None:
     django_smtp_server.refuse("gone@example.com", "550 5.1.1 Gone")
@@ -46,14 +48,14 @@ def test_who_did_not_get_the_recall_is_telephoned(
     assert received.recipients == ("ada@example.com",)
 
 
-def test_nobody_is_telephoned_where_all_have_it(
+def test_nobody_is_telephoned_if_all_recipients_accepted(
     client: Client, django_smtp_server: LoopbackServer
 ) -> None:
     answer = post(client, "/api/recall/", recipients="ada@example.com, bob@example.com")
     assert answer == (200, {"telephone": []})
 
 
-def test_a_mail_of_the_shop_goes_over_any_mailer(smtp_server: LoopbackServer) -> None:
+def test_a_mail_of_the_shop_can_be_sent_by_a_mailer(smtp_server: LoopbackServer) -> None:
     order = Order("ada@example.com", PRODUCTS["tea"])
     with Mailer(smtp_server.url) as mailer:
         mailer.send_message(catalogue(order.email).message())
@@ -62,7 +64,7 @@ def test_a_mail_of_the_shop_goes_over_any_mailer(smtp_server: LoopbackServer) ->
 
 
 @pytest.mark.smtp_server(tls="starttls", login=("shop", "secret"))
-def test_the_order_reaches_a_server_with_tls_and_its_parts_are_whole(
+def test_an_order_reaches_a_server_with_tls_and_all_parts_arrive(
     client: Client, django_smtp_server: LoopbackServer
 ) -> None:
     post(client, "/api/orders/", email="ada@example.com")

@@ -1,5 +1,5 @@
 # ruff: noqa: S101
-"""The shop's own tests: Django's test runner, and its ``mail.outbox``."""
+"""The shop's own tests, with Django's test runner and ``mail.outbox``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.test import TestCase
 
 
 class OrderTests(TestCase):
-    """What a visitor's order leads to."""
+    """Orders from the page and as JSON."""
 
     def test_an_order_puts_one_mail_into_the_outbox(self) -> None:
         """Text, HTML, the logo and the invoice."""
@@ -17,7 +17,7 @@ class OrderTests(TestCase):
             "/api/orders/", {"email": "ada@example.com"}, content_type="application/json"
         )
         assert answer.status_code == 201
-        # The outbox gives no receipts: nothing went to a server.
+        # The outbox has no receipts: nothing was sent to a server.
         assert answer.json()["receipt"] is None
         [message] = mail.outbox
         assert message.to == ["ada@example.com"]
@@ -34,10 +34,10 @@ class OrderTests(TestCase):
 
 
 class PasswordResetTests(TestCase):
-    """Django's own flow."""
+    """Django's own password reset."""
 
     def test_a_reset_sends_a_link(self) -> None:
-        """To the address that the customer has given."""
+        """It is sent to the customer's address."""
         User.objects.create_user("ada", "ada@example.com", "forgotten")
         answer = self.client.post("/password-reset/", {"email": "ada@example.com"})
         self.assertRedirects(answer, "/password-reset/done/")

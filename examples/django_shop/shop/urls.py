@@ -1,4 +1,4 @@
-"""The shop's addresses."""
+"""The shop's URLs."""
 
 from django.conf import settings
 from django.contrib.auth import views as auth
@@ -16,7 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/contact/", views.api_contact, name="api_contact"),
     path("api/newsletter/", views.api_newsletter, name="api_newsletter"),
     path("api/recall/", views.api_recall, name="api_recall"),
-    # Django's own password reset, whose parts find each other by these names.
+    # Django's own password reset, whose views refer to these names.
     path("password-reset/", auth.PasswordResetView.as_view(), name="password_reset"),
     path("password-reset/done/", auth.PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(

@@ -1,4 +1,4 @@
-"""The shop's pages, and the same as JSON under ``/api/``."""
+"""The shop's pages, and a JSON interface under ``/api/``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .orders import Order
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """The shop, and what became of the last mails."""
+    """The shop, and the outcomes of the last mails."""
     return render(
         request,
         "shop/index.html",
@@ -43,11 +43,11 @@ def order(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/thanks.html", answer, status=status)
 
 
-# A browser sends no JSON to another site without being allowed to: no token is needed.
+# Browsers do not send JSON to other sites without permission: no CSRF token is needed.
 @csrf_exempt
 @require_POST
 def api_order(request: HttpRequest) -> JsonResponse:
-    """An order as JSON; answers with the receipt."""
+    """An order as JSON; responds with the receipt."""
     form = OrderForm(_json(request))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
@@ -65,8 +65,8 @@ def _confirm(order: Order) -> tuple[dict[str, Any], int]:
     try:
         message.send()
     except SMTPException as error:
-        # The order stands; the customer learns that the confirmation did not go out, and
-        # whether it is worth trying again.
+        # The order is kept. The customer sees that the confirmation was not sent, and whether
+        # it makes sense to try again.
         answer |= {
             "error": str(error),
             "outcome": error.outcome,
@@ -97,14 +97,14 @@ def api_catalogue(request: HttpRequest) -> JsonResponse:
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
     message = catalogue(form.cleaned_data["email"])
-    message.send()  # what goes wrong here is reported to ADMINS
+    message.send()  # an error is reported to ADMINS
     return JsonResponse({"receipt": journal.as_json(receipt_of(message))}, status=202)
 
 
 @csrf_exempt
 @require_POST
 def api_contact(request: HttpRequest) -> JsonResponse:
-    """A visitor's words, to the managers."""
+    """Send a visitor's message to the managers."""
     form = ContactForm(_json(request))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
@@ -116,7 +116,7 @@ def api_contact(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_POST
 def api_newsletter(request: HttpRequest) -> JsonResponse:
-    """A message to each of many: what became of every one."""
+    """Send a message to each recipient; responds with the result of each."""
     form = NewsletterForm(_json(request))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
@@ -144,7 +144,7 @@ def _result(message: EmailMessage) -> dict[str, Any]:
 @csrf_exempt
 @require_POST
 def api_recall(request: HttpRequest) -> JsonResponse:
-    """A recall that every one of its recipients must get: who has not is to be telephoned."""
+    """Send a recall, and respond with the recipients to telephone: all must hear of it."""
     form = NewsletterForm(_json(request))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
@@ -168,7 +168,7 @@ def _connection(alias: str = "default") -> Any:
 
 @require_GET
 def health(request: HttpRequest) -> JsonResponse:
-    """For a load balancer or a monitor: can mail be sent?"""
+    """The health check for load balancers and monitoring."""
     result = check_mail()
     return JsonResponse(result.as_dict(), status=200 if result.is_ok else 503)
 

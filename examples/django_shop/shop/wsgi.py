@@ -1,4 +1,4 @@
-"""For gunicorn and uWSGI: ``gunicorn shop.wsgi``."""
+"""For WSGI servers: ``gunicorn shop.wsgi``."""
 
 import os
 

@@ -10,16 +10,16 @@ from django.core.management.base import BaseCommand, CommandParser
 
 
 class Command(BaseCommand):
-    """Starts Django's development server on a database that was made for it."""
+    """Starts Django's development server with a new database."""
 
     help = "Start the shop. The customer ada (ada@example.com) can reset her password."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The address to listen on."""
+        """Add the address to listen on."""
         parser.add_argument("address", nargs="?", default="127.0.0.1:8000")
 
     def handle(self, *args: Any, address: str, **options: Any) -> None:
-        """Make the database, and serve."""
+        """Make the database and start the server."""
         call_command("migrate", verbosity=0)
         if not User.objects.filter(username="ada").exists():
             User.objects.create_user("ada", "ada@example.com", "a-password-to-forget")
