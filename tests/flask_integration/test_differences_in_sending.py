@@ -224,3 +224,16 @@ def test_bare_addresses(app: Flask) -> None:
             connection.host = mock.Mock()
             connection.send(package.Message("Hello", ["Ada <ada@x.com>"], body="Hi"))
             assert connection.host.sendmail.call_args[0][1] == [expected]
+
+
+def test_receivers_that_raise(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    with theirs.email_dispatched.connected_to(fail), pytest.raises(ZeroDivisionError):
+        send(theirs, make_app(**settings))
+    with ours.email_dispatched.connected_to(fail):
+        assert send(ours, make_app(**settings)).accepted == ("ada@x.com",)
+    assert len(mail_server.messages) == 2
