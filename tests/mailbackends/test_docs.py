@@ -12,14 +12,18 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 SAMPLES = [
     pytest.param("\n".join(_BLOCK.findall((DOCS / f"{page}.md").read_text("utf-8"))), id=page)
-    for page in ("mailer", "failover", "rate-limit", "observability")
+    for page in ("mailer", "failover", "rate-limit", "observability", "oauth")
 ]
 
 
 @pytest.mark.parametrize("code", SAMPLES)
 def test_the_samples_of_a_page_run_and_connects_to_nobody_before_a_message_is_sent(
-    code: str, monkeypatch: pytest.MonkeyPatch
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "refresh-token").write_text("token\n")
+    if "oauth.microsoft" in code:
+        pytest.importorskip("msal", reason="msal is not installed here")
     if "otel" in code:
         pytest.importorskip("opentelemetry", reason="OpenTelemetry is not installed here")
         from mailbackends import otel
