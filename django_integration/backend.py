@@ -16,6 +16,7 @@ from django_integration.compat import (
     HAS_MAILERS,
     configuration_error,
     mailer_options,
+    name_settings,
     warn_of_construction,
 )
 from django_integration.configuration import configuration, make_options
@@ -213,6 +214,7 @@ class EmailBackend(BaseEmailBackend):
             raise
         except OSError as error:
             self.connection = None
+            name_settings(error, self.alias)
             if not self.fail_silently:
                 raise
             logger.warning("Cannot send (%s): %s", type(error).__name__, error)

@@ -6,13 +6,20 @@ takes effect at once; what follows from them is cached, with all of them as the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from django_integration.compat import LAZY, configuration_error, resolve_lazy
+from django_integration.compat import (
+    LAZY,
+    configuration_error,
+    current_settings,
+    is_overridden,
+    resolve_lazy,
+)
 from django_integration.registry import MailerKey
 from django_integration.settings import (
     ATTRIBUTES,
@@ -212,7 +219,17 @@ def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
         except TypeError:  # an unhashable value
             return _made_options(key)
     except ConfigurationError as error:
-        raise configuration_error(str(error), alias) from error
+        raise configuration_error(_with_setting(str(error), options, alias), alias) from error
+
+
+def _with_setting(text: str, options: Mapping[str, Any], alias: str | None) -> str:
+    """The error text with the name of the setting, if the value is from ``EMAIL_*``."""
+    name = re.match(r"\w*", text)
+    setting = ATTRIBUTES.get(name[0]) if name else None
+    if alias is not None or name is None or setting is None or not is_overridden(setting):
+        return text
+    is_from_settings = getattr(current_settings(), setting) == options.get(name[0])
+    return f"{setting}{text[name.end() :]}" if is_from_settings else text
 
 
 def _made_options(key: CacheKey) -> Options:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
+from django_integration.compat import name_settings
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
 from django_integration.messages import as_submission
@@ -152,6 +153,8 @@ class Delivery:
 
     def _settle(self, entry: _Entry, result: Receipt | Exception) -> None:
         message: Any = entry.message
+        if isinstance(result, SMTPException):
+            name_settings(result, self.backend.alias)
         entry.result = result
         is_receipt = isinstance(result, Receipt)
         message.receipt = result if is_receipt else None

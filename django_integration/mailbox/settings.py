@@ -20,7 +20,15 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import autodiscover_modules
 
 from django_integration.errors import SettingsError
-from mailbackends.mailbox import Mailbox
+
+try:
+    from mailbackends.mailbox import Mailbox
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"django_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
+        'python -m pip install "mailbackends[django,mailbox]"',
+        name=error.name,
+    ) from error
 
 __all__ = ["close_mailbox", "get_mailbox", "is_allowed"]
 
@@ -45,8 +53,9 @@ def get_mailbox() -> Mailbox:
     The first call makes it, and imports the modules ``mail_previews`` of all installed apps.
 
     Raises:
-        SettingsError: DEBUG is False, or the setting contains an unknown name.
-        OSError, sqlite3.Error: the port is in use, or the file cannot be used.
+        SettingsError: DEBUG is False, the setting contains an unknown name, or the port is
+            in use.
+        OSError, sqlite3.Error: the file cannot be used.
     """
     given = _given()
     if not is_allowed():
@@ -60,7 +69,14 @@ def get_mailbox() -> Mailbox:
             options = {name: given[name] for name in ("path", "keep", "hosts") if name in given}
             _made.append(Mailbox(**options))
         box = _made[0]
-    box.listen(given.get("smtp_port") or 0)
+    port = given.get("smtp_port") or 0
+    try:
+        box.listen(port)
+    except (OSError, OverflowError, TypeError) as error:
+        raise SettingsError(
+            f"{NAME}['smtp_port'] = {port!r} cannot be used ({error}). Set another port, or none "
+            "to use any free port."
+        ) from error
     return box
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.urls import include, path
 
+from django_integration import SettingsError
 from django_integration.mailbox import get_mailbox
 from django_integration.mailbox.settings import close_mailbox
 from mailbackends.mailbox import Fault
@@ -131,6 +135,34 @@ def test_a_mistyped_name_in_the_setting_is_an_error(site: Client, use_settings: 
     use_settings(MAILBACKENDS_MAILBOX={"smpt_port": 1025})
     with pytest.raises(ImproperlyConfigured, match="Did you mean 'smtp_port'"):
         get_mailbox()
+
+
+def test_a_port_in_use_is_an_error_that_names_the_setting(site: Client, use_settings: Use) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        use_settings(MAILBACKENDS_MAILBOX={"smtp_port": port})
+        with pytest.raises(SettingsError, match=rf"\['smtp_port'\] = {port} cannot be used"):
+            get_mailbox()
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["nh3"] = None
+from django.conf import settings
+settings.configure(EMAIL_BACKEND="django_integration.mailbox.EmailBackend", SECRET_KEY="s")
+import django
+django.setup()
+from django_integration.checks import check_configuration
+[problem] = check_configuration(None)
+print(problem)
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert "mailbackends.E003" in done.stdout, done.stderr
+    assert "django_integration.mailbox needs nh3" in done.stdout
+    assert 'pip install "mailbackends[' in done.stdout
 
 
 def test_a_mailbox_file_keeps_the_mail(site: Client, use_settings: Use, tmp_path: Any) -> None:

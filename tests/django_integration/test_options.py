@@ -125,7 +125,8 @@ def test_options_that_no_mailer_accepts_are_refused_before_connecting(
     # ConfigurationError, or what Django has for it: a ValueError or ImproperlyConfigured.
     with pytest.raises((ValueError, ImproperlyConfigured)) as caught:
         send_mail("s", "b", None, ["a@example.com"])
-    assert words in str(caught.value)
+    # Each way of setting it has its own name: EMAIL_PORT, and port.
+    assert words in str(caught.value).replace("EMAIL_", "").lower()
 
 
 def test_numbers_can_be_text_from_the_environment(use_mail: Use) -> None:
@@ -156,6 +157,34 @@ def test_use_tls_that_is_neither_true_nor_false_is_refused(use_mail: Use, value:
     use_mail(host="mail.example.com", use_tls=value)
     with pytest.raises(ImproperlyConfigured, match=r"(?i)use_tls.* must be True or False, got"):
         backend_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "setting"),
+    [("port", "smtp", "EMAIL_PORT"), ("timeout", "30s", "EMAIL_TIMEOUT"), ("timeout", -1, "EMAIL")],
+)
+def test_an_error_names_the_setting_that_it_is_about(
+    use_email_settings: Use, name: str, value: Any, setting: str
+) -> None:
+    use_email_settings(**{"host": "mail.example.com", name: value})
+    with pytest.raises(SettingsError, match=f"^{setting}"):
+        _ = backend_for().options
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_error_about_an_argument_does_not_name_a_setting(use_email_settings: Use) -> None:
+    use_email_settings(host="mail.example.com", port=25)
+    with pytest.raises(SettingsError, match=r"^port"):
+        _ = EmailBackend(port="smtp").options  # type: ignore[arg-type]
+
+
+def test_an_error_about_tls_names_the_settings_of_django(use_mail: Use) -> None:
+    use_mail(host="mail.example.com", username="shop", password="word")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        _ = backend_for().options
+    assert "use_tls" in str(caught.value).lower()
+    assert "use_ssl" in str(caught.value).lower()
+    assert "security=" not in str(caught.value)
 
 
 @pytest.mark.parametrize("lazy", [lazystr, lambda text: SimpleLazyObject(lambda: text)])

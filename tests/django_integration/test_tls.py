@@ -109,3 +109,24 @@ def test_a_context_in_the_settings_is_used_for_all_messages(use_mail: Use, tmp_p
         assert send() == send() == 1
         assert server.connections == 1
         assert backend_for().ssl_context is context
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [({"use_tls": True}, "use_ssl"), ({"username": "user", "password": "secret"}, "use_tls")],
+)
+def test_a_hint_about_tls_names_the_settings_of_django(
+    use_mail: Use, options: dict[str, Any], setting: str
+) -> None:
+    """The first server has no STARTTLS, and the second logs in only after it."""
+    tls = "starttls" if setting == "use_tls" else None
+    with MailServer(tls=tls, login=("user", "secret")) as server:  # type: ignore[arg-type]
+        use_mail(host=server.host, port=server.port, **options)
+        message = EmailMessage("s", "b", to=["a@example.com"])
+        with pytest.raises(SMTPException) as caught:
+            message.send()
+        with pytest.raises(SMTPException) as opened:
+            backend_for().open()
+    for error in (caught.value, opened.value, message.send_error):  # type: ignore[attr-defined]
+        assert setting in str(error).lower()
+        assert "security=" not in str(error)
