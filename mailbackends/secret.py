@@ -8,11 +8,12 @@ attributes and dictionaries that tracebacks, debug pages, logs and error reporte
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mailbackends.texts import plain_text
 
-__all__ = ["Secret", "SecretCallable"]
+__all__ = ["NotText", "Secret", "SecretCallable"]
 
 
 class Secret:
@@ -102,3 +103,10 @@ class SecretCallable:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class NotText:
+    """In place of a secret that is not text: only its type, so that the error can name it."""
+
+    kind: str

@@ -15,10 +15,11 @@ from mailbackends.events import EventHook
 from mailbackends.mailer.batch import PipelinedBatch, as_values
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.mailer import BaseMailer, as_submission
+from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import LeasesAt, Strategy
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.server_list import ServerOrServers
+from mailbackends.mailer.server_list import ServerOrServers, hide_servers
 from mailbackends.mailer.submission import Job, Submission
 from mailbackends.pool.aio import AsyncPool
 from mailbackends.transport.aio import LoopWaiter
@@ -56,6 +57,7 @@ class AsyncMailer(BaseMailer):
         on_event: EventHook | None = None,
         **options: Any,
     ) -> None:
+        server, options = hide_servers(server), hide_secrets(options)
         super().__init__(LoopWaiter(), AsyncPool, server, strategy, on_event, options)
         self._loop: asyncio.AbstractEventLoop | None = None
         # The loop itself holds only weak references to tasks.

@@ -16,12 +16,14 @@ from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.batch import Items, PipelinedBatch, as_values, in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
+from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import Router, Strategy
 from mailbackends.mailer.server import Server, ServerStats
-from mailbackends.mailer.server_list import ServerOrServers, options_of, throttle_of
+from mailbackends.mailer.server_list import ServerOrServers, hide_servers, options_of
 from mailbackends.mailer.submission import Submission
+from mailbackends.mailer.throttle import throttle_of
 from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
@@ -109,6 +111,7 @@ class Mailer(BaseMailer):
         on_event: EventHook | None = None,
         **options: Any,
     ) -> None:
+        server, options = hide_servers(server), hide_secrets(options)
         super().__init__(BLOCKING, Pool, server, strategy, on_event, options)
 
     def send_message(

@@ -1,168 +1,112 @@
-"""The options of a Mailer: names, defaults, and what contradicts what."""
+"""The options of a Mailer: read from arguments, mappings and URLs, and checked."""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
-import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from mailbackends.errors import ConfigurationError
-from mailbackends.mailer import option_values
-from mailbackends.mailer.option_values import unknown_option
+from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
-from mailbackends.mailer.url import parse
+from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, parsed
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
+from mailbackends.secret import NotText, Secret
+from mailbackends.texts import did_you_mean
 
 __all__ = ["Options"]
-
-Security = Literal["none", "starttls", "tls"]
-Protocol = Literal["smtp", "lmtp"]
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LMTP_PORT = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionTable):
     """How a Mailer reaches its server and treats its connections. Times are in seconds.
 
-    Equal options have equal hashes: they can be the key to a Mailer.
+    Equal options have equal hashes: they can be the key to a Mailer. `table` describes each
+    option. Options with a password cannot be pickled.
 
     Raises:
-        ConfigurationError: a value is unusable or contradicts another. The text names
-            the option, the value (secrets excepted) and the mend.
+        ConfigurationError: a value is unusable or contradicts another. The text names the
+            option, the value (unless it is a secret) and a fix.
     """
 
-    host: str = "localhost"
-    port: int | None = None
-    """None: 25, 587 (``starttls``), 465 (``tls``), or 24 for LMTP."""
-    security: Security = "none"
-    """``none``, ``starttls``, or ``tls`` from the first byte. Certificates are verified."""
-    protocol: Protocol = "smtp"
-    socket_path: str | None = None
-    """A Unix socket in place of host and port, for LMTP."""
-
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token_provider: Callable[[], str] | None = field(default=None, repr=False)
-    """Returns an OAuth 2.0 access token; asked for each login, and once more after a 535."""
-    auth_mechanisms: tuple[str, ...] | None = None
-    """The mechanisms allowed; None: all that fit, from strong to weak."""
-    allow_cleartext_auth: bool = False
-    """Log in without TLS also to a server that is not on this machine."""
-
-    local_hostname: str | None = None
-    """Our name in EHLO; None: this machine's full name, or its address."""
-    source_address: tuple[str, int] | None = None
-
-    timeout: float | None = 30.0
-    """The longest wait for one reply."""
-    connect_timeout: float | None = None
-    """The longest wait for the TCP connection, and for the TLS handshake; None: ``timeout``."""
-    content_timeout: float | None = 120.0
-    """The longest wait for the reply to the content."""
-    deadline: float | None = 180.0
-    """The longest time for one message, all waits included."""
-
-    pool_size: int = 4
-    pool_timeout: float | None = 30.0
-    """The longest wait for a connection while all are busy."""
-    max_messages_per_connection: int = 100
-    """Messages on one connection, after which it is closed."""
-    max_lifetime: float = 600.0
-    max_idle: float = 60.0
-    """Time unused after which a connection is closed, before the server does it."""
-
-    ssl_context: ssl.SSLContext | None = None
-    """Used as it is; the other ``ssl_`` options then have no meaning and are refused."""
-    ssl_cafile: str | None = None
-    """A file of CA certificates (PEM) to trust in place of the system's."""
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-    tls_minimum_version: str = "TLSv1.2"
-
-    pipelining: bool = True
-    """Send commands in groups where the server announces it (RFC 2920)."""
-    chunking: bool = True
-    """Send content by BDAT where the server announces it (RFC 3030)."""
-    fast_paths: bool = True
-    """Serialise plain messages with our own code, which gives the same bytes as the email
-    package; False leaves all to that package."""
-    batch_connections: int = 1
-    """How many connections `Mailer.stream_messages` may use side by side."""
-
-    batch_pipeline: int = 1
-    """How many messages `Mailer.stream_messages` may send over one connection before the first
-    of them was answered. More than 1 only for a server that is known to take that."""
-
-    rate: str | None = None
-    """How many messages may go in which time: ``"100/minute"``, ``"14/second; 50000/day"``."""
-    rate_storage: str | None = field(default=None, repr=False)
-    """A store that many processes share to hold the rate, such as ``"redis://localhost"``."""
-
-    circuit_failures: int = 3
-    """With several servers: faults in a row after which this one is tried last."""
-    circuit_pause: float = 30.0
-    """The time after which a message is tried there again."""
-
     def __post_init__(self) -> None:
-        for option in fields(self):
+        for option in self.table().values():
             value = getattr(self, option.name)
-            checked = option_values.checked(option.name, value, option.type)
+            if value is None and option.accepts_none:
+                continue
+            if value is None:
+                raise ConfigurationError(
+                    f"{option.name} must not be None: leave it out for {option.default!r}"
+                )
+            checked = option.kind.check(option.name, value)
             if checked is not value:
                 object.__setattr__(self, option.name, checked)
-        self._check_choices()
         self._check_credentials()
         self._check_tls()
-        self._check_rate()
-        if self.batch_connections > self.pool_size:
-            raise ConfigurationError(
-                f"batch_connections={self.batch_connections} is more than "
-                f"pool_size={self.pool_size}: raise pool_size"
-            )
-        if self.batch_connections > 1 and self.batch_pipeline > 1:
-            raise ConfigurationError(
-                f"batch_connections={self.batch_connections} and "
-                f"batch_pipeline={self.batch_pipeline} exclude each other: set one of them"
-            )
+        self._check_sending()
 
     @classmethod
-    @cache
     def known(cls) -> tuple[str, ...]:
         """The names of all options."""
-        return tuple(option.name for option in fields(cls))
+        return tuple(cls.table())
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Options:
         """The options in a mapping of names to values.
 
         Raises:
-            ConfigurationError: also for a name that is unknown; it tells the nearest.
+            ConfigurationError: also for a name that is unknown; it suggests the nearest.
         """
-        for name in options:
-            if name not in cls.known():
-                raise ConfigurationError(unknown_option(name, cls.known()))
+        options = hide_secrets(options)
         return cls(**options)
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Options:
+    def from_url(cls, url: str | SecretURL, **options: Any) -> Options:
         """The options in a URL, and further ones, which take precedence.
 
         See `mailbackends.mailer.url`.
         """
+        url, options = hide_urls(url), hide_secrets(options)
         return cls.from_mapping({**cls.parse_url(url), **options})
 
     @classmethod
-    def parse_url(cls, url: str) -> dict[str, Any]:
-        """What a URL says, by the names of the options; it may not be enough for a Mailer.
+    def parse_url(cls, url: str | SecretURL) -> dict[str, Any]:
+        """The options in a URL by name; secrets are a `Secret`. They may not suffice for a Mailer.
 
         Raises:
-            ConfigurationError: it is no URL of a server, or names what is no option.
+            ConfigurationError: it is not the URL of a server, or names an unknown option.
         """
-        return parse(url, {option.name: str(option.type) for option in fields(cls)})
+        url = hide_urls(url)
+        if not isinstance(url, SecretURL):
+            kind = url.kind if isinstance(url, NotText) else type(url).__name__
+            raise ConfigurationError(
+                f"a URL must be text, got {kind}: write smtp+starttls://user:password@host"
+            )
+        table = cls.table()
+        secret = {name for name, option in table.items() if option.kind.is_secret}
+        found = parsed(url, known=table, secret=secret)
+        if found.problem:
+            raise ConfigurationError(f"the URL {str(url)!r} {found.problem}")
+        options: dict[str, Any] = dict(SCHEMES[found.scheme])
+        for name in ("host", "port", "socket_path", "username", "password"):
+            if (value := getattr(found, name)) not in (None, ""):
+                options[name] = value
+        if found.username == "" and found.password is not None:
+            options["username"] = ""
+        given: set[str] = set()
+        for name, value in found.query:
+            if name not in table:
+                raise ConfigurationError(unknown_option(name))
+            if name in given or name in options:
+                raise ConfigurationError(f"the URL sets {name} more than once: set it once")
+            given.add(name)
+            options[name] = _from_text(table[name], value)
+        return options
 
     def replace(self, **changes: Any) -> Options:
         """These options with changes.
@@ -170,9 +114,7 @@ class Options:
         Raises:
             ConfigurationError: as for new ones.
         """
-        for name in changes:
-            if name not in self.known():
-                raise ConfigurationError(unknown_option(name, self.known()))
+        changes = hide_secrets(changes)
         return replace(self, **changes)
 
     @property
@@ -184,31 +126,25 @@ class Options:
 
     @property
     def server(self) -> str:
-        """Where the server is, for people: ``host:port``, or the path of the socket."""
+        """The server for people: ``host:port``, or the path of the socket."""
         return self.socket_path or f"{self.host}:{self.server_port}"
 
-    @cached_property
+    @functools.cached_property
     def credentials(self) -> Credentials | None:
         """What to log in with, or None where there is no login."""
         if self.username is None and not self.auth_mechanisms:
             return None
-        return Credentials(self.username, self.password, self.token_provider)
-
-    def _check_choices(self) -> None:
-        for name, choices in (("security", get_args(Security)), ("protocol", get_args(Protocol))):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigurationError(
-                    f"{name}={value!r} is none of {', '.join(map(repr, choices))}"
-                )
-        if self.socket_path is not None and self.protocol != "lmtp":
-            raise ConfigurationError("socket_path is for LMTP only: set protocol='lmtp'")
+        # Always a Secret here: see `option_kinds`.
+        password = self.password.reveal() if isinstance(self.password, Secret) else None
+        return Credentials(self.username, password, self.token_provider)
 
     def _check_credentials(self) -> None:
         for name in self.auth_mechanisms or ():
             known = tuple(mechanism.name for mechanism in MECHANISMS)
             if name not in known:
-                raise ConfigurationError(unknown_option(name, known, label="mechanism"))
+                raise ConfigurationError(
+                    f"auth_mechanisms: unknown mechanism {name!r}: {did_you_mean(name, known)}"
+                )
         if self.username is None:
             for name in ("password", "token_provider"):
                 if getattr(self, name) is not None:
@@ -239,11 +175,23 @@ class Options:
                 "TLS: set security='starttls' or 'tls', or leave it out"
             )
 
-    def _check_rate(self) -> None:
+    def _check_sending(self) -> None:
+        if self.socket_path is not None and self.protocol != "lmtp":
+            raise ConfigurationError("socket_path is for LMTP only: set protocol='lmtp'")
         if self.rate is not None:
             parse_rates(self.rate)
         elif self.rate_storage is not None:
             raise ConfigurationError("rate_storage is given without rate: give both")
+        if self.batch_connections > self.pool_size:
+            raise ConfigurationError(
+                f"batch_connections={self.batch_connections} is more than "
+                f"pool_size={self.pool_size}: raise pool_size"
+            )
+        if self.batch_connections > 1 and self.batch_pipeline > 1:
+            raise ConfigurationError(
+                f"batch_connections={self.batch_connections} and "
+                f"batch_pipeline={self.batch_pipeline} exclude each other: set one of them"
+            )
 
     def _is_local(self) -> bool:
         if self.socket_path is not None or self.host.lower() in ("localhost", "localhost."):
@@ -252,3 +200,34 @@ class Options:
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return False
+
+
+def _from_text(option: Option, value: str | Secret) -> Any:
+    if option.kind.is_object:
+        raise ConfigurationError(
+            f"{option.name} is an object: give it as an argument, not in a URL"
+        )
+    text = value.reveal() if isinstance(value, Secret) else value
+    if option.accepts_none and text.lower() in ("", "none"):
+        return None
+    if isinstance(value, Secret) or option.kind.from_text is None:
+        return value
+    return option.kind.from_text(option.name, text)
+
+
+def _without_secrets(generated: Callable[..., None]) -> Callable[..., None]:
+    """The generated ``__init__`` behind one that hides the secrets: see `hide_secrets`."""
+
+    @functools.wraps(generated)
+    def __init__(self: Options, **options: Any) -> None:
+        options = hide_secrets(options)
+        for name in options:
+            if name not in Options.table():
+                raise ConfigurationError(unknown_option(name))
+        generated(self, **options)
+
+    return __init__
+
+
+if not TYPE_CHECKING:
+    Options.__init__ = _without_secrets(Options.__init__)

@@ -1,4 +1,4 @@
-"""How many messages may go in which time, and when the next one may: decisions only."""
+"""Rates: how many messages may go in which time, and when the next one may. Decisions only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse_rates(text: str) -> tuple[Rate, ...]:
     A month is 30 days. The notation is that of the library `limits`.
 
     Raises:
-        ConfigurationError: it holds none, or something else.
+        ConfigurationError: it is something else.
     """
     return tuple(_parsed(part.strip(), text) for part in re.split("[;,|]", text))
 
@@ -42,32 +42,33 @@ def _parsed(part: str, text: str) -> Rate:
     match = _RATE.fullmatch(part)
     if match is None:
         raise ConfigurationError(
-            f"rate={text!r} is no rate: write a number, a slash and second, minute, hour, day "
-            "or month, as in '100/minute' or '14/second; 50000/day'"
+            "rate must be a number of messages, a slash and second, minute, hour, day or month, "
+            f"as in '100/minute' or '14/second; 50000/day', got {text!r}"
         )
     rate = Rate(int(match["amount"]), int(match["count"] or 1) * _SECONDS[match["unit"].lower()])
     if not rate.amount or not rate.seconds:
-        raise ConfigurationError(f"rate={text!r} lets no message go: leave it out for no limit")
+        raise ConfigurationError(
+            f"rate must allow at least one message, got {text!r}: leave it out for no limit"
+        )
     return rate
 
 
 class Windows:
     """The times of the last messages, and so of the next one. Not thread-safe.
 
-    For each rate the last ``amount`` times are kept, eight bytes each, and no more: the
-    next message may go when the oldest of them is out of the window. So within any window,
-    wherever it begins, there are at most ``amount``; a token bucket would let through
-    twice as many after a rest.
+    For each rate the last ``amount`` times are kept, eight bytes each: the next message may
+    go when the oldest of them is out of the window. So within any window, wherever it begins,
+    there are at most ``amount``; a token bucket would let through twice as many after a rest.
     """
 
     def __init__(self, rates: Sequence[Rate]) -> None:
         self._windows = [_Window(rate) for rate in rates]
 
     def reserve(self, now: float, latest: float | None = None) -> tuple[float, bool]:
-        """When the next message may go, at ``now`` the soonest, and whether that is a promise.
+        """When the next message may go, at ``now`` the earliest, and whether it was reserved.
 
-        It is none where one would have to wait longer than ``latest``: nothing was reserved.
-        All are seconds of one clock; ``now`` never goes back. Who asks first goes first.
+        It is not where the wait would be longer than until ``latest``. All are seconds of one
+        clock; ``now`` never goes backwards. Messages go in the order of the calls.
         """
         at = max([now, *(window.next() for window in self._windows)])
         if latest is not None and at > max(now, latest):
@@ -78,7 +79,7 @@ class Windows:
 
 
 class _Window:
-    """A ring of the last times. Those reserved stand in the order in which they will come."""
+    """A ring of the last times, also of those reserved in the future, in ascending order."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate

@@ -245,7 +245,7 @@ def test_the_default_sender_may_be_a_list_as_in_json() -> None:
         ({"DEFAULT_SENDER": "a@x.com\r\nBcc: b@x.com"}, "contains a line break"),
         ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: use one of console"),
         ({"BACKEND": "flask.Flask"}, "must name a subclass of flask_integration.Backend"),
-        ({"URL": "http://mail.example.com"}, "unknown URL scheme 'http'"),
+        ({"URL": "http://mail.example.com"}, "unknown scheme 'http'"),
         ({"URL": "smtp://mail.example.com:port"}, "its port is no number"),
         ({"URL": "smtp://mail.example.com?pool_sise=2"}, "did you mean 'pool_size'?"),
         (

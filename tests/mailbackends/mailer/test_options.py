@@ -1,56 +1,70 @@
-"""Options and URLs: what they mean, and what is said of those that cannot be right."""
+"""Options and URLs: what they mean, and the errors for those that cannot be right."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import ssl
 from typing import Any
 
 import pytest
 
-from mailbackends import ConfigurationError, Mailer, Options
+from mailbackends import ConfigurationError, Mailer, Options, Secret
 
 SERVER = "smtp+starttls://user:secret@mail.example.com"
 
 
-# --- what is wrong, and the words for it ----------------------------------------------
+class Lazy:
+    """A lazy string, such as Flask-Babel's."""
 
-# options -> what the text must hold: the name, the value, and the mend.
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.text, name)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+# --- errors ---------------------------------------------------------------------------
+
+# options -> what the text must contain: the name, the value, and a fix.
 BAD_OPTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"pol_size": 3}, ["unknown option 'pol_size'", "did you mean 'pool_size'?"]),
-    ({"zzz": 3}, ["unknown option 'zzz'", "known are host, port,"]),
+    ({"zzz": 3}, ["unknown option 'zzz'", "choose from 'allow_cleartext_auth'", "'timeout'"]),
     ({"use_tls": True}, ["'use_tls'", "security='starttls'"]),
     ({"use_ssl": True, "use_tls": True}, ["'use_ssl'", "security='tls'"]),
     ({"user": "me"}, ["'user'", "username"]),
-    ({"port": "smtp"}, ["port='smtp'", "no whole number"]),
-    ({"port": "25x"}, ["port='25x'", "no whole number"]),
-    ({"port": 2.5}, ["port=2.5", "no whole number"]),
-    ({"port": True}, ["port=True", "no whole number"]),
-    ({"port": 0}, ["port=0", "from 1 to 65535"]),
-    ({"port": 70000}, ["port=70000", "from 1 to 65535"]),
+    ({"port": "smtp"}, ["port must be an integer, got 'smtp'"]),
+    ({"port": "25x"}, ["port must be an integer, got '25x'"]),
+    ({"port": 2.5}, ["port must be an integer, got 2.5"]),
+    ({"port": True}, ["port must be an integer, got True"]),
+    ({"port": 0}, ["port must be from 1 to 65535, got 0"]),
+    ({"port": 70000}, ["port must be from 1 to 65535, got 70000"]),
     ({"host": ""}, ["host", "empty", "leave it out"]),
-    ({"host": None}, ["host=None", "a value is needed"]),
-    ({"host": 5}, ["host", "text", "int"]),
-    ({"host": "mail example"}, ["host='mail example'", "no host name"]),
-    ({"host": "smtp://mail"}, ["host='smtp://mail'", "without port or path"]),
-    ({"host": "mail:25"}, ["host='mail:25'", "without port"]),
-    ({"host": "mail\r\nQUIT"}, [r"host='mail\r\nQUIT'", "control character", "take it out"]),
+    ({"host": None}, ["host must not be None", "leave it out for 'localhost'"]),
+    ({"host": 5}, ["host must be text, got 5"]),
+    ({"host": "mail example"}, ["host must be a host name, got 'mail example'"]),
+    ({"host": "smtp://mail"}, ["host must be a host name", "write a URL as url"]),
+    ({"host": "mail:25"}, ["host must be a host name, got 'mail:25'", "without port"]),
+    ({"host": "mail\r\nQUIT"}, [r"host='mail\r\nQUIT'", "control character", "remove it"]),
     ({"local_hostname": "me\nRSET"}, [r"local_hostname='me\nRSET'", "control character"]),
-    ({"security": "ssl"}, ["security='ssl'", "'none', 'starttls', 'tls'"]),
-    ({"security": None}, ["security=None", "needed"]),
-    ({"protocol": "imap"}, ["protocol='imap'", "'smtp', 'lmtp'"]),
+    ({"security": "ssl"}, ["security must be one of 'none', 'starttls', 'tls', got 'ssl'"]),
+    ({"security": None}, ["security must not be None", "leave it out for 'none'"]),
+    ({"protocol": "imap"}, ["protocol must be one of 'smtp', 'lmtp', got 'imap'"]),
     ({"socket_path": "/run/lmtp"}, ["socket_path", "protocol='lmtp'"]),
-    ({"timeout": 0}, ["timeout=0", "more than 0"]),
-    ({"timeout": -1}, ["timeout=-1", "more than 0"]),
-    ({"timeout": "soon"}, ["timeout='soon'", "seconds"]),
-    ({"timeout": float("nan")}, ["timeout=nan", "out of range"]),
-    ({"deadline": float("inf")}, ["deadline=inf", "out of range"]),
-    ({"pool_size": 0}, ["pool_size=0", "1 or more"]),
-    ({"pool_size": "two"}, ["pool_size='two'", "whole number"]),
-    ({"max_messages_per_connection": 0}, ["max_messages_per_connection=0", "1 or more"]),
+    ({"timeout": 0}, ["timeout must be more than 0 and less than 1e9 seconds, got 0"]),
+    ({"timeout": -1}, ["timeout must be more than 0", "got -1"]),
+    ({"timeout": "soon"}, ["timeout must be a number of seconds, got 'soon'"]),
+    ({"timeout": float("nan")}, ["timeout must be more than 0", "got nan"]),
+    ({"deadline": float("inf")}, ["deadline must be", "less than 1e9 seconds, got inf"]),
+    ({"pool_size": 0}, ["pool_size must be 1 or more, got 0"]),
+    ({"pool_size": "two"}, ["pool_size must be an integer, got 'two'"]),
+    ({"max_messages_per_connection": 0}, ["max_messages_per_connection must be 1 or more, got 0"]),
     ({"batch_connections": 9}, ["batch_connections=9", "pool_size=4", "raise pool_size"]),
-    ({"pipelining": "maybe"}, ["pipelining='maybe'", "neither true nor false"]),
+    ({"pipelining": "maybe"}, ["pipelining must be True or False, got 'maybe'"]),
     ({"username": "me"}, ["username", "password", "token_provider"]),
     ({"password": "secret"}, ["password", "username", "give both"]),
     ({"token_provider": lambda: ""}, ["token_provider", "username", "give both"]),
@@ -59,10 +73,13 @@ BAD_OPTIONS: list[tuple[dict[str, Any], list[str]]] = [
         {"username": "me", "password": "secret", "host": "mail.example.com"},
         ["mail.example.com", "in clear", "security='starttls' or 'tls'", "allow_cleartext_auth"],
     ),
-    ({"auth_mechanisms": "PLAIN"}, ["auth_mechanisms='PLAIN'", "list of names"]),
-    ({"auth_mechanisms": 5}, ["auth_mechanisms=5", "list of names"]),
+    ({"auth_mechanisms": "PLAIN"}, ["auth_mechanisms must be a list of names, got 'PLAIN'"]),
+    ({"auth_mechanisms": 5}, ["auth_mechanisms must be a list of names, got 5"]),
     ({"auth_mechanisms": ["SCRAM-SHA-255"]}, ["'SCRAM-SHA-255'", "'SCRAM-SHA-256'"]),
-    ({"source_address": "10.0.0.1"}, ["source_address='10.0.0.1'", "pair of host and port"]),
+    (
+        {"source_address": "10.0.0.1"},
+        ["source_address must be a pair of host and port, got '10.0.0.1'"],
+    ),
     ({"source_address": ("10.0.0.1", 99999)}, ["source_address", "99999", "65535"]),
     ({"ssl_context": "yes"}, ["ssl_context", "ssl.SSLContext", "str"]),
     (
@@ -82,7 +99,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=lambda value: repr(value)[:50])
-def test_a_wrong_option_is_told_with_its_value_and_the_mend(
+def test_the_error_for_a_wrong_option_names_it_its_value_and_a_fix(
     options: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -99,38 +116,44 @@ BAD_URLS: list[tuple[str, list[str]]] = [
     ("mail.example.com", ["no '://'", "smtp://host", "host="]),
     ("mail.example.com:25", ["no '://'"]),
     ("user:secret@mail.example.com", ["no '://'"]),
-    ("smpt://mail", ["URL scheme 'smpt'", "did you mean 'smtp'?"]),
-    ("smtp+tls://mail", ["URL scheme 'smtp+tls'"]),
-    ("http://mail", ["URL scheme 'http'", "smtp, smtp+starttls, smtps"]),
+    ("smpt://mail", ["unknown scheme 'smpt'", "did you mean 'smtp'?"]),
+    ("smtp+tls://mail", ["unknown scheme 'smtp+tls'"]),
+    ("http://mail", ["unknown scheme 'http'", "'smtp', 'smtp+starttls', 'smtps'"]),
     ("smtp://", ["'smtp://'", "no host"]),
     ("smtp://:25", ["'smtp://:25'", "no host"]),
-    ("smtp://mail:smtp", ["'smtp://mail:smtp'", "port", "65535"]),
+    ("smtp://mail:smtp", ["'smtp://***' has a wrong port", "65535"]),
     ("smtp://mail:0", ["'smtp://mail:0'", "port"]),
     ("smtp://mail:65536", ["'smtp://mail:65536'", "port"]),
     ("smtp://mail:25:26", ["port"]),
-    ("smtp://user:secret@mail:x", ["'smtp://user:***@mail:x'", "port"]),
+    ("smtp://user:secret@mail:x", ["'smtp://***' has a wrong port"]),
     ("smtp://mail/path", ["path", "%2F"]),
     ("smtp://user:sec#ret@mail", ["%23"]),
     ("smtps://user:sec/ret@mail", ["%2F"]),
     ("smtp://mail?pool_siz=3", ["'pool_siz'", "'pool_size'"]),
-    ("smtp://mail?pool_size=3&pool_size=4", ["'pool_size'", "twice"]),
-    ("smtp://mail?pool_size", ["pool_size=''", "whole number"]),
-    ("smtp://mail?timeout=soon", ["timeout='soon'", "seconds"]),
-    ("smtp://mail?pipelining=perhaps", ["pipelining='perhaps'"]),
+    ("smtp://mail?pool_size=3&pool_size=4", ["pool_size more than once"]),
+    ("smtp://mail?pool_size", ["pool_size must be an integer, got ''"]),
+    ("smtp://mail?timeout=soon", ["timeout must be a number of seconds, got 'soon'"]),
+    ("smtp://mail?pipelining=perhaps", ["pipelining must be True or False, got 'perhaps'"]),
     ("smtp://mail?ssl_context=x", ["ssl_context", "as an argument"]),
     ("smtp+starttls://mail?security=none", ["security", "once"]),
     ("smtps://user:x@mail?username=me", ["username", "once"]),
-    ("smtp://mail:x?password=secret", ["password=***"]),
+    ("smtp://mail:x?password=secret", ["'smtp://***' has a wrong port"]),
+    ("smtp://mail?password=abc&hunter", ["unknown option after a password", "%26"]),
+    ("smtp://user:12?secret@mail", ["%3F"]),
+    ("smtp://user:%ff%fesecret@mail", ["UTF-8"]),
+    ("smtp://one,two", ["port"]),
     ("smtp://user:secret@mail.example.com", ["in clear", "mail.example.com"]),
     ("smtp://mail\r\n", ["control character"]),
     ("smtp://ma il", ["white space"]),
-    ("smtp://[::1", ["no URL"]),
+    ("smtp://[::1", ["wrong IPv6 address", "[2001:db8::1]"]),
     ("lmtp+unix://run/lmtp", ["no socket", "lmtp+unix:///"]),
 ]
 
 
 @pytest.mark.parametrize(("url", "words"), BAD_URLS, ids=[url for url, _ in BAD_URLS])
-def test_a_wrong_url_is_told_with_its_value_and_the_mend(url: str, words: list[str]) -> None:
+def test_the_error_for_a_wrong_url_says_what_is_wrong_and_how_to_write_it(
+    url: str, words: list[str]
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Mailer(url)
     text = str(caught.value)
@@ -142,8 +165,8 @@ def test_a_wrong_url_is_told_with_its_value_and_the_mend(url: str, words: list[s
 
 
 @pytest.mark.parametrize("server", [5, b"smtp://mail", object(), [None], [5]], ids=repr)
-def test_what_is_no_server_is_refused(server: Any) -> None:
-    with pytest.raises(ConfigurationError, match="a URL, Options"):
+def test_anything_else_than_a_server_is_refused(server: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a URL, Options, or a list of them, got"):
         Mailer(server)
 
 
@@ -161,7 +184,7 @@ def test_what_is_no_server_is_refused(server: Any) -> None:
         ("SMTPS://mail", "smtp", "tls", 465),
     ],
 )
-def test_the_scheme_tells_protocol_security_and_port(
+def test_the_scheme_sets_protocol_security_and_port(
     url: str, protocol: str, security: str, port: int
 ) -> None:
     options = Options.from_url(url)
@@ -177,7 +200,7 @@ def test_a_unix_socket_has_a_path() -> None:
 
 def test_user_and_password_are_percent_decoded() -> None:
     options = Options.from_url("smtps://a%40b.example:p%3A%2F%23%25@mail")
-    assert (options.username, options.password) == ("a@b.example", "p:/#%")
+    assert (options.username, options.password) == ("a@b.example", Secret("p:/#%"))
 
 
 def test_the_query_holds_any_other_option() -> None:
@@ -205,7 +228,7 @@ def test_keyword_arguments_take_precedence_over_the_url() -> None:
 
 @pytest.mark.parametrize("host", ["[::1]", "127.0.0.1", "localhost", "[::1]:2525"])
 def test_a_password_may_go_in_clear_on_this_machine(host: str) -> None:
-    assert Options.from_url(f"smtp://user:secret@{host}").password == "secret"
+    assert Options.from_url(f"smtp://user:secret@{host}").password == Secret("secret")
 
 
 def test_equal_options_are_one_key() -> None:
@@ -214,19 +237,103 @@ def test_equal_options_are_one_key() -> None:
     assert first.replace(pool_size=5) != first
 
 
-def test_options_survive_copies() -> None:
+def test_options_survive_copies_and_without_a_secret_also_pickling() -> None:
     options = Options.from_url(SERVER)
-    assert copy.deepcopy(options) == options
+    assert copy.deepcopy(options) == copy.copy(options) == options
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        pickle.dumps(options)
+    options = Options.from_url("smtp://mail?timeout=5")
     assert pickle.loads(pickle.dumps(options)) == options  # noqa: S301 - our own bytes
 
 
 def test_a_change_is_checked_as_well() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
         Options().replace(time_out=3)
-    with pytest.raises(ConfigurationError, match="timeout=0"):
+    with pytest.raises(ConfigurationError, match="timeout must be more than 0"):
         Options().replace(timeout=0)
 
 
 def test_nothing_connects_before_the_first_message() -> None:
     stats = Mailer("smtp://192.0.2.1").stats()
     assert (stats.pool.made, stats.pool.opening) == (0, 0)
+
+
+# --- the values -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        *[("pipelining", text, True) for text in ("true", "True", "1", "yes", "on", 1, True)],
+        *[("pipelining", text, False) for text in ("false", "FALSE", "0", "no", "off", 0, False)],
+        ("pool_size", "8", 8),
+        ("port", " 25 ", 25),
+        ("timeout", "2.5", 2.5),
+        ("timeout", 5, 5.0),
+        ("timeout", None, None),
+        ("host", Lazy("mail.example.com"), "mail.example.com"),
+        ("security", Lazy("starttls"), "starttls"),
+        ("auth_mechanisms", ["plain", "Login"], ("PLAIN", "LOGIN")),
+    ],
+)
+def test_values_may_come_as_an_environment_has_them(name: str, given: Any, value: Any) -> None:
+    found = getattr(Options(**{name: given}), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("given", ["123456", 123456, Lazy("123456"), Secret("123456")])
+def test_user_name_and_password_may_be_numbers_and_lazy_strings(given: Any) -> None:
+    user = "123456" if isinstance(given, Secret) else given
+    options = Options(username=user, password=given)
+    assert (options.username, options.password) == ("123456", Secret("123456"))
+    assert options.credentials is not None
+
+
+@pytest.mark.parametrize("given", [b"secret", 1.5, True, ["secret"]])
+def test_a_password_that_is_not_text_is_refused_without_being_shown(given: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"password must be text, got .*in quotes"
+    ) as caught:
+        Options(username="me", password=given)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "username", "password"),
+    [
+        ("smtps://shop@example.com:word@mail", "shop@example.com", "word"),
+        ("smtps://me:a:b@c@mail", "me", "a:b@c"),
+        ("smtps://me:@mail", "me", ""),
+        ("smtps://:word@mail", "", "word"),
+        ("smtps://m%C3%A9:w%2Bx+y@mail", "mé", "w+x+y"),
+        ("smtps://mail?username=me&password=a%26b+c", "me", "a&b+c"),
+    ],
+)
+def test_user_names_and_passwords_in_urls(url: str, username: str, password: str) -> None:
+    options = Options.from_url(url)
+    assert (options.host, options.username, options.password) == (
+        "mail",
+        username,
+        Secret(password),
+    )
+
+
+# --- the table ------------------------------------------------------------------------
+
+
+def test_the_table_describes_each_option() -> None:
+    table = Options.table()
+    assert list(table) == [field.name for field in dataclasses.fields(Options)]
+    for name, option in table.items():
+        assert option.name == name
+        assert option.kind.label
+        assert option.text.endswith(".")
+        assert getattr(Options(), name) == option.default
+    assert {name for name, option in table.items() if option.kind.is_secret} == {
+        "password",
+        "rate_storage",
+        "token_provider",
+    }
+    assert table["timeout"].kind.label == "seconds"
+    assert table["timeout"].accepts_none
+    assert not table["pool_size"].accepts_none

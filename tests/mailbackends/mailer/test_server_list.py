@@ -1,4 +1,4 @@
-"""A list of servers: what may stand in it, and what is for all of them."""
+"""A list of servers: what it may contain, and what applies to all of them."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_the_list_may_be_any_iterable() -> None:
     ("servers", "options", "text"),
     [
         ([], {}, "the list of servers is empty"),
-        (["smtp://one", 7], {}, "not int"),
-        (7, {}, "a Mailer takes a URL, Options, or a list of them, not int"),
-        (["smtp://one", "smtp://one:25"], {"port": 25}, "one:25 stands twice"),
+        (["smtp://one", 7], {}, "got int"),
+        (7, {}, "a Mailer takes a URL, Options, or a list of them, got int"),
+        (["smtp://one", "smtp://one:25"], {"port": 25}, "one:25 is listed twice"),
         (["smtp://one", "smtp://two?deadline=5"], {}, "deadline differs between one:25 and two:25"),
         (["smtp://one", "smtp://two"], {"tiemout": 5}, "did you mean 'timeout'"),
         (["smtp://one"], {"strategy": "random"}, "'ordered', 'round_robin'"),
@@ -42,7 +42,7 @@ def test_the_list_may_be_any_iterable() -> None:
         ("smtp://one", {"circuit_pause": -1}, "circuit_pause"),
     ],
 )
-def test_a_list_that_cannot_work_is_refused_with_the_mend(
+def test_a_list_that_cannot_work_is_refused_with_a_fix(
     servers: object, options: dict[str, object], text: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=text):

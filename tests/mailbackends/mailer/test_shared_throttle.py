@@ -19,7 +19,8 @@ import pytest
 
 from mailbackends import ConfigurationError, Mailer, Outcome, RateLimited
 from mailbackends.mailer.rate import Rate
-from mailbackends.mailer.shared_throttle import SharedThrottle
+from mailbackends.mailer.throttle import SharedThrottle
+from mailbackends.mailer.url import SecretURL
 from support.sink import Sink
 
 WITHOUT = "the library limits is not installed here: it comes with mailbackends[rate]"
@@ -74,7 +75,7 @@ def _wait_until_it_listens(port: int) -> None:
 
 
 def throttle(storage: str, rate: Rate, key: str = "one") -> SharedThrottle:
-    return SharedThrottle([rate], f"{rate.amount}/{rate.seconds}", storage, key)
+    return SharedThrottle([rate], f"{rate.amount}/{rate.seconds}", SecretURL(storage), key)
 
 
 def soon() -> float:
@@ -104,9 +105,33 @@ def test_who_can_wait_waits_until_there_is_a_place() -> None:
         limit.wait(time.monotonic() + 10.0)
 
 
+def two_rates(short: Rate, long: Rate, storage: str = "memory://") -> SharedThrottle:
+    return SharedThrottle([long, short], "two rates", SecretURL(storage), "one")
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize("storage", ["memory://", "redis"])
+def test_a_message_that_one_window_refuses_uses_up_no_place_in_another(
+    storage: str, request: pytest.FixtureRequest
+) -> None:
+    if storage == "redis":
+        storage = request.getfixturevalue("redis")
+    limit = two_rates(Rate(1, 2), Rate(3, 3600), storage)
+    limit.wait(soon())
+    for _ in range(5):
+        with pytest.raises(RateLimited) as refused:
+            limit.wait(soon())
+        assert refused.value.retry_after <= 2
+    limit.wait(time.monotonic() + 10.0)
+    limit.wait(time.monotonic() + 10.0)
+    with pytest.raises(RateLimited) as refused:
+        limit.wait(time.monotonic() + 10.0)
+    assert refused.value.retry_after > 3000
+
+
 @pytest.mark.usefixtures("limits")
 def test_of_several_rates_each_holds_in_the_store() -> None:
-    limit = SharedThrottle([Rate(9, 1), Rate(2, 3600)], "9/second; 2/hour", "memory://", "one")
+    limit = two_rates(Rate(9, 1), Rate(2, 3600))
     limit.wait(soon())
     limit.wait(soon())
     with pytest.raises(RateLimited):
@@ -157,7 +182,7 @@ def test_where_the_store_is_down_the_process_holds_the_rate_by_itself(
         with pytest.raises(RateLimited):
             limit.wait(soon())
     assert len(caplog.records) == 1, "the store is not asked again for each message"
-    assert "holds its messages back by itself" in caplog.text
+    assert "limits the rate by itself" in caplog.text
     assert "hunter2" not in caplog.text
 
 
