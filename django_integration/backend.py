@@ -31,8 +31,8 @@ from django_integration.connection import (
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import MailerKey, registry
-from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, unknown_options
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options
+from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, hide, unknown_options
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 
 __all__ = ["EmailBackend"]
 
@@ -82,17 +82,21 @@ class EmailBackend(BaseEmailBackend):
         ssl_certfile: str | None = None,
         **kwargs: Any,
     ) -> None:
-        given: dict[str, Any] = {
-            "host": host or None,
-            "port": port or None,
-            "username": username,
-            "password": password,
-            "use_tls": use_tls,
-            "use_ssl": use_ssl,
-            "timeout": timeout,
-            "ssl_keyfile": ssl_keyfile,
-            "ssl_certfile": ssl_certfile,
-        }
+        given = hide(
+            {
+                "host": host or None,
+                "port": port or None,
+                "username": username,
+                "password": password,
+                "use_tls": use_tls,
+                "use_ssl": use_ssl,
+                "timeout": timeout,
+                "ssl_keyfile": ssl_keyfile,
+                "ssl_certfile": ssl_certfile,
+            }
+        )
+        kwargs = hide(kwargs)
+        host, password = given["host"], given["password"]
         for name in [name for name in kwargs if name in KNOWN]:
             given[name] = kwargs.pop(name)
         self._init_base(kwargs)
@@ -101,7 +105,7 @@ class EmailBackend(BaseEmailBackend):
         self._given = given
         self._per_call = frozenset(kwargs.get("_ignore_unknown_kwargs") or ())
         self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
-        for name, value in self._configuration.attributes.items():
+        for name, value in zip(ATTRIBUTES, self._configuration.values, strict=True):
             setattr(self, name, value)
         self.staging = self._configuration.staging
         self.on_partial_refusal = self._configuration.on_partial_refusal
@@ -161,7 +165,7 @@ class EmailBackend(BaseEmailBackend):
 
     def _current_options(self) -> dict[str, Any]:
         current = dict(self._configuration.other_options)
-        current |= {name: getattr(self, name) for name in ATTRIBUTES}
+        current |= hide({name: getattr(self, name) for name in ATTRIBUTES})
         if self._overrides("ssl_context"):
             for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
                 current.pop(name, None)
@@ -301,11 +305,12 @@ class EmailBackend(BaseEmailBackend):
         given for this backend is part of the state.
         """
         state = vars(self) | {"connection": None}
-        for name, value in state.pop("_configuration").attributes.items():
+        values = state.pop("_configuration").values
+        for name, value in zip(ATTRIBUTES, values, strict=True):
             if state.get(name) is value:
                 del state[name]
         state["_given"] = {
-            name: value
+            name: value.reveal() if isinstance(value, Secret) else value
             for name, value in self._given.items()
             if value is not None and (self.alias is None or name in self._per_call)
         }
@@ -314,9 +319,10 @@ class EmailBackend(BaseEmailBackend):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         from_settings = mailer_options(self.alias) if self.alias is not None else {}
-        self._given = from_settings | self._given
+        self._given = hide(from_settings | self._given)
         self._configuration = configuration(self._given, alias=self.alias, per_call=self._per_call)
-        vars(self).update({**self._configuration.attributes, **state, "_given": self._given})
+        attributes = dict(zip(ATTRIBUTES, self._configuration.values, strict=True))
+        vars(self).update({**attributes, **state, "_given": self._given})
 
     def _is_extended(self) -> bool:
         """True if a subclass or a test has changed how messages are sent."""

@@ -31,7 +31,7 @@ from django_integration.settings import (
     with_defaults,
 )
 from django_integration.staging import Staging
-from mailbackends import ConfigurationError, Options
+from mailbackends import ConfigurationError, Options, Secret
 
 __all__ = ["CacheKey", "Configuration", "configuration", "make_options"]
 
@@ -41,8 +41,7 @@ class CacheKey(tuple[Any, ...]):
 
     Lazy values are evaluated, since they may change with the language or the thread.
 
-    One of the values may be a password, so the repr shows the names only. A key with an
-    unhashable value is unhashable too, except for lists.
+    A key with an unhashable value is unhashable too, except for lists.
     """
 
     __slots__ = ()
@@ -76,13 +75,13 @@ class Configuration:
 
     alias: str | None
     attributes: Mapping[str, Any] = field(repr=False)
-    """The attributes of Django's own backend, by name."""
+    """The attributes of Django's own backend, by name; the password is a `Secret`."""
     other_options: Mapping[str, Any] = field(repr=False)
     """The other options of the `Mailer`."""
     staging: Staging
     on_partial_refusal: str
     strategy: Literal["ordered", "round_robin"]
-    fallback_urls: tuple[str, ...] = field(repr=False)
+    fallback_urls: tuple[Any, ...]
     """Further servers, for mail that the first one does not accept for now."""
     fallbacks_share_login: bool
     """The login was given beside the URLs and not in the first one: it is for all servers."""
@@ -109,8 +108,11 @@ class Configuration:
 
     @cached_property
     def values(self) -> tuple[Any, ...]:
-        """The values of ``attributes``, to compare with those of a backend."""
-        return tuple(self.attributes.values())
+        """The values of ``attributes`` as a backend has them, with the password as text."""
+        return tuple(
+            value.reveal() if isinstance(value, Secret) else value
+            for value in self.attributes.values()
+        )
 
     @cached_property
     def mailer_key(self) -> MailerKey:
@@ -198,7 +200,7 @@ def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
     values = {
         name: value
         for name, value in options.items()
-        if name in known and not (name in ATTRIBUTES and value in (None, ""))
+        if name in known and not (name in ATTRIBUTES and _is_empty(value))
     }
     if options.get("use_ssl"):
         values["security"] = "tls"
@@ -230,6 +232,10 @@ def _with_setting(text: str, options: Mapping[str, Any], alias: str | None) -> s
         return text
     is_from_settings = getattr(current_settings(), setting) == options.get(name[0])
     return f"{setting}{text[name.end() :]}" if is_from_settings else text
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, Secret) and not value)
 
 
 def _made_options(key: CacheKey) -> Options:

@@ -8,6 +8,7 @@ each other are refused; arguments of one call take precedence over settings.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from django_integration.compat import (
     is_overridden,
     mailers_configured,
 )
-from mailbackends import ConfigurationError, Options
+from mailbackends import ConfigurationError, Options, Secret
+from mailbackends.integration import hide_secrets, server_urls
 
 __all__ = [
     "ATTRIBUTES",
@@ -30,6 +32,7 @@ __all__ = [
     "CurrentSettings",
     "collect_options",
     "did_you_mean",
+    "hide",
     "options_from_url",
     "read_settings",
     "unknown_options",
@@ -55,6 +58,8 @@ BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
 KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})
 """All names that ``OPTIONS``, ``MAILBACKENDS`` and the constructor accept."""
 
+_WITHOUT_SECRETS = KNOWN - {*Options.known(), "url"} | {"alias", "_ignore_unknown_kwargs"}
+
 SERVER_OPTIONS = ("host", "port", "username", "password", "use_tls", "use_ssl")
 """What a URL decides as a whole: a login meant for another server must not go to this one."""
 
@@ -66,6 +71,16 @@ _TEXT_AS_BOOL = {
     **dict.fromkeys(("0", "false", "no", "off", ""), False),
 }
 _NAMES_THE_SERVER = frozenset({"url", "security", "protocol", "socket_path", "host"})
+
+
+hide = functools.partial(
+    hide_secrets, plain=_WITHOUT_SECRETS, urls=frozenset({"url", "fallback_urls"})
+)
+"""Makes each password among given options, and each value that may contain one, a `Secret`.
+
+Django's debug page and error reporters show the variables of each function in a traceback:
+those that hold options are rebound to the result before anything can fail.
+"""
 
 
 class CurrentSettings(NamedTuple):
@@ -84,22 +99,25 @@ def read_settings() -> CurrentSettings | None:
     """
     if mailers_configured():
         return None
-    more = getattr(settings, "MAILBACKENDS", None) or {}
-    if not isinstance(more, Mapping):
+    kind = type(getattr(settings, "MAILBACKENDS", None) or {})
+    if not issubclass(kind, Mapping):
         raise configuration_error(
-            f"MAILBACKENDS must be a dictionary of options, got {type(more).__name__}: "
+            f"MAILBACKENDS must be a dictionary of options, got {kind.__name__}: "
             "write MAILBACKENDS = {'pool_size': 8}.",
             None,
         )
+    more = hide(getattr(settings, "MAILBACKENDS", None) or {})
     # Django's defaults (localhost, 25) do not count once MAILBACKENDS names the server.
     elsewhere = not _NAMES_THE_SERVER.isdisjoint(more)
     now = current_settings()
-    email = {
-        name: getattr(now, setting)
-        for name, setting in ATTRIBUTES.items()
-        if not elsewhere or is_overridden(setting)
-    }
-    return CurrentSettings(email, dict(more))
+    email = hide(
+        {
+            name: getattr(now, setting)
+            for name, setting in ATTRIBUTES.items()
+            if not elsewhere or is_overridden(setting)
+        }
+    )
+    return CurrentSettings(email, more)
 
 
 def collect_options(
@@ -180,11 +198,11 @@ def _from_security(security: Any, alias: str | None) -> dict[str, Any]:
 
 
 def _from_urls(value: Any, alias: str | None) -> dict[str, Any]:
-    # A URL contains no white space, so several fit into one environment variable.
-    urls = value.split() if isinstance(value, str) else value
-    if not isinstance(urls, list | tuple) or not urls:
+    urls = server_urls(value)
+    wrong = [url.kind for url in urls if not isinstance(url, Secret)]
+    if wrong or not urls:
         raise configuration_error(
-            f"'url' must be a URL or a list of URLs, got {type(value).__name__}: write "
+            f"'url' must be a URL or a list of URLs, got {wrong[0] if wrong else 'none'}: write "
             "'smtp+starttls://user:password@smtp.example.com:587'.",
             alias,
         )
@@ -201,7 +219,7 @@ def options_from_url(url: Any, alias: str | None) -> dict[str, Any]:
     """The options in one URL. Raises: as `collect_options`."""
     try:
         options = Options.parse_url(url)
-    except (ConfigurationError, TypeError) as error:
+    except ConfigurationError as error:
         raise configuration_error(f"'url': {error}", alias) from error
     return options | _from_security(options.pop("security", "none"), alias)
 
@@ -212,7 +230,8 @@ def _merge(sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None) -> 
     for where, values in sources:
         for name, value in values.items():
             if name in merged and merged[name] != value:
-                shown = "" if name == "password" else f": {merged[name]!r} and {value!r}"
+                is_secret = isinstance(merged[name], Secret) or isinstance(value, Secret)
+                shown = "" if is_secret else f": {merged[name]!r} and {value!r}"
                 raise configuration_error(
                     f"{origin[name]} and {where} set {name!r} to different values{shown}. "
                     "Set it in one of them only.",

@@ -20,7 +20,8 @@ from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
 from flask_integration.config import Settings, unknown_key, without_secrets
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
-from mailbackends import ConfigurationError, Options
+from mailbackends import ConfigurationError, Options, Secret
+from mailbackends.integration import hide_secrets
 
 __all__ = ["MailState"]
 
@@ -38,9 +39,10 @@ class _OptionAttribute:
     def __get__(self, state: MailState | None, owner: type[MailState]) -> Any:
         if state is None:
             return self
+        value = getattr(state.settings.options, self.source)
         if self.option in state._changes:
-            return state._changes[self.option]
-        return getattr(state.settings.options, self.source)
+            value = state._changes[self.option]
+        return value.reveal() if isinstance(value, Secret) else value
 
     def __set__(self, state: MailState, value: Any) -> None:
         state._change(self.option, value)
@@ -268,7 +270,7 @@ class MailState(Sender):
     def _change(self, option: str, value: Any) -> None:
         # The changes are checked together with the next message: a user name without its
         # password, between two assignments, is not an error.
-        self._changes[option] = value
+        self._changes |= hide_secrets({option: value})
         self._drop_backend()
 
     def _open_backend(self) -> _OpenBackend:

@@ -9,10 +9,15 @@ Their interface is as stable as that of ``mailbackends`` itself.
   address as A-labels; `is_field_name` checks the name of a header field.
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
 - `did_you_mean` ends an error text about an unknown name with the nearest known one.
+- `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
+  anything can fail and show it in the variables of a traceback; `server_urls` does so with
+  the URLs in a setting.
 """
 
 from __future__ import annotations
 
+from mailbackends.mailer.option_table import hide_secrets
+from mailbackends.mailer.url import server_urls
 from mailbackends.mime.address import plain_address, to_ascii
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
@@ -23,10 +28,12 @@ __all__ = [
     "WrittenMessage",
     "base64_body",
     "did_you_mean",
+    "hide_secrets",
     "is_field_name",
     "multipart_body",
     "plain_address",
     "plain_text",
+    "server_urls",
     "to_ascii",
     "written_message",
 ]

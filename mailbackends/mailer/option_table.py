@@ -194,13 +194,22 @@ def hide_secrets(
     table = OptionTable.table()
     hidden: dict[str, Any] = {}
     for name, value in options.items():
-        if name in urls:
+        if value is None or name in _harmless() or name in plain:
+            hidden[name] = value
+        elif name in urls:
             hidden[name] = hide_urls(value)
-        elif name in table:
-            hidden[name] = kinds.hidden(table[name].kind, value)
         else:
-            hidden[name] = value if name in plain else kinds.hidden(None, value)
+            hidden[name] = kinds.hidden(table[name].kind if name in table else None, value)
     return hidden
+
+
+@functools.cache
+def _harmless() -> frozenset[str]:
+    return frozenset(
+        name
+        for name, option in OptionTable.table().items()
+        if option.kind is not kinds.HOST and not option.kind.is_secret
+    )
 
 
 # What these are called elsewhere: in Django, Flask-Mail, smtplib and other URLs.

@@ -26,7 +26,7 @@ from urllib.parse import unquote
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean, plain_text
 
-__all__ = ["SCHEMES", "ParsedURL", "SecretURL", "hide_urls", "parsed"]
+__all__ = ["SCHEMES", "ParsedURL", "SecretURL", "hide_urls", "parsed", "server_urls"]
 
 SCHEMES: dict[str, dict[str, str]] = {
     "smtp": {"security": "none"},
@@ -96,6 +96,19 @@ def hide_urls(given: Any, *, other: tuple[type, ...] = ()) -> Any:
     if isinstance(given, Iterable) and not isinstance(given, bytes | Mapping):
         return [hide_urls(each, other=other) for each in given]
     return NotText(type(given).__name__)
+
+
+def server_urls(given: Any) -> list[Any]:
+    """Several URLs: a text with white space between them, as in a variable, or a list.
+
+    What is not text is left in as a `NotText`, for `Options.parse_url` to refuse.
+    """
+    hidden = hide_urls(given)
+    if isinstance(hidden, SecretURL):
+        return [SecretURL(each) for each in hidden.reveal().split()]
+    if isinstance(hidden, list):
+        return hidden
+    return [] if hidden is None else [hidden]
 
 
 @dataclass(frozen=True, slots=True)

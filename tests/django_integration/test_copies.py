@@ -14,7 +14,7 @@ from django.core.mail import EmailMessage, get_connection
 
 from django_integration import EmailBackend, receipt_of
 from django_integration.compat import backend_for
-from mailbackends import Outcome, SMTPRecipientsRefused
+from mailbackends import Outcome, Secret, SMTPRecipientsRefused
 from support.server import MailServer
 
 Use = Callable[..., None]
@@ -98,7 +98,7 @@ def test_a_pickled_backend_has_no_password_of_the_settings_and_follows_them(use_
     pickled = pickle.dumps(backend_for())
     assert b"hunter2" not in pickled
     use_mail(host="mail.example.com", use_tls=True, username="shop", password="changed")
-    assert pickle.loads(pickled).options.password == "changed"  # noqa: S301
+    assert pickle.loads(pickled).options.password == Secret("changed")  # noqa: S301
 
 
 def test_a_backend_with_a_tls_context_can_be_copied(use_mail: Use) -> None:
