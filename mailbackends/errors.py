@@ -34,13 +34,11 @@ and never transient.
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
 
-from mailbackends.known_errors import hint_for
+from mailbackends.known_errors import connection_fix, hint_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
 from mailbackends.texts import one_line
@@ -102,24 +100,17 @@ class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
     """
 
     is_transient = True
+    _own_fields = ("errno",)
 
     @classmethod
     def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
         """The exception for ``error`` while connecting to ``server``, with a suggested fix."""
-        if isinstance(error, socket.gaierror):
-            fix = "the name does not resolve: check the host"
-        elif isinstance(error, ConnectionRefusedError | FileNotFoundError):
-            fix = "nobody listens there: check host and port, and that the server runs"
-        else:
-            fix = "check the network and the host"
-        made = cls(f"cannot connect to {server}: {error.strerror or error}: {fix}")
+        made = cls(
+            f"cannot connect to {server}: {error.strerror or error}: {connection_fix(error)}"
+        )
         made.errno = error.errno
         made.outcome = Outcome.NOT_SENT
         return made
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `SMTPException.as_dict`, with ``errno``."""
-        return {**super().as_dict(), "errno": self.errno}
 
     def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
         # OSError's own drops an errno that was set on the instance.
@@ -136,12 +127,8 @@ class SMTPDeliveryUnknown(SMTPServerDisconnected):
     outcome: Outcome | None = Outcome.UNKNOWN
     is_transient = False
     unknown: tuple[str, ...] = ()
-
+    _own_fields = ("unknown",)
     _always_concerns_a_message = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `SMTPException.as_dict`, with ``unknown``."""
-        return {**super().as_dict(), "unknown": list(self.unknown)}
 
 
 class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
@@ -170,17 +157,12 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
 
     outcome: Outcome | None = Outcome.REFUSED
     smtp_error: bytes
+    _own_fields = ("sender",)
 
     def __init__(self, code: int, msg: bytes, sender: str) -> None:
-        self.smtp_code = code
-        self.smtp_error = msg
+        SMTPResponseException.__init__(self, code, msg)
         self.sender = sender
         self.args = (code, msg, sender)
-        self.reply = _reply(code, msg)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `SMTPException.as_dict`, with ``sender``."""
-        return {**super().as_dict(), "sender": self.sender}
 
     def _refusal(self) -> str:
         return f"sender <{one_line(self.sender)}> refused"
@@ -303,10 +285,7 @@ class RateLimited(_NothingSent):
     """
 
     retry_after: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `SMTPException.as_dict`, with ``retry_after``."""
-        return {**super().as_dict(), "retry_after": self.retry_after}
+    _own_fields = ("retry_after",)
 
 
 class PoolClosed(_NothingSent):
@@ -320,6 +299,8 @@ class TokenError(_NothingSent):
     ``"invalid_client"``, or ``"timeout"`` or ``"unreachable"``; empty if there is none.
     """
 
+    _own_fields = ("code",)
+
     def __init__(self, text: str, code: str = "") -> None:
         self.code = code
         self.args = (text, code)
@@ -328,10 +309,6 @@ class TokenError(_NothingSent):
     def is_transient(self) -> bool:  # type: ignore[override]
         """True if the endpoint may work later; False if the configuration is wrong."""
         return self.code in _TRANSIENT_CODES
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `SMTPException.as_dict`, with ``code``."""
-        return {**super().as_dict(), "code": self.code}
 
 
 _TRANSIENT_CODES = frozenset(

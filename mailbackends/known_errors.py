@@ -1,10 +1,11 @@
-"""What to do about errors of Microsoft and Google, recognised by their wording."""
+"""What to do about errors that are known: of connecting, and of Microsoft and Google."""
 
 from __future__ import annotations
 
 import re
+import socket
 
-__all__ = ["hint_for"]
+__all__ = ["connection_fix", "hint_for"]
 
 # From learn.microsoft.com (Entra error codes; Exchange Online SMTP AUTH) and
 # support.google.com (SMTP errors; OAuth 2.0 errors), looked up in November 2026.
@@ -62,6 +63,15 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"invalid_client", "client_id or client_secret are wrong: check both"),
     (r"invalid_scope", "the scope is unknown to this endpoint: check it"),
 )
+
+
+def connection_fix(error: OSError) -> str:
+    """What to do about an error while connecting."""
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve: check the host"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nobody listens there: check host and port, and that the server runs"
+    return "check the network and the host"
 
 
 def hint_for(text: str) -> str | None:

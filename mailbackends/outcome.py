@@ -89,6 +89,8 @@ class SMTPException(smtplib.SMTPException):
     """The errors of the servers that were tried before this one."""
 
     _always_concerns_a_message: ClassVar[bool] = False
+    _own_fields: ClassVar[tuple[str, ...]] = ()
+    """Attributes that only this class has, for `as_dict`."""
 
     @property
     def is_transient(self) -> bool:
@@ -112,8 +114,8 @@ class SMTPException(smtplib.SMTPException):
         """The error in JSON's types, to log it or to return it from a task.
 
         The keys are ``error`` (the name of the class), ``text``, ``outcome``,
-        ``is_transient``, ``server``, ``reply``, ``accepted``, ``refused`` and ``earlier``,
-        and for some classes further ones.
+        ``is_transient``, ``server``, ``reply``, ``accepted``, ``refused`` and ``earlier``, and
+        those that only some classes have, such as ``retry_after``.
         """
         return {
             "error": type(self).__name__,
@@ -125,6 +127,7 @@ class SMTPException(smtplib.SMTPException):
             "accepted": list(self.accepted),
             "refused": jsonable(self.refused),
             "earlier": [error.as_dict() for error in self.earlier],
+            **{name: jsonable(getattr(self, name)) for name in self._own_fields},
         }
 
     def _what(self) -> str:

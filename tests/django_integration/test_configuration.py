@@ -108,7 +108,9 @@ def test_equal_values_of_different_types_are_different_keys(use_settings: Use) -
         if is_fine:
             assert backend_for().options.port == 1
         else:
-            with pytest.raises(ImproperlyConfigured, match=f"port={port!r}"):
+            with pytest.raises(
+                ImproperlyConfigured, match=f"port must be an integer, got {port!r}"
+            ):
                 backend_for()
 
 

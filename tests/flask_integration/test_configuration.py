@@ -246,7 +246,7 @@ def test_the_default_sender_may_be_a_list_as_in_json() -> None:
         ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: use one of console"),
         ({"BACKEND": "flask.Flask"}, "must name a subclass of flask_integration.Backend"),
         ({"URL": "http://mail.example.com"}, "unknown scheme 'http'"),
-        ({"URL": "smtp://mail.example.com:port"}, "its port is no number"),
+        ({"URL": "smtp://mail.example.com:port"}, "has a wrong port"),
         ({"URL": "smtp://mail.example.com?pool_sise=2"}, "did you mean 'pool_size'?"),
         (
             {"URL": "smtp://a.example", "SERVER": "b.example"},
