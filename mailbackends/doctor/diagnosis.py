@@ -9,18 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from mailbackends.doctor.explanation import explained
 from mailbackends.doctor.step import Step
 from mailbackends.errors import (
-    SMTPAuthenticationError,
     SMTPConnectionError,
     SMTPException,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     SMTPTimeoutError,
     SMTPTLSError,
-    TokenError,
 )
-from mailbackends.known_errors import hint_for
 from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.oauth import describe_token
@@ -73,7 +71,7 @@ def diagnose(
             try:
                 examine()
             except OSError as problem:
-                error = _explained(problem)
+                error = explained(problem)
             yield Step(
                 name,
                 time.monotonic() - started,
@@ -304,22 +302,3 @@ def _name(parts: Any) -> str:
     """The organization of a distinguished name as `ssl` represents it, or its common name."""
     named = dict(pair for part in parts for pair in part)
     return str(named.get("organizationName") or named.get("commonName") or "(no name)")
-
-
-def _explained(error: OSError) -> str:
-    reply = getattr(error, "reply", None)
-    what = error.args[0] if isinstance(error, TokenError) else None
-    text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
-    if hint := hint_for(text):
-        return text if hint in text else f"{text}: {hint}"
-    # RFC 4954 section 6: the server requires a login.
-    if reply is not None and reply.code == 530:
-        return f"{text}: the server requires a login (or TLS): give a user name and a password"
-    if isinstance(error, SMTPSenderRefused):
-        return f"{text}: this server or login may not send as <{error.sender}>"
-    if isinstance(error, SMTPRecipientsRefused):
-        fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
-        return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
-    if isinstance(error, SMTPAuthenticationError):
-        return f"{text}: check user name and password, and that this account may send"
-    return text

@@ -1,0 +1,33 @@
+"""The text for a step that failed: the error, and how to fix it."""
+
+from __future__ import annotations
+
+from mailbackends.errors import (
+    SMTPAuthenticationError,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    TokenError,
+)
+from mailbackends.known_errors import hint_for
+
+__all__ = ["explained"]
+
+
+def explained(error: OSError) -> str:
+    """The type and text of the error, with a suggested fix."""
+    reply = getattr(error, "reply", None)
+    what = error.args[0] if isinstance(error, TokenError) else None
+    text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
+    if hint := hint_for(text):
+        return text if hint in text else f"{text}: {hint}"
+    # RFC 4954 section 6: the server requires a login.
+    if reply is not None and reply.code == 530:
+        return f"{text}: the server requires a login (or TLS): give a user name and a password"
+    if isinstance(error, SMTPSenderRefused):
+        return f"{text}: this server or login may not send as <{error.sender}>"
+    if isinstance(error, SMTPRecipientsRefused):
+        fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
+        return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
+    if isinstance(error, SMTPAuthenticationError):
+        return f"{text}: check user name and password, and that this account may send"
+    return text
