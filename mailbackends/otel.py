@@ -38,7 +38,7 @@ try:
     import opentelemetry.trace as trace
 except ImportError as error:
     raise ImportError(
-        "mailbackends.otel needs OpenTelemetry: pip install 'mailbackends[otel]'"
+        'mailbackends.otel needs OpenTelemetry: python -m pip install "mailbackends[otel]"'
     ) from error
 
 __all__ = ["OpenTelemetry", "instrument", "uninstrument"]

@@ -49,7 +49,7 @@ def mailbox(
             f"the mailbox needs {', '.join(missing)}: "
             'python -m pip install "mailbackends[cli,mailbox]"'
         )
-    from mailbackends.mailbox import run
+    from mailbackends.mailbox import NotLoopback, PortUnavailable, run
 
     out, _ = consoles()
 
@@ -72,5 +72,10 @@ def mailbox(
     except KeyboardInterrupt:
         # While it starts or ends; in between `run` handles the signal.
         return
+    except PortUnavailable as error:
+        option = f"--{error.option.replace('_', '-')}"
+        raise click.ClickException(error.explained(option)) from error
+    except NotLoopback as error:
+        raise click.BadParameter(error.explained("--expose"), param_hint="--host") from error
     except sqlite3.Error as error:
         raise click.ClickException(f"{file}: {error}") from error

@@ -1,21 +1,32 @@
-"""A mailbox for development: SMTP on loopback, and a page that shows what came.
+"""A mailbox for development: an SMTP server on loopback, and a page that shows the mail.
 
 Needs the extra: ``pip install "mailbackends[mailbox]"``. By itself it runs with
-``python -m mailbackends.mailbox``; inside of an application it is
+``python -m mailbackends.mailbox``; inside an application it is
 ``django_integration.mailbox`` or ``flask_integration.mailbox``.
 """
 
-from mailbackends.mailbox.faults import Fault, Faults
-from mailbackends.mailbox.http import Request, Response
-from mailbackends.mailbox.mailbox import Mailbox
-from mailbackends.mailbox.run import run, serve
-from mailbackends.mailbox.store import Store
-from mailbackends.mailbox.wsgi import WebServer, application, request_from_environ
+try:
+    from mailbackends.mailbox.faults import Fault, Faults
+    from mailbackends.mailbox.http import Request, Response
+    from mailbackends.mailbox.mailbox import Mailbox
+    from mailbackends.mailbox.run import NotLoopback, PortUnavailable, run, serve
+    from mailbackends.mailbox.store import Store
+    from mailbackends.mailbox.wsgi import WebServer, application, request_from_environ
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "mailbackends"):
+        raise
+    raise ModuleNotFoundError(
+        f'mailbackends.mailbox needs {missing}: python -m pip install "mailbackends[mailbox]"',
+        name=missing,
+    ) from error
 
 __all__ = [
     "Fault",
     "Faults",
     "Mailbox",
+    "NotLoopback",
+    "PortUnavailable",
     "Request",
     "Response",
     "Store",

@@ -34,7 +34,7 @@ def messages(box: Contents, request: Request) -> Response:
 
 
 def message(box: Contents, request: Request, number: str) -> Response:
-    """One message, without the bytes of its parts, which have URLs."""
+    """One message. Its parts are URLs, not content."""
     view = box.message(number)
     assert view.mail is not None  # noqa: S101 - for the type checker
     summary, arrival = view.mail.summary, view.mail.arrival
@@ -72,7 +72,7 @@ def message(box: Contents, request: Request, number: str) -> Response:
 
 
 def changes(box: Contents, request: Request) -> Response:
-    """The version, once it is another than ``since``, or after ``wait`` seconds."""
+    """The version, as soon as it differs from ``since``, or after ``wait`` seconds."""
     since = int(request.number("since", 0, most=2**62))
     wait = request.number("wait", 0, most=_LONGEST_WAIT)
     version = box.store.wait(since, wait if request.may_wait else 0)
@@ -80,12 +80,12 @@ def changes(box: Contents, request: Request) -> Response:
 
 
 def faults(box: Contents, request: Request) -> Response:
-    """All that are set."""
+    """All faults."""
     return as_json({"faults": [fault.as_dict() for fault in box.faults.all()]})
 
 
 def add_fault(box: Contents, request: Request) -> Response:
-    """Set one."""
+    """Add a fault."""
     try:
         fault = box.faults.add(Fault.from_dict(request.json()))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the pages show: messages, previews and faults, without HTTP or SMTP."""
+"""What the pages show: messages, previews and faults."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ _LONGEST_SOURCE = 1_000_000  # characters shown; the file has all
 
 @dataclass
 class View:
-    """A message in the page: one that arrived, or a preview."""
+    """A message as the page shows it: one that arrived, or a preview."""
 
     message: StoredMessage
     place: str
-    """Its own address below the mailbox, with a slash at its end."""
+    """Its path below the mailbox, with a slash at the end."""
     mail: Mail | None = None
 
     @cached_property
     def links(self) -> list[markup.Link]:
-        """Where it leads."""
+        """The links in the message."""
         return markup.links(self.message.html, self.message.text)
 
     @cached_property
     def notes(self) -> list[headers.Note]:
-        """What is worth a look."""
+        """What may be wrong with the message."""
         return headers.notes(self.message, self.mail.arrival.sender if self.mail else None)
 
     @property
     def fields(self) -> list[headers.Field]:
-        """Header fields, explained."""
+        """The header fields, with explanations."""
         return headers.explained(self.message)
 
     @property
     def source(self) -> str:
-        """The content as text, not decoded, as much of it as a page can hold."""
+        """The content as text, not decoded: the first million bytes."""
         return self.message.content[:_LONGEST_SOURCE].decode("utf-8", "backslashreplace")
 
     @property
     def is_cut(self) -> bool:
-        """True where `source` is not all."""
+        """True if `source` is not the whole content."""
         return len(self.message.content) > _LONGEST_SOURCE
 
     def cleaned(self, *, remote: bool = False) -> markup.Cleaned:
-        """The HTML made harmless."""
+        """The HTML after cleaning: see `markup.clean`."""
         return markup.clean(self.message.html or "", picture=self._picture, remote=remote)
 
     @cached_property
     def remote(self) -> int:
-        """How much the HTML would load from other servers."""
+        """The number of references in the HTML to other servers."""
         # Without the images, which would only cost time here.
         return markup.clean(self.message.html or "").remote
 
@@ -74,21 +74,21 @@ class View:
         return part.content_type, part.content
 
     def part(self, index: int) -> Part | None:
-        """The leaf of this number."""
+        """The part with this index, or None."""
         parts = self.message.parts
         return parts[index] if 0 <= index < len(parts) else None
 
 
 class Contents:
-    """The mail that was kept, the application's previews, and the faults that are set.
+    """The stored mail, the application's previews, and the faults.
 
     Args:
-        path: an SQLite file; None keeps mail in memory.
-        keep: how many messages are kept.
-        faults: the faults that are set from the beginning.
+        path: an SQLite file; None keeps the mail in memory.
+        keep: the number of messages kept.
+        faults: the initial faults.
         previews: the application's mails; None means those registered with
             `mailbackends.previews.preview`.
-        hosts: host names, beside those of loopback, by which browsers may call it.
+        hosts: further host names that browsers may use, beside those of loopback.
 
     Raises:
         sqlite3.Error, OSError: the file cannot be used.
@@ -109,10 +109,10 @@ class Contents:
         self.hosts = frozenset(hosts)
 
     def message(self, number: str) -> View:
-        """The message with this number, as the page shows it.
+        """The message with this number.
 
         Raises:
-            Refusal: there is none.
+            Refusal: it does not exist.
         """
         mail = self.store.get(int(number))
         if mail is None:
@@ -120,18 +120,18 @@ class Contents:
         return View(StoredMessage(mail.content), f"messages/{number}/", mail)
 
     def preview(self, name: str) -> Preview:
-        """The preview of this name.
+        """The preview with this name.
 
         Raises:
-            Refusal: there is none.
+            Refusal: it does not exist.
         """
         found = self.previews.get(name)
         if found is None:
-            raise Refusal(404, "There is no such preview.")
+            raise Refusal(404, "This preview does not exist.")
         return found
 
     def rendered(self, preview: Preview) -> View:
-        """A preview as the page shows it. Raises whatever the application's function raises."""
+        """The message of a preview. Raises what the application's function raises."""
         try:
             return View(StoredMessage(preview.content()), f"previews/{preview.name}/")
         except Exception:
@@ -142,7 +142,7 @@ class Contents:
         """A message or a preview: ``kind`` is ``"messages"`` or ``"previews"``.
 
         Raises:
-            Refusal: there is none, or the application's function failed.
+            Refusal: it does not exist, or the application's function failed.
         """
         if kind == "messages":
             return self.message(name if name.isdigit() and len(name) <= 15 else "0")

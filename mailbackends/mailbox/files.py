@@ -1,4 +1,4 @@
-"""What a message is made of, handed to the browser so that it does no harm there."""
+"""The responses with a message's HTML, its parts and its source, safe for the browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailbackends.mailbox.message import Part, clean_name
 
 __all__ = ["frame", "part", "raw", "static"]
 
-# What browsers show without running anything that is in it.
+# Types that browsers show without running anything.
 _SHOWN = {
     "image/png",
     "image/jpeg",
@@ -38,7 +38,7 @@ img{max-width:100%%}</style></head>
 
 
 def frame(view: View, *, remote: bool) -> Response:
-    """The HTML of a message, for the frame in the page: cleaned, and locked up besides."""
+    """The HTML of a message for the frame in the page: cleaned, and sandboxed."""
     cleaned = view.cleaned(remote=remote)
     html = _FRAME % ("0" if cleaned.fills else "8px", cleaned.html)
     return Response(
@@ -57,7 +57,7 @@ def raw(view: View, name: str) -> Response:
 
 
 def part(found: Part, *, inline: bool) -> Response:
-    """One part as a file. Of what is asked for ``inline`` only the harmless is."""
+    """One part as a file. ``inline`` is respected for harmless types only."""
     inline = inline and found.content_type in _SHOWN
     kind = found.content_type if inline else "application/octet-stream"
     if kind == "text/plain":
@@ -69,17 +69,17 @@ def static(name: str) -> Response:
     """A file of the page itself.
 
     Raises:
-        Refusal: there is none of that name.
+        Refusal: it does not exist.
     """
     if name not in _STATIC:
-        raise Refusal(404, "There is no such file.")
+        raise Refusal(404, "This file does not exist.")
     content = files("mailbackends.mailbox").joinpath("static", name).read_bytes()
     return Response(content, _STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
 def _download(content: bytes, kind: str, filename: str, inline: bool) -> Response:
     name = clean_name(filename) or "file"
-    # RFC 6266: plain ASCII for all, and the name itself for those who know filename*.
+    # RFC 6266: plain ASCII for every client, and the real name for those that know filename*.
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in name)
     how = "inline" if inline else "attachment"
     return Response(
@@ -87,7 +87,7 @@ def _download(content: bytes, kind: str, filename: str, inline: bool) -> Respons
         kind,
         headers={
             "Content-Disposition": f"{how}; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}",
-            # Chromium's PDF viewer does not work in a sandbox; it runs in one of its own.
+            # Chromium's PDF viewer does not work in a sandbox, and has its own.
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"
             + ("; object-src 'self'" if kind == "application/pdf" else "; sandbox"),
         },

@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with an answer."""
+"""Which requests are allowed, and what a browser may do with a response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SANDBOX = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-# The frame has no origin of its own, no script, no form, and nothing to load from.
+# The frame has an opaque origin, no scripts, no forms, and nothing to load from.
 FRAME = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {_SANDBOX}"
 FRAME_WITH_REMOTE = (
     "default-src 'none'; style-src 'unsafe-inline' http: https:; img-src data: http: https:; "
@@ -32,14 +32,14 @@ FRAME_WITH_REMOTE = (
 
 
 def check(request: Request, token: str, hosts: Collection[str]) -> None:
-    """Let through who may ask for this.
+    """Check that a request comes from the mailbox's own page or from a program.
 
     Args:
-        token: what forms of the page bring along.
-        hosts: names by which it may be called beside those of loopback.
+        token: the token that forms of the page contain.
+        hosts: further host names that are allowed, beside those of loopback.
 
     Raises:
-        Refusal: another may not.
+        Refusal: it comes from elsewhere.
     """
     match = _HOST.fullmatch(request.headers.get("host", ""))
     name = match[1].strip("[]").lower().rstrip(".") if match else ""
@@ -49,19 +49,21 @@ def check(request: Request, token: str, hosts: Collection[str]) -> None:
         or name in {host.lower() for host in hosts}
         or "*" in hosts
     ):
-        # A page of a stranger whose name was made to mean 127.0.0.1 (DNS rebinding) could
-        # read all mail: its browser calls us by that name.
-        raise Refusal(421, f"The mailbox does not go by the name {name!r} here.")
+        # DNS rebinding: another website's name that resolves to 127.0.0.1 would let its pages
+        # read all mail. The browser then sends that name.
+        raise Refusal(
+            421, f"The host name {name!r} is not allowed: use --allow-host, or the option hosts."
+        )
     if request.method in ("GET", "HEAD"):
         return
     _check_origin(request)
-    # A page of another origin can neither set a header of its own without asking first,
-    # which is never granted, nor read the token.
+    # A page of another origin cannot set its own header without a preflight request, which
+    # is never granted, nor can it read the token.
     given = request.form.get("token", "")
     if "x-mailbox-request" not in request.headers and not hmac.compare_digest(
         given.encode(), token.encode()
     ):
-        raise Refusal(403, "This form is from another mailbox, or an old one: load the page again.")
+        raise Refusal(403, "This form is out of date: reload the page.")
 
 
 def _check_origin(request: Request) -> None:
@@ -72,11 +74,11 @@ def _check_origin(request: Request) -> None:
     except ValueError:
         is_own = False
     if not is_own or site not in (None, "same-origin", "none"):
-        raise Refusal(403, "Another website asked for this.")
+        raise Refusal(403, "The request comes from another website.")
 
 
 def harden(response: Response) -> dict[str, str]:
-    """All headers of the answer, those that keep a browser from doing more among them."""
+    """All headers of the response, including those that restrict the browser."""
     return {
         "Content-Type": response.content_type,
         "Cache-Control": "no-store",

@@ -1,4 +1,4 @@
-"""`Request` and `Response`: all that the mailbox knows of HTTP, whatever it is mounted in."""
+"""`Request` and `Response`: HTTP as the mailbox sees it, whatever it is mounted in."""
 
 from __future__ import annotations
 
@@ -16,71 +16,71 @@ _MOST_FIELDS = 100
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for."""
+    """An HTTP request."""
 
     method: str
     path: str
-    """Below the place where the mailbox is mounted, without a slash at the front."""
+    """The path below the mailbox, without a leading slash."""
     base: str = "/"
-    """That place, with a slash at both ends, quoted for a URL."""
+    """The path where the mailbox is mounted, with a slash at both ends, quoted for a URL."""
     query_string: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """By their names in small letters."""
+    """Lower-case names to values."""
     body: bytes = b""
     scheme: str = "http"
     may_wait: bool = True
-    """False where a request that waits for news would keep all others waiting."""
+    """False if a waiting request would block all others."""
 
     @cached_property
     def query(self) -> dict[str, str]:
-        """The last value of each name."""
+        """The parameters; of several with the same name the last."""
         return _fields(self.query_string)
 
     @cached_property
     def form(self) -> dict[str, str]:
-        """The fields of a form; none where the body is none."""
+        """The fields of a form; empty if the body is something else."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             return {}
         return _fields(self.body.decode("utf-8", "replace"))
 
     def json(self) -> dict[str, Any]:
-        """The body, an object in JSON.
+        """The body as a JSON object.
 
         Raises:
-            Refusal: it is something else.
+            Refusal: it is not a JSON object.
         """
         try:
             value = json.loads(self.body or b"{}")
         except (ValueError, RecursionError) as error:
-            raise Refusal(400, "The body is no JSON.") from error
+            raise Refusal(400, "The body is not JSON.") from error
         if not isinstance(value, dict):
-            raise Refusal(400, "The body is no object in JSON.")
+            raise Refusal(400, "The body must be a JSON object.")
         return value
 
     def number(self, name: str, default: float, *, most: float) -> float:
-        """A number of the query, from 0 to ``most``.
+        """A number in the query; more than ``most`` becomes ``most``.
 
         Raises:
-            Refusal: it is none.
+            Refusal: it is not a number, or below 0.
         """
         try:
             value = float(self.query.get(name, default))
         except ValueError:
             value = float("nan")
         if not 0 <= value < float("inf"):
-            raise Refusal(400, f"{name!r} is a number from 0.")
+            raise Refusal(400, f"{name!r} must be a number from 0.")
         return min(value, most)
 
     @property
     def wants_json(self) -> bool:
-        """True below ``api/``."""
+        """True for paths below ``api/``."""
         return self.path.startswith("api/")
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What to answer."""
+    """An HTTP response."""
 
     body: bytes
     content_type: str = "text/html; charset=utf-8"
@@ -89,7 +89,7 @@ class Response:
 
 
 class Refusal(Exception):
-    """A request that is not answered as it was meant; ``text`` is shown to whoever asked."""
+    """A request that fails with this status; the client sees ``text``."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -98,14 +98,14 @@ class Refusal(Exception):
 
 
 def as_json(value: Any, status: int = 200) -> Response:
-    """``value`` in JSON."""
-    # Escaped, so that a browser that took it for HTML would find none.
+    """A response with ``value`` as JSON."""
+    # Escaped, so that it is harmless even if a browser treats it as HTML.
     text = json.dumps(value, indent=2).replace("<", "\\u003c")
     return Response(text.encode() + b"\n", "application/json", status)
 
 
 def redirect(url: str) -> Response:
-    """Go there with GET."""
+    """A redirect (303) to ``url``."""
     return Response(b"", status=303, headers={"Location": url})
 
 
@@ -113,4 +113,4 @@ def _fields(text: str) -> dict[str, str]:
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError as error:
-        raise Refusal(400, "There are too many fields.") from error
+        raise Refusal(400, "The request has too many fields.") from error

@@ -1,4 +1,4 @@
-"""`Mailbox`: what was kept, an SMTP server that fills it, and an answer to each request."""
+"""`Mailbox`: the stored mail, the SMTP server that receives it, and the HTTP responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Mailbox"]
 
 
 class Mailbox(Contents):
-    """Keeps mail, and shows it. Nothing listens before `listen`. See `Contents` for arguments."""
+    """Stores mail and shows it; `listen` starts the server. For the arguments see `Contents`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -29,7 +29,7 @@ class Mailbox(Contents):
         return self._server
 
     def listen(self, port: int = 0, *, host: str = "127.0.0.1") -> MailServer:
-        """The SMTP server, which is started unless one runs in this process.
+        """Start the SMTP server, unless it runs in this process, and return it.
 
         Raises:
             OSError: the port is in use.
@@ -43,7 +43,7 @@ class Mailbox(Contents):
             return self._server
 
     def close(self) -> None:
-        """Stop the server, and free the mail that is in memory."""
+        """Stop the server, and close the store."""
         with self._lock:
             server, self._server = self._server, None
         if server is not None:
@@ -51,7 +51,7 @@ class Mailbox(Contents):
         self.store.close()
 
     def handle(self, request: Request) -> Response:
-        """The response to a request. Nothing that a client sends can make it raise."""
+        """The response to a request. It does not raise, whatever a client sends."""
         try:
             guard.check(request, self.store.token, self.hosts)
             response = routes.answer(self, request)

@@ -1,7 +1,7 @@
-"""HTML of strangers: made harmless for the frame, read for its links and its words.
+"""Untrusted HTML: cleaning it for the frame, and extracting its links and text.
 
-Two walls stand between a mail and the developer's browser: this cleaning, and the frame's
-own sandbox and content security policy (`mailbackends.mailbox.guard`). Either is enough.
+Two independent defences protect the developer's browser: this cleaning, and the frame's
+sandbox with its content security policy (`mailbackends.mailbox.guard`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import nh3
 
 __all__ = ["PLAIN_LINK", "Cleaned", "Link", "clean", "links", "plain_text"]
 
-# What lays out a mail; nothing that runs, loads, submits or navigates.
+# Elements for layout; none that run, load, submit or navigate.
 _TAGS = set(nh3.ALLOWED_TAGS) | {"font", "style", "main", "section", "label", "big", "address"}
 _STYLING = {"style", "class", "id", "dir", "lang", "title", "align", "valign", "role"}
 _SIZING = {"width", "height", "bgcolor", "background", "border", "color"}
@@ -46,7 +46,7 @@ _MOST_LINKS = 2_000
 # One image may be referred to a thousand times, and each reference embeds a copy.
 _MOST_EMBEDDED = 16_000_000  # characters of data: URLs
 _PICTURE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|avif|bmp)[;,]", re.IGNORECASE)
-# What takes long with hostile input is avoided here: nothing that fails is read twice.
+# No pattern backtracks over hostile input: all take linear time.
 _CSS_URL = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^"'()]*))\s*\)?""", re.IGNORECASE)
 _CSS_IMPORT = re.compile(r"@import\b[^;]*;?", re.IGNORECASE)
 _STYLE = re.compile(r"(<style\b[^>]*>)(.*?)(</style>)", re.IGNORECASE | re.DOTALL)
@@ -58,25 +58,25 @@ PLAIN_LINK = re.compile(r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]}]", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Markup for the frame."""
+    """Cleaned HTML for the frame."""
 
     html: str
     remote: int
-    """How many references to other servers there are: taken out, or left in where asked."""
+    """The number of references to other servers, whether removed or kept."""
     fills: bool = False
-    """True where the mail's own body says how far from the edge it begins, or has a colour."""
+    """True if the message's body sets its own margin or background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a mail leads."""
+    """A link in a message."""
 
     url: str
     text: str
     kind: str
-    """"link", "image", or "text" for one that stands in the text alternative."""
+    """"link", "image", or "text" for a link in the text alternative."""
     warning: str = ""
-    """What is wrong with it, for people to read."""
+    """What is wrong with the link; empty if nothing is."""
 
 
 def clean(
@@ -85,7 +85,7 @@ def clean(
     picture: Callable[[str], tuple[str, bytes] | None] = lambda content_id: None,
     remote: bool = False,
 ) -> Cleaned:
-    """The mail's HTML without anything that runs, and without what is loaded from elsewhere.
+    """The HTML without scripts, and without references to other servers.
 
     Args:
         picture: returns the type and the bytes of the image with a Content-ID, which are
@@ -141,7 +141,7 @@ def clean(
         return address(value) if name in _LOADS else value
 
     html = nh3.clean(
-        # nh3 unwraps <body>, whose colours should stay.
+        # nh3 would remove <body>, whose colours must stay.
         _BODY.sub(r"<\1div", markup),
         tags=_TAGS,
         clean_content_tags=_NOT_WORDS - {"style"},
@@ -156,7 +156,7 @@ def clean(
 
 
 class _Reader(HTMLParser):
-    """Collects links from markup that nh3 has brought in order."""
+    """Collects links from HTML that nh3 has normalised."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,8 +184,8 @@ class _Reader(HTMLParser):
         self._inside.append(data)
 
 
-def _in_order(markup: str, tags: set[str], attributes: dict[str, set[str]]) -> str:
-    # The standard library's parser alone takes time with the square of broken markup.
+def _normalised(markup: str, tags: set[str], attributes: dict[str, set[str]]) -> str:
+    # The standard library's parser alone takes quadratic time for broken HTML.
     return nh3.clean(
         markup,
         tags=tags,
@@ -196,8 +196,8 @@ def _in_order(markup: str, tags: set[str], attributes: dict[str, set[str]]) -> s
 
 
 def plain_text(markup: str) -> str:
-    """The words in the HTML."""
-    text = re.sub(r"<[^>]*>", " ", _in_order(markup, _BLOCKS, {}))
+    """The text of the HTML."""
+    text = re.sub(r"<[^>]*>", " ", _normalised(markup, _BLOCKS, {}))
     return " ".join(unescape(text).split())
 
 
@@ -205,10 +205,10 @@ def links(html: str | None, text: str | None) -> list[Link]:
     """The links of a message in order, each once, at most 2,000."""
     reader = _Reader()
     if html:
-        # Under other names, or nh3 would drop the addresses that are wrong: they are wanted.
+        # Under other names: nh3 would remove the invalid URLs, which must be reported.
         renamed = _ADDRESS.sub(r"data-\1\2", html)
         kept = {"a": {"data-href"}, "img": {"data-src", "alt"}}
-        reader.feed(_in_order(renamed, {"a", "img"}, kept))
+        reader.feed(_normalised(renamed, {"a", "img"}, kept))
         reader.close()
     plain = (match[0] for match in PLAIN_LINK.finditer(text or ""))
     found = dict.fromkeys(reader.links)
@@ -223,14 +223,14 @@ def _warning(url: str, text: str) -> str:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
     except ValueError:
-        return "This is no valid address."
+        return "The URL is invalid."
     if parts.scheme.lower() in _NEVER_FOLLOWED:
         return f"Mail programs do not follow {parts.scheme.lower()}: links."
     if not parts.scheme or (parts.scheme in ("http", "https") and not host):
-        return "This is relative: in a mail it leads nowhere."
+        return "The URL is relative, which does not work in a message."
     shown = re.match(r"(?:https?://)?([a-z0-9-]+(?:\.[a-z0-9-]+)+)(?:[/:?#]|$)", text.lower())
     if shown and host and shown[1].removeprefix("www.") != host.removeprefix("www."):
-        return f"The text names {shown[1]}, and it leads to {host}."
+        return f"The text names {shown[1]}, but the link leads to {host}."
     if host in ("localhost", "127.0.0.1", "::1", "testserver") or host.endswith(".local"):
-        return "This leads to the reader's own machine or network."
-    return "This is not encrypted." if parts.scheme == "http" else ""
+        return "The link leads to the reader's own machine or network."
+    return "The connection is not encrypted." if parts.scheme == "http" else ""

@@ -1,4 +1,4 @@
-"""`StoredMessage`: the parts of any mail. Nothing here raises, however broken the mail is."""
+"""`StoredMessage`: the parts of a message. Nothing raises, however broken the message is."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}", re.ASCII)
 # Codecs of Python that are no charsets of mail; some take time with the square of the size.
 _NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _CID = re.compile(r"cid:([^\s\"'()<>\\]{1,1000})", re.IGNORECASE)
-# What makes a name look like another: controls, and marks that turn the direction of writing.
+# Characters that can disguise a name: controls, and marks for the writing direction.
 _DECEIVING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def decoded(raw: str) -> str:
-    """A header's value as people read it: unfolded, its encoded words decoded (RFC 2047)."""
+    """A header field's value, unfolded, with its encoded words decoded (RFC 2047)."""
     text = unfolded(raw)
     # After the last "?=" there can be no whole encoded word, and looking for one takes time
     # with the square of the length.
@@ -60,20 +60,20 @@ def _without_surrogates(text: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A file name without folders and without what could deceive; empty where nothing is left."""
+    """A file name without folders and disguising characters; may be empty."""
     name = _DECEIVING.sub("", name.encode("utf-8", "replace").decode())
     return re.split(r"[/\\]", name)[-1].strip(" .")[:200]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One leaf of the message."""
+    """One part that is not multipart."""
 
     index: int
-    """Its place among all leaves, from 0."""
+    """Its index among all parts, from 0."""
     content_type: str
     filename: str
-    """As its sender named it, made harmless; or a name that says what it is."""
+    """The name from the message, cleaned, or one made from the type."""
     content_id: str
     is_attachment: bool
     content: bytes
@@ -81,7 +81,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes, decoded."""
+        """The size in bytes, decoded."""
         return len(self.content)
 
     @property
@@ -97,13 +97,13 @@ class Part:
 
 
 class StoredMessage:
-    """A message, from its content as it came over the wire."""
+    """A message, parsed from its content."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         try:
             self._tree: Tree = email.message_from_bytes(content, policy=email.policy.compat32)
-        except RecursionError:  # parts within parts, hundreds deep: as one text
+        except RecursionError:  # hundreds of nested parts: shown as one text
             parser = BytesHeaderParser(policy=email.policy.compat32)
             self._tree = parser.parsebytes(content)
             for name in ("Content-Type", "Content-Transfer-Encoding"):
@@ -121,28 +121,28 @@ class StoredMessage:
         return found
 
     def header(self, name: str) -> str:
-        """The first field of this name, or nothing."""
+        """The first field with this name, or an empty string."""
         name = name.casefold()
         return next((value for key, value in self.headers if key.casefold() == name), "")
 
     @property
     def subject(self) -> str:
-        """The subject; empty where there is none."""
+        """The subject, or an empty string."""
         return self.header("Subject")
 
     @property
     def author(self) -> str:
-        """From, or Sender."""
+        """The From field, or else Sender."""
         return self.header("From") or self.header("Sender")
 
     @property
     def addressees(self) -> str:
-        """To and Cc in one line."""
+        """The fields To and Cc on one line."""
         return ", ".join(filter(None, (self.header("To"), self.header("Cc"))))
 
     @cached_property
     def parts(self) -> list[Part]:
-        """All leaves in their order, at most 500."""
+        """The parts in order, at most 500."""
         leaves: list[Part] = []
         for leaf in _leaves(self._tree):
             leaves.append(_part(len(leaves), leaf))
@@ -160,19 +160,19 @@ class StoredMessage:
 
     @property
     def html(self) -> str | None:
-        """The HTML alternative as it came: anything may be in it."""
+        """The HTML alternative, not cleaned, or None."""
         part = self._bodies.get("text/html")
         return part.text if part else None
 
     @property
     def text(self) -> str | None:
-        """The text alternative."""
+        """The text alternative, or None."""
         part = self._bodies.get("text/plain")
         return part.text if part else None
 
     @property
     def attachments(self) -> list[Part]:
-        """What is neither the text nor the HTML nor shown inside of it."""
+        """The parts that are not the text, the HTML, or an image in the HTML."""
         shown = {id(self._bodies.get("text/html")), id(self._bodies.get("text/plain"))}
         return [
             part for part in self.parts if id(part) not in shown and not self._is_shown_inside(part)
@@ -180,7 +180,7 @@ class StoredMessage:
 
     @property
     def inline_images(self) -> list[Part]:
-        """Those that the HTML refers to by their Content-ID (RFC 2392)."""
+        """The images that the HTML refers to by Content-ID (RFC 2392)."""
         return [part for part in self.parts if self._is_shown_inside(part)]
 
     def by_content_id(self, content_id: str) -> Part | None:
@@ -197,14 +197,14 @@ class StoredMessage:
 
     @cached_property
     def searchable(self) -> str:
-        """The words of the text, or of the HTML, and the names of the attachments."""
+        """The text, or that of the HTML, and the names of the attachments."""
         html = self.html
         body = self.text or (plain_text(html) if html else "")
         return " ".join([body[:_SEARCHED], *(part.filename for part in self.attachments)])
 
     @property
     def excerpt(self) -> str:
-        """The beginning, on one line."""
+        """The beginning of the text on one line."""
         return " ".join(_DECEIVING.sub(" ", self.searchable[: _EXCERPT * 8]).split())[:_EXCERPT]
 
     def _is_shown_inside(self, part: Part) -> bool:
@@ -214,7 +214,7 @@ class StoredMessage:
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:
-    # Not walk(): it would go into a forwarded message, which is an attachment of this one.
+    # Not walk(), which would descend into a forwarded message: that is an attachment.
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -256,7 +256,7 @@ def _children(node: Tree) -> list[Tree]:
 
 
 def _content(leaf: Tree) -> bytes:
-    # The email package raises this and that on charsets with NUL in them, and the like.
+    # The email package raises various errors, such as for a charset that contains NUL.
     with suppress(LookupError, ValueError, TypeError, RecursionError):
         if leaf.is_multipart():  # message/rfc822 and message/delivery-status
             return b"\r\n".join(child.as_bytes() for child in _children(leaf))

@@ -1,4 +1,4 @@
-"""The pages: what the templates are given."""
+"""The pages, rendered from the templates."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ VIEWS = ("html", "text", "headers", "links", "source", "receipt", "notes")
 
 
 def index(box: Contents, request: Request) -> Response:
-    """The list, and how to send here."""
+    """The list of messages, and how to send to the mailbox."""
     return _page("index.html", box, request, **_listing(box, request))
 
 
 def list_items(box: Contents, request: Request) -> Response:
-    """The list alone, to be put in place of the one in the page."""
+    """The list alone, which replaces the one in the page."""
     return _page("_list.html", box, request, **_listing(box, request))
 
 
 def message(box: Contents, request: Request, view: View) -> Response:
-    """The list, and one message beside it."""
+    """The list and one message."""
     return _page("message.html", box, request, **_listing(box, request), **_shown(request, view))
 
 
 def previews(box: Contents, request: Request) -> Response:
-    """The application's own mails."""
+    """The list of previews."""
     return _page("previews.html", box, request, groups=_groups(box), one=None)
 
 
 def preview(box: Contents, request: Request, one: Preview, view: View | None) -> Response:
-    """One of them. It is called in an ``except`` block where ``view`` is None."""
+    """One preview. If ``view`` is None, the current exception is shown."""
     error = traceback.format_exc() if view is None else None
     shown = _shown(request, view) if view else {}
     return _page("previews.html", box, request, groups=_groups(box), one=one, error=error, **shown)
 
 
 def faults(box: Contents, request: Request, *, error: str = "", status: int = 200) -> Response:
-    """What goes wrong on demand. ``error`` says why what was asked for cannot be."""
+    """The faults. ``error`` is shown after an invalid form."""
     return _page(
         "faults.html",
         box,
@@ -67,7 +67,7 @@ def faults(box: Contents, request: Request, *, error: str = "", status: int = 20
 
 
 def refusal(box: Contents, request: Request, refused: Refusal) -> Response:
-    """Why something is not shown."""
+    """An error page."""
     return _page("refusal.html", box, request, status=refused.status, text=refused.text)
 
 
@@ -90,8 +90,8 @@ def _shown(request: Request, view: View) -> dict[str, Any]:
 
 def _listing(box: Contents, request: Request) -> dict[str, Any]:
     search = request.query.get("q", "")[:200]
-    # Read before the list: a message that comes in between is then shown twice over at
-    # worst, and never missed.
+    # Read before the list: if a message arrives in between, the list is loaded once too
+    # often, and no message is missed.
     version = box.store.version
     return {
         "search": search,
@@ -147,7 +147,7 @@ def _moment(when: float) -> str:
 
 
 def _person(author: str) -> str:
-    """The name of ``Ada <ada@example.com>``, or else the address."""
+    """The display name in ``Ada <ada@example.com>``, or else the address."""
     name = author.partition("<")[0].strip().strip('"')
     return name or author.strip("<>") or "(no sender)"
 
@@ -161,7 +161,7 @@ def _initial(text: str) -> str:
 
 
 def _linked(text: str) -> Markup:
-    """Text with its links to be clicked on."""
+    """The text with its URLs as links."""
     shown, end = [], 0
     for match in markup.PLAIN_LINK.finditer(text):
         url = escape(match[0])

@@ -1,4 +1,4 @@
-"""Which function answers which request."""
+"""The routes: which function answers which request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def answer(box: Contents, request: Request) -> Response:
     """The response to a request that `guard.check` let through.
 
     Raises:
-        Refusal: there is nothing at this path, or not for this method.
+        Refusal: the path does not exist, or does not allow this method.
     """
     method = "GET" if request.method == "HEAD" else request.method
     allowed = set()
@@ -29,7 +29,7 @@ def answer(box: Contents, request: Request) -> Response:
             allowed.add(verb)
     if allowed:
         raise Refusal(405, f"Only {' and '.join(sorted(allowed))} are allowed here.")
-    raise Refusal(404, "There is nothing at this address.")
+    raise Refusal(404, "This page does not exist.")
 
 
 def _message_page(box: Contents, request: Request, number: str) -> Response:
@@ -44,7 +44,7 @@ def _preview_page(box: Contents, request: Request, name: str) -> Response:
     try:
         view = box.rendered(preview)
     except Exception:
-        # The application's own function failed: the page shows its author the traceback.
+        # The application's function failed: the page shows the traceback.
         return pages.preview(box, request, preview, None)
     return pages.preview(box, request, preview, view)
 
@@ -61,7 +61,7 @@ def _raw(box: Contents, request: Request, kind: str, name: str) -> Response:
 def _part(box: Contents, request: Request, kind: str, name: str, index: str) -> Response:
     part = box.view(kind, name).part(int(index))
     if part is None:
-        raise Refusal(404, "The message has no such part.")
+        raise Refusal(404, "This part does not exist.")
     return files.part(part, inline=request.query.get("open") == "1")
 
 

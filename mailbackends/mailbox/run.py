@@ -1,7 +1,8 @@
-"""`run`: the mailbox by itself, until it is interrupted."""
+"""`run`: the mailbox as a program, until it is interrupted."""
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 import time
@@ -13,7 +14,52 @@ from pathlib import Path
 from mailbackends.mailbox.mailbox import Mailbox
 from mailbackends.mailbox.wsgi import WebServer, is_loopback
 
-__all__ = ["run", "serve"]
+__all__ = ["NotLoopback", "PortUnavailable", "run", "serve"]
+
+
+class NotLoopback(ValueError):
+    """The mailbox was to listen where others could read all mail."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.host = host
+
+    def __str__(self) -> str:
+        return self.explained("expose=True")
+
+    def explained(self, option: str) -> str:
+        """The error, with the option of the caller's interface that allows it."""
+        return (
+            f"{self.host} is not a loopback address: whoever reaches it could read all mail. "
+            f"Use 127.0.0.1, or allow it with {option}"
+        )
+
+
+class PortUnavailable(OSError):
+    """A port is in use or needs privileges. ``option`` is the argument with the port."""
+
+    def __init__(self, error: OSError, option: str, port: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.option = option
+        self.port = port
+
+    def __str__(self) -> str:
+        return self.explained(self.option)
+
+    def explained(self, option: str) -> str:
+        """The error, with the port's option in the words of the caller's interface."""
+        reason = "needs privileges" if self.errno == errno.EACCES else "is in use"
+        return f"port {self.port} {reason}: choose another {option}, or 0 for a free one"
+
+
+@contextmanager
+def _port(option: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise PortUnavailable(error, option, port) from error
+        raise
 
 
 @contextmanager
@@ -31,30 +77,30 @@ def serve(
     """A mailbox that listens for mail and for browsers within the block.
 
     Args:
-        smtp_port, http_port: 0 takes one that is free.
-        path: an SQLite file; None keeps mail in memory.
-        keep: how many messages are kept.
-        hosts: names by which browsers may call it beside those of loopback.
+        smtp_port, http_port: 0 takes a free port.
+        path: an SQLite file; None keeps the mail in memory.
+        keep: the number of messages kept.
+        hosts: further host names that browsers may use, beside those of loopback.
         previews: modules to import, which register previews.
-        expose: ``host`` may be another address than one of loopback: everybody who
-            reaches it reads all mail.
+        expose: allow a ``host`` that is not a loopback address: whoever reaches it can read
+            all mail.
 
     Raises:
-        ValueError: ``host`` is not of loopback.
-        ImportError: a module of ``previews`` is not there.
-        OSError, sqlite3.Error: a port is taken, or the file cannot be used.
+        NotLoopback: ``host`` is not a loopback address, and ``expose`` is False.
+        PortUnavailable: a port is in use, or needs privileges.
+        ImportError: a module of ``previews`` does not exist.
+        OSError, sqlite3.Error: the file cannot be used.
     """
     if not (expose or is_loopback(host)):
-        raise ValueError(
-            f"the mailbox listens on loopback, and {host} is not: everybody who reaches it "
-            "could read all mail. With expose=True it listens there all the same"
-        )
+        raise NotLoopback(host)
     for module in previews:
         import_module(module)
     box = Mailbox(path, keep=keep, hosts=tuple(hosts))
     try:
-        box.listen(smtp_port, host=host)
-        page = WebServer(box, host=host, port=http_port)
+        with _port("smtp_port", smtp_port):
+            box.listen(smtp_port, host=host)
+        with _port("http_port", http_port):
+            page = WebServer(box, host=host, port=http_port)
         page.start()
         try:
             yield box, page
@@ -76,9 +122,9 @@ def run(
     expose: bool = False,
     say: Callable[[str], object] = print,
 ) -> None:
-    """The mailbox, until Ctrl+C or SIGTERM. The arguments and errors are those of `serve`.
+    """Run the mailbox until Ctrl+C or SIGTERM. The arguments and errors are those of `serve`.
 
-    ``say`` is given each line that is for people to read.
+    ``say`` is called with each line of output.
     """
     stopped = threading.Event()
     with serve(
@@ -92,10 +138,10 @@ def run(
         expose=expose,
     ) as (box, page):
         server = box.listen()
-        say(f"Mail    smtp://{server.host}:{server.port}  (any login, nothing goes out)")
+        say(f"Mail    smtp://{server.host}:{server.port}  (any login, nothing is delivered)")
         say(f"Page    {page.url}")
         say(f"Kept    {path if path else 'in memory'}, the newest {keep}")
-        say("Ctrl+C ends it.")
+        say("Press Ctrl+C to end.")
         previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
         try:
             _follow(box, stopped, say)
@@ -106,11 +152,11 @@ def run(
 
 
 def _follow(box: Mailbox, stopped: threading.Event, say: Callable[[str], object]) -> None:
-    """A line for each message that comes."""
+    """Print a line for each message that arrives."""
     newest = max((line.id for line in box.store.find(limit=1)), default=0)
     version = box.store.version
     while not stopped.is_set():
-        # Short, for a signal's handler only runs between the waits.
+        # Short: a signal's handler runs only between the waits.
         version = box.store.wait(version, 0.5)
         for line in reversed(box.store.find(limit=100)):
             if line.id > newest:

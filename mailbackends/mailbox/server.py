@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from mailbackends.mailbox.faults import Faults
 from mailbackends.mailbox.store import Arrival, Store
-from mailbackends.testing.smtp_server import ServerConnection, SMTPServer
+from mailbackends.testing.smtp_server import SMTP, Envelope, ServerConnection, Session, SMTPServer
 
 __all__ = ["MailServer"]
 
@@ -40,7 +38,7 @@ class MailServer(SMTPServer):
 
 
 class _Handler:
-    """What aiosmtpd asks, for one connection."""
+    """aiosmtpd's handler for one connection."""
 
     def __init__(self, store: Store, faults: Faults, connection: int) -> None:
         self._store = store
@@ -61,7 +59,7 @@ class _Handler:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if fault := self._faults.strike("refuse", [address]):
+        if fault := self._faults.use("refuse", [address]):
             self._refused[address] = fault.reply
             return fault.reply
         envelope.rcpt_tos.append(address)
@@ -71,14 +69,14 @@ class _Handler:
         self, server: ServerConnection, session: Session, envelope: Envelope
     ) -> str:
         to = envelope.rcpt_tos
-        if fault := self._faults.strike("delay", to):
+        if fault := self._faults.use("delay", to):
             await asyncio.sleep(fault.seconds)
-        if self._faults.strike("drop", to):
+        if self._faults.use("drop", to):
             self._keep(session, envelope, "unknown", "")
             server.abort()
             # aiosmtpd cancels this task when the connection is lost.
             await asyncio.sleep(60)
-        if fault := self._faults.strike("reject", to):
+        if fault := self._faults.use("reject", to):
             self._keep(session, envelope, "refused", fault.reply)
             return fault.reply
         self._keep(session, envelope, "accepted", _KEPT)
@@ -104,7 +102,7 @@ class _Connection(ServerConnection):
     def __init__(self, handler: _Handler) -> None:
         super().__init__(
             handler,
-            # The application's own settings work unchanged; no password is looked at.
+            # The application's settings work unchanged: every password is accepted.
             authenticate=lambda user, password: True,
             hostname="mailbox.localhost",
             ident="mailbackends mailbox",
@@ -113,7 +111,7 @@ class _Connection(ServerConnection):
         )
 
     async def smtp_POST(self, arg: str | None) -> None:
-        """Close: any website can make a browser send a form here, with SMTP in its fields."""
+        """Close the connection: any website can make a browser send a form with SMTP commands."""
         self.abort()
 
     smtp_GET = smtp_PUT = smtp_OPTIONS = smtp_POST

@@ -1,4 +1,4 @@
-"""`Store`: what arrived, in memory or in an SQLite file, for any thread of any process."""
+"""`Store`: messages in memory or in an SQLite file. Safe for threads and processes."""
 
 from __future__ import annotations
 
@@ -38,40 +38,40 @@ CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 INSERT OR IGNORE INTO fact VALUES ('version', '0');
 """
 _SUMMARY = "id, received, outcome, subject, author, addressees, excerpt, attachments, size, is_read"
-# Another process may write to the same file; nobody tells of that but the file itself.
-_LOOK_AGAIN = 0.5  # seconds
+# Changes by another process are only visible in the file.
+_POLL = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a message came, and what its sender was told."""
+    """How a message arrived, and the replies to its sender."""
 
     sender: str = ""
     """The reverse-path; empty for the null sender."""
     accepted: tuple[str, ...] = ()
-    """Recipients of the envelope that were accepted, Bcc among them."""
+    """The accepted recipients of the envelope, including Bcc."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Recipient -> the reply that refused it."""
     outcome: str = "accepted"
-    """"accepted", "refused", or "unknown" where the connection was cut in place of a reply."""
+    """"accepted", "refused", or "unknown" if the connection was dropped without a reply."""
     reply: str = ""
-    """The reply to the content; empty where there was none."""
+    """The reply to the content, or an empty string."""
     duration: float = 0.0
     """Seconds from MAIL to the reply."""
     connection: int = 0
-    """Which connection to the mailbox brought it, from 1."""
+    """The number of the connection to the mailbox, from 1."""
     user: str | None = None
-    """The name that the sender logged in with. Any is taken."""
+    """The user name of the login, or None."""
     options: tuple[str, ...] = ()
     """The parameters of MAIL, such as ``BODY=8BITMIME``."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The values as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Arrival:
-        """The opposite of `as_dict`."""
+        """The inverse of `as_dict`."""
         tuples = {name: tuple(values[name]) for name in ("accepted", "options")}
         return cls(**{**values, **tuples})
 
@@ -90,17 +90,17 @@ class Summary:
     excerpt: str
     attachments: int
     size: int
-    """In bytes, as it came over the wire."""
+    """The size of the content in bytes."""
     is_read: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The values as JSON types."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message with all that is known of it."""
+    """A message with its summary and arrival."""
 
     summary: Summary
     arrival: Arrival
@@ -108,12 +108,12 @@ class Mail:
 
 
 class Store:
-    """Messages, newest first, of which the oldest go when there are more than ``keep``.
+    """Messages, newest first. If there are more than ``keep``, the oldest are deleted.
 
     Args:
-        path: an SQLite file, made where there is none and readable by its owner alone;
+        path: an SQLite file, which is created if necessary, readable only by its owner;
             None keeps everything in memory. Several processes may share a file.
-        keep: how many messages are kept.
+        keep: the number of messages kept.
 
     Raises:
         sqlite3.Error, OSError: the file cannot be used.
@@ -125,7 +125,7 @@ class Store:
         self._changed = threading.Condition(threading.RLock())
         self._is_closed = False
         if self.path is not None:
-            # Mail has passwords' reset links in it: no other user of the machine reads them.
+            # Mail contains links to reset passwords: no other user may read the file.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(
             self.path or ":memory:", check_same_thread=False, isolation_level=None, timeout=10
@@ -137,16 +137,16 @@ class Store:
 
     @property
     def token(self) -> str:
-        """What a form of the page must bring along, the same for all processes at a file."""
+        """The token that forms must contain; the same for all processes with this file."""
         return str(self._one("SELECT value FROM fact WHERE name = 'token'")[0])
 
     @property
     def version(self) -> int:
-        """A number that grows with each change."""
+        """A number that increases with each change."""
         return int(self._one("SELECT value FROM fact WHERE name = 'version'")[0])
 
     def add(self, content: bytes, arrival: Arrival) -> int:
-        """Keep one message, and return its number."""
+        """Store a message, and return its number."""
         message = StoredMessage(content)
         excerpt = message.excerpt
         words = " ".join(
@@ -184,9 +184,9 @@ class Store:
     def find(
         self, search: str = "", *, limit: int = 100, before: int | None = None
     ) -> list[Summary]:
-        """Those that have all the words of ``search``, newest first.
+        """The messages that contain all words of ``search``, newest first.
 
-        ``before`` is the number of a message: only older ones are wanted.
+        ``before`` is the number of a message: only older ones are returned.
         """
         where, values = _conditions(search)
         if before is not None:
@@ -198,16 +198,16 @@ class Store:
         return [_summary(*row) for row in rows]
 
     def count(self, search: str = "") -> int:
-        """How many have all the words of ``search``."""
+        """The number of messages that contain all words of ``search``."""
         where, values = _conditions(search)
         return int(self._one(f"SELECT count(*) FROM mail WHERE {where}", values)[0])  # noqa: S608
 
     def unread(self) -> int:
-        """How many nobody has opened."""
+        """The number of unread messages."""
         return int(self._one("SELECT count(*) FROM mail WHERE NOT is_read")[0])
 
     def get(self, number: int) -> Mail | None:
-        """One message with its content, or None where there is none of that number."""
+        """The message with this number, or None."""
         rows = self._all(
             f"SELECT {_SUMMARY}, arrival, content FROM mail WHERE id = ?",  # noqa: S608
             (number,),
@@ -218,36 +218,36 @@ class Store:
         return None
 
     def mark_read(self, number: int) -> None:
-        """Note that somebody has opened it."""
+        """Mark the message as read."""
         if self._all("SELECT 1 FROM mail WHERE id = ? AND NOT is_read", (number,)):
             with self._change() as db:
                 db.execute("UPDATE mail SET is_read = 1 WHERE id = ?", (number,))
 
     def delete(self, number: int) -> bool:
-        """Forget one message; False where there is none of that number."""
+        """Delete the message; False if it does not exist."""
         if not self._all("SELECT 1 FROM mail WHERE id = ?", (number,)):
             return False
         with self._change() as db:
             return db.execute("DELETE FROM mail WHERE id = ?", (number,)).rowcount > 0
 
     def clear(self) -> int:
-        """Forget all, and return how many there were."""
+        """Delete all messages, and return their number."""
         with self._change() as db:
             return db.execute("DELETE FROM mail").rowcount
 
     def wait(self, version: int, seconds: float) -> int:
-        """The version, once it is another than ``version``, or after so many seconds."""
+        """The version, as soon as it differs from ``version``, or after so many seconds."""
         end = time.monotonic() + seconds
         with self._changed:
             while not self._is_closed and self.version == version:
                 left = end - time.monotonic()
                 if left <= 0:
                     break
-                self._changed.wait(min(left, _LOOK_AGAIN) if self.path else left)
+                self._changed.wait(min(left, _POLL) if self.path else left)
             return version if self._is_closed else self.version
 
     def close(self) -> None:
-        """Let go of the file, or of everything in memory. Whoever waits is sent on."""
+        """Close the file, or free the memory. Calls of `wait` return."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -281,5 +281,5 @@ def _summary(*values: Any) -> Summary:
 
 def _conditions(search: str) -> tuple[str, list[Any]]:
     words = search.casefold().split()[:20]
-    # instr() and not LIKE: the words may have % and _ in them.
+    # instr() instead of LIKE: the words may contain % and _.
     return " AND ".join(["1"] + ["instr(words, ?) > 0"] * len(words)), list(words)

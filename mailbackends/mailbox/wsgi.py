@@ -1,4 +1,4 @@
-"""The mailbox as a WSGI application (PEP 3333), and the page by itself on loopback."""
+"""The mailbox as a WSGI application (PEP 3333), and a web server for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_BODY = 64 * 1024  # bytes
 
 
 def request_from_environ(environ: dict[str, Any], *, base: str, path: str) -> Request:
-    """A request as WSGI gives it. ``base`` and ``path`` are those of `Request`."""
+    """The `Request` for a WSGI environment. ``base`` and ``path`` are those of `Request`."""
     headers = {
         name[5:].replace("_", "-").lower(): str(value)
         for name, value in environ.items()
@@ -45,7 +45,7 @@ def request_from_environ(environ: dict[str, Any], *, base: str, path: str) -> Re
 
 
 def application(box: Mailbox) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    """A WSGI application that shows the mailbox, wherever it is mounted."""
+    """A WSGI application that serves the mailbox, wherever it is mounted."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
@@ -61,7 +61,7 @@ def application(box: Mailbox) -> Callable[[dict[str, Any], Any], Iterable[bytes]
 
 
 def is_loopback(host: str) -> bool:
-    """True for this machine alone."""
+    """True if only this machine can reach ``host``."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -70,27 +70,27 @@ def is_loopback(host: str) -> bool:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    # Whoever waits for news is not waited for.
+    # Do not wait for requests that wait for new mail.
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is nothing to tell of."""
+        """Ignore browsers that closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 30  # seconds that a browser may keep a thread waiting for its request
+    timeout = 30  # seconds for a browser to send its request
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal is for the mail."""
+        """Do nothing: the terminal shows the mail."""
 
 
 class WebServer:
-    """The page between `start` and `stop`, in a thread of its own.
+    """Serves the page from `start` to `stop`, in a thread.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
 
     def __init__(self, box: Mailbox, *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -103,16 +103,16 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/"
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start to serve."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Give the port back."""
+        """Stop, and release the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

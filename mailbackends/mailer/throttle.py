@@ -168,7 +168,7 @@ def _limiter(storage: SecretURL) -> tuple[RateLimiter, type[Exception]]:
             storage.reveal(), wrap_exceptions=True, **_client_options(storage)
         )
     except ImportError as error:
-        problem = "rate_storage needs the library limits: pip install 'mailbackends[rate]'"
+        problem = 'rate_storage needs limits: python -m pip install "mailbackends[rate]"'
         if error.name != "limits":
             problem = f"rate_storage={str(storage)!r} needs the library {error.name}: install it"
     except Exception as error:

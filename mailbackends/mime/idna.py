@@ -12,7 +12,10 @@ __all__ = ["to_a_labels"]
 # UTS 46 section 7: IDNA 2008 keeps these four characters. IDNA 2003, which Python's own codec
 # implements, maps them to others, and so to another domain.
 _DEVIATIONS = frozenset("ßς\u200c\u200d")
-_HINT = "install the 'idna' package (pip install mailbackends[idna]) or write it as A-labels (xn--)"
+_HINT = (
+    'install the idna package (python -m pip install "mailbackends[idna]"), or write the domain '
+    "as A-labels (xn--)"
+)
 
 # RFC 5321 section 4.5.3.1.2. The time of the conversion grows with the square of the length.
 _LONGEST = 255

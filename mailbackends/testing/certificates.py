@@ -9,7 +9,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import trustme
+try:
+    import trustme
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'mailbackends.testing needs trustme for TLS: python -m pip install "mailbackends[testing]"',
+        name="trustme",
+    ) from error
 
 __all__ = ["cafile", "server_context"]
 

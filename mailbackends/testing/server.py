@@ -8,11 +8,9 @@ import threading
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from mailbackends.testing.assertions import assert_nothing_sent, assert_sent
 from mailbackends.testing.received import ReceivedMail
-from mailbackends.testing.smtp_server import ServerConnection, SMTPServer
+from mailbackends.testing.smtp_server import SMTP, Envelope, ServerConnection, Session, SMTPServer
 
 __all__ = ["LoopbackServer", "ReceivedMail"]
 

@@ -8,9 +8,15 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import Any, AnyStr, Self
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+try:
+    from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'mailbackends.testing needs aiosmtpd: python -m pip install "mailbackends[testing]"',
+        name="aiosmtpd",
+    ) from error
 
-__all__ = ["SMTPServer", "ServerConnection"]
+__all__ = ["SMTP", "Envelope", "SMTPServer", "ServerConnection", "Session"]
 
 
 class SMTPServer:

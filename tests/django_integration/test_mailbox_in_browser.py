@@ -219,7 +219,7 @@ def test_search_finds_while_typing_and_keys_go_through_the_list(
 
 def test_a_fault_set_in_the_page_reaches_the_view(chromium: Browser, site: str) -> None:
     chromium.open(f"{site}/mailbox/faults/")
-    chromium.one("#kind").send_keys("Hang up")
+    chromium.one("#kind").send_keys("Close the connection")
     wait_for(lambda: not chromium.one("[name=reply]").is_displayed())
     chromium.one("[name=times]").send_keys("1")
     chromium.one("button.primary").click()

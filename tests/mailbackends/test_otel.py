@@ -306,5 +306,5 @@ def test_without_opentelemetry_the_import_tells_what_to_install() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert said.stdout.strip() == (
-        "mailbackends.otel needs OpenTelemetry: pip install 'mailbackends[otel]'"
+        'mailbackends.otel needs OpenTelemetry: python -m pip install "mailbackends[otel]"'
     )

@@ -91,7 +91,7 @@ class Shell:
         )
         assert process.stdout is not None
         output = ""
-        while "Ctrl+C" not in output:
+        while "Press Ctrl+C" not in output:
             line = process.stdout.readline()
             assert line
             output += line

@@ -16,7 +16,7 @@ from mailbackends.mailbox.pages import VIEWS, View
 from support.mailbox import PDF, mail
 
 
-def test_a_message_is_taken_apart() -> None:
+def test_a_message_is_split_into_its_parts() -> None:
     message = StoredMessage(mail(attachments={"invoice.pdf": PDF}).as_bytes())
     assert message.subject == "Your order 1042 is on its way"
     assert (message.text or "").startswith("Thank you, Ada!")
@@ -40,7 +40,7 @@ def test_a_message_is_taken_apart() -> None:
         (b"X: y", ""),
     ],
 )
-def test_a_subject_is_readable_whatever_it_is(raw: bytes, shown: str) -> None:
+def test_every_subject_is_decoded_or_shown_as_it_is(raw: bytes, shown: str) -> None:
     message = StoredMessage(raw + b"\r\n\r\n")
     assert message.subject == shown
 
@@ -68,16 +68,23 @@ def test_a_file_name_has_no_folder_and_no_controls(name: str, shown: str) -> Non
     assert clean_name(name) == shown
 
 
-def test_what_receivers_stumble_over_is_noted() -> None:
+def test_the_notes_name_what_receivers_object_to() -> None:
     content = (
         b"From: a@shop.example\r\nFrom: b@shop.example\r\nBcc: c@shop.example\r\nDate: soon\r\n"
         b"Content-Type: text/html\r\n\r\n" + b"x" * 120_000
     )
-    told = " ".join(note.text for note in notes(StoredMessage(content), "bounce@other.example"))
-    for word in ("several From", "Bcc", "no date", "no subject", "Message-ID", "no text"):
-        assert word in told
+    shown = " ".join(note.text for note in notes(StoredMessage(content), "bounce@other.example"))
+    for word in (
+        "several From",
+        "Bcc",
+        "not a date",
+        "subject is missing",
+        "Message-ID",
+        "no text",
+    ):
+        assert word in shown
     for word in ("102 KB", "998", "other.example"):
-        assert word in told
+        assert word in shown
 
 
 def test_parts_within_parts_hundreds_deep_are_shown_as_one_text() -> None:

@@ -34,6 +34,6 @@ def test_every_request_in_the_page_has_a_route() -> None:
         assert any(verb == method and pattern.fullmatch(path) for verb, pattern, _ in _ROUTES), path
 
 
-def test_every_picture_is_there() -> None:
+def test_every_picture_exists() -> None:
     pictures = re.findall(r"\]\(([\w-]+\.png)\)", PAGE)
     assert {path.name for path in DOCS.glob("mailbox-*.png")} == set(pictures)

@@ -1,10 +1,12 @@
-"""The mailbox by itself, over real sockets."""
+"""The mailbox as a program, over real sockets."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +32,7 @@ def get(url: str, **headers: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
-def test_mail_comes_in_by_smtp_and_out_by_http() -> None:
+def test_mail_received_by_smtp_is_served_by_http() -> None:
     with serve(smtp_port=0, http_port=0) as (box, page):
         with Mailer(f"smtp://127.0.0.1:{box.listen().port}") as mailer:
             mailer.send_message(mail())
@@ -43,33 +45,78 @@ def test_mail_comes_in_by_smtp_and_out_by_http() -> None:
         assert get(f"{page.url}messages/1/..%2f..%2f")[0] == 404
 
 
-def test_it_listens_on_loopback_unless_told_otherwise() -> None:
-    with pytest.raises(ValueError, match="everybody who reaches it"), serve(host="0.0.0.0"):  # noqa: S104
+def test_it_listens_on_loopback_unless_it_is_exposed() -> None:
+    with pytest.raises(ValueError, match="allow it with expose=True"), serve(host="0.0.0.0"):  # noqa: S104
         pass
 
 
-def test_a_port_that_is_taken_is_an_error_and_nothing_is_left_behind() -> None:
-    with (
-        serve(smtp_port=0, http_port=0) as (_, page),
-        pytest.raises(OSError, match="in use"),
-        serve(smtp_port=0, http_port=page.port),
-    ):
-        pass
+def test_a_port_in_use_is_an_error_that_names_the_option() -> None:
+    with serve(smtp_port=0, http_port=0) as (box, page):
+        smtp_port = box.listen().port
+        with pytest.raises(OSError, match=f"port {page.port} is in use: choose another http_port"):
+            serve(smtp_port=0, http_port=page.port).__enter__()
+        with pytest.raises(OSError, match=f"port {smtp_port} is in use: choose another smtp_port"):
+            serve(smtp_port=smtp_port, http_port=0).__enter__()
 
 
-def test_the_command_says_where_it_is_and_ends_when_told_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["mailbackends.mailbox", "mailbackends mailbox"])
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--smtp-port", "TAKEN"], 1, "is in use: choose another --smtp-port, or 0"),
+        (["--http-port", "TAKEN", "--smtp-port", "0"], 1, "choose another --http-port, or 0"),
+        (["--host", "192.0.2.1"], 2, "192.0.2.1 is not a loopback address"),
+        (["--host", "0.0.0.0"], 2, "allow it with --expose"),  # noqa: S104
+    ],
+)
+def test_a_mistake_on_the_command_line_names_the_option(
+    command: str, arguments: list[str], status: int, words: str
+) -> None:
+    if " " in command:
+        pytest.importorskip("click", reason="the command line needs the extra cli")
+        pytest.importorskip("rich", reason="the command line needs the extra cli")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = [sys.executable, "-m", *command.split()]
+        line += [port if argument == "TAKEN" else argument for argument in arguments]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == status
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [
+        ("mailbackends.mailbox", "nh3", "mailbox"),
+        ("mailbackends.mailbox", "jinja2", "mailbox"),
+        ("mailbackends.mailbox", "aiosmtpd", "mailbox"),
+        ("mailbackends.testing.server", "aiosmtpd", "testing"),
+        ("mailbackends.testing.certificates", "trustme", "testing"),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra(module: str, missing: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)  # noqa: S603
+    error = done.stderr.splitlines()[-1]
+    package = module.removesuffix(".server").removesuffix(".certificates")
+    assert error.startswith(f"ModuleNotFoundError: {package} needs {missing}")
+    assert error.endswith(f': python -m pip install "mailbackends[{extra}]"')
+
+
+def test_the_command_prints_its_addresses_and_ends_on_sigterm(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "mailbackends.mailbox"),
         *("--smtp-port", "0", "--http-port", "0", "--file", str(tmp_path / "mail.sqlite3")),
     ]
     process = subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, text=True, env={"PYTHONUNBUFFERED": "1"} | _env()
+        command, stdout=subprocess.PIPE, text=True, env={"PYTHONUNBUFFERED": "1"} | dict(os.environ)
     )
     try:
         assert process.stdout is not None
-        said = "".join(process.stdout.readline() for _ in range(4))
-        url = re.search(r"smtp://\S+", said)
-        assert url is not None, said
+        output = "".join(process.stdout.readline() for _ in range(4))
+        url = re.search(r"smtp://\S+", output)
+        assert url is not None, output
         with Mailer(url[0]) as mailer:
             mailer.send_message(mail())
         line = process.stdout.readline()
@@ -80,17 +127,3 @@ def test_the_command_says_where_it_is_and_ends_when_told_to(tmp_path: Path) -> N
         assert process.wait(30) == 0
         process.stdout.close()
     assert (tmp_path / "mail.sqlite3").stat().st_size > 0
-
-
-def test_what_cannot_be_is_said_in_one_line() -> None:
-    command = [sys.executable, "-m", "mailbackends.mailbox", "--host", "192.0.2.1"]
-    done = subprocess.run(command, capture_output=True, text=True, env=_env())  # noqa: S603
-    assert done.returncode == 1
-    assert done.stderr.startswith("mailbox: the mailbox listens on loopback")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def _env() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)

@@ -1,4 +1,4 @@
-"""The store: what it finds, how much it keeps, who hears of it."""
+"""The store: searching, its limit, and waiting for changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_a_message_comes_out_as_it_went_in(store: Store) -> None:
+def test_a_message_is_stored_unchanged(store: Store) -> None:
     content = mail().as_bytes()
     number = store.add(content, HELLO)
     found = store.get(number)
@@ -54,7 +54,7 @@ def test_a_message_comes_out_as_it_went_in(store: Store) -> None:
         ("ÜMLAUT", 1),
     ],
 )
-def test_search_finds_all_words_in_any_case_and_knows_no_wildcards(
+def test_search_finds_all_words_ignoring_case_and_without_wildcards(
     store: Store, words: str, count: int
 ) -> None:
     store.add(mail(attachments={"invoice.pdf": b"x"}).as_bytes(), HELLO)
@@ -62,24 +62,24 @@ def test_search_finds_all_words_in_any_case_and_knows_no_wildcards(
     assert len(store.find(words)) == store.count(words) == count
 
 
-def test_the_oldest_go_when_there_are_too_many(store: Store) -> None:
+def test_the_oldest_messages_are_deleted_beyond_the_limit(store: Store) -> None:
     numbers = [store.add(b"Subject: x\r\n\r\n", HELLO) for _ in range(5)]
     assert [line.id for line in store.find()] == numbers[:1:-1]
 
 
-def test_numbers_are_never_used_twice(store: Store) -> None:
+def test_numbers_are_never_reused(store: Store) -> None:
     first = store.add(b"", HELLO)
     store.clear()
     assert store.add(b"", HELLO) > first
 
 
-def test_deleting_says_whether_there_was_one(store: Store) -> None:
+def test_delete_returns_whether_the_message_existed(store: Store) -> None:
     number = store.add(b"", HELLO)
     assert store.delete(number)
     assert not store.delete(number)
 
 
-def test_a_waiter_hears_of_a_message(store: Store) -> None:
+def test_wait_returns_when_a_message_arrives(store: Store) -> None:
     version = store.version
     heard: list[int] = []
     waiter = threading.Thread(target=lambda: heard.append(store.wait(version, 30)))
@@ -89,11 +89,11 @@ def test_a_waiter_hears_of_a_message(store: Store) -> None:
     assert heard == [version + 1]
 
 
-def test_a_waiter_hears_nothing_where_nothing_changes(store: Store) -> None:
+def test_wait_returns_the_old_version_after_the_timeout(store: Store) -> None:
     assert store.wait(store.version, 0.01) == store.version
 
 
-def test_closing_sends_the_waiters_on() -> None:
+def test_close_ends_every_wait() -> None:
     store = Store()
     version = store.version
     waiter = threading.Thread(target=store.wait, args=(version, 30))
@@ -103,7 +103,7 @@ def test_closing_sends_the_waiters_on() -> None:
     assert not waiter.is_alive()
 
 
-def test_a_file_keeps_mail_for_the_next_process_and_tells_those_of_now(tmp_path: Path) -> None:
+def test_processes_share_a_file_and_notice_each_others_changes(tmp_path: Path) -> None:
     path = tmp_path / "mail.sqlite3"
     one, other = Store(path), Store(path)
     version = other.version
@@ -118,7 +118,7 @@ def test_a_file_keeps_mail_for_the_next_process_and_tells_those_of_now(tmp_path:
     again.close()
 
 
-def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_a_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "mail.sqlite3")
     store.close()
     assert stat.S_IMODE((tmp_path / "mail.sqlite3").stat().st_mode) == 0o600

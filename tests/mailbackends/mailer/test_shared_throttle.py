@@ -154,7 +154,7 @@ def test_a_store_that_limits_does_not_know_is_refused_without_its_password(stora
 def test_without_the_library_the_error_names_the_extra() -> None:
     with (
         patch.dict(sys.modules, {"limits": None}),
-        pytest.raises(ConfigurationError, match=r"pip install 'mailbackends\[rate\]'"),
+        pytest.raises(ConfigurationError, match=r'python -m pip install "mailbackends\[rate\]"'),
     ):
         Mailer("smtp://one", rate="1/second", rate_storage="memory://")
 

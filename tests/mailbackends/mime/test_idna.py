@@ -64,7 +64,7 @@ def test_a_domain_without_a_labels_is_refused(either_way, domain):
 
 def test_a_domain_that_idna_2003_would_change_needs_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
-    with pytest.raises(InvalidAddressError, match=r"install the 'idna' package"):
+    with pytest.raises(InvalidAddressError, match=r"install the idna package"):
         to_a_labels("straße.example")
 
 
@@ -75,7 +75,7 @@ def test_the_package_implements_idna_2008():
 
 def test_characters_newer_than_unicode_3_2_need_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
-    with pytest.raises(InvalidAddressError, match=r"install the 'idna' package"):
+    with pytest.raises(InvalidAddressError, match=r"install the idna package"):
         to_a_labels("ⱥ.example")
 
 
