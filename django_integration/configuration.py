@@ -210,7 +210,7 @@ def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
         values.pop("ssl_certfile", None)
         values.pop("ssl_keyfile", None)
     # Django logs in only with both a user name and a password.
-    means = ("password", "token_provider", "auth_mechanisms")
+    means = ("password", "token_provider", "oauth", "auth_mechanisms")
     if "username" not in values or not any(values.get(name) for name in means):
         values.pop("username", None)
         values.pop("password", None)

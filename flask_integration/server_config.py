@@ -150,7 +150,7 @@ def client_certificate(values: Mapping[str, Any], label: str) -> dict[str, str]:
 
 def _complete_login(options: dict[str, Any], label: str) -> None:
     """Warn if only one of user name and password is set: no login then, as in Flask-Mail."""
-    if "token_provider" in options or options.get("auth_mechanisms"):
+    if "token_provider" in options or options.get("oauth") or options.get("auth_mechanisms"):
         return
     if ("username" in options) != ("password" in options):
         present, missing = ("USERNAME", "PASSWORD")

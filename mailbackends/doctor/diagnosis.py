@@ -127,7 +127,7 @@ class _Diagnosis:
         yield "LHLO" if self.session.is_lmtp else "EHLO", self.hello
         if options.security == "starttls":
             yield "STARTTLS", self.starttls
-        if options.token_provider is not None:
+        if options.tokens is not None:
             yield "token", self.get_token
         if options.credentials is not None:
             yield "login", self.login
@@ -224,9 +224,9 @@ class _Diagnosis:
         self._describe_extensions()
 
     def get_token(self) -> None:
-        if self.options.token_provider is None:  # pragma: no cover - see `steps`
+        if self.options.tokens is None:  # pragma: no cover - see `steps`
             raise RuntimeError("no token provider")
-        token = Secret(self.options.token_provider())
+        token = Secret(self.options.tokens())
         self.findings, self.warnings = describe_token(token)
 
     def login(self) -> None:

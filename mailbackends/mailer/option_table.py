@@ -20,6 +20,7 @@ __all__ = ["Option", "OptionTable", "hide_secrets", "unknown_option"]
 
 Security = Literal["none", "starttls", "tls"]
 Protocol = Literal["smtp", "lmtp"]
+OAuth = Literal["microsoft", "google", "refresh_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,38 @@ class OptionTable:
         kinds.TOKEN_PROVIDER,
         None,
         "Returns an OAuth 2.0 access token. Called for each login, and once more after a 535.",
+    )
+    oauth: OAuth | None = _option(
+        kinds.one_of("microsoft", "google", "refresh_token"),
+        None,
+        "Log in with an OAuth 2.0 token from this provider: ``microsoft``, ``google`` or "
+        "``refresh_token``.",
+    )
+    tenant: str | None = _option(kinds.TEXT, None, "Microsoft: the tenant's id or domain.")
+    client_id: str | None = _option(kinds.TEXT, None, "The id of the OAuth client.")
+    client_secret: str | Secret | None = _option(
+        kinds.SECRET, None, "Its secret. Default: ``MAILBACKENDS_CLIENT_SECRET``."
+    )
+    client_secret_file: str | None = _option(
+        kinds.PATH, None, "A file whose first line is the client's secret."
+    )
+    certificate_file: str | None = _option(
+        kinds.PATH, None, "Microsoft: a PEM file with key and certificate, instead of a secret."
+    )
+    managed_identity: bool = _option(
+        kinds.FLAG, False, "Microsoft: use the managed identity of this Azure machine."
+    )
+    service_account_file: str | None = _option(
+        kinds.PATH, None, "Google: the key of the service account, a JSON file."
+    )
+    token_url: str | None = _option(kinds.TEXT, None, "Refresh token: the token endpoint.")
+    refresh_token: str | Secret | None = _option(
+        kinds.SECRET, None, "The refresh token. Default: ``MAILBACKENDS_REFRESH_TOKEN``."
+    )
+    refresh_token_file: str | None = _option(
+        kinds.PATH,
+        None,
+        "A file whose first line is the refresh token. A token that replaces it is written there.",
     )
     auth_mechanisms: tuple[str, ...] | None = _option(
         kinds.NAMES, None, "The mechanisms allowed. None: all that fit, from strong to weak."

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, parsed
+from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean
@@ -20,6 +21,9 @@ __all__ = ["Options"]
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LMTP_PORT = 24
+_OAUTH = tuple(
+    each.name for each in fields(OAuthSettings) if each.name not in ("oauth", "username")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,7 @@ class Options(OptionTable):
             checked = option.kind.check(option.name, value)
             if checked is not value:
                 object.__setattr__(self, option.name, checked)
+        self._check_oauth()
         self._check_credentials()
         self._check_tls()
         self._check_sending()
@@ -136,7 +141,31 @@ class Options(OptionTable):
             return None
         # Always a Secret here: see `option_kinds`.
         password = self.password.reveal() if isinstance(self.password, Secret) else None
-        return Credentials(self.username, password, self.token_provider)
+        return Credentials(self.username, password, self.tokens)
+
+    @functools.cached_property
+    def tokens(self) -> Callable[[], str] | None:
+        """The token provider: ``token_provider``, or that of ``oauth``, or None."""
+        if self.oauth is None:
+            return self.token_provider
+        names = (each.name for each in fields(OAuthSettings))
+        return provider_from(OAuthSettings(**{name: getattr(self, name) for name in names}))
+
+    def _check_oauth(self) -> None:
+        given = [name for name in _OAUTH if getattr(self, name)]
+        if self.oauth is None:
+            if given:
+                raise ConfigurationError(
+                    f"{given[0]} is given without oauth: set oauth='microsoft', 'google' or "
+                    "'refresh_token'"
+                )
+            return
+        for name in ("password", "token_provider"):
+            if getattr(self, name) is not None:
+                raise ConfigurationError(f"oauth and {name} are both set: set one of them")
+        if self.username is None:
+            raise ConfigurationError("oauth is given without username: set the mailbox's address")
+        _ = self.tokens  # raises if an option is missing
 
     def _check_credentials(self) -> None:
         for name in self.auth_mechanisms or ():
@@ -150,9 +179,10 @@ class Options(OptionTable):
                 if getattr(self, name) is not None:
                     raise ConfigurationError(f"{name} is given without username: give both")
             return
-        if self.password is None and self.token_provider is None and not self.auth_mechanisms:
+        if self.password is None and self.tokens is None and not self.auth_mechanisms:
             raise ConfigurationError(
-                "username is given without password or token_provider: give one of them, or neither"
+                "username is given without password, token_provider or oauth: give one of them, "
+                "or leave out username"
             )
         if self.security == "none" and not self.allow_cleartext_auth and not self._is_local():
             raise ConfigurationError(

@@ -108,7 +108,7 @@ def test_the_error_for_a_wrong_option_names_it_its_value_and_a_fix(
     for word in words:
         assert word in text
     assert "\n" not in text
-    assert "secret" not in text
+    assert "secret" not in text.replace("client_secret", "")
 
 
 BAD_URLS: list[tuple[str, list[str]]] = [
@@ -330,8 +330,10 @@ def test_the_table_describes_each_option() -> None:
         assert option.text.endswith(".")
         assert getattr(Options(), name) == option.default
     assert {name for name, option in table.items() if option.kind.is_secret} == {
+        "client_secret",
         "password",
         "rate_storage",
+        "refresh_token",
         "token_provider",
     }
     assert table["timeout"].kind.label == "seconds"
