@@ -148,7 +148,7 @@ def send_through(connection: Any) -> Callable[[Submission], Receipt]:
         sender = prep_address(submission.from_addr) if submission.from_addr else ""
         result = connection.sendmail(sender, recipients, _as_bytes(submission.message))
         refused = {
-            address: Reply(code, tuple(text.split(b"\n")))
+            address: Reply.of(code, text)
             for address, (code, text) in (result if isinstance(result, Mapping) else {}).items()
         }
         accepted = tuple(address for address in recipients if address not in refused)

@@ -71,11 +71,6 @@ __all__ = [
 ]
 
 
-def _reply(code: int, text: bytes | str) -> Reply:
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    return Reply(code, tuple(data.split(b"\n")))
-
-
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
     """The server does not support a command or an option that is needed."""
 
@@ -142,7 +137,7 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
         self.smtp_code = code
         self.smtp_error = msg
         self.args = (code, msg)
-        self.reply = _reply(code, msg)
+        self.reply = Reply.of(code, msg)
 
     def _what(self) -> str:
         hint = hint_for(str(self.reply))
@@ -188,20 +183,18 @@ class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
 
 
 class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
-    """The server refused the credentials, which this exception does not contain."""
+    """The server refused the login as ``username`` (None if unknown). It has no secret."""
 
     username: str | None = None
-    """The user name, if it is known."""
 
     def _refusal(self) -> str:
         return f"login as {one_line(self.username)} refused" if self.username else "login refused"
 
 
 class SMTPProtocolError(SMTPResponseException):
-    """The server sent something that RFC 5321 does not allow at this point.
+    """The server broke RFC 5321. It cannot be trusted, and the connection has been closed.
 
-    Its next replies cannot be trusted: the connection has been closed. ``smtp_code`` is 500,
-    as in the standard library for a line that is too long.
+    ``smtp_code`` is 500, as in the standard library for a line that is too long.
     """
 
     _refused = "the server broke the protocol"
@@ -227,7 +220,7 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         # A result backend brings the pairs back as lists, since JSON has no tuples.
         self.recipients = {to: (code, text) for to, (code, text) in recipients.items()}
         self.args = (self.recipients,)
-        self.refused = {path: _reply(*answer) for path, answer in self.recipients.items()}
+        self.refused = {path: Reply.of(*answer) for path, answer in self.recipients.items()}
         self.reply = next(reversed(self.refused.values()), None)
 
     @property
@@ -279,10 +272,7 @@ class PoolTimeout(_NothingSent, TimeoutError):
 
 
 class RateLimited(_NothingSent):
-    """The option ``rate`` lets no message go before the deadline. Nothing was sent.
-
-    ``retry_after`` is the time, in seconds, after which it may be tried again.
-    """
+    """The ``rate`` lets no message go before the deadline; ``retry_after`` seconds later it may."""
 
     retry_after: float = 0.0
     _own_fields = ("retry_after",)
@@ -304,15 +294,11 @@ class TokenError(_NothingSent):
     def __init__(self, text: str, code: str = "") -> None:
         self.code = code
         self.args = (text, code)
-
-    @property
-    def is_transient(self) -> bool:  # type: ignore[override]
-        """True if the endpoint may work later; False if the configuration is wrong."""
-        return self.code in _TRANSIENT_CODES
+        self.is_transient = code in _TRANSIENT_CODES
 
 
 _TRANSIENT_CODES = frozenset(
-    {"timeout", "unreachable", "server_error", "temporarily_unavailable", "slow_down"}
+    ["timeout", "unreachable", "server_error", "temporarily_unavailable", "slow_down"]
 )
 
 

@@ -38,6 +38,12 @@ class Reply:
     code: int
     lines: tuple[bytes, ...] = (b"",)
 
+    @classmethod
+    def of(cls, code: int, text: bytes | str) -> Reply:
+        """The reply with this text, whose lines are joined by a line feed, as in `smtplib`."""
+        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        return cls(code, tuple(data.split(b"\n")))
+
     @property
     def message(self) -> bytes:
         """The text as `smtplib` gives it: the lines joined by a line feed."""

@@ -119,9 +119,7 @@ class LMTP(SMTP):
         """Add the recipients that were answered to the exception."""
         error.accepted = tuple(to for to, (code, _) in self.recipient_replies if code == 250)
         error.refused = {
-            to: Reply(code, tuple(text.split(b"\n")))
-            for to, (code, text) in self.recipient_replies
-            if code != 250
+            to: Reply.of(code, text) for to, (code, text) in self.recipient_replies if code != 250
         }
 
     def _after_content(self, code: int, message: bytes, refused: Refused) -> Refused:

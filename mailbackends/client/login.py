@@ -112,7 +112,7 @@ class Login(Commands):
                 except SMTPException as error:
                     command = exchange.throw(error)
                 else:
-                    command = exchange.send(Reply(code, tuple(message.split(b"\n"))))
+                    command = exchange.send(Reply.of(code, message))
         except StopIteration as end:
             return end.value.code, end.value.message
 
