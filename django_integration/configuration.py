@@ -69,6 +69,15 @@ class CacheKey(tuple[Any, ...]):
         return f"<CacheKey {', '.join(self[0])}>"
 
 
+class _HiddenValues(tuple[Any, ...]):
+    """Values whose repr hides them: one may be a password, and tracebacks show variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} values>"
+
+
 @dataclass(frozen=True, eq=False)
 class Configuration:
     """What the options of a backend mean. Shared by many backends and never changed."""
@@ -109,7 +118,7 @@ class Configuration:
     @cached_property
     def values(self) -> tuple[Any, ...]:
         """The values of ``attributes`` as a backend has them, with the password as text."""
-        return tuple(
+        return _HiddenValues(
             value.reveal() if isinstance(value, Secret) else value
             for value in self.attributes.values()
         )
