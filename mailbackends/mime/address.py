@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from email import headerregistry
 from email.errors import InvalidHeaderDefect
 from email.utils import getaddresses
@@ -16,6 +17,7 @@ __all__ = [
     "ADDRESS_CLASSES",
     "PLAIN_LIST",
     "addresses_in",
+    "check_visible",
     "is_plain_mailbox",
     "parse_path",
     "plain_address",
@@ -36,6 +38,17 @@ _PATH = re.compile(f"(?:{_ATOM}|{_QUOTED})(?:@(?:{_DOMAIN}))?")
 _NAMED = re.compile(rf'(?:{_QUOTED}|[^{_NEVER}"<>@,:;])*<(?P<path>[^{_NEVER}]+)>')
 _COMMENTED = re.compile(rf"(?P<path>[^{_NEVER}]+?) *\([^{_NEVER}()]*\)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+# Characters that are not seen, or look like a space, and come with text that was pasted:
+# zero-width and soft-hyphen characters, direction marks, tags, variation selectors, fillers
+# and every space but the usual one. Unicode would allow some of them in a local part.
+_INVISIBLE = re.compile(
+    "[\x80-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200b\u200e\u200f"
+    "\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    # Scripts such as Persian need the joiners U+200C and U+200D, within their own letters.
+    "|(?:^|(?<=[\x00-\x7f]))[\u200c\u200d]|[\u200c\u200d](?=[\x00-\x7f]|$)"
+)
 
 # The plain address: an addr-spec (RFC 5322 section 3.4.1) in ASCII, without quotes, comments
 # and folding, which every parser reads alike. Possessive, so that long input takes linear time.
@@ -88,7 +101,8 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
     """The bare address in ``address``, which may have a display name: ``local@domain``.
 
     Raises:
-        InvalidAddressError: it is not one address, or contains a control character.
+        InvalidAddressError: it is not one address, or contains a control character or one
+            that is invisible.
     """
     if type(address) is str and len(address) <= _LONGEST and address.isascii():
         # As nearly all are. A path contains no control character and no space at its start.
@@ -111,16 +125,38 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
         found = _NAMED.fullmatch(text) or _COMMENTED.fullmatch(text)
         path = found["path"].strip(" ") if found else ""
     if not _PATH.fullmatch(path):
+        invisible = _INVISIBLE.search(text)
+        hint = f"; it contains {_described(invisible[0])}: remove it" if invisible else ""
         raise InvalidAddressError(
             f"the {of} address {address!r} is not one address: write it as "
-            "'name@example.com' or 'Name <name@example.com>'"
+            f"'name@example.com' or 'Name <name@example.com>'{hint}"
         )
+    if not path.isascii():
+        check_visible(path, of=of)
     if len(path.encode()) > _LONGEST:
         raise InvalidAddressError(
             f"the {of} address {path[:80]!r}... is longer than {_LONGEST} octets, "
             "which servers need not accept (RFC 5321 section 4.5.3.1): use a shorter one"
         )
     return path
+
+
+def check_visible(path: str, *, of: str) -> None:
+    """Refuse an address with a character that nobody sees, such as a zero-width space.
+
+    Raises:
+        InvalidAddressError: names the address and the character.
+    """
+    found = _INVISIBLE.search(path)
+    if found is not None:
+        raise InvalidAddressError(
+            f"the {of} address {path!r} contains {_described(found[0])}: remove it"
+        )
+
+
+def _described(character: str) -> str:
+    name = unicodedata.name(character, "a control character")
+    return f"the invisible character U+{ord(character):04X} ({name})"
 
 
 def to_ascii(path: str) -> str:

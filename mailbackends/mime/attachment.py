@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import email
 import email.policy
 import mimetypes
 import os
@@ -15,7 +17,7 @@ from typing import Any
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.email_internals import ComputedPayload
-from mailbackends.mime.pieces import BLOCK, Encoded, base64_lines, encoded_size
+from mailbackends.mime.pieces import BLOCK, Encoded, Piece, base64_lines, encoded_size, with_crlf
 from mailbackends.mime.serializer import StreamedPart
 
 __all__ = ["FileAttachment"]
@@ -30,9 +32,12 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
     file as a whole.
 
     ``mimetype`` is guessed from the file's name by default; ``filename`` defaults to that name.
+    A text file is looked through once to see whether it is UTF-8, and then has
+    ``charset="utf-8"``. A message (``message/rfc822``, as ``.eml`` files are) is attached as it
+    is, since RFC 2046 section 5.2.1 does not allow base64 for it; it is read as a whole.
 
     Raises:
-        OSError: the file does not exist.
+        OSError: the file does not exist, or a text or message cannot be read.
         ValueError: ``mimetype`` is not a MIME type, or ``filename`` contains a line break.
     """
 
@@ -46,8 +51,8 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
     ) -> None:
         self.path = Path(path)
         os.stat(self.path)
-        name = filename or self.path.name
-        kind = mimetype or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        name = str(filename or self.path.name)  # a lazy string is evaluated
+        kind = str(mimetype or _type_of(name))
         maintype, slash, subtype = kind.partition("/")
         if not (maintype and slash and subtype) or maintype == "multipart":
             raise ValueError(
@@ -55,27 +60,69 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
             )
         if "\r" in name or "\n" in name:
             raise ValueError(f"filename contains a line break, got {name!r}: remove it")
-        super().__init__(maintype, subtype, policy=policy)
-        self["Content-Transfer-Encoding"] = "base64"
+        self._is_message = maintype.lower() == "message"
+        encoding = "base64"
+        parameters = {}
+        if self._is_message:
+            encoding = "7bit" if self.path.read_bytes().isascii() else "8bit"
+        elif maintype.lower() == "text" and ";" not in subtype and _is_utf8(self.path):
+            parameters["charset"] = "utf-8"
+        super().__init__(maintype, subtype, policy=policy, **parameters)
+        self["Content-Transfer-Encoding"] = encoding
         # RFC 2231 for what is not ASCII.
         parameter: Any = name if name.isascii() else ("utf-8", "", name)
         self.add_header("Content-Disposition", "attachment", filename=parameter)
 
-    def encoded(self) -> Encoded:
+    def encoded(self) -> Piece:
         """The body: the file as it is at this moment.
 
         Raises:
             InvalidMessageError: the file cannot be read.
         """
-        return _Base64File(self.path)
+        if not self._is_message:
+            return _Base64File(self.path)
+        try:
+            return with_crlf(self.path.read_bytes())
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
 
     def is_multipart(self) -> bool:
         """Always False; the file is not read."""
         return False
 
-    def payload_text(self) -> str:
-        """The file in base64, for whoever reads the part as a whole."""
-        return base64.encodebytes(self.path.read_bytes()).decode("ascii")
+    def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
+        """The body in its transfer encoding, or decoded; the message itself in a list of one."""
+        payload = super().get_payload(None, decode)
+        return payload[i] if self._is_message and i is not None else payload
+
+    def read_payload(self) -> Any:
+        """The body, for whoever reads the part as a whole."""
+        data = self.path.read_bytes()
+        if self._is_message:
+            return [email.message_from_bytes(data)]
+        return base64.encodebytes(data).decode("ascii")
+
+
+def _type_of(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _is_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while block := file.read(BLOCK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"the attachment {path} cannot be read: {error}; it must exist until the message is sent"
+    )
 
 
 class _Base64File(Encoded):
@@ -84,7 +131,7 @@ class _Base64File(Encoded):
         try:
             self.bytes = os.stat(path).st_size
         except OSError as error:
-            raise InvalidMessageError(f"the attachment {path} cannot be read: {error}") from error
+            raise _unreadable(path, error) from error
         self.size = encoded_size(self.bytes)
 
     def pieces(self) -> Iterator[bytes]:
@@ -104,9 +151,7 @@ class _Base64File(Encoded):
         except InvalidMessageError:
             raise
         except OSError as error:
-            raise InvalidMessageError(
-                f"the attachment {self.path} cannot be read: {error}"
-            ) from error
+            raise _unreadable(self.path, error) from error
 
     def holds(self, text: str) -> bool:
         # A boundary begins with "=", which only ends base64.

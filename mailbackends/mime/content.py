@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +15,11 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, cast
 
-from mailbackends.errors import InvalidMessageError
+from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import Field, check_headers, outgoing_fields
 from mailbackends.mime.pieces import Piece, dot_stuffed, with_crlf
+from mailbackends.mime.reencoding import sendable
 from mailbackends.mime.serializer import serialized
 from mailbackends.mime.writer import WrittenMessage
 
@@ -108,7 +108,7 @@ def from_message(
             check_headers(message)
             pieces = [with_crlf(_generated(message, policy, fields))]
         return _made_of(pieces)
-    except InvalidMessageError:
+    except (InvalidAddressError, InvalidMessageError):
         raise
     except _NOT_SERIALISABLE as error:
         raise InvalidMessageError(f"the message cannot be serialised: {error}") from error
@@ -164,33 +164,19 @@ def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) 
             del outgoing[name]
         for field in fields:
             outgoing.set_raw(*field)
+    outgoing = sendable(outgoing, policy)
     try:
         return _flattened(outgoing, policy)
     except UnicodeEncodeError:
-        return _flattened(_in_base64(outgoing), policy)
+        # The generator encodes 8-bit texts for 7 bits itself, unless the email package's charset
+        # registry was changed for the whole process, as importing Flask-Mail does.
+        return _flattened(sendable(outgoing, policy, all_8bit=True), policy)
 
 
 def _flattened(message: Message[Any, Any], policy: Policy) -> bytes:
     buffer = io.BytesIO()
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message)
     return buffer.getvalue()
-
-
-def _in_base64(message: Message[Any, Any]) -> Message[Any, Any]:
-    """A copy with its 8-bit texts in base64.
-
-    The generator encodes them itself for 7 bits, unless the email package's charset registry
-    was changed for the whole process, as importing Flask-Mail does: then it fails.
-    """
-    encoded = copy.deepcopy(message)
-    for part in encoded.walk():
-        text = part.get_payload()
-        if isinstance(text, str) and not text.isascii():
-            text.encode()  # raises for a lone surrogate, which has no encoding
-            data = cast(bytes, part.get_payload(decode=True))
-            part.replace_header("Content-Transfer-Encoding", "base64")
-            part.set_payload(base64.encodebytes(data).decode("ascii"))
-    return encoded
 
 
 def _comparable(fields: Iterable[Field]) -> list[tuple[str, bool, Any]]:

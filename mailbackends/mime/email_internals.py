@@ -87,13 +87,13 @@ class ComputedPayload:
     It comes before the email package's class among the bases.
     """
 
-    def payload_text(self) -> str:
-        """The body in its transfer encoding."""
+    def read_payload(self) -> Any:
+        """The body: text in its transfer encoding, or a list of messages."""
         raise NotImplementedError
 
     @property
-    def _payload(self) -> str:
-        return self.payload_text()
+    def _payload(self) -> Any:
+        return self.read_payload()
 
     @_payload.setter
     def _payload(self, value: object) -> None:

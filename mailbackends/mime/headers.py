@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
-from mailbackends.mime.address import addresses_in, parse_path, to_ascii
+from mailbackends.mime.address import addresses_in, check_visible, parse_path, to_ascii
 
 __all__ = [
     "ADDRESS_FIELDS",
@@ -58,6 +58,7 @@ def check_headers(message: Message[Any, Any]) -> None:
 
     Raises:
         InvalidMessageError: names the field and the value; or the message cannot be read.
+        InvalidAddressError: an address contains an invisible character.
     """
     try:
         fields = [field for part in message.walk() for field in part.raw_items()]
@@ -68,6 +69,8 @@ def check_headers(message: Message[Any, Any]) -> None:
     ):
         for name, value in fields:
             check_field(name, value)
+            if _is_international(name, value):
+                _paths_in(message.policy, name, value)
 
 
 def check_field(name: str, value: Any) -> None:
@@ -145,6 +148,9 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
 
     Such an address has no form in ASCII (RFC 6532 section 3.2); encoded words must not be
     used in addresses (RFC 2047 section 5). The whole message then needs SMTPUTF8.
+
+    Raises:
+        InvalidAddressError: an address contains an invisible character.
     """
     fields = list(message.raw_items())
     if _all_of(fields, str.isascii):
@@ -152,16 +158,25 @@ def field_that_needs_utf8(message: Message[Any, Any]) -> str | None:
     for name, raw in fields:
         if not _is_international(name, raw):
             continue
-        value = _parsed(message.policy, name, raw)
-        try:
-            paths = [parse_path(path) for path in addresses_in(name, value)]
-        except InvalidAddressError:
-            continue  # unreadable for every recipient too
-        for path in paths:
+        for path in _paths_in(message.policy, name, raw):
             local = path.rpartition("@")[0] or path
             if not local.isascii():
                 return name
     return None
+
+
+def _paths_in(policy: Policy, name: str, raw: Any) -> list[str]:
+    """The addresses in a field; none if it is unreadable, as it will be for every recipient."""
+    try:
+        paths = addresses_in(name, _parsed(policy, name, raw))
+    except InvalidAddressError:
+        return []
+    for path in paths:
+        check_visible(path, of=name)
+    try:
+        return [parse_path(path) for path in paths]
+    except InvalidAddressError:
+        return []
 
 
 def outgoing_fields(message: Message[Any, Any], *, utf8: bool) -> list[Field]:
@@ -172,18 +187,24 @@ def outgoing_fields(message: Message[Any, Any], *, utf8: bool) -> list[Field]:
     whole address into an encoded word, to which nobody can reply (RFC 2047 section 5).
 
     Raises:
-        InvalidAddressError: a domain has no A-labels.
+        InvalidAddressError: a domain has no A-labels, or an address contains an invisible
+            character.
         InvalidMessageError: such a field, or Bcc, contains a line break.
     """
-    fields: list[Field] = []
-    for field in message.raw_items():
-        if field[0].lower() in BLIND:
-            check_field(*field)
-        else:
-            fields.append(field)
+    fields = list(message.raw_items())
+    is_ascii = _all_of(fields, str.isascii)
+    if not is_ascii:
+        for field in fields:
+            if _is_international(*field):
+                _paths_in(message.policy, *field)
+    if not BLIND.isdisjoint([name.lower() for name, _ in fields]):
+        for field in fields:
+            if field[0].lower() in BLIND:
+                check_field(*field)
+        fields = [field for field in fields if field[0].lower() not in BLIND]
     if utf8:
         return [(name, str(raw) if isinstance(raw, Header) else raw) for name, raw in fields]
-    if _all_of(fields, str.isascii):
+    if is_ascii:
         return fields
     return [
         (name, _with_a_labels(message.policy, name, raw) if _is_international(name, raw) else raw)

@@ -18,6 +18,7 @@ __all__ = [
     "BLOCK",
     "LARGE_TEXT",
     "SAMPLE_BOUNDARY",
+    "UNENCODED",
     "Encoded",
     "EncodedBytes",
     "EncodedText",
@@ -27,6 +28,7 @@ __all__ = [
     "dot_stuffed",
     "encoded_size",
     "has_lone_line_end",
+    "has_long_line",
     "join_parts",
     "multipart_body",
     "new_boundary",
@@ -91,6 +93,21 @@ def dot_stuffed(buffers: Iterable[bytes], *, lone_line_ends: bool = False) -> It
             is_complete = lines.endswith(b"\r\n")
             at_line_start = is_complete or (lone_line_ends and lines.endswith((b"\r", b"\n")))
     yield b".\r\n" if is_complete else b"\r\n.\r\n"
+
+
+UNENCODED = frozenset({"", "7bit", "8bit", "binary"})
+"""The transfer encodings that leave a body as it is (RFC 2045 section 6.2)."""
+
+
+def has_long_line(text: str) -> bool:
+    """True if a line has more than 998 characters (RFC 5322 section 2.1.1), up to its LF."""
+    place = 0
+    while len(text) - place > 999:
+        end = text.rfind("\n", place, place + 1000)
+        if end < 0:
+            return True
+        place = end + 1
+    return False
 
 
 # --- Base64 in lines of 76 characters (RFC 2045 section 6.8), many lines at once -------------

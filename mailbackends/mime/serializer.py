@@ -24,13 +24,15 @@ from mailbackends.mime.folding import (
 from mailbackends.mime.headers import Field
 from mailbackends.mime.pieces import (
     LARGE_TEXT,
-    Encoded,
+    UNENCODED,
     EncodedText,
     Piece,
+    has_long_line,
     join_parts,
     new_boundary,
     with_crlf,
 )
+from mailbackends.mime.words import LONGEST_LINE
 
 __all__ = ["StreamedPart", "serialized"]
 
@@ -49,8 +51,8 @@ class StreamedPart(Message, ABC):
     """
 
     @abstractmethod
-    def encoded(self) -> Encoded:
-        """The body."""
+    def encoded(self) -> Piece:
+        """The body; bytes have CRLF as their line ends."""
 
 
 def serialized(
@@ -77,14 +79,17 @@ def _write(
 ) -> bool:
     own_class: Any = type(message)
     if _is_streamed(own_class):
-        out += [_header(fields, policy), cast(StreamedPart, message).encoded()]
+        body = cast(StreamedPart, message).encoded()
+        if isinstance(body, bytes) and not body.isascii() and policy.cte_type != "8bit":
+            return False
+        out += [_header(fields, policy), body]
         return True
     if not is_standard(message):
         return False
     place, kind = _content_type(fields)
     if str.startswith(kind, _LEAF_TYPES):
         out.append(_header(fields, policy))
-        return _text(message, policy, out)
+        return _text(message, fields, policy, out)
     if _PLAIN_MULTIPART.fullmatch(kind):
         parts = _parts(message, policy)
         if parts is None:
@@ -118,7 +123,7 @@ def _write_by_policy(
         elif not boundary.isascii() or not boundary.isprintable():
             return False
         body += join_parts(parts, boundary)
-    elif main in ("multipart", "message") or not _text(message, policy, body):
+    elif main in ("multipart", "message") or not _text(message, fields, policy, body):
         return False
     # After the body, which may have set the boundary in the header.
     out.append(_header(list(own.raw_items()), policy))
@@ -147,11 +152,15 @@ def _header(fields: list[Field], policy: Policy) -> bytes:
     return header_lines(fields, policy) + b"\r\n"
 
 
-def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
+def _text(
+    message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
+) -> bool:
     payload = payload_of(message)
     if payload is None:
         return True
-    if not isinstance(payload, str):
+    if not isinstance(payload, str) or "\0" in payload:
+        return False
+    if len(payload) > LONGEST_LINE and _is_unencoded(fields) and has_long_line(payload):
         return False
     if not payload.isascii():
         # Surrogates represent raw bytes, sent as they are where 8 bits are allowed.
@@ -170,6 +179,13 @@ def _text(message: Message[Any, Any], policy: Policy, out: list[Piece]) -> bool:
     else:
         out.append(payload.encode("ascii").replace(b"\n", b"\r\n"))
     return True
+
+
+def _is_unencoded(fields: list[Field]) -> bool:
+    encoding = next(
+        (str(value) for name, value in fields if name.lower() == "content-transfer-encoding"), ""
+    )
+    return encoding.strip().lower() in UNENCODED
 
 
 def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | None:

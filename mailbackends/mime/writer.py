@@ -168,9 +168,11 @@ def text_part(
 ) -> Part | None:
     """A part with text in UTF-8, as 7bit or 8bit if its lines are short, else encoded.
 
-    ``version`` adds MIME-Version to its header. None for text that UTF-8 cannot represent,
-    and for an invalid subtype.
+    ``version`` adds MIME-Version to its header. None for text that UTF-8 cannot represent or
+    that contains NUL, and for an invalid subtype.
     """
+    if "\0" in text:
+        return None
     try:
         lines = text.encode("utf-8").splitlines()
         head = _text_head(subtype, filename)

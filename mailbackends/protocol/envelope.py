@@ -12,6 +12,7 @@ from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import addresses_in, parse_path, to_ascii
 from mailbackends.mime.email_internals import is_standard
 from mailbackends.mime.headers import HeaderIndex
+from mailbackends.texts import plain_text
 
 __all__ = ["SMTPLIB_RULES", "Envelope", "EnvelopeRules", "addresses_of", "from_message"]
 
@@ -109,7 +110,9 @@ def addresses_of(
         from_addr = _sender(header, prefix, rules)
     if to_addrs is None:
         return from_addr, _recipients(header, prefix, rules)
-    return from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
+    # A lazy string would otherwise be read as a list of its characters.
+    single = plain_text(to_addrs)
+    return from_addr, list(to_addrs) if single is None else [single]
 
 
 def _resent_prefix(header: _Header) -> str:

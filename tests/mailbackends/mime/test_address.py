@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError
 from mailbackends.mime.address import addresses_in, parse_path, to_ascii
+from mailbackends.mime.headers import check_headers, field_that_needs_utf8
 from mailbackends.protocol.command import rcpt
 
 
@@ -251,3 +252,44 @@ def test_bytes_that_are_not_utf8_are_refused():
 
 def test_a_legacy_header_object_is_read():
     assert addresses_in("To", Header("a@x.example, b@x.example")) == ["a@x.example", "b@x.example"]
+
+
+# --- invisible characters -------------------------------------------------------------------
+
+INVISIBLE = ["\u200b", "\ufeff", "\u200f", "\xad", "\u2060", "\u202e", "\u2009", "\u3000", "\xa0",
+             "\u180e", "\u2800", "\u3164", "\ufe0f", "\U000e0041", "\u2028"]  # fmt: skip
+
+
+@pytest.mark.parametrize("character", INVISIBLE)
+@pytest.mark.parametrize(
+    "address", ["{}b@example.com", "b@example.com{}", "b{}c@example.com", "Bo <b@{}example.com>"]
+)
+def test_an_invisible_character_in_an_address_is_refused_by_its_name(address, character):
+    with pytest.raises(InvalidAddressError) as caught:
+        parse_path(address.format(character))
+    assert f"the invisible character U+{ord(character):04X} (" in str(caught.value)
+    assert "remove it" in str(caught.value)
+
+
+def test_display_names_may_contain_invisible_characters():
+    assert parse_path("👩\u200d💻\ufe0f <a@example.com>") == "a@example.com"
+
+
+def test_the_joiners_of_a_script_are_part_of_an_address():
+    address = "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc@example.com"
+    assert parse_path(address) == address
+    for address in ("a\u200cb@example.com", "\u200cb@example.com", "b\u200d@example.com"):
+        with pytest.raises(InvalidAddressError, match="ZERO WIDTH"):
+            parse_path(address)
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+@pytest.mark.parametrize("field", ["Reply-To", "From", "Disposition-Notification-To"])
+def test_an_invisible_character_in_a_header_field_is_refused(kind, field):
+    message = kind()
+    message[field] = "Bo <b\u200b@example.com>"
+    with pytest.raises(InvalidAddressError, match=rf"{field} address .* U\+200B"):
+        check_headers(message)
+    message.replace_header(field, "b\ufe0f@example.com")
+    with pytest.raises(InvalidAddressError, match=rf"{field} address .* U\+FE0F"):
+        field_that_needs_utf8(message)

@@ -76,7 +76,9 @@ def test_a_message_is_written_as_the_package_builds_it(
     written = written_message(
         FIELDS, text, lambda: message, alternatives=alternatives, attachments=attachments
     )
-    assert written is not None
+    if written is None:
+        assert any("\0" in part for part in (text, *(body for body, _ in alternatives)))
+        return
     assert joined(content.from_written(written)) == expected
 
 
