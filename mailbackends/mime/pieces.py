@@ -100,10 +100,12 @@ UNENCODED = frozenset({"", "7bit", "8bit", "binary"})
 
 
 def has_long_line(text: str) -> bool:
-    """True if a line has more than 998 characters (RFC 5322 section 2.1.1), up to its LF."""
+    """True if a line has more than 998 characters without its end (RFC 5322 section 2.1.1)."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     place = 0
-    while len(text) - place > 999:
-        end = text.rfind("\n", place, place + 1000)
+    while len(text) - place > 998:
+        end = text.rfind("\n", place, place + 999)
         if end < 0:
             return True
         place = end + 1

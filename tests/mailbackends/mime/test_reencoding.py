@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from email.message import EmailMessage, Message
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailbackends import FileAttachment
 from mailbackends.mime.content import from_message
+from mailbackends.mime.pieces import has_long_line
 
 
 def sent(message: Message, **options: bool) -> bytes:
@@ -71,6 +75,11 @@ def test_lines_of_998_characters_are_sent_as_they_are(text: str) -> None:
     data = sent(MIMEText(text))
     assert b"Content-Transfer-Encoding: 7bit" in data
     assert data.endswith(text.rstrip("\n").replace("\n", "\r\n").encode() + b"\r\n")
+
+
+@given(st.lists(st.sampled_from(["x" * 499, "\n", "\r", "\r\n"]), max_size=12).map("".join))
+def test_long_lines_are_found(text: str) -> None:
+    assert has_long_line(text) is any(len(line) > 998 for line in re.split("\r\n|\r|\n", text))
 
 
 def test_a_large_attachment_is_not_searched_for_long_lines() -> None:
