@@ -1,18 +1,18 @@
-"""OpenTelemetry: a span for each message and each new connection, and metrics of both.
+"""OpenTelemetry: spans for messages and new connections, and metrics for both.
 
-For the Mailers of a whole process, Django's and Flask's too::
+For all Mailers of the process, including those of Django and Flask::
 
     from mailbackends import otel
 
     otel.instrument()
 
-or for one of them::
+or for one Mailer::
 
     mailer = Mailer("smtps://mail.example.com", on_event=otel.OpenTelemetry())
 
-Names are those of the semantic conventions for messaging where they have one; what they
-lack begins with ``mailbackends.``. No address of a person, no word of a message and no
-secret is recorded: no event holds any. ``docs/observability.md`` lists all names.
+Names follow the semantic conventions for messaging; a name that they
+lack begins with ``mailbackends.``. No address, no part of a message and no secret is
+recorded, because no event contains any. ``docs/observability.md`` lists all names.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _OPERATION: Attributes = {
     "messaging.operation.type": "send",
 }
 
-# Those that the conventions prescribe for messaging.client.operation.duration, in seconds.
+# The buckets that the conventions prescribe for messaging.client.operation.duration, in seconds.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
 
 class OpenTelemetry:
-    """An event hook that records spans and metrics. One may serve any number of Mailers.
+    """An event hook that records spans and metrics, for any number of Mailers.
 
     A span is the child of the span that is current where the message is sent.
     """
@@ -68,14 +68,14 @@ class OpenTelemetry:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        """Without providers those are used that the application has set, now or later."""
+        """Without providers, those that the application sets globally are used."""
         ours = _version()
         self._tracer = trace.get_tracer(_SCOPE, ours, tracer_provider)
         meter = metrics.get_meter(_SCOPE, ours, meter_provider)
         self._sent = meter.create_counter(
             "messaging.client.sent.messages",
             unit="{message}",
-            description="Messages that were tried at a server.",
+            description="Attempts to send a message to a server.",
         )
         self._duration = meter.create_histogram(
             "messaging.client.operation.duration",
@@ -96,13 +96,13 @@ class OpenTelemetry:
         self._create_time = meter.create_histogram(
             "mailbackends.client.connection.create_time",
             unit="s",
-            description="Time to open a connection, TLS and login included.",
+            description="Time to open a connection, including TLS and login.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._reused = meter.create_counter(
             "mailbackends.client.connection.reused",
             unit="{connection}",
-            description="How often a connection that had served before was taken again.",
+            description="How often an open connection was used again.",
         )
         self._retired = meter.create_counter(
             "mailbackends.client.connection.retired",
@@ -134,7 +134,7 @@ class OpenTelemetry:
         labels = {**_OPERATION, **server, **error}
         self._duration.record(event.duration, labels)
         if server:
-            # Not where it fitted no server, or was held back: the conventions count tries.
+            # Not if no server was tried: the conventions count attempts.
             del labels["messaging.operation.type"]
             self._sent.add(1, labels)
         for outcome, count in _outcomes(event):
@@ -174,9 +174,9 @@ def instrument(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: metrics.MeterProvider | None = None,
 ) -> None:
-    """Record what all Mailers of this process do, also those that are made later.
+    """Record what all Mailers of this process do, including those created later.
 
-    Calling it again changes nothing until `uninstrument`.
+    Further calls have no effect until `uninstrument`.
     """
     with _lock:
         if not _uninstrument:
@@ -185,7 +185,7 @@ def instrument(
 
 
 def uninstrument() -> None:
-    """Record nothing more by `instrument`."""
+    """Stop recording what `instrument` started."""
     with _lock:
         while _uninstrument:
             _uninstrument.pop()()
@@ -194,7 +194,7 @@ def uninstrument() -> None:
 def _version() -> str:
     try:
         return version(_SCOPE)
-    except PackageNotFoundError:  # it runs from a checkout
+    except PackageNotFoundError:  # not installed
         return ""
 
 
@@ -217,7 +217,7 @@ def _outcomes(event: MessageSent | MessageFailed) -> tuple[tuple[str, int], ...]
 
 
 def _details(event: MessageSent | MessageFailed) -> Attributes:
-    """What is too fine for a metric."""
+    """The attributes with too many values for a metric."""
     details: Attributes = {"mailbackends.is_final": event.is_final}
     if event.outcome is not None:
         details["mailbackends.outcome"] = str(event.outcome)

@@ -1,4 +1,4 @@
-"""An application lists its mails here, so that they can be looked at without being sent.
+"""Previews: an application's messages with sample data, shown without being sent.
 
     from mailbackends.previews import preview
 
@@ -6,7 +6,7 @@
     def order_confirmation():
         return mails.order_confirmation(sample_order())
 
-The page of `mailbackends.mailbox` shows them, in Django and in Flask too.
+`mailbackends.mailbox` shows them, also in Django and Flask.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Function = TypeVar("Function", bound=Callable[[], Any])
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One mail of an application, with sample data."""
+    """One message of an application, with sample data."""
 
     name: str
-    """Its place in the page's address: the function's name."""
+    """Its name in the URL: the function's name."""
     title: str
     group: str
     description: str
@@ -38,12 +38,12 @@ class Preview:
     function: Callable[[], Any]
 
     def content(self) -> bytes:
-        """The message as it would go over the wire. Raises what the function raises."""
+        """The message as it would be sent. Raises what the function raises."""
         return as_content(self.function())
 
 
 class Previews:
-    """The mails of one application. Calling it registers a function, as a decorator does."""
+    """The previews of one application. A call registers a function, as a decorator."""
 
     def __init__(self) -> None:
         self._known: dict[str, Preview] = {}
@@ -64,10 +64,10 @@ class Previews:
         group: str = "",
         name: str | None = None,
     ) -> Any:
-        """Register the function, which takes nothing and returns a message.
+        """Register a function without arguments that returns a message.
 
-        That is a message of the email package, of Django or of Flask, or bytes. With the
-        name of one that is registered it takes its place: modules may be loaded anew.
+        The message is one of the email package, of Django or of Flask, or bytes. A function
+        with the same name replaces the registered one, because modules may be reloaded.
         """
         if callable(title):
             return self._add(title, None, group, name)
@@ -86,11 +86,11 @@ class Previews:
         return function
 
     def get(self, name: str) -> Preview | None:
-        """The one of this name, or None."""
+        """The preview with this name, or None."""
         return self._known.get(name)
 
     def __iter__(self) -> Iterator[Preview]:
-        """Group by group, in the order in which they were registered."""
+        """The previews by group, in the order of registration."""
         groups = list(dict.fromkeys(preview.group for preview in self._known.values()))
         return iter(sorted(self._known.values(), key=lambda one: groups.index(one.group)))
 
@@ -99,14 +99,14 @@ class Previews:
 
 
 preview = Previews()
-"""The registry that the pages show unless they are given another."""
+"""The default registry."""
 
 
 def as_content(message: Any) -> bytes:
-    """A message of any framework as bytes with CRLF.
+    """The bytes of a message of any framework, with CRLF.
 
     Raises:
-        TypeError: it is no message.
+        TypeError: it is not a message.
     """
     if isinstance(message, bytes | bytearray):
         return bytes(message)
@@ -116,11 +116,11 @@ def as_content(message: Any) -> bytes:
         return as_content(made())
     if callable(made := getattr(message, "as_bytes", None)):  # Flask's
         return re.sub(rb"\r?\n", b"\r\n", made())
-    raise TypeError(f"a preview returns a message, not {type(message).__name__}")
+    raise TypeError(f"a preview must return a message, got {type(message).__name__}")
 
 
 def _written(message: Message) -> bytes:
-    # Not as_bytes(): that of Django's older messages takes other arguments.
+    # Not as_bytes(), which takes other arguments in older versions of Django.
     written = BytesIO()
     policy = message.policy.clone(linesep="\r\n")
     BytesGenerator(written, mangle_from_=False, policy=policy).flatten(message)

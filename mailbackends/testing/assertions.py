@@ -1,4 +1,4 @@
-"""`assert_sent`: that a mail went out, and where none did, what each had other than expected.
+"""`assert_sent`: check that a message was sent, and show how each message differs if not.
 
 Works on ``smtp_server.messages``, on Django's ``mail.outbox`` and on messages of the email
 package.
@@ -21,28 +21,28 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What a mail has to have; what is None may be anything.
+    """What a message must have. A field that is None is not compared.
 
-    A string is compared, a compiled regular expression is searched for.
+    A string must be equal; a compiled regular expression must be found.
     """
 
     sender: str | re.Pattern[str] | None = None
-    """The envelope's."""
+    """The reverse-path of the envelope."""
     to: str | Sequence[str] | None = None
-    """One recipient who is among the envelope's; or a list, which holds all of them."""
+    """One of the envelope's recipients, or a list of all of them."""
     subject: str | re.Pattern[str] | None = None
     text: str | re.Pattern[str] | None = None
-    """The whole text; white space at its end does not count."""
+    """The whole text; trailing white space is ignored."""
     html: str | re.Pattern[str] | None = None
     text_has: str | Sequence[str] = ()
-    """What stands somewhere in the text."""
+    """One or several strings that the text contains."""
     html_has: str | Sequence[str] = ()
     attachments: Sequence[str] | Mapping[str, bytes | None] | None = None
-    """The names of all attachments, or names and contents; None as a content is any."""
+    """The names of all attachments, or names and contents; a content of None is not compared."""
     headers: Mapping[str, str | re.Pattern[str]] | None = None
 
     def differences(self, mail: ReceivedMail) -> list[str]:
-        """What the mail has other than expected, for people."""
+        """The differences between the message and what was expected, as text."""
         found = [
             *_value("sender", self.sender, mail.sender),
             *_people(self.to, mail.recipients),
@@ -60,10 +60,10 @@ class Expected:
 
 
 def assert_sent(messages: Iterable[Any], **expected: Any) -> ReceivedMail:
-    """The first message that is as expected; the keyword arguments are those of `Expected`.
+    """The first message that matches; the keyword arguments are the fields of `Expected`.
 
     Raises:
-        AssertionError: there is none. The text shows what each has other than expected.
+        AssertionError: no message matches. The text shows how each differs.
     """
     __tracebackhide__ = True
     wanted = Expected(**expected)
@@ -75,11 +75,11 @@ def assert_sent(messages: Iterable[Any], **expected: Any) -> ReceivedMail:
             return mail
         candidates.append((len(found), mail, found))
     if not candidates:
-        raise AssertionError("no mail was sent")
-    candidates.sort(key=lambda each: each[0])  # the nearest first
-    lines = [f"none of {len(candidates)} mails is as expected:"]
+        raise AssertionError("no message was sent")
+    candidates.sort(key=lambda each: each[0])  # the fewest differences first
+    lines = [f"none of {len(candidates)} messages matches:"]
     if len(candidates) == 1:
-        lines = ["the one mail that was sent is not as expected:"]
+        lines = ["the message that was sent does not match:"]
     for _, mail, found in candidates[:_SHOWN]:
         lines.append(f"  {mail!r}")
         lines += [f"    {line}" for text in found for line in text.splitlines()]
@@ -89,15 +89,17 @@ def assert_sent(messages: Iterable[Any], **expected: Any) -> ReceivedMail:
 
 
 def assert_nothing_sent(messages: Iterable[Any]) -> None:
-    """No mail went out.
+    """Check that no message was sent.
 
     Raises:
-        AssertionError: one did; the text names each.
+        AssertionError: one was; the text lists all.
     """
     __tracebackhide__ = True
     found = [as_received(item) for item in messages]
     if found:
-        raise AssertionError("\n".join([f"{len(found)} sent, none expected:", *map(repr, found)]))
+        raise AssertionError(
+            "\n".join([f"{len(found)} sent, but none expected:", *map(repr, found)])
+        )
 
 
 def _value(name: str, expected: str | re.Pattern[str] | None, actual: str | None) -> list[str]:
@@ -109,7 +111,7 @@ def _value(name: str, expected: str | re.Pattern[str] | None, actual: str | None
         return [f"{name}:\n  expected {expected!r}\n  was      {actual!r}"]
     if actual is not None and expected.search(actual):
         return []
-    return [f"{name}:\n  expected what matches {expected.pattern!r}\n  was      {actual!r}"]
+    return [f"{name}:\n  expected a match of {expected.pattern!r}\n  was      {actual!r}"]
 
 
 def _people(expected: str | Sequence[str] | None, actual: Sequence[str]) -> list[str]:
@@ -145,8 +147,8 @@ def _parts(name: str, expected: str | Sequence[str], actual: str | None) -> list
     if not missing:
         return []
     if actual is None:
-        return [f"{name}: there is none"]
-    lines = [f"  has no {part!r}" for part in missing]
+        return [f"{name}: missing"]
+    lines = [f"  does not contain {part!r}" for part in missing]
     shown = [f"  | {line}" for line in actual.rstrip().splitlines()[:40]]
     return ["\n".join([f"{name}:", *lines, *shown])]
 

@@ -1,4 +1,4 @@
-"""A throw-away authority, and a certificate of loopback that it signed. Needs trustme."""
+"""A temporary certificate authority, and a certificate for loopback. Needs trustme."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _authority() -> trustme.CA:
 
 @cache
 def cafile() -> str:
-    """The file with the authority, to be trusted by who connects; gone when Python ends."""
+    """The file with the authority, for clients to trust; deleted when Python ends."""
     folder = Path(tempfile.mkdtemp(prefix="mailbackends-testing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "ca.pem"

@@ -1,6 +1,6 @@
-"""pytest fixtures; pytest finds them if mailbackends is installed.
+"""pytest fixtures, available wherever mailbackends is installed.
 
-Nothing else is imported before a test asks for one of them.
+Everything else is imported when a test uses one of them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["smtp_mailer", "smtp_server"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, for those who run with ``--strict-markers``."""
+    """Register the marker, which ``--strict-markers`` requires."""
     config.addinivalue_line(
         "markers",
-        'smtp_server(tls="starttls", login=("user", "secret")): what the fixture of that name is',
+        'smtp_server(tls="starttls", login=("user", "secret")): the arguments of the fixture',
     )
 
 

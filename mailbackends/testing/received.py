@@ -1,4 +1,4 @@
-"""`ReceivedMail`: one message as it arrived, and its parts by name."""
+"""`ReceivedMail`: one message as it arrived, with its parts by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReceivedMail:
     sender: str
     """The reverse-path of the envelope; empty for the null sender."""
     recipients: tuple[str, ...]
-    """Those of the envelope that were accepted, Bcc among them."""
+    """The accepted recipients of the envelope, including Bcc."""
     content: bytes
     connection: int = 0
     """The number of the connection, from 0."""
@@ -36,12 +36,12 @@ class ReceivedMail:
 
     @property
     def subject(self) -> str:
-        """The Subject field, decoded; empty where there is none."""
+        """The Subject field, decoded, or an empty string."""
         return str(self.message["Subject"] or "")
 
     @property
     def text(self) -> str | None:
-        """The text of the body with line feeds, or None where there is only HTML."""
+        """The text of the body with line feeds, or None if there is only HTML."""
         return self.alternatives.get("text/plain")
 
     @property
@@ -51,7 +51,7 @@ class ReceivedMail:
 
     @property
     def alternatives(self) -> dict[str, str]:
-        """The texts that are no attachments, by type: the first of each."""
+        """The texts that are not attachments, by type: the first of each."""
         found: dict[str, str] = {}
         for part in self.message.walk():
             if part.get_content_maintype() == "text" and not part.is_attachment():
@@ -61,7 +61,7 @@ class ReceivedMail:
 
     @property
     def attachments(self) -> dict[str, bytes]:
-        """The content of the attachments by file name, images inside of HTML among them."""
+        """The content of the attachments by file name, including images in the HTML."""
         found: dict[str, bytes] = {}
         for part in self.message.walk():
             name = part.get_filename() or (part["Content-ID"] or "").strip("<>")
@@ -73,15 +73,15 @@ class ReceivedMail:
         return found
 
     def __repr__(self) -> str:
-        people = ", ".join(self.recipients)
-        return f"<ReceivedMail {self.subject!r} from {self.sender or '<>'} to {people}>"
+        recipients = ", ".join(self.recipients)
+        return f"<ReceivedMail {self.subject!r} from {self.sender or '<>'} to {recipients}>"
 
 
 def as_received(item: Any) -> ReceivedMail:
-    """A `ReceivedMail` for what Django's ``mail.outbox`` or the email package hold, too.
+    """A `ReceivedMail` for a message of Django's ``mail.outbox`` or of the email package.
 
     Raises:
-        TypeError: it is no message.
+        TypeError: it is not a message.
     """
     if isinstance(item, ReceivedMail):
         return item
@@ -89,10 +89,10 @@ def as_received(item: Any) -> ReceivedMail:
     # Django's EmailMessage, whose message() makes one of the email package.
     made = item.message() if callable(getattr(item, "message", None)) else item
     if not isinstance(made, Message):
-        raise TypeError(f"this is no message: {item!r}")
-    people = list(recipients()) if callable(recipients) else _addresses(made, "To", "Cc", "Bcc")
+        raise TypeError(f"not a message: {item!r}")
+    envelope = list(recipients()) if callable(recipients) else _addresses(made, "To", "Cc", "Bcc")
     sender = _addresses(made, "From")
-    return ReceivedMail(sender[0] if sender else "", tuple(people), made.as_bytes())
+    return ReceivedMail(sender[0] if sender else "", tuple(envelope), made.as_bytes())
 
 
 def _addresses(message: Message[Any, Any], *fields: str) -> list[str]:

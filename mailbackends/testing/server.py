@@ -30,10 +30,10 @@ class LoopbackServer(SMTPServer):
         tls: ``"starttls"``, or ``"tls"`` from the first byte. The certificate is for
             127.0.0.1 and localhost, signed by ``cafile``. Needs trustme.
         login: user name and password, without which no mail is accepted.
-        delay: the time for which each reply is held back, in seconds.
+        delay: the delay of each reply, in seconds.
 
     Raises:
-        ValueError: ``tls`` is none of these values.
+        ValueError: ``tls`` is not one of these values.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class LoopbackServer(SMTPServer):
 
     @property
     def url(self) -> str:
-        """For a `Mailer`: ``smtp://127.0.0.1:port``, with login and authority if there are."""
+        """The URL for a `Mailer`, including the login and the authority if there are any."""
         login = f"{':'.join(quote(part, safe='') for part in self.login)}@" if self.login else ""
         query = f"?ssl_cafile={quote(self.cafile, safe='')}" if self.cafile else ""
         return f"{_SCHEMES[self.tls]}://{login}{self.host}:{self.port}{query}"
@@ -93,7 +93,7 @@ class LoopbackServer(SMTPServer):
         at: Step = "content",
         times: int = 1,
     ) -> None:
-        """Answer the next ``at`` with this reply, so many times; None drops the connection.
+        """Answer the next ``at`` with this reply, ``times`` times; None closes the connection.
 
         A connection dropped at ``"content"`` leaves the client without an outcome: the message
         was read to its end. It is not in ``messages`` then.
@@ -128,22 +128,22 @@ class LoopbackServer(SMTPServer):
         """The first message with this subject, text, ...: see `assertions.Expected`.
 
         Raises:
-            AssertionError: there is none. The text shows how each differs.
+            AssertionError: no message matches. The text shows how each differs.
         """
         __tracebackhide__ = True
         return assert_sent(self.messages, **expected)
 
     def assert_nothing_sent(self) -> None:
-        """No message came.
+        """Check that no message arrived.
 
         Raises:
-            AssertionError: one did.
+            AssertionError: one did; the text lists all.
         """
         __tracebackhide__ = True
         assert_nothing_sent(self.messages)
 
     def take_fault(self, at: str) -> tuple[bool, str | None]:
-        """Whether `fail_next` asked for a fault at this step, and its reply. It is used up."""
+        """Whether `fail_next` set a fault for this step, and its reply. The fault is removed."""
         with self._lock:
             for fault in self._faults:
                 if fault[0] == at:
@@ -159,7 +159,7 @@ class LoopbackServer(SMTPServer):
             return len(self.messages)
 
     def refusal_of(self, recipient: str) -> str | None:
-        """The reply that `refuse` asked for, or None."""
+        """The reply set by `refuse`, or None."""
         return self._refusals.get(recipient)
 
 
@@ -183,7 +183,7 @@ class _Connection(ServerConnection):
         )
 
     async def fails(self, at: str) -> bool:
-        """True if this step was asked to fail, and did."""
+        """True if `fail_next` made this step fail."""
         is_asked_for, reply = self.owner.take_fault(at)
         if is_asked_for:
             await self.end(reply)
@@ -205,7 +205,7 @@ class _Connection(ServerConnection):
 
 
 class _Hooks:
-    """aiosmtpd's handler: what a method returns is the reply."""
+    """aiosmtpd's handler, whose methods return the reply."""
 
     async def handle_EHLO(
         self,

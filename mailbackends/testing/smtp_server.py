@@ -111,7 +111,7 @@ class ServerConnection(SMTP):
     Args:
         handler: aiosmtpd's handler, whose ``handle_...`` methods answer the commands.
         authenticate: called with user name and password, as text; whether they are right.
-        delay: the time for which each reply is held back, in seconds: a distant server.
+        delay: the delay of each reply in seconds, as from a distant server.
         options: further arguments of `aiosmtpd.smtp.SMTP`.
     """
 

@@ -16,7 +16,7 @@ def message(subject: str = "Hello") -> EmailMessage:
     return made
 
 
-def test_functions_are_registered_group_by_group_in_their_order() -> None:
+def test_previews_are_ordered_by_group_and_registration() -> None:
     previews = Previews()
 
     @previews("Order confirmation", group="Orders")
@@ -46,7 +46,7 @@ def test_functions_are_registered_group_by_group_in_their_order() -> None:
     assert order_confirmation()["Subject"] == "Hello"
 
 
-def test_a_module_that_is_loaded_anew_registers_its_functions_once() -> None:
+def test_a_reloaded_module_registers_its_functions_once() -> None:
     previews = Previews()
     for subject in ("Old", "New"):
 
@@ -85,6 +85,6 @@ def test_messages_of_all_frameworks_become_bytes(given: object, begins: bytes) -
     assert as_content(given).startswith(begins)
 
 
-def test_what_is_no_message_is_told() -> None:
-    with pytest.raises(TypeError, match="not NoneType"):
+def test_a_function_that_returns_no_message_is_an_error() -> None:
+    with pytest.raises(TypeError, match="got NoneType"):
         as_content(None)

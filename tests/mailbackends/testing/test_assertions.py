@@ -1,4 +1,4 @@
-"""`assert_sent`: finds the mail, or says what each had other than expected."""
+"""`assert_sent`: finds the message, or shows how each one differs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mail(subject: str = "Your order 7", text: str = "Dear Ada,\nit is on its way
         {"attachments": {"invoice.pdf": None}, "headers": {"Reply-To": "help@example.com"}},
     ],
 )
-def test_what_is_as_expected_is_returned(expected: dict[str, Any]) -> None:
+def test_the_matching_message_is_returned(expected: dict[str, Any]) -> None:
     other, wanted = mail("Another", "x"), mail()
     assert assert_sent([wanted], **expected) is wanted
     if "subject" in expected or "text" in expected:
@@ -53,7 +53,7 @@ def test_what_is_as_expected_is_returned(expected: dict[str, Any]) -> None:
             {"subject": "Your order 8"},
             ["subject:", "expected 'Your order 8'", "was      'Your order 7'"],
         ),
-        ({"subject": re.compile("^Re:")}, ["expected what matches '^Re:'"]),
+        ({"subject": re.compile("^Re:")}, ["expected a match of '^Re:'"]),
         ({"to": "bob@example.com"}, ["expected 'bob@example.com'"]),
         (
             {"to": ["ada@example.com", "bob@example.com"]},
@@ -63,7 +63,7 @@ def test_what_is_as_expected_is_returned(expected: dict[str, Any]) -> None:
             {"text": "Dear Ada,\nit is late."},
             ["--- expected", "+++ was", "-it is late.", "+it is on its way."],
         ),
-        ({"html_has": "<i>"}, ["html:", "has no '<i>'", "| <p>Dear <b>Ada</b></p>"]),
+        ({"html_has": "<i>"}, ["html:", "does not contain '<i>'", "| <p>Dear <b>Ada</b></p>"]),
         (
             {"attachments": ["terms.pdf"]},
             ["missing 'terms.pdf'", "not expected 'invoice.pdf'"],
@@ -79,34 +79,34 @@ def test_a_failure_shows_the_difference(expected: dict[str, Any], lines: list[st
     with pytest.raises(AssertionError) as caught:
         assert_sent([mail()], **expected)
     text = str(caught.value)
-    assert text.startswith("the one mail that was sent is not as expected:")
+    assert text.startswith("the message that was sent does not match:")
     assert "<ReceivedMail 'Your order 7' from shop@example.com to ada" in text
     for line in lines:
         assert line in text
 
 
-def test_the_nearest_mail_is_shown_first() -> None:
+def test_the_most_similar_message_is_shown_first() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_sent([mail("Other", "no"), mail()], subject="Your order 7", text="no")
     first, second = str(caught.value).index("'Your order 7'"), str(caught.value).index("'Other'")
-    assert "none of 2 mails" in str(caught.value)
+    assert "none of 2 messages" in str(caught.value)
     assert first != second
 
 
-def test_nothing_sent() -> None:
+def test_assert_nothing_sent_lists_what_was_sent() -> None:
     assert_nothing_sent([])
-    with pytest.raises(AssertionError, match="1 sent, none expected"):
+    with pytest.raises(AssertionError, match="1 sent, but none expected"):
         assert_nothing_sent([mail()])
-    with pytest.raises(AssertionError, match="no mail was sent"):
+    with pytest.raises(AssertionError, match="no message was sent"):
         assert_sent([], subject="x")
 
 
-def test_a_slip_in_a_name_is_no_success() -> None:
+def test_a_mistyped_argument_is_an_error() -> None:
     with pytest.raises(TypeError, match="subjekt"):
         assert_sent([mail()], subjekt="Your order 7")
 
 
-def test_a_message_of_the_email_package_and_what_has_message_count_too() -> None:
+def test_messages_of_django_and_of_the_email_package_are_accepted() -> None:
     message = mail().message
     assert as_received(message).recipients == ("ada@example.com",)
 
@@ -119,11 +119,11 @@ def test_a_message_of_the_email_package_and_what_has_message_count_too() -> None
             return ["eve@example.com"]
 
     assert assert_sent([OfDjango()], to=["eve@example.com"]).sender == "shop@example.com"
-    with pytest.raises(TypeError, match="this is no message: 3"):
+    with pytest.raises(TypeError, match="not a message: 3"):
         assert_sent([3], subject="x")
 
 
-def test_inline_images_are_among_the_attachments() -> None:
+def test_inline_images_count_as_attachments() -> None:
     message = EmailMessage()
     message.set_content("<img src=cid:logo>", subtype="html")
     message.add_related(b"png", "image", "png", cid="<logo>")

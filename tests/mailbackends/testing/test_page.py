@@ -1,4 +1,4 @@
-"""The samples in docs/testing.md are run by pytest, as they stand there."""
+"""The samples in docs/testing.md run in pytest as they are."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_samples_run(tmp_path: Path) -> None:
     assert f"{wanted} passed" in done.stdout, done.stdout
 
 
-def test_the_failure_on_the_page_is_what_is_said() -> None:
+def test_the_failure_on_the_page_is_the_real_one() -> None:
     message = EmailMessage()
     message["Subject"] = "Your order 1042"
     message.set_content("Dear Ada,\nit is on its way.\n")
@@ -64,6 +64,6 @@ def test_the_failure_on_the_page_is_what_is_said() -> None:
     mail = ReceivedMail("shop@example.com", ("ada@example.com",), message.as_bytes())
     with pytest.raises(AssertionError) as caught:
         assert_sent([mail], text="Dear Ada,\nit is late.", attachments=["terms.pdf"])
-    shown = re.search(r"^```text\n(the one mail.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    shown = re.search(r"^```text\n(the message that.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
     assert shown is not None
     assert str(caught.value) == shown[1]

@@ -1,4 +1,4 @@
-"""`LoopbackServer` and the fixtures: a real server that fails when it is told to."""
+"""`LoopbackServer` and the fixtures: a real server that fails on request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def message(to: str = "ada@example.com") -> EmailMessage:
 
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
-def test_its_url_is_enough_for_a_mailer_with_tls_and_login(tls: str) -> None:
+def test_its_url_contains_tls_and_login(tls: str) -> None:
     if tls != "none":
         pytest.importorskip("trustme")
     login = ("user@example.com", "a:b/c?")
@@ -46,7 +46,7 @@ def test_its_url_is_enough_for_a_mailer_with_tls_and_login(tls: str) -> None:
     assert server.connections == 1
 
 
-def test_without_its_login_it_takes_nothing() -> None:
+def test_it_accepts_no_message_without_a_login() -> None:
     with LoopbackServer(login=("user", "secret")) as server:
         stranger = Mailer(host=server.host, port=server.port)
         with stranger, pytest.raises(SMTPSenderRefused):
@@ -58,10 +58,10 @@ def test_without_its_login_it_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("at", ["EHLO", "MAIL", "RCPT", "DATA", "content"])
-def test_it_fails_once_where_it_is_told_to_and_goes_on(at: str) -> None:
+def test_fail_next_fails_one_command_at_the_given_step(at: str) -> None:
     with LoopbackServer() as server, Mailer(server.url) as mailer:
         server.fail_next("450 4.2.0 Not now", at=at)  # type: ignore[arg-type]
-        if at == "EHLO":  # HELO is the mend
+        if at == "EHLO":  # the client falls back to HELO
             mailer.send_message(message())
             return
         with pytest.raises(SMTPException) as caught:
@@ -72,7 +72,7 @@ def test_it_fails_once_where_it_is_told_to_and_goes_on(at: str) -> None:
         assert len(server.messages) == 1
 
 
-def test_it_fails_as_often_as_it_is_told_to() -> None:
+def test_fail_next_fails_the_given_number_of_times() -> None:
     with LoopbackServer() as server, Mailer(server.url) as mailer:
         server.fail_next("554 5.6.0 Not this", times=2)
         for _ in range(2):
@@ -86,7 +86,7 @@ def test_it_fails_as_often_as_it_is_told_to() -> None:
 
 
 @pytest.mark.parametrize("tls", ["none", "starttls"])
-def test_dropped_behind_the_content_the_outcome_is_unknown(tls: str) -> None:
+def test_a_connection_dropped_after_the_content_leaves_the_outcome_unknown(tls: str) -> None:
     if tls != "none":
         pytest.importorskip("trustme")
     with (
@@ -100,7 +100,7 @@ def test_dropped_behind_the_content_the_outcome_is_unknown(tls: str) -> None:
         assert len(server.messages) == 1
 
 
-def test_a_step_that_is_none_is_named() -> None:
+def test_an_unknown_step_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"at must be one of 'EHLO', .* got 'BODY'"):
         LoopbackServer().fail_next(at="BODY")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"tls must be one of .* got 'ssl'"):
@@ -118,12 +118,12 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_the_plugin_loads_nothing_of_the_core_where_it_is_not_used() -> None:
+def test_the_plugin_imports_nothing_unless_a_fixture_is_used() -> None:
     more = loaded("import mailbackends.testing.plugin") - loaded("import pytest")
     assert more == {"mailbackends", "mailbackends.testing", "mailbackends.testing.plugin"}
 
 
-def test_a_client_that_trusts_nobody_leaves_it_well() -> None:
+def test_a_failed_handshake_does_not_harm_the_server() -> None:
     pytest.importorskip("trustme")
     with LoopbackServer(tls="starttls") as server:
         stranger = Mailer(host=server.host, port=server.port, security="starttls")
