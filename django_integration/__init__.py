@@ -5,7 +5,8 @@ Set ``EMAIL_BACKEND = "django_integration.EmailBackend"`` or, from Django 6.1 on
 ``manage.py mail_doctor`` come with ``"django_integration"`` in ``INSTALLED_APPS``.
 
 - ``settings``, ``configuration``, ``staging``: from Django's settings to options
-- ``backend``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to a Mailer
+- ``backend``, ``copies``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to
+  a Mailer
 - ``checks``, ``health``, ``signals``, ``mailbox``, ``testing``: everything around it
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from operator import attrgetter, is_
-from typing import Any, Self
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import DNS_NAME, EmailMessage
@@ -15,7 +15,6 @@ from django_integration.addresses import prep_address
 from django_integration.compat import (
     HAS_MAILERS,
     configuration_error,
-    mailer_options,
     name_settings,
     warn_of_construction,
 )
@@ -28,16 +27,17 @@ from django_integration.connection import (
     quit_connection,
     send_through,
 )
+from django_integration.copies import Copyable
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import MailerKey, registry
 from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, hide, unknown_options
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options
 
 __all__ = ["EmailBackend"]
 
 
-class EmailBackend(BaseEmailBackend):
+class EmailBackend(Copyable, BaseEmailBackend):
     """Sends Django's messages through pooled connections that outlive the backend.
 
     A replacement for ``django.core.mail.backends.smtp.EmailBackend``: it has the same
@@ -286,43 +286,6 @@ class EmailBackend(BaseEmailBackend):
         delivery = Delivery(self)
         delivery.send_one_by_one(send_through(connection), messages)
         return delivery.finish()
-
-    # Copies: a message keeps its backend after it was sent, and queues pickle messages.
-
-    def __copy__(self) -> Self:
-        copied = type(self).__new__(type(self))
-        vars(copied).update(vars(self), connection=None)
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # All that is shared is never changed, and a TLS context cannot be copied.
-        return self.__copy__()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for pickle, closed and without what the settings contain.
-
-        So no password of the settings is written anywhere with a message. One that was
-        given for this backend is part of the state.
-        """
-        state = vars(self) | {"connection": None}
-        values = state.pop("_configuration").values
-        for name, value in zip(ATTRIBUTES, values, strict=True):
-            if state.get(name) is value:
-                del state[name]
-        state["_given"] = {
-            name: value.reveal() if isinstance(value, Secret) else value
-            for name, value in self._given.items()
-            if value is not None and (self.alias is None or name in self._per_call)
-        }
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        from_settings = mailer_options(self.alias) if self.alias is not None else {}
-        self._given = hide(from_settings | self._given)
-        self._configuration = configuration(self._given, alias=self.alias, per_call=self._per_call)
-        attributes = dict(zip(ATTRIBUTES, self._configuration.values, strict=True))
-        vars(self).update({**attributes, **state, "_given": self._given})
 
     def _is_extended(self) -> bool:
         """True if a subclass or a test has changed how messages are sent."""

@@ -145,15 +145,9 @@ def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
     }
 
 
-def mailer_options(alias: str) -> dict[str, Any]:
-    """The OPTIONS of an alias in ``MAILERS``.
-
-    Raises:
-        ImproperlyConfigured: the alias does not exist.
-    """
-    if alias not in backends_configured():
-        raise configuration_error(f"MAILERS has no mailer {alias!r}.", alias)
-    return backends_configured()[alias][1]
+def mailer_options(alias: str | None) -> dict[str, Any]:
+    """The OPTIONS of an alias in ``MAILERS``; empty without an alias."""
+    return {} if alias is None else backends_configured().get(alias, ("", {}))[1]
 
 
 def warn_of_construction(backend_class: type) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import socket
 import subprocess
@@ -19,10 +20,11 @@ pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import include, path
 
 from django_integration import SettingsError
+from django_integration.compat import backend_for
 from django_integration.mailbox import get_mailbox
 from django_integration.mailbox.settings import close_mailbox
 from mailbackends.mailbox import Fault
@@ -163,6 +165,14 @@ print(problem)
     assert "mailbackends.E003" in done.stdout, done.stderr
     assert "django_integration.mailbox needs nh3" in done.stdout
     assert 'pip install "mailbackends[' in done.stdout
+
+
+def test_a_message_that_was_sent_to_the_mailbox_can_be_pickled(use_mail: Use) -> None:
+    use_mail(backend=BACKEND)
+    with override_settings(DEBUG=True):
+        again = pickle.loads(pickle.dumps(backend_for()))  # noqa: S301
+        assert again.send_messages([mail.EmailMessage("s", "b", to=["a@example.com"])]) == 1
+        close_mailbox()
 
 
 def test_a_mailbox_file_keeps_the_mail(site: Client, use_settings: Use, tmp_path: Any) -> None:
