@@ -63,6 +63,13 @@ def mixed() -> Message:
     return message
 
 
+def with_utf8_policy() -> Message:
+    message = EmailMessage(policy=email.policy.SMTPUTF8)
+    message["From"], message["To"] = "A <a@a.test>", "J\u00f6rg <b@b.test>"
+    message.set_payload("hello\n")
+    return message
+
+
 def sent(make: Maker, *args: Any, **options: Any) -> Any:
     """What comes back, and that the message is as it was."""
 
@@ -183,6 +190,36 @@ SCENARIOS = [
                 HELLO + b"mail from:<a@a.test>\r\nrcpt to:<b@b.test>\r\nrcpt to:<c@c.test>\r\n"
                 b"data\r\nFrom: A <a@a.test>\r\nTo: b@b.test\r\nContent-Type: text/plain; "
                 b'charset="utf-8"\r\nContent-Transfer-Encoding: 7bit\r\nMIME-Version: 1.0\r\n'
+                b"\r\nhello\r\n.\r\n"
+            ],
+        },
+    ),
+    Scenario(
+        "a message id longer than a line",
+        sent(made(in_reply_to=f"<{'a' * 100}@a.test>")),
+        Talk(ehlo="250 mail.test"),
+        differs="header-folding",
+        ours={
+            "wire": [
+                HELLO + b"mail from:<a@a.test>\r\nrcpt to:<b@b.test>\r\n"
+                b"data\r\nFrom: A <a@a.test>\r\nTo: b@b.test\r\nIn-Reply-To:\r\n <"
+                + b"a"
+                * 100
+                + b"@a.test>\r\nContent-Type: text/plain; "
+                b'charset="utf-8"\r\nContent-Transfer-Encoding: 7bit\r\nMIME-Version: 1.0\r\n'
+                b"\r\nhello\r\n.\r\n"
+            ],
+        },
+    ),
+    Scenario(
+        "a policy with UTF-8, and no need for it",
+        sent(with_utf8_policy),
+        Talk(ehlo=ALL),
+        differs="header-utf8",
+        ours={
+            "wire": [
+                HELLO + b"mail from:<a@a.test>\r\nrcpt to:<b@b.test>\r\n"
+                b"data\r\nFrom: A <a@a.test>\r\nTo: =?utf-8?q?J=C3=B6rg?= <b@b.test>\r\n"
                 b"\r\nhello\r\n.\r\n"
             ],
         },
