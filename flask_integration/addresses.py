@@ -43,13 +43,15 @@ _FIELD = "Reply-To"
 # them needs quotes, and so nothing can end the name.
 _ENCODED_WORD = r"=\?[A-Za-z0-9*-]+\?(?:[Qq]\?[A-Za-z0-9!*+/=_-]*|[Bb]\?[A-Za-z0-9+/]*=*)\?="
 _ENCODED_WORDS = re.compile(rf"{_ENCODED_WORD}(?:\s+{_ENCODED_WORD})*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNUSUAL = re.compile(r"=\?|[\x00-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"[\r\n]")
 _SPECIALS = re.compile(r'[()<>@,:;".\[\]\\]')
 
 
 def force_text(value: object, encoding: str = "utf-8", errors: str = "strict") -> str:
     """Return ``value`` as text: bytes are decoded, lazy strings evaluated."""
+    if type(value) is str:
+        return value
     if isinstance(value, bytes):
         return value.decode(encoding, errors)
     return str(value)
@@ -57,6 +59,8 @@ def force_text(value: object, encoding: str = "utf-8", errors: str = "strict") -
 
 def evaluated(value: Any) -> Any:
     """Return a lazy string, such as Flask-Babel's, as str; anything else as it is."""
+    if value is None or type(value) in (str, bytes):
+        return value
     text = plain_text(value)
     return value if text is None else text
 
@@ -184,7 +188,7 @@ def _pairs(value: Address) -> list[tuple[str, str]]:
 def _literal(name: str) -> str:
     """Return ``name``, encoded if it looks like an encoded word or has control characters."""
     # A line break is left as it is: it is refused, and must not be hidden from that check.
-    if _LINE_BREAK.search(name) or ("=?" not in name and not _CONTROL.search(name)):
+    if not _UNUSUAL.search(name) or _LINE_BREAK.search(name):
         return name
     return " ".join(_encoded(name, "utf-8").split())
 

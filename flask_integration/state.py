@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from flask.logging import default_handler
 from flask_integration.addresses import Address
 from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
 from flask_integration.config import Settings, unknown_key, without_secrets
+from flask_integration.leases import BackendLease, CurrentBackend
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
 from mailbackends import ConfigurationError, Options, Secret
@@ -25,7 +25,7 @@ from mailbackends.integration import hide_secrets
 
 __all__ = ["MailState"]
 
-# Not one per state: two states with the same settings are the same in all attributes.
+# Not one per state: states with the same settings are equal in all attributes.
 _lock = threading.RLock()
 
 
@@ -106,12 +106,10 @@ class MailState(Sender):
         self._testing = testing
         self._parent = parent
         self._suppress = settings.suppress
-        self._current: _OpenBackend | None = None
-        self._open_backends: list[_OpenBackend] = []  # and those that are still in use
-        self._executor: tuple[int, Executor] | None = None
+        self._backends = CurrentBackend()
         self._named: dict[str, MailState] = {}
         # When the application is garbage-collected, or the process ends: QUIT, and close.
-        weakref.finalize(self, _close_all, self._open_backends)
+        weakref.finalize(self, self._backends.close_all)
         if self.debug:
             _log_conversations()
 
@@ -186,43 +184,29 @@ class MailState(Sender):
     @property
     def backend(self) -> Backend:
         """Where messages go; created for the first one."""
-        with _lock:
-            return self._open_backend().backend
+        return self._backends.get(self._make_backend)
 
-    @contextmanager
-    def lease_backend(self) -> Iterator[Backend | None]:
-        """Use the backend in a block; None if sending is suppressed.
+    def lease_backend(self) -> AbstractContextManager[Backend | None]:
+        """Return a context manager for using the backend; None if sending is suppressed.
 
         If `close` is called meanwhile, or an attribute is set, the backend stays open until
-        the last such block ends: messages that wait for a connection are still sent.
+        the block ends.
         """
         if self.settings.backend.delivers and self.suppress:
-            yield None
-            return
-        with _lock:
-            used = self._open_backend()
-            used.uses += 1
-        try:
-            yield used.backend
-        finally:
-            with _lock:
-                used.uses -= 1
-            self._close_unused(used)
+            return nullcontext()
+        return BackendLease(self._backends, self._make_backend)
 
     @property
     def executor(self) -> Executor:
         """The threads of `Mail.asend`: as many as the pool may have connections."""
-        with _lock:
-            # A forked child has none of its parent's threads.
-            if self._executor is None or self._executor[0] != os.getpid():
-                size = sum(each.pool_size for each in (self.options, *self.fallbacks))
-                self._executor = os.getpid(), ThreadPoolExecutor(size, "flask-mail")
-            return self._executor[1]
+        return self._backends.executor(
+            lambda: sum(each.pool_size for each in (self.options, *self.fallbacks))
+        )
 
     @property
     def is_fast(self) -> bool:
         """Whether the backend is `SmtpBackend` itself, which takes plain messages as bytes."""
-        backend = self._current.backend if self._current else None
+        backend = self._backends.peek()
         return type(backend) is SmtpBackend and backend.mailer.options.fast_paths
 
     @property
@@ -262,7 +246,7 @@ class MailState(Sender):
         Messages that are being sent, or that wait for a connection, are sent first.
         """
         for state in [*self._named.values(), self]:
-            state._drop_backend()
+            state._backends.drop()
 
     def _target(self) -> tuple[Flask, MailState]:
         return current_application(), self
@@ -271,39 +255,10 @@ class MailState(Sender):
         # The changes are checked together with the next message: a user name without its
         # password, between two assignments, is not an error.
         self._changes |= hide_secrets({option: value})
-        self._drop_backend()
+        self._backends.drop()
 
-    def _open_backend(self) -> _OpenBackend:
-        if self._current is None:
-            self._current = _OpenBackend(self.settings.backend(self))
-            self._open_backends.append(self._current)
-        return self._current
-
-    def _drop_backend(self) -> None:
-        with _lock:
-            dropped, self._current, self._executor = self._current, None, None
-        if dropped:
-            self._close_unused(dropped)
-
-    def _close_unused(self, used: _OpenBackend) -> None:
-        with _lock:
-            if used is self._current or used.uses or used not in self._open_backends:
-                return
-            self._open_backends.remove(used)
-        used.backend.close()
-
-
-class _OpenBackend:
-    """A backend, and how many blocks use it at the moment."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.uses = 0
-
-
-def _close_all(backends: Iterable[_OpenBackend]) -> None:
-    for each in backends:
-        each.backend.close()
+    def _make_backend(self) -> Backend:
+        return self.settings.backend(self)
 
 
 def _log_conversations() -> None:
