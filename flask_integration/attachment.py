@@ -114,6 +114,21 @@ def _is_other_order(content_type: object, data: object) -> bool:
     )
 
 
+def is_utf8_text(content_type: str, data: str | bytes) -> bool:
+    """Return whether the part is a text in UTF-8 that does not name another charset."""
+    if not content_type.lower().startswith("text/"):
+        return False
+    if isinstance(data, str):
+        return True
+    if "charset=" in content_type.lower():
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:
     """The MIME part for ``attachment``.
 
@@ -136,10 +151,10 @@ def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:
         part = MIMEMessage(email.message_from_bytes(raw))
     else:
         part = MIMEBase(*content_type.split("/", 1))
+        if is_utf8_text(content_type, data):
+            part.set_param("charset", "utf-8")
         if isinstance(data, str):
             data = data.encode()
-            if part.get_content_maintype() == "text":
-                part.set_param("charset", "utf-8")
         part["Content-Transfer-Encoding"] = "base64"
         part.set_payload(_base64_lines(data))
     _describe(part, attachment, ascii_filename)

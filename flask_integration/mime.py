@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email import policy
-from email.charset import QP, Charset
+from email.charset import BASE64, QP, Charset
 from email.message import Message as Part
 from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
@@ -27,17 +27,19 @@ from flask_integration.attachment import Attachment, to_part
 from flask_integration.headers import LINE_LENGTH, fold
 from flask_integration.rendering import Rendering, can_make_text, inline_styles, text_of
 from mailbackends import InvalidMessageError
+from mailbackends.integration import checked_policy
 
 __all__ = [
+    "FOLDED",
     "LONGEST_LINE",
     "PLAIN",
     "Content",
     "Maker",
     "are_plain",
+    "body_encoding",
     "build",
     "composed",
     "extra_fields",
-    "longest_line",
     "own_fields",
     "text_part",
 ]
@@ -48,7 +50,8 @@ _SUBTYPE = re.compile(r"(?:text/)?[A-Za-z0-9!#$&^_.+-]+(?:\s*;[^\r\n]*)?")
 
 # Writes headers that need no folding as `policy.SMTP` does, but does not parse each of them
 # first, which is a third of what a small message costs.
-PLAIN = policy.compat32.clone(linesep="\r\n")
+PLAIN = checked_policy(policy.compat32.clone(linesep="\r\n"))
+FOLDED = checked_policy(policy.SMTP)
 LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
 
 
@@ -105,7 +108,7 @@ def build(message: Content, rendering: Rendering) -> Part:
         del root[name]  # in place of one that is there
         root[name] = value
     fields = (field for part in root.walk() for field in part.raw_items())
-    root.policy = PLAIN if are_plain(fields) else policy.SMTP
+    root.policy = PLAIN if are_plain(fields) else FOLDED
     return root
 
 
@@ -226,9 +229,16 @@ class _Objects:
         return multipart
 
 
-def longest_line(text: bytes) -> int:
-    """Its length, in bytes."""
-    return max(map(len, text.splitlines()), default=0)
+def body_encoding(text: bytes) -> int | None:
+    """Return how a text has to be encoded, as `email.charset` has it; None for not at all.
+
+    Base64, the email package's default, would make spam filters suspicious.
+    """
+    if b"\0" in text:
+        return BASE64  # RFC 5322 section 3.5 and RFC 2045 section 2.8: never as it is
+    if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+        return QP
+    return None
 
 
 def text_part(text: str, subtype: str, encoding: str) -> Part:
@@ -239,11 +249,7 @@ def text_part(text: str, subtype: str, encoding: str) -> Part:
     except (UnicodeEncodeError, LookupError):
         charset = Charset("utf-8")
     if charset.output_charset == "utf-8":
-        # As it is where every line fits; base64, the default, has spam filters suspicious.
-        if longest_line(text.encode()) > LONGEST_LINE:
-            charset.body_encoding = QP
-        else:
-            charset.body_encoding = None  # type: ignore[assignment]
+        charset.body_encoding = body_encoding(text.encode())  # type: ignore[assignment]
     part = MIMENonMultipart("text", subtype)
     part.set_payload(text, charset)
     return part

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from email.message import Message as Part
-from email.policy import SMTP, Policy
+from email.policy import Policy
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
-from flask_integration.attachment import Attachment, to_part
+from flask_integration.attachment import Attachment, is_utf8_text, to_part
 from flask_integration.headers import LINE_LENGTH
 from flask_integration.mime import (
-    LONGEST_LINE,
+    FOLDED,
     PLAIN,
     Content,
     are_plain,
+    body_encoding,
     build,
     composed,
     extra_fields,
-    longest_line,
     own_fields,
     text_part,
 )
@@ -62,7 +62,7 @@ def written(message: Content, rendering: Rendering) -> WrittenMessage | None:
         names = [name.lower() for name, _ in (*root.fields, *header)]
         if len(names) != len(set(names)) or not _NOT_WRITTEN.isdisjoint(names):
             return None
-        policy = PLAIN if are_plain((*header, *_all_fields(root))) else SMTP
+        policy = PLAIN if are_plain((*header, *_all_fields(root))) else FOLDED
         pieces = _pieces(root, policy, _lines(header, policy))
     except Exception:  # what is wrong with it is told when it is built
         return None
@@ -76,7 +76,7 @@ class _Nodes:
     def text(self, text: str, subtype: str) -> _Node:
         data = text.encode()
         fields = _text_fields(subtype, data.isascii())
-        if longest_line(data) > LONGEST_LINE:
+        if body_encoding(data):
             part = text_part(text, subtype, "utf-8")
             fields, data = _fields_of(part), str(part.get_payload()).encode("ascii")
         if b"\r" in data:
@@ -88,7 +88,8 @@ class _Nodes:
             raise _Unknown
         data = file.data
         described = file.filename, file.content_type, file.disposition, (*file.headers.items(),)
-        fields = _file_fields(isinstance(data, str), self.ascii_filenames, *described)
+        is_utf8 = is_utf8_text(file.content_type, data)
+        fields = _file_fields(is_utf8, self.ascii_filenames, *described)
         return _Node(fields, base64_body(data.encode() if isinstance(data, str) else data))
 
     def multipart(self, subtype: str, parts: list[_Node]) -> _Node:
@@ -107,15 +108,16 @@ def _text_fields(subtype: str, is_ascii: bool) -> Fields:
 
 @lru_cache(maxsize=64)
 def _file_fields(
-    is_text: bool,
+    is_utf8: bool,
     ascii_filename: bool,
     filename: str | None,
     content_type: str,
     disposition: str,
     headers: Fields,
 ) -> Fields:
-    empty = Attachment(filename, content_type, "" if is_text else b"", disposition, dict(headers))
-    return _fields_of(to_part(empty, ascii_filename=ascii_filename))
+    data = "" if is_utf8 else b"\xff"  # only the fields matter
+    sample = Attachment(filename, content_type, data, disposition, dict(headers))
+    return _fields_of(to_part(sample, ascii_filename=ascii_filename))
 
 
 def _fields_of(part: Part) -> Fields:
