@@ -39,7 +39,7 @@ def test_what_was_to_be_sent_is_taken(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("is_first", [True, False])
-def test_damage_is_noticed_also_behind_messages_that_were_right(damage, is_first: bool) -> None:
+def test_damage_is_noticed_after_correct_messages_too(damage, is_first: bool) -> None:
     damaged = arrived("text", damage(SAMPLES["text"].wire_bytes()))
     messages = [damaged] if is_first else [arrived("text"), arrived("text"), damaged]
     with pytest.raises(WrongContent):

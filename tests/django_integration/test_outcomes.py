@@ -253,7 +253,7 @@ def test_a_partial_refusal_is_an_error_if_the_settings_say_so(
     assert len(server.messages) == 1
 
 
-def test_a_fully_accepted_message_is_no_error_with_on_partial_refusal_raise(
+def test_a_fully_accepted_message_is_not_an_error_with_on_partial_refusal_raise(
     use_mail: Use, server: MailServer
 ) -> None:
     use_mail(host=server.host, port=server.port, on_partial_refusal="raise")

@@ -72,12 +72,12 @@ def test_the_times_stand_beside_those_of_djangos_own_backend(shown: str) -> None
         assert re.search(row, table, re.MULTILINE), table
 
 
-def test_it_is_plain_where_there_is_no_terminal(shown: str) -> None:
+def test_the_output_is_plain_without_a_terminal(shown: str) -> None:
     assert "\x1b" not in shown
     assert not set("─│╭╮╰╯┃━") & set(shown)
 
 
-def test_an_application_that_does_not_start_is_told_and_fails_the_demonstration() -> None:
+def test_an_application_that_does_not_start_fails_the_demonstration() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(DEMO)!r}); sys.argv = ['demo', '--delay', '0']\n"
         "import demonstration, __main__, runpy\n"

@@ -62,7 +62,7 @@ def numbers(network: Network) -> list[set[bytes]]:
     ]
 
 
-def test_a_worker_forked_behind_the_first_message_uses_connections_of_its_own(
+def test_a_worker_forked_after_the_first_message_opens_new_connections(
     network: Network,
 ) -> None:
     """As with gunicorn's preload: the application sent a mail before its workers were forked."""

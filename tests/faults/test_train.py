@@ -55,7 +55,7 @@ def test_a_server_that_says_421_in_place_of_each_reply_may_go_on(way: Way) -> No
 
 @pytest.mark.parametrize("way", TRAINS, ids=str)
 @pytest.mark.parametrize("how", ["500", "503", "drop", "deaf"])
-def test_a_server_may_stumble_over_what_stands_behind_a_content(way: Way, how: str) -> None:
+def test_a_server_may_fail_on_commands_after_a_content(way: Way, how: str) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
         world.run_stumbling(how)

@@ -105,7 +105,7 @@ def test_a_coroutine_function_cannot_receive_and_is_logged(
     assert "connect an ordinary function" in caplog.text
 
 
-def test_a_muted_signal_calls_nobody(app: Flask) -> None:
+def test_a_muted_signal_calls_no_receiver(app: Flask) -> None:
     with raising(app, email_sent) as seen, email_sent.muted():
         Mail(app).send(message())
     assert seen == []

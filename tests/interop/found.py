@@ -26,8 +26,7 @@ FOUND = (
         "Postfix, Dovecot",
         "the 421 of a server that was stopped, or that closed an idle connection, was taken for a "
         "limit of messages, and connections were renewed too often from then on",
-        "tests/mailbackends/mailer/test_limits.py::"
-        "test_a_421_that_tells_of_something_else_teaches_nothing",
+        "tests/mailbackends/mailer/test_limits.py::test_a_421_with_another_reason_sets_no_limit",
     ),
     Found(
         "Postfix",

@@ -17,7 +17,7 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize("code", SAMPLES)
-def test_the_samples_of_a_page_run_and_connects_to_nobody_before_a_message_is_sent(
+def test_the_samples_of_a_page_run_without_a_connection_before_the_first_message(
     code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

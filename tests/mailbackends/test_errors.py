@@ -173,7 +173,7 @@ def test_str_is_one_line(error):
 
 @each
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_with_an_outcome_str_tells_where_it_happened_and_what_became_of_the_message(error, outcome):
+def test_with_an_outcome_str_names_the_server_and_the_outcome(error, outcome):
     error = with_everything(error)
     error.outcome = outcome
     consequence = {
@@ -218,7 +218,7 @@ def test_without_an_outcome_str_is_the_standard_librarys():
     assert str(SMTPSenderRefused(*sender)) == str(smtplib.SMTPSenderRefused(*sender))
 
 
-def test_an_exception_without_a_text_is_told_by_its_name():
+def test_an_exception_without_a_text_shows_its_name():
     error = SMTPException()
     error.outcome = Outcome.NOT_SENT
     assert str(error) == "SMTPException: the message was not sent"
@@ -361,7 +361,7 @@ def test_of_many_refused_recipients_three_are_shown():
         (OSError("no errno at all"), "check the network"),
     ],
 )
-def test_a_failed_connection_names_the_server_the_cause_and_the_mend(cause, mend):
+def test_a_failed_connection_names_the_server_the_cause_and_the_fix(cause, mend):
     error = SMTPConnectionError.because_of(cause, "mail.example.com:25")
     assert "cannot connect to mail.example.com:25" in str(error)
     assert mend in str(error)

@@ -39,12 +39,12 @@ def test_an_event_is_a_value():
         OPENED.duration = 1.0
 
 
-def test_a_message_that_was_sent_tells_how_many_recipients_were_taken():
+def test_the_event_of_a_sent_message_counts_its_recipients():
     event = MessageSent(accepted=2, refused=1, size=2048, duration=0.1, is_reused=True)
     assert event.outcome is Outcome.ACCEPTED
 
 
-def test_a_failure_tells_the_reply_and_the_outcome():
+def test_the_event_of_a_failure_has_the_reply_and_the_outcome():
     error = SMTPDataError(452, b"4.3.1 Out of memory")
     error.outcome = Outcome.REFUSED
     assert MessageFailed.because_of(error, duration=1.0, recipients=3, size=10) == MessageFailed(
@@ -59,7 +59,7 @@ def test_a_failure_tells_the_reply_and_the_outcome():
     )
 
 
-def test_a_failure_without_a_reply_tells_the_outcome_alone():
+def test_the_event_of_a_failure_without_a_reply_has_the_outcome_alone():
     event = MessageFailed.because_of(SMTPDeliveryUnknown("Connection lost"), duration=1.0)
     assert (event.outcome, event.reply_code, event.enhanced_status, event.is_transient) == (
         Outcome.UNKNOWN,
@@ -145,7 +145,7 @@ def test_all_events_are_public():
     assert {kind.__name__ for kind in Event.__args__} <= set(events.__all__)
 
 
-def test_who_has_subscribed_is_told_of_what_happens_at_every_server():
+def test_a_subscriber_gets_the_events_of_every_server():
     mine: list[Event] = []
     everything: list[Event] = []
     before = EventSink(mine.append, "one.example.com", 25)
@@ -161,7 +161,7 @@ def test_who_has_subscribed_is_told_of_what_happens_at_every_server():
     assert (len(mine), len(everything)) == (2, 2)
 
 
-def test_a_hook_that_fails_does_not_keep_the_others_from_being_told(caplog):
+def test_a_hook_that_fails_does_not_stop_the_others(caplog):
     def fail(event: Event) -> None:
         raise RuntimeError("no")
 

@@ -28,7 +28,7 @@ from mailbackends.texts import one_line
         (600, False, False, False),
     ],
 )
-def test_the_first_digit_of_the_code_tells_the_class(code, positive, transient, permanent):
+def test_the_first_digit_of_the_code_gives_the_class(code, positive, transient, permanent):
     reply = Reply(code)
     assert (reply.is_positive, reply.is_transient, reply.is_permanent) == (
         positive,
@@ -53,7 +53,7 @@ def test_the_first_digit_of_the_code_tells_the_class(code, positive, transient, 
         (b"", None),
     ],
 )
-def test_the_enhanced_status_code_stands_at_the_head_of_the_text_or_nowhere(text, status):
+def test_an_enhanced_status_code_is_only_read_at_the_start_of_the_text(text, status):
     assert Reply(550, (text,)).enhanced == status
 
 

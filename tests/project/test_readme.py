@@ -122,7 +122,7 @@ def test_each_page_can_be_found_from_the_readme() -> None:
         assert f"(docs/{page.name})" in README, page.name
 
 
-def test_the_architecture_page_tells_the_truth(tmp_path: Path) -> None:
+def test_the_architecture_page_is_true(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
     for language, code in _BLOCK.findall(page):
         assert language == "python"

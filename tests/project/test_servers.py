@@ -105,7 +105,7 @@ def test_what_a_test_wants_refused_is_refused_as_often_as_it_wants(server: Face)
 
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
-def test_the_server_hangs_up_where_it_is_told_to(
+def test_the_server_closes_where_it_is_configured_to(
     kind: type[MailServer | Sink], tls: TLSMode
 ) -> None:
     with kind(tls=tls) as server:

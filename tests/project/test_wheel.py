@@ -58,7 +58,7 @@ def test_the_core_requires_nothing(metadata: email.message.Message) -> None:
     assert {"django", "flask"} <= set(metadata.get_all("Provides-Extra") or [])
 
 
-def test_the_metadata_tells_what_it_runs_on(metadata: email.message.Message) -> None:
+def test_the_metadata_lists_the_supported_versions(metadata: email.message.Message) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert metadata["Name"] == "mailbackends"
     assert metadata["Version"] == project["version"]

@@ -125,7 +125,7 @@ def test_a_batch_that_is_left_finishes_what_it_began(message, options: dict[str,
 
 
 @pytest.mark.parametrize("extensions", [EXTENSIONS, PIPELINED, ()], ids=["bdat", "group", "plain"])
-def test_what_is_told_is_true_wherever_the_caller_leaves(message, extensions) -> None:
+def test_the_outcome_is_true_wherever_the_caller_leaves(message, extensions) -> None:
     dice = random.Random(7)
     told: dict[str, Outcome] = {}
     events: list[Event] = []

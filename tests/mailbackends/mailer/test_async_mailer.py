@@ -51,7 +51,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 # One message
 
 
-def test_a_message_is_accepted_and_its_receipt_says_for_whom(message, sink) -> None:
+def test_a_receipt_lists_the_recipients_that_were_accepted(message, sink) -> None:
     async def main() -> None:
         async with AsyncMailer(sink.url) as mailer:
             receipt = await mailer.send_message(message("a@example.com", "b@example.com"))
@@ -338,7 +338,7 @@ def test_a_caller_that_waits_too_long_gets_the_numbers(message, sink) -> None:
     run(main())
 
 
-def test_after_close_nothing_is_sent_and_those_who_wait_are_told(message, sink) -> None:
+def test_after_close_nothing_is_sent_and_waiting_callers_get_pool_closed(message, sink) -> None:
     async def main() -> None:
         sink.stall("MAIL")
         mailer = AsyncMailer(sink.url, pool_size=1, timeout=0.2, pipelining=False)

@@ -107,7 +107,7 @@ def test_the_rest_of_a_batch_goes_on(sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("item", [None, "text", 5, ("a", "b")], ids=repr)
-def test_what_is_no_message_does_not_end_a_batch(sink: Sink, item: Any) -> None:
+def test_an_item_that_is_not_a_message_does_not_end_a_batch(sink: Sink, item: Any) -> None:
     with Mailer(sink.url) as mailer:
         results = list(mailer.stream_messages([item, without()]))
     assert [type(result) for result in results] == [InvalidMessageError, Receipt]
@@ -133,14 +133,14 @@ def test_a_message_over_whose_recipients_the_parser_trips_does_not_end_a_batch(
     assert [type(result) for result in results] == [InvalidMessageError, Receipt]
 
 
-def test_a_message_over_whose_identifier_the_parser_trips_is_sent_and_told_so(sink: Sink) -> None:
+def test_a_message_whose_message_id_cannot_be_parsed_is_sent_and_reported(sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         receipt = mailer.send_message(tripping_over("Message-ID"))
     assert receipt.message_id is None
     assert [m.content.count(b"Message-ID: <a@\r\n") for m in sink.messages] == [1]
 
 
-def test_what_one_server_cannot_take_is_told_without_a_word_to_it() -> None:
+def test_a_message_that_a_server_cannot_take_is_refused_before_a_command() -> None:
     with Sink(extensions=("PIPELINING", "8BITMIME")) as sink, Mailer(sink.url) as mailer:
         mailer.send_message(without())
         before = list(sink.commands[0])

@@ -77,7 +77,7 @@ def test_a_probe_that_never_comes_back_does_not_lock_the_server_out() -> None:
     assert circuit.admits(160.0)
 
 
-def test_a_success_closes_it_whoever_brought_it() -> None:
+def test_a_success_closes_it_even_if_it_was_not_the_probe() -> None:
     """A message that found no better server was tried here all the same."""
     circuit = broken(at=100.0)
     circuit.succeeded()

@@ -84,7 +84,7 @@ def test_a_server_that_stops_for_good_at_a_message_over_a_used_connection(
     assert len(sink.messages) == 1
 
 
-def test_the_reply_to_the_content_has_a_limit_of_its_own(message) -> None:
+def test_the_reply_to_the_content_has_a_separate_limit(message) -> None:
     with Sink() as sink, mailer_for(sink, timeout=60, deadline=None) as mailer:
         sink.stall("content")
         with within(TIMEOUT), pytest.raises(SMTPDeliveryUnknown, match="reply to the content"):

@@ -29,7 +29,7 @@ TO = "to@example.com"
 # --- what goes on ---------------------------------------------------------------------
 
 
-def test_where_nobody_listens_the_next_server_gets_the_message(
+def test_if_a_server_refuses_connections_the_next_one_gets_the_message(
     nobody: str, two: Sink, message: MakeMessage
 ) -> None:
     with Mailer([nobody, two.url]) as mailer:
@@ -81,7 +81,7 @@ def test_of_a_partial_refusal_the_rest_goes_on_and_the_receipt_is_joined(
     assert {to: reply.code for to, reply in receipt.refused.items()} == {"never@example.com": 550}
 
 
-def test_who_is_refused_everywhere_for_now_stays_in_the_receipt(
+def test_a_recipient_temporarily_refused_everywhere_is_in_the_receipt(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     for sink in (one, two):
@@ -96,7 +96,9 @@ def test_who_is_refused_everywhere_for_now_stays_in_the_receipt(
 # --- what does not ----------------------------------------------------------------------
 
 
-def test_what_is_in_the_dark_goes_nowhere_else(one: Sink, two: Sink, message: MakeMessage) -> None:
+def test_a_message_with_an_unknown_outcome_goes_nowhere_else(
+    one: Sink, two: Sink, message: MakeMessage
+) -> None:
     one.hang_up("content")
     with Mailer([one.url, two.url]) as mailer, pytest.raises(SMTPDeliveryUnknown) as raised:
         mailer.send_message(message())
@@ -131,7 +133,7 @@ def test_a_message_that_fits_no_server_is_tried_at_none(
     assert (one.connections, two.connections) == (0, 0)
 
 
-def test_who_was_accepted_is_told_when_the_rest_is_in_the_dark(
+def test_accepted_recipients_are_listed_when_the_rest_is_unknown(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.refuse("later@example.com", "450 4.2.0 greylisted")
@@ -155,7 +157,7 @@ def test_a_closed_mailer_does_not_wander_from_server_to_server(
 # --- errors, deadline ---------------------------------------------------------------------
 
 
-def test_the_error_tells_in_one_line_what_happened_at_each_server(
+def test_the_error_says_in_one_line_what_happened_at_each_server(
     nobody: str, one: Sink, message: MakeMessage
 ) -> None:
     one.answer("CONNECT", "554 5.3.2 no service", times=None)

@@ -95,7 +95,7 @@ def test_what_was_not_sent_for_a_lasting_reason_goes_on() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_is_in_the_dark_or_refused_for_good_does_not(error: SMTPException) -> None:
+def test_an_unknown_or_permanently_refused_message_does_not_go_on(error: SMTPException) -> None:
     journey = Failover((A, B))
     journey.failed(error)
     assert journey.left == ()
@@ -104,13 +104,13 @@ def test_what_is_in_the_dark_or_refused_for_good_does_not(error: SMTPException) 
     assert raised.value is error
 
 
-def test_of_a_partial_refusal_only_who_was_refused_for_now_goes_on() -> None:
+def test_of_a_partial_refusal_only_temporarily_refused_recipients_go_on() -> None:
     journey = Failover((A, B, C))
     journey.delivered(Delivery([A], {B: LATER, C: NEVER}, OK))
     assert journey.left == (B,)
 
 
-def test_a_recipient_refused_for_good_is_left_behind_where_the_rest_goes_on() -> None:
+def test_a_permanently_refused_recipient_does_not_go_on_with_the_rest() -> None:
     journey = Failover((A, B))
     journey.failed(refused(SMTPDataError(451, b"later"), a=NEVER))
     assert journey.left == (B,)
@@ -119,7 +119,7 @@ def test_a_recipient_refused_for_good_is_left_behind_where_the_rest_goes_on() ->
     assert journey.left == (B,)
 
 
-def test_what_follows_a_refused_sender_is_no_refusal_of_recipients() -> None:
+def test_replies_after_a_refused_sender_do_not_refuse_recipients() -> None:
     bad_sequence = Reply(503, (b"5.5.1 MAIL first",))
     journey = Failover((A, B))
     error = SMTPSenderRefused(451, b"later", "me@example.com")
@@ -138,7 +138,7 @@ def test_receipts_of_several_servers_are_joined() -> None:
     assert journey.end() == Delivery([A, B], {C: NEVER}, second)
 
 
-def test_who_was_accepted_at_one_server_keeps_the_receipt_whatever_the_next_says() -> None:
+def test_a_recipient_accepted_at_one_server_keeps_the_receipt_whatever_the_next_replies() -> None:
     for error, told in (
         (not_sent("two:25"), LATER),
         (nobody("two:25", b=NEVER), NEVER),
@@ -151,7 +151,7 @@ def test_who_was_accepted_at_one_server_keeps_the_receipt_whatever_the_next_says
         assert journey.end() == Delivery([A], {B: told}, OK)
 
 
-def test_the_dark_at_the_next_server_is_told_with_who_was_served_before() -> None:
+def test_an_unknown_outcome_at_the_next_server_lists_who_was_served_before() -> None:
     journey = Failover((A, B, C))
     journey.delivered(Delivery([A], {B: LATER, C: NEVER}, OK))
     journey.failed(unknown(B))
@@ -162,7 +162,7 @@ def test_the_dark_at_the_next_server_is_told_with_who_was_served_before() -> Non
     assert raised.value.refused == {C: NEVER}
 
 
-def test_the_last_error_is_raised_and_tells_of_the_others_in_one_line() -> None:
+def test_the_last_error_is_raised_and_names_the_others_in_one_line() -> None:
     first, last = not_sent("one:25"), refused(SMTPDataError(452, b"disk full"), "two:25")
     journey = Failover((A,))
     journey.failed(first)
@@ -189,7 +189,7 @@ def test_the_error_and_those_before_it_survive_pickling() -> None:
     assert copy.refused == {A: LATER, B: NEVER}
 
 
-def test_recipients_refused_at_different_servers_are_told_together() -> None:
+def test_recipients_refused_at_different_servers_are_reported_together() -> None:
     journey = Failover((A, B))
     journey.failed(nobody("one:25", a=NEVER, b=LATER))
     journey.failed(nobody("two:25", b=LATER))
@@ -230,7 +230,7 @@ def answers(draw: st.DrawFn, left: tuple[str, ...]) -> Delivery | SMTPException:
 
 
 @given(st.data())
-def test_nobody_is_sent_the_message_again_who_may_have_it_or_was_refused_for_good(
+def test_no_recipient_that_may_have_it_or_was_refused_permanently_is_sent_it_again(
     data: st.DataObject,
 ) -> None:
     everyone = (A, B, C)

@@ -106,7 +106,9 @@ def test_a_452_in_the_midst_is_about_the_one_and_teaches_nothing(message, sink: 
     assert [len(each) for each in recipients(sink)] == [2, 3]
 
 
-def test_where_the_second_part_is_refused_the_receipt_says_for_whom(message, sink: Sink) -> None:
+def test_if_the_second_part_is_refused_the_receipt_lists_its_recipients(
+    message, sink: Sink
+) -> None:
     with Mailer(sink.url) as mailer:
         sink.refuse("u1@example.com", TOO_MANY, times=1)
         sink.refuse("u1@example.com", "550 5.1.1 No such user", times=1)
@@ -142,7 +144,7 @@ def test_where_the_second_part_is_lost_each_recipient_is_accounted_for(message, 
     assert "not sent" in str(error.refused[users[2]])
 
 
-def test_where_the_content_of_the_second_part_is_refused_who_was_served_keeps_the_receipt(
+def test_if_the_content_of_the_second_part_is_refused_the_first_part_keeps_its_receipt(
     message,
 ) -> None:
     with Sink(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=1")) as sink, Mailer(sink.url) as mailer:
@@ -203,7 +205,7 @@ def test_a_421_after_so_many_messages_is_met_once(words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["421 4.3.2 Going down", "421 4.4.2 Waited too long"])
-def test_a_421_that_tells_of_something_else_teaches_nothing(words: str) -> None:
+def test_a_421_with_another_reason_sets_no_limit(words: str) -> None:
     down = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3, last_words=words)
     with taking_turns(Network(Habits(down.extensions))) as network:
         network.begin(habits=lambda index, server: down if index == 0 else None)

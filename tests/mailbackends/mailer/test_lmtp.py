@@ -44,7 +44,7 @@ def test_all_are_accepted(message, sink: Sink, mailer: Mailer) -> None:
     assert sink.commands[0][0].startswith("LHLO ")
 
 
-def test_each_recipient_has_an_outcome_of_his_own(message, sink: Sink, mailer: Mailer) -> None:
+def test_each_recipient_has_a_separate_outcome(message, sink: Sink, mailer: Mailer) -> None:
     sink.refuse(A, "550 5.1.1 No such user", times=1)
     sink.refuse_delivery(B, "452 4.2.2 Mailbox full", times=1)
     receipt = mailer.send_message(message(A, B, C))

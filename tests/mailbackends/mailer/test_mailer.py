@@ -40,7 +40,7 @@ def mailer(sink: Sink) -> Iterator[Mailer]:
 # --- receipts -------------------------------------------------------------------------
 
 
-def test_a_receipt_tells_who_was_accepted_and_under_which_name(message, sink, mailer) -> None:
+def test_a_receipt_lists_the_accepted_recipients_and_the_message_id(message, sink, mailer) -> None:
     sent = message(A, B)
     sent["Message-ID"] = "<1@example.com>"
     receipt = mailer.send_message(sent)
@@ -213,7 +213,7 @@ def test_a_batch_that_is_left_sends_nothing_more(message, sink) -> None:
 # --- hold and open --------------------------------------------------------------------
 
 
-def test_what_is_held_is_nobody_elses(message, sink, mailer) -> None:
+def test_a_pinned_connection_is_not_shared(message, sink, mailer) -> None:
     with mailer.hold() as held:
         held.send_message(message())
         mailer.send_message(message())
@@ -255,7 +255,7 @@ def test_open_raises_what_sending_would(sink) -> None:
 # --- stats and close ------------------------------------------------------------------
 
 
-def test_the_stats_tell_connections_and_messages(message, sink, mailer) -> None:
+def test_the_stats_count_connections_and_messages(message, sink, mailer) -> None:
     mailer.send_message(message())
     mailer.send_message(message())
     sink.hang_up("content")
@@ -289,7 +289,7 @@ def test_a_mailer_closed_while_it_sends_lets_the_message_through(message, sink) 
     assert sink.commands[0][-1] == "QUIT"
 
 
-def test_who_waits_for_a_connection_is_told_of_the_close(message, sink) -> None:
+def test_a_caller_waiting_for_a_connection_gets_pool_closed(message, sink) -> None:
     mailer = Mailer(sink.url, pool_size=1)
     errors: list[BaseException] = []
 

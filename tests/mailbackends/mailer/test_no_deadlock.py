@@ -108,7 +108,7 @@ def test_a_server_that_reads_only_when_its_replies_are_taken_gets_all(
 
 
 @pytest.mark.parametrize("extensions", [("PIPELINING", "CHUNKING"), ("PIPELINING",)], ids=str)
-def test_a_server_that_has_heard_enough_is_listened_to_at_once(extensions: tuple[str, ...]) -> None:
+def test_a_server_that_replies_early_is_read_at_once(extensions: tuple[str, ...]) -> None:
     """It answers in the middle of the content, and takes no more of it for ever."""
     stubborn = Stubborn(*extensions, refuse_after=100_000)
     with ScriptedServer(stubborn) as server, mailer_for(server) as mailer:
@@ -118,7 +118,7 @@ def test_a_server_that_has_heard_enough_is_listened_to_at_once(extensions: tuple
         assert mailer.stats().pool.open == 0
 
 
-def test_the_last_words_of_a_server_that_stops_reading_are_told() -> None:
+def test_the_last_reply_of_a_server_that_stops_reading_is_in_the_error() -> None:
     """It answers 552 and resets the connection while most of the content is not yet written."""
     said = threading.Event()
 

@@ -77,7 +77,7 @@ def test_with_several_servers_each_waits(message, one: Sink, two: Sink) -> None:
     assert mails(one.flights[0]) == [1, 1, 1, 1]
 
 
-def test_a_large_message_waits_for_those_before_it_and_those_behind_for_it(message) -> None:
+def test_a_large_message_waits_for_those_before_it_and_the_next_wait_for_it(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         given = [message(text=LARGE if n == 4 else "small") for n in range(9)]
         assert all(isinstance(result, Receipt) for result in mailer.stream_messages(given))
@@ -202,7 +202,7 @@ def test_a_message_that_cannot_be_sent_leaves_the_others_in_their_order(message)
     assert [type(result) for result in results] == [Receipt, Receipt, InvalidAddressError, Receipt]
 
 
-def test_a_message_that_this_server_does_not_take_is_told_so_in_its_turn(message) -> None:
+def test_a_message_that_this_server_cannot_take_is_refused_in_its_turn(message) -> None:
     small = ("PIPELINING", "CHUNKING", "SIZE 1000")
     with Sink(extensions=small) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         given = [message(), message(), message(text="x" * 2000), message()]

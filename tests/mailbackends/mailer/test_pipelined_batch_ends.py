@@ -35,7 +35,7 @@ def stop(results: Iterator[Receipt | Exception]) -> None:
 # Stopped
 
 
-def test_who_stops_early_leaves_what_was_begun_finished_and_the_rest_unsent(message) -> None:
+def test_stopping_early_finishes_started_messages_and_sends_no_more(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         results = mailer.stream_messages(message(subject=f"no. {n}") for n in range(100))
         for _ in range(3):
@@ -156,7 +156,7 @@ def test_a_closed_mailer_sends_no_more(message, in_flight: int) -> None:
 
 
 @each_length
-def test_what_was_sent_before_the_iterable_fails_is_told_of(message, in_flight: int) -> None:
+def test_messages_sent_before_the_iterable_fails_are_reported(message, in_flight: int) -> None:
     def items() -> Iterator[EmailMessage]:
         for _ in range(6):
             yield message()
@@ -241,7 +241,7 @@ def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
 # Forgotten
 
 
-def test_a_batch_that_is_collected_while_its_own_thread_is_at_the_pool_gives_back_its_connection(
+def test_a_batch_collected_while_its_thread_is_in_the_pool_returns_its_connection(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = Ledger.request

@@ -43,7 +43,7 @@ def begun(lines: list[Line]) -> list[int]:
 
 
 @pytest.mark.parametrize("how", ["503", "drop", "deaf"])
-def test_a_server_that_does_not_look_at_what_stands_behind_a_content_is_spared_it_afterwards(
+def test_a_server_that_drops_commands_after_a_content_gets_no_more_of_them(
     network: Network, how: str
 ) -> None:
     stumbling = Habits(FLIGHT, stumbles=how, takes_groups=True)
@@ -64,7 +64,7 @@ def test_a_server_that_does_not_look_at_what_stands_behind_a_content_is_spared_i
 
 
 @pytest.mark.parametrize("reply", range(2, 26))
-def test_a_server_that_goes_on_behind_a_421_gets_no_message_twice(
+def test_a_server_that_goes_on_after_421_gets_no_message_twice(
     network: Network, reply: int
 ) -> None:
     odd = Habits(FLIGHT, last_reply=reply, last_words="421 4.3.0 What?", goes_on=True)
@@ -127,7 +127,7 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
 # The end of a connection
 
 
-def test_a_word_that_nobody_asked_for_ends_the_use_of_the_connection(network: Network) -> None:
+def test_an_unsolicited_reply_ends_the_use_of_the_connection(network: Network) -> None:
     with mailer_for(network, 4) as mailer:
         results = mailer.stream_messages(letters(4))
         told = outcomes([next(results)])

@@ -41,7 +41,7 @@ def test_a_rate_means_what_the_library_limits_means_by_it(text: str) -> None:
     ["", "100", "/minute", "100/", "100/fortnight", "-1/minute", "0/minute", "1/0 minutes",
      "1.5/second", "5/second;", "10per minute", "9" * 20 + "/day"],
 )  # fmt: skip
-def test_what_is_no_rate_is_refused_with_the_mend(text: str) -> None:
+def test_an_invalid_rate_is_refused_with_the_fix(text: str) -> None:
     with pytest.raises(ConfigurationError, match="rate"):
         Options(rate=text)
 

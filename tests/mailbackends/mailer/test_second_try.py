@@ -46,7 +46,7 @@ def test_one_that_the_server_closed_meanwhile_is_replaced_before_a_byte_is_sent(
 
 
 @pytest.mark.parametrize("words", [b"421 4.3.2 Going down soon\r\n", b"2", b"250 Hello\r\n"])
-def test_words_that_nobody_asked_for_are_enough(words: bytes) -> None:
+def test_an_unsolicited_reply_is_enough(words: bytes) -> None:
     with taking_turns(Network(Habits(("PIPELINING", "CHUNKING")))) as network:
         with Mailer(host="127.0.0.1", port=network.ports[0], local_hostname="c.x") as mailer:
             mailer.send_message(b"1", "s@x", "a@x")
@@ -92,7 +92,7 @@ def test_before_the_content_it_is_sent_once_more(
 
 @ALL
 @pytest.mark.parametrize("is_reused", [True, False])
-def test_behind_the_content_it_is_never_sent_again(
+def test_after_the_content_it_is_never_sent_again(
     message, extensions: Sequence[str], is_reused: bool
 ) -> None:
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
@@ -133,7 +133,7 @@ def test_the_second_try_takes_no_other_used_connection(message) -> None:
     assert (pool.made, pool.reused) == (3, 1)
 
 
-def test_where_no_second_connection_can_be_had_its_error_is_told(message) -> None:
+def test_if_no_second_connection_can_be_opened_its_error_is_raised(message) -> None:
     with Sink(extensions=PLAIN) as sink, Mailer(sink.url) as mailer:
         mailer.send_message(message())
         sink.hang_up("MAIL")

@@ -90,7 +90,7 @@ def log() -> Iterator[io.StringIO]:
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256", "XOAUTH2"])
-def test_a_wrong_password_is_told_without_it(
+def test_a_wrong_password_is_not_shown_in_the_error(
     message, log: io.StringIO, mechanism: str, tls: TLSMode
 ) -> None:
     sasl = {"SCRAM-SHA-256": scram, "XOAUTH2": xoauth2}
@@ -134,7 +134,7 @@ def test_a_wrong_password_is_told_without_it(
     assert_hidden(log.getvalue(), "the log")
 
 
-def test_a_right_password_stands_in_no_log(message, log: io.StringIO) -> None:
+def test_a_correct_password_is_in_no_log(message, log: io.StringIO) -> None:
     with Sink(login=(USER, SECRET)) as sink, Mailer(sink.url) as mailer:
         mailer.send_message(message())
     assert "> AUTH PLAIN ***" in log.getvalue()
@@ -165,7 +165,7 @@ def test_a_fault_during_or_after_the_login_shows_no_password(message, step: str)
         f"smtp://alice:{quote(SECRET, safe='')}@",
     ],
 )
-def test_a_wrong_url_is_told_without_its_password(url: str) -> None:
+def test_the_error_for_a_wrong_url_hides_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Mailer(url)
     assert_hidden(str(caught.value), "the error")

@@ -97,7 +97,7 @@ def test_the_stats_count_each_message_once_and_each_try_at_its_server(
     assert stats.servers[1].server == f"127.0.0.1:{two.port}"
 
 
-def test_each_server_tells_of_its_own_try_and_one_event_is_the_final_one(
+def test_each_server_emits_an_event_and_one_event_is_final(
     nobody: str, two: Sink, message: MakeMessage
 ) -> None:
     events: list[Event] = []

@@ -99,7 +99,7 @@ def test_a_mailer_holds_its_rate_by_a_store() -> None:
 
 
 @pytest.mark.usefixtures("limits")
-def test_who_can_wait_waits_until_there_is_a_place() -> None:
+def test_a_caller_that_can_wait_waits_for_its_turn() -> None:
     limit = throttle("memory://", Rate(2, 1))
     for _ in range(5):
         limit.wait(time.monotonic() + 10.0)
@@ -236,7 +236,7 @@ def test_processes_hold_the_rate_together(redis: str) -> None:
         assert len(sink.messages) == 20
 
 
-def test_who_can_wait_gets_the_next_place_in_redis(redis: str) -> None:
+def test_a_caller_that_can_wait_gets_the_next_turn_in_redis(redis: str) -> None:
     limit = throttle(redis, Rate(2, 1))
     for _ in range(5):
         limit.wait(time.monotonic() + 10.0)

@@ -60,7 +60,7 @@ def test_the_message_goes_in_lock_step_over_a_new_connection_exactly_once(
 
 
 @pytest.mark.parametrize("how", ["500", "503", "drop", "deaf"])
-def test_where_lock_step_is_refused_too_that_refusal_is_told(network: Network, how: str) -> None:
+def test_if_lock_step_is_refused_too_that_refusal_is_raised(network: Network, how: str) -> None:
     refusals = {"RCPT a@x": "550 no a", "RCPT b@x": "550 no b"}
     network.begin(habits=lambda *_: Habits(GROUP, stumbles=how, answers=refusals))
     with mailer_for(network) as mailer:
@@ -71,7 +71,7 @@ def test_where_lock_step_is_refused_too_that_refusal_is_told(network: Network, h
             assert caught.value.outcome is Outcome.REFUSED
 
 
-def test_a_connection_that_breaks_behind_a_354_says_nothing_against_groups(
+def test_a_connection_that_breaks_after_354_does_not_turn_off_groups(
     network: Network,
 ) -> None:
     hello = b"220 x.test\r\n250-x.test\r\n250 PIPELINING\r\n"

@@ -54,7 +54,7 @@ def test_it_waits_as_long_as_it_must_and_no_longer(clock: Clock) -> None:
     assert clock.slept == [60.0, 60.0]
 
 
-def test_who_cannot_go_in_time_is_told_when_at_once(clock: Clock) -> None:
+def test_a_message_that_cannot_go_in_time_is_refused_at_once_with_the_time(clock: Clock) -> None:
     limit = LocalThrottle([Rate(1, 60)], "1/minute", clock)
     limit.wait(None)
     with pytest.raises(RateLimited) as raised:
@@ -121,7 +121,7 @@ def test_a_message_that_goes_from_server_to_server_counts_once() -> None:
     assert len(two.messages) == 2
 
 
-def test_a_batch_waits_message_by_message_each_with_a_deadline_of_its_own() -> None:
+def test_a_batch_waits_for_each_message_with_a_separate_deadline() -> None:
     with Sink() as sink, Mailer(sink.url, rate="4/second", deadline=1.5) as mailer:
         results = list(mailer.stream_messages(message() for _ in range(10)))
     assert [type(result) for result in results] == [Receipt] * 10

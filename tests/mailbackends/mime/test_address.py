@@ -90,7 +90,7 @@ def test_text_that_is_not_one_address_is_refused_with_a_suggestion(address):
 @pytest.mark.parametrize(
     "address", ["a{}@example.com", "a@example.com{}DATA", '"a{}b"@x', "A{}B <a@x>"]
 )
-def test_a_control_character_is_refused_wherever_it_stands(character, address):
+def test_a_control_character_is_refused_at_every_position(character, address):
     with pytest.raises(InvalidAddressError, match="control character: remove it"):
         parse_path(address.format(character))
 

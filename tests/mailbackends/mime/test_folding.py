@@ -326,7 +326,7 @@ def test_an_address_that_no_line_can_hold_is_refused() -> None:
 # --- Policies -------------------------------------------------------------------------------
 
 
-def test_a_policy_keeps_its_settings_and_a_class_of_its_own() -> None:
+def test_a_policy_keeps_its_settings_and_its_class() -> None:
     class Mine(type(SMTP)): ...  # type: ignore[misc]
 
     given = SMTP.clone(max_line_length=50, utf8=True, refold_source="all")

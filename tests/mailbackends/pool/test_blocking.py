@@ -162,7 +162,7 @@ def test_giving_one_back_closes_the_others_that_have_been_idle_too_long(dial):
     assert dial.standing == [second.connection]
 
 
-def test_no_messages_sent_is_no_use(dial):
+def test_a_connection_without_messages_does_not_count_as_used(dial):
     pool = pool_of(dial, max_messages_per_connection=1)
     pool.release(pool.acquire(), reusable=True, messages=0)
     assert pool.acquire().is_reused
@@ -181,7 +181,7 @@ def test_releasing_twice_does_not_take_the_connection_from_its_next_user(dial):
 # The cap, and waiting
 
 
-def test_who_finds_all_in_use_waits_and_gets_the_released_one(dial):
+def test_a_caller_waits_while_all_are_in_use_and_gets_the_released_one(dial):
     pool = pool_of(dial, size=1)
     holder = pool.acquire()
     waiter = Waiter(pool)
@@ -192,7 +192,7 @@ def test_who_finds_all_in_use_waits_and_gets_the_released_one(dial):
     assert len(dial.opened) == 1
 
 
-def test_those_who_wait_are_served_in_the_order_in_which_they_came(dial):
+def test_waiting_callers_are_served_in_the_order_of_arrival(dial):
     pool = pool_of(dial, size=1)
     lease = pool.acquire()
     waiters = [Waiter(pool) for _ in range(5)]
@@ -203,7 +203,7 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came(dial):
         lease = waiter.lease
 
 
-def test_a_timeout_names_the_size_the_time_and_the_mend(dial):
+def test_a_timeout_names_the_size_the_time_and_the_fix(dial):
     pool = pool_of(dial, size=1, timeout=0.01)
     pool.acquire()
     with pytest.raises(PoolTimeout) as caught:
@@ -238,12 +238,12 @@ def test_connect_is_given_the_deadline(dial):
     assert dial.deadlines == [None, 1e12]
 
 
-def test_a_wait_without_end_is_no_overflow(dial):
+def test_an_unlimited_wait_does_not_overflow(dial):
     pool = pool_of(dial, timeout=float("inf"))
     assert pool.acquire(deadline=1e300)
 
 
-def test_one_who_times_out_hands_nothing_on_and_loses_nothing(dial):
+def test_a_caller_that_times_out_loses_no_place(dial):
     pool = pool_of(dial, size=1, timeout=0.01)
     lease = pool.acquire()
     with pytest.raises(PoolTimeout):
@@ -252,7 +252,7 @@ def test_one_who_times_out_hands_nothing_on_and_loses_nothing(dial):
     assert pool.acquire().is_reused
 
 
-def test_one_served_at_the_moment_his_patience_ends_uses_the_place(dial, monkeypatch):
+def test_a_caller_served_at_the_moment_it_times_out_uses_the_place(dial, monkeypatch):
     pool = pool_of(dial, size=1, timeout=0.01)
     lease = pool.acquire()
     make_lock = threading.Lock
@@ -391,7 +391,7 @@ def test_a_closed_pool_says_so(dial):
     assert not dial.opened
 
 
-def test_those_who_wait_are_told_when_the_pool_closes(dial):
+def test_waiting_callers_get_pool_closed_when_the_pool_closes(dial):
     pool = pool_of(dial, size=1)
     pool.acquire()
     waiters = [Waiter(pool), Waiter(pool)]
@@ -432,7 +432,7 @@ def test_a_pool_without_places_is_refused(dial, size):
 # Events
 
 
-def test_events_tell_the_life_of_a_connection(dial):
+def test_events_report_the_life_of_a_connection(dial):
     events: list[Event] = []
     now = 0.0
 

@@ -71,7 +71,7 @@ def test_idle_connections_are_closed_politely_when_the_program_ends(listener):
     assert heard(listener, 2) == [b"QUIT\r\n"] * 2
 
 
-def test_an_exception_at_the_end_is_no_hindrance(listener):
+def test_an_exception_at_the_end_does_no_harm(listener):
     run_program(PROGRAM + "    make_idle(1); sys.exit(0)", port(listener))
     assert heard(listener, 1) == [b"QUIT\r\n"]
 
@@ -133,7 +133,7 @@ def test_an_alarm_that_the_application_has_set_is_left_alone(pool, monkeypatch):
 
 
 @pytest.mark.usefixtures("alarm")
-def test_our_alarm_leaves_nothing_behind(pool, monkeypatch):
+def test_the_alarm_of_the_test_leaves_no_trace(pool, monkeypatch):
     monkeypatch.setattr(process, "_living", lambda: [pool])
     before, during = alarm_state(), []
     monkeypatch.setattr(pool, "_emit", lambda event: during.append(alarm_state()))

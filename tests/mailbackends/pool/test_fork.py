@@ -177,7 +177,7 @@ def test_a_grandchild_starts_empty_too(server, pool):
     pool.release(lease, reusable=True)
 
 
-def test_a_fork_while_another_thread_holds_the_lock_and_one_waits_blocks_nobody(server):
+def test_a_fork_while_a_thread_holds_the_lock_and_another_waits_does_not_block(server):
     holds, let_go = threading.Event(), threading.Event()
     blocker: threading.Thread | None = None
     ticks = 0.0
@@ -215,7 +215,7 @@ def test_a_fork_while_another_thread_holds_the_lock_and_one_waits_blocks_nobody(
     pool.close()
 
 
-def test_a_fork_that_no_hook_told_of_is_seen_by_the_process_id(monkeypatch):
+def test_a_fork_without_hooks_is_noticed_by_the_process_id(monkeypatch):
     dial = Dialler()
     pool = pool_of(dial)
     held, idle = pool.acquire(), pool.acquire()

@@ -59,7 +59,7 @@ def test_the_connection_used_last_is_handed_out_first():
     assert connection(desk.request()) == "second"
 
 
-def test_a_released_connection_goes_to_the_one_who_has_waited_longest():
+def test_a_released_connection_goes_to_the_caller_that_has_waited_longest():
     desk = Desk(size=1)
     holder = desk.open("only")
     first, second = desk.request(), desk.request()
@@ -69,7 +69,7 @@ def test_a_released_connection_goes_to_the_one_who_has_waited_longest():
     assert not desk.ledger.holds(second)
 
 
-def test_a_newcomer_stands_behind_those_who_wait():
+def test_a_new_caller_waits_behind_those_already_waiting():
     desk = Desk(size=1)
     holder = desk.open("only")
     waiter = desk.request()
@@ -79,7 +79,7 @@ def test_a_newcomer_stands_behind_those_who_wait():
     assert desk.woken == [holder, waiter, newcomer]
 
 
-def test_one_who_gives_up_leaves_the_queue():
+def test_a_caller_that_gives_up_leaves_the_queue():
     desk = Desk(size=1)
     holder = desk.open("only")
     impatient, patient = desk.request(), desk.request()
@@ -88,7 +88,7 @@ def test_one_who_gives_up_leaves_the_queue():
     assert desk.woken == [holder, patient]
 
 
-def test_one_who_gives_up_when_just_served_hands_his_place_to_the_next():
+def test_a_caller_that_gives_up_when_just_served_passes_its_place_on():
     desk = Desk(size=1)
     holder = desk.open("only")
     impatient, patient = desk.request(), desk.request()
@@ -174,7 +174,7 @@ def test_a_fresh_claim_takes_the_place_of_the_one_used_longest_ago_and_no_other(
     assert desk.ledger.stats().idle == 1
 
 
-def test_closing_wakes_all_who_wait_and_serves_none():
+def test_closing_wakes_all_waiting_callers_and_serves_none():
     desk = Desk(size=1)
     holder = desk.open("only")
     waiters = [desk.request(), desk.request()]
@@ -216,7 +216,7 @@ def test_all_connections_are_known_whatever_their_stage():
     assert sorted(entry.connection for entry in desk.ledger.entries()) == ["closing", "idle"]
 
 
-def test_stats_tell_where_everything_stands():
+def test_stats_count_every_connection_and_caller():
     desk = Desk(size=3)
     desk.release(desk.open("reused"))
     desk.request()

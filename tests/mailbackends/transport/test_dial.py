@@ -104,7 +104,7 @@ def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
     assert listener.accept()[0].close() is None
 
 
-def test_where_all_refuse_the_first_ones_error_is_told(refusing, resolving):
+def test_if_all_refuse_the_error_of_the_first_is_raised(refusing, resolving):
     resolving(refusing, refusing)
     with pytest.raises(ConnectionRefusedError) as caught:
         run(dial("many.test", 25, soon()))
@@ -117,7 +117,7 @@ def test_where_none_answers_in_time_it_says_so(black_hole, resolving):
         run(dial("many.test", 25, soon(0.4)))
 
 
-def test_a_refusal_behind_one_that_swallows_packets_is_the_end_of_it(
+def test_a_refusal_after_an_address_that_drops_packets_ends_the_attempt(
     black_hole, refusing, resolving
 ):
     resolving(refusing, black_hole)
@@ -125,7 +125,7 @@ def test_a_refusal_behind_one_that_swallows_packets_is_the_end_of_it(
         run(dial("many.test", 25, soon(0.4)))
 
 
-def test_a_deadline_that_has_passed_connects_to_nobody(listening):
+def test_after_the_deadline_no_connection_is_opened(listening):
     listener, address = listening()
     listener.settimeout(0.05)
     with pytest.raises(SMTPTimeoutError):
@@ -193,7 +193,7 @@ def test_a_source_address_that_is_not_ours_is_an_error(listening):
         run(dial(*address, soon(), source_address=("203.0.113.1", 0)))
 
 
-def test_where_there_is_no_poll_select_serves(listening, sockets, refusing, resolving, monkeypatch):
+def test_without_poll_select_is_used(listening, sockets, refusing, resolving, monkeypatch):
     monkeypatch.delattr(select, "poll")
     _, address = listening()
     resolving(refusing, address)

@@ -95,7 +95,7 @@ def test_a_wait_that_ends_without_a_byte_goes_on():
 # --- reading while writing ------------------------------------------------------------
 
 
-def test_a_server_that_reads_on_only_when_its_replies_are_taken_is_no_deadlock():
+def test_a_server_that_reads_only_when_its_replies_are_read_does_not_deadlock():
     count = 3000
     recipients = tuple(f"recipient{number}@x" for number in range(count))
 
@@ -147,14 +147,14 @@ def test_content_that_is_refused_before_its_end_is_not_sent_to_its_end():
 # --- the end --------------------------------------------------------------------------
 
 
-def test_the_end_of_the_stream_is_told_to_the_dialogue():
+def test_the_end_of_the_stream_is_thrown_into_the_dialogue():
     with FarEnd(lambda server: server.sock.close()) as server:
         with pytest.raises(SMTPServerDisconnected, match="Connection unexpectedly closed"):
             server.run(greeting(server.session))
         assert server.session.state is State.CLOSED
 
 
-def test_half_a_reply_and_the_end_is_no_reply():
+def test_half_a_reply_before_the_end_is_not_a_reply():
     def play(server):
         server.sock.sendall(b"220-hi\r\n220 the")
         server.sock.close()
@@ -163,7 +163,7 @@ def test_half_a_reply_and_the_end_is_no_reply():
         server.run(greeting(server.session))
 
 
-def test_a_reset_is_told_with_its_reason():
+def test_a_reset_is_reported_with_its_reason():
     def play(server):
         introduced(server)
         server.sock.recv(1)
@@ -211,7 +211,7 @@ def test_a_server_that_closed_without_a_word_leaves_the_systems_reason():
         assert isinstance(caught.value.__cause__, BrokenPipeError)
 
 
-def test_half_a_word_is_no_last_word():
+def test_half_a_reply_is_not_the_last_reply():
     with FarEnd(hang_up_with()) as server:
         introduce(server)
         server.go.set()
@@ -221,7 +221,7 @@ def test_half_a_word_is_no_last_word():
             server.run(deliver(server.session, ONE, from_bytes(b"hi\r\n")))
 
 
-def test_an_alert_behind_the_handshake_says_what_the_server_wants():
+def test_an_alert_after_the_handshake_says_what_the_server_requires():
     with FarEnd(lambda server: server.stopped.wait(10)) as server:
         error = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert")
 
@@ -239,7 +239,7 @@ def test_an_alert_behind_the_handshake_says_what_the_server_wants():
             server.run(greeting(server.session))
 
 
-def test_a_break_behind_the_content_is_an_unknown_delivery():
+def test_a_break_after_the_content_is_an_unknown_delivery():
     def play(server):
         introduced(server)
         server.answer(b"250 ok", b"250 ok", b"354 go")
@@ -253,7 +253,7 @@ def test_a_break_behind_the_content_is_an_unknown_delivery():
         assert caught.value.unknown == ("a@x",)
 
 
-def test_what_is_no_reply_closes():
+def test_a_malformed_reply_closes():
     with FarEnd(lambda server: server.say(b"what?")) as server:
         with pytest.raises(SMTPProtocolError):
             server.run(greeting(server.session))
@@ -320,7 +320,7 @@ def test_a_server_that_takes_nothing_is_given_up_also_while_it_drips(forever):
         assert c.value.outcome is Outcome.NOT_SENT
 
 
-def test_the_reply_to_the_content_has_a_limit_of_its_own():
+def test_the_reply_to_the_content_has_a_separate_limit():
     def play(server):
         introduced(server)
         server.answer(b"250 ok", b"250 ok", b"354 go")
@@ -392,7 +392,7 @@ def test_starttls_goes_on_under_tls():
         assert server.session.state is State.READY
 
 
-def test_starttls_without_a_context_is_told_before_a_handshake():
+def test_starttls_without_a_context_is_an_error_before_the_handshake():
     def play(server):
         introduced(server, "STARTTLS")
         server.answer(b"220 go")

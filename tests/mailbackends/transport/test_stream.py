@@ -138,7 +138,7 @@ def test_a_very_long_wait_can_be_asked_for(either):
     assert stream.receive_some() == b"x"
 
 
-def test_where_there_is_no_poll_select_serves(either, monkeypatch):
+def test_without_poll_select_is_used(either, monkeypatch):
     monkeypatch.delattr(select, "poll")
     stream, server = either
     with pytest.raises(SMTPTimeoutError):
@@ -188,7 +188,7 @@ def test_small_writes_are_not_held_back():
             assert Stream(sock).sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_a_system_that_does_not_let_it_be_so_is_no_hindrance():
+def test_a_system_that_does_not_allow_it_does_no_harm():
     class Stubborn(socket.socket):
         def setsockopt(self, *args):
             raise OSError("no")
@@ -300,7 +300,7 @@ def test_a_server_that_takes_nothing_in_the_handshake_is_given_up(pair):
 
 
 @pytest.mark.parametrize("name", ["", ".", "a" * 300])
-def test_a_name_that_no_certificate_can_have_is_told(pair, name):
+def test_a_name_that_no_certificate_can_have_is_an_error(pair, name):
     stream, _ = pair
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTLSError):

@@ -128,7 +128,7 @@ def test_a_certificate_that_cannot_be_verified(server, context, name, mend, code
     assert error.reason == "CERTIFICATE_VERIFY_FAILED"
 
 
-def test_a_cause_without_a_mend_is_told_in_openssls_words():
+def test_a_cause_without_a_known_fix_is_reported_in_openssls_words():
     cause = ssl.SSLCertVerificationError("x")
     cause.verify_code, cause.verify_message = 999, "the moon is in the wrong house"
     error = explained(cause, "mail.test")
@@ -211,7 +211,7 @@ def test_any_other_failure_shows_openssls_reason():
     assert "its log says which (SSLV3_ALERT_HANDSHAKE_FAILURE)" in str(error)
 
 
-def test_a_server_that_wants_a_certificate_from_us_is_told_by_it():
+def test_a_server_that_requires_a_client_certificate_is_recognised():
     cause = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert")
     cause.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     assert wants_certificate(cause)

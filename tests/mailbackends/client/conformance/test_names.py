@@ -196,7 +196,7 @@ def test_quotedata_is_the_same(text: str) -> None:
     assert OURS.quotedata(text) == smtplib.quotedata(text)
 
 
-def test_without_the_module_ssl_there_is_no_client() -> None:
+def test_without_the_module_ssl_the_client_cannot_be_imported() -> None:
     """docs/smtplib.md: `needs-ssl`"""
     program = (
         "import sys; sys.modules['ssl'] = sys.modules['_ssl'] = None\n"
