@@ -16,7 +16,7 @@ from mailbackends.errors import (
     SMTPTLSError,
 )
 from mailbackends.mime.content import Content, from_bytes
-from mailbackends.mime.serializer import Encoded
+from mailbackends.mime.pieces import Encoded
 from mailbackends.protocol.command import Command
 from mailbackends.protocol.dialogue import ask, greeting, hello, quit_now, starttls
 from mailbackends.protocol.envelope import Envelope
