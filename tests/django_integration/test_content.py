@@ -87,6 +87,15 @@ def test_header_and_envelope_have_the_same_international_domain(
         assert parseaddr(value) == (name.strip(), "i@xn--fa-hia.example")
 
 
+@pytest.mark.parametrize("character", ["\u200b", "\ufeff", "\u200f", "\xad"])
+def test_an_invisible_character_in_an_address_is_refused_by_name(
+    mail: MailServer, character: str
+) -> None:
+    with pytest.raises(InvalidAddressError, match=f"U\\+{ord(character):04X}"):
+        send(to=[f"{character}b@example.com"])
+    assert mail.connections == 0
+
+
 @pytest.mark.parametrize("fast_paths", [True, False])
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
 def test_only_cr_and_lf_end_a_header_field(

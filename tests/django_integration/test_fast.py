@@ -85,6 +85,8 @@ texts = st.one_of(
     st.integers(70, 90).map(lambda size: "x" * size),
     st.integers(70, 90).map(lambda size: "é" * (size // 2)),
 )
+# A text with NUL is encoded as base64, and built.
+usual_texts = texts.map(lambda text: text.replace("\0", ""))
 local = st.from_regex(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,12}(\.[a-z0-9_-]{1,8})?", fullmatch=True)
 domains = st.one_of(
     st.from_regex(r"[a-z0-9][a-z0-9-]{0,10}(\.[a-z]{2,5}){1,2}", fullmatch=True),
@@ -146,10 +148,10 @@ def test_written_messages_have_the_bytes_of_built_messages(message: EmailMessage
     st.builds(
         EmailMultiAlternatives,
         st.from_regex(r"[A-Za-z0-9,.:!-]{1,9}( [A-Za-z0-9,.:!-]{1,9}){0,6}", fullmatch=True),
-        texts,
+        usual_texts,
         st.sampled_from(["shop@example.com", "The Shop <shop@example.com>"]),
         st.lists(st.from_regex(r"[a-z]{1,6}@[a-z]{1,6}\.com", fullmatch=True), min_size=1),
-        alternatives=st.lists(st.tuples(texts, st.just("text/html")), max_size=2),
+        alternatives=st.lists(st.tuples(usual_texts, st.just("text/html")), max_size=2),
         attachments=st.lists(
             st.tuples(
                 st.from_regex(r"[a-z]{1,60}\.pdf", fullmatch=True),
