@@ -1,4 +1,4 @@
-"""`Attachment`: a file that goes with a message, beside its text or inside its HTML."""
+"""`Attachment`: a file that is sent with a message, next to its text or in its HTML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mailbackends import InvalidMessageError
 __all__ = ["Attachment"]
 
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?")
-# What fits into both <...> (RFC 2045 section 7) and a URL (RFC 2392) without quoting.
+# The characters that need no quoting in <...> (RFC 2045 section 7) and in a URL (RFC 2392).
 _CONTENT_ID = re.compile(r"[!#$&'*+./0-9=?@A-Z^_`a-z{|}~-]+")
 _BLOCK = 57 * 1024  # bytes: whole lines of base64
 
@@ -28,16 +28,17 @@ class Attachment:
 
     Args:
         filename: the name that the recipient sees.
-        content_type: such as ``"application/pdf"``; guessed from the name where it is None.
+        content_type: such as ``"application/pdf"``; guessed from the name if None.
         data: the content. A string is sent as UTF-8.
         disposition: ``"attachment"`` (the default) or ``"inline"``.
         headers: further headers of this part.
-        content_id: the name by which HTML refers to it: ``<img src="cid:logo">`` for
-            ``"logo"``. An inline attachment that has one becomes part of the HTML.
+        content_id: the name that HTML uses for it: ``<img src="cid:logo">`` for ``"logo"``.
+            An inline attachment that has one becomes part of the HTML.
 
     Raises:
-        ValueError: there is no data, or ``content_id`` is none.
-        TypeError: it is neither a string nor bytes.
+        ValueError: there is no data, ``content_id`` is invalid, or the arguments are in another
+            order.
+        TypeError: ``data`` is neither a string nor bytes.
     """
 
     def __init__(
@@ -57,15 +58,15 @@ class Attachment:
             evaluated, (filename, content_type, data, disposition, content_id)
         )
         if data is None:
-            raise ValueError(f"attachment {filename!r} has no data: give 'data' as str or bytes")
+            raise ValueError(f"attachment {filename!r} has no data: pass data as str or bytes")
         if not isinstance(data, (str, bytes, bytearray, memoryview)):
             raise TypeError(
-                f"attachment {filename!r} has data of type {type(data).__name__}: give str or "
-                "bytes, for a file what its read() returns"
+                f"attachment {filename!r} has data of type {type(data).__name__}: pass str or "
+                "bytes, for example the result of a file's read()"
             )
         if _is_other_order(content_type, data):
             raise ValueError(
-                f"attachment {filename!r} has {data!r} as data, and a content type that is none: "
+                f"attachment {filename!r} has {data!r} as data, and its content type is invalid: "
                 "the order is filename, content_type, data; or pass them by name"
             )
         if content_type is None and filename is not None:
@@ -100,7 +101,7 @@ class Attachment:
 
     @property
     def is_related(self) -> bool:
-        """True for an image that HTML shows, rather than a file beside the text."""
+        """Whether it is an image that the HTML shows, and not a file next to the text."""
         return self.disposition.lower() == "inline" and self.content_id is not None
 
 
@@ -130,18 +131,18 @@ def is_utf8_text(content_type: str, data: str | bytes) -> bool:
 
 
 def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:
-    """The MIME part for ``attachment``.
+    """Return the MIME part for ``attachment``.
 
-    ``ascii_filename`` takes from the name what ASCII does not have.
+    ``ascii_filename`` removes non-ASCII characters from the name.
 
     Raises:
-        InvalidMessageError: its content type is none.
+        InvalidMessageError: its content type is invalid.
     """
     content_type = attachment.content_type
     if not _TYPE.fullmatch(content_type):
         raise InvalidMessageError(
-            f"attachment {attachment.filename!r} has the content type {content_type!r}: "
-            "write it as 'application/pdf'"
+            f"attachment {attachment.filename!r} has the invalid content type {content_type!r}: "
+            "write it like 'application/pdf'"
         )
     data = attachment.data
     part: Part
@@ -175,14 +176,13 @@ def _describe(part: Part, attachment: Attachment, ascii_filename: bool) -> None:
             "Content-Disposition", attachment.disposition, filename=("utf-8", "", filename)
         )
     for name, value in attachment.headers.items():
-        del part[name]  # the caller's word stands for ours
+        del part[name]  # the caller's value replaces ours
         part[name] = encode_words(force_text(value), "utf-8")
 
 
 def _base64_lines(data: bytes) -> str:
     """Base64 in lines of 76 columns (RFC 2045 section 6.8)."""
-    # A block at a time: half the memory of `base64.encodebytes` for a large file, and no
-    # slower.
+    # A block at a time: half the memory of `base64.encodebytes` for a large file, and as fast.
     view = memoryview(data)
     lines: list[str] = []
     for start in range(0, len(data), _BLOCK):

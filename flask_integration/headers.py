@@ -1,4 +1,4 @@
-"""Headers: the line breaks that must not be in them, and those that fold them."""
+"""Header fields: line breaks that would inject a header, and folding."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from flask_integration.addresses import Address, display, force_text
 __all__ = ["LINE_LENGTH", "bad_header", "fold"]
 
 _LINE_BREAK = re.compile(r"[\r\n]")
-# Folding as RFC 5322 section 2.2.3 has it: each further line begins with white space, and
-# no line is white space alone, which some servers take for the end of the header.
+# Folding (RFC 5322 section 2.2.3): each further line begins with white space. A line of only
+# white space is not allowed, because some servers take it for the end of the header.
 _FOLDED = re.compile(r"[^\r\n]*[^\s][^\r\n]*(?:\r\n[ \t][^\r\n]*[^\s][^\r\n]*)*")
 # RFC 5322 section 3.6.8: printable ASCII without the colon.
 _NAME = re.compile(r"[!-9;-~]+")
-# Another of these would make the body unreadable.
+# A second one of these would make the body unreadable.
 _MADE_HERE = frozenset({"content-transfer-encoding", "content-type", "mime-version"})
 LINE_LENGTH = 78  # RFC 5322 section 2.1.1
 
 
 def bad_header(message: Any) -> str | None:
-    """What is wrong with the first header of ``message`` that could smuggle another one in.
+    """Return what is wrong with the first header of ``message`` that could inject another one.
 
-    ``message`` is a `Message`, or anything with the attributes of one. None: all is well.
+    ``message`` is a `Message`, or an object with the same attributes. None: there is no such
+    header.
     """
     for field, value in _address_fields(message):
         if _LINE_BREAK.search(display(value)):
-            return f"{field} {value!r} holds a line break: take it out"
+            return f"{field} {value!r} contains a line break: remove it"
     subject = force_text(message.subject or "")
     if _LINE_BREAK.search(subject) and not _FOLDED.fullmatch(subject):
-        return f"subject {subject!r} holds a line break: take it out"
+        return f"subject {subject!r} contains a line break: remove it"
     for name, value in dict(getattr(message, "extra_headers", None) or {}).items():
         if not _NAME.fullmatch(str(name)):
-            return f"extra header name {name!r} is no header name: letters, digits and hyphens"
+            return f"extra header name {name!r} is invalid: use letters, digits and hyphens"
         if str(name).lower() in _MADE_HERE:
-            return f"extra header {name} is what the message writes itself: leave it out"
+            return f"extra header {name} is written by the message itself: remove it"
         if _LINE_BREAK.search(text := force_text(value)) and not _FOLDED.fullmatch(text):
-            return f"extra header {name}: {value!r} holds a line break: take it out"
+            return f"extra header {name}: {value!r} contains a line break: remove it"
     return _bad_attachment(message)
 
 
 def fold(name: str, value: str) -> str:
-    """``value`` on lines of at most 78 columns where its spaces allow it.
+    """Return ``value`` folded at spaces to lines of at most 78 columns, where it has spaces.
 
-    The email package would parse a long header and write it anew, which has lost quotes
-    and recipients before; lines that are short enough it leaves alone.
+    The email package parses a long header and rewrites it, and has lost quotes and recipients
+    in doing so; it does not change lines that are short enough.
     """
     lines = value.splitlines() or [""]
     lengths = [len(name) + 2 + len(lines[0]), *map(len, lines[1:])]
@@ -57,7 +58,7 @@ def fold(name: str, value: str) -> str:
     lines = [words[0]]
     room = LINE_LENGTH - len(name) - 2
     for word in words[1:]:
-        # A line of spaces alone would end the header for some readers.
+        # Some readers take a line of only spaces for the end of the header.
         if len(lines[-1]) + 1 + len(word) > room and word and lines[-1].strip():
             lines.append(word)
             room = LINE_LENGTH - 1
@@ -79,14 +80,14 @@ def _address_fields(message: Any) -> Iterator[tuple[str, Address]]:
 def _bad_attachment(message: Any) -> str | None:
     for attachment in getattr(message, "attachments", None) or ():
         if isinstance(attachment, Message):
-            continue  # the email package's own, which checks itself
+            continue  # a part of the email package, which checks itself
         if not hasattr(attachment, "content_type"):
-            return f"attachment {attachment!r} is none: write Attachment(filename, type, data)"
+            return f"{attachment!r} is not an attachment: write Attachment(filename, type, data)"
         headers = dict(getattr(attachment, "headers", None) or {})
         for value in (attachment.filename, attachment.content_type, attachment.disposition):
             if value and _LINE_BREAK.search(value):
-                return f"attachment {value!r} holds a line break: take it out"
+                return f"attachment {value!r} contains a line break: remove it"
         for name, value in headers.items():
             if not _NAME.fullmatch(name) or _LINE_BREAK.search(force_text(value)):
-                return f"attachment header {name!r}: {value!r} holds a line break: take it out"
+                return f"attachment header {name!r}: {value!r} contains a line break: remove it"
     return None

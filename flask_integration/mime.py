@@ -1,4 +1,4 @@
-"""A `Message` as an email: headers, alternatives, related images, attachments (RFC 2046)."""
+"""A `Message` as an email: header fields, alternatives, related images, attachments (RFC 2046)."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ Made = TypeVar("Made")
 
 _SUBTYPE = re.compile(r"(?:text/)?[A-Za-z0-9!#$&^_.+-]+(?:\s*;[^\r\n]*)?")
 
-# Writes headers that need no folding as `policy.SMTP` does, but does not parse each of them
-# first, which is a third of what a small message costs.
+# Writes header fields that need no folding like `policy.SMTP`, but without parsing each of them
+# first, which takes a third of the time of a small message.
 PLAIN = checked_policy(policy.compat32.clone(linesep="\r\n"))
 FOLDED = checked_policy(policy.SMTP)
 LONGEST_LINE = 998  # RFC 5322 section 2.1.1, in bytes
 
 
 class Content(Protocol):
-    """What a `flask_integration.Message` says, as far as it is written."""
+    """The attributes of a `flask_integration.Message` that become its content."""
 
     subject: Any
     sender: Any
@@ -83,29 +83,29 @@ class Maker(Protocol[Made]):
     """Makes parts of one kind: objects, or bytes."""
 
     def text(self, text: str, subtype: str) -> Made:
-        """Text, of a type that may have parameters."""
+        """Return a text part; its subtype may have parameters."""
 
     def file(self, file: Attachment | Part) -> Made:
-        """What is attached, or shown by the HTML."""
+        """Return the part of an attachment, or of an image that the HTML shows."""
 
     def multipart(self, subtype: str, parts: list[Made]) -> Made:
-        """These parts together."""
+        """Return these parts as one."""
 
 
 def build(message: Content, rendering: Rendering) -> Part:
-    """The email that ``message`` describes, without Bcc.
+    """Return the email that ``message`` describes, without Bcc.
 
-    What would break a header is taken out, not refused: the check comes before sending.
+    Line breaks in header fields are removed here; sending refuses them.
 
     Raises:
-        InvalidMessageError: the type of an attachment or an alternative is none.
+        InvalidMessageError: the type of an attachment or an alternative is invalid.
         ConfigurationError: a library that the configuration asks for is missing.
     """
     root = composed(message, rendering, _Objects(message, rendering))
     for name, value in own_fields(message, rendering):
         root[name] = value
     for name, value in extra_fields(message, rendering):
-        del root[name]  # in place of one that is there
+        del root[name]  # it replaces an existing one
         root[name] = value
     fields = (field for part in root.walk() for field in part.raw_items())
     root.policy = PLAIN if are_plain(fields) else FOLDED
@@ -113,7 +113,7 @@ def build(message: Content, rendering: Rendering) -> Part:
 
 
 def are_plain(fields: Iterable[tuple[str, Any]]) -> bool:
-    """True where none of them needs folding, encoding or UTF-8 (RFC 6532)."""
+    """Return whether none of them needs folding, encoding or UTF-8 (RFC 6532)."""
     for name, value in fields:
         if not isinstance(value, str) or len(name) + 2 + len(value) > LINE_LENGTH:
             return False
@@ -123,7 +123,7 @@ def are_plain(fields: Iterable[tuple[str, Any]]) -> bool:
 
 
 def composed(message: Content, rendering: Rendering, make: Maker[Made]) -> Made:
-    """The body of ``message`` out of parts as ``make`` makes them. Raises: as `build`."""
+    """Return the body of ``message``, with parts made by ``make``. Raises: as `build`."""
     files = list(message.attachments)
     related = [file for file in files if message.html and _is_related(file)]
     body = _texts(message, rendering, related, make)
@@ -133,7 +133,7 @@ def composed(message: Content, rendering: Rendering, make: Maker[Made]) -> Made:
 
 
 def own_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """The header fields that each message has, folded."""
+    """Yield the header fields that each message has, folded."""
     charset = message.charset or rendering.charset
     if message.subject:
         yield "Subject", fold("Subject", sanitize_subject(message.subject, charset))
@@ -155,13 +155,13 @@ def own_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, st
             yield name, fold(name, addresses)
 
 
-@lru_cache(maxsize=8)  # of this second: it takes as long as all other fields together
+@lru_cache(maxsize=8)  # of this second: formatting takes as long as all other fields
 def _date(moment: int, local_time: bool, zone: tuple[int, int]) -> str:
     return formatdate(moment, localtime=local_time)
 
 
 def extra_fields(message: Content, rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """Those that the application asks for, folded; each in place of one of that name."""
+    """Yield the extra headers, folded. Each replaces a field of the same name."""
     charset = message.charset or rendering.charset
     for name, value in (message.extra_headers or {}).items():
         if value is not None:
@@ -179,14 +179,14 @@ def _texts(
     body = make.text(_text_body(message, rendering), "plain")
     if not message.alts:
         return body
-    # The last alternative is the one that the sender likes best (RFC 2046 section 5.1.4).
+    # The last alternative is the preferred one (RFC 2046 section 5.1.4).
     parts = [body]
     for subtype, content in message.alts.items():
         if content is None:
             continue
         if not _SUBTYPE.fullmatch(subtype):
             raise InvalidMessageError(
-                f"alts has the type {subtype!r}: write a subtype of text, as 'html' or 'calendar'"
+                f"alts has the invalid type {subtype!r}: write a subtype of text, such as 'html'"
             )
         is_html = subtype == "html"
         if is_html and rendering.inline_css:
@@ -208,7 +208,7 @@ def _text_body(message: Content, rendering: Rendering) -> str:
 
 
 class _Objects:
-    """Parts as the email package has them."""
+    """Makes parts as objects of the email package."""
 
     def __init__(self, message: Content, rendering: Rendering) -> None:
         self.charset = message.charset or rendering.charset
@@ -242,7 +242,7 @@ def body_encoding(text: bytes) -> int | None:
 
 
 def text_part(text: str, subtype: str, encoding: str) -> Part:
-    """A text as the email package's object: as it is, or quoted-printable for long lines."""
+    """Return a text as an object of the email package, encoded only if it has to be."""
     charset = Charset(encoding)
     try:
         text.encode(charset.output_codec or "us-ascii")

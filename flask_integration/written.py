@@ -1,4 +1,4 @@
-"""A plain `Message` as bytes, without the email package's objects: the same that these give."""
+"""A plain `Message` as bytes, without the email package's objects, but with the same result."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = ["written"]
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
-# What no policy changes: one space between words, none around them, and no encoded word.
+# A value that no policy changes: single spaces between words, and no encoded word.
 _UNCHANGED = re.compile(r"(?!.*=\?)[!-~]+(?: [!-~]+)*")
 _FOLDED = re.compile(r"[ -~]*(?:\r\n [ -~]*)*")
-# Bcc is taken out of what is sent.
+# Bcc is not sent.
 _NOT_WRITTEN = frozenset({"bcc", "resent-bcc"})
 
 
 class _Unknown(Exception):
-    """It has to be built."""
+    """The message has to be built with the email package."""
 
 
 class _Node:
-    """A part: its header fields, and its body or the parts that it has."""
+    """A part: its header fields, and its body or its own parts."""
 
     __slots__ = ("body", "fields", "parts")
 
@@ -53,7 +53,7 @@ class _Node:
 
 
 def written(message: Content, rendering: Rendering) -> WrittenMessage | None:
-    """What ``message.as_email(rendering)`` gives; None where that has to be asked."""
+    """Return the bytes of ``mime.build(message, rendering)``; None if it has to be called."""
     if (message.charset or rendering.charset).lower() != "utf-8":
         return None
     try:
@@ -64,7 +64,7 @@ def written(message: Content, rendering: Rendering) -> WrittenMessage | None:
             return None
         policy = PLAIN if are_plain((*header, *_all_fields(root))) else FOLDED
         pieces = _pieces(root, policy, _lines(header, policy))
-    except Exception:  # what is wrong with it is told when it is built
+    except Exception:  # `build` will report what is wrong
         return None
     return WrittenMessage(tuple(pieces), message.msgId, partial(build, message, rendering))
 
@@ -98,7 +98,7 @@ class _Nodes:
         )
 
 
-# What stands about a part in its header is what the email package puts there.
+# The header fields of a part are those that the email package writes.
 
 
 @lru_cache(maxsize=64)

@@ -185,7 +185,7 @@ def test_a_line_break_in_a_header_is_found_before_anything_is_sent(
 ) -> None:
     mail = Mail(app)
     assert message(**bad).has_bad_headers()
-    with pytest.raises(BadHeaderError, match=r"take it out|no header name"):
+    with pytest.raises(BadHeaderError, match=r"remove it|is invalid"):
         mail.send(message(**bad))
 
 
@@ -438,10 +438,10 @@ def test_html_may_be_given_as_an_alternative() -> None:
         ({"subject": "a\udcff"}, "cannot be encoded"),
         ({"body": "a\udcff"}, "cannot be encoded"),
         ({"recipients": [("a\udcff", "a@x.com")]}, "cannot be encoded"),
-        ({"alts": {"x y": "text"}}, "alts has the type 'x y'"),
-        ({"alts": {"x\r\ny": "text"}}, "alts has the type"),
-        ({"attachments": ["a.txt"]}, "attachment 'a.txt' is none"),
-        ({"attachments": [("a.txt", "text/plain", "x")]}, "is none: write Attachment("),
+        ({"alts": {"x y": "text"}}, "alts has the invalid type 'x y'"),
+        ({"alts": {"x\r\ny": "text"}}, "alts has the invalid type"),
+        ({"attachments": ["a.txt"]}, "'a.txt' is not an attachment"),
+        ({"attachments": [("a.txt", "text/plain", "x")]}, "is not an attachment: write Attachment("),
         ({"sender": "a@x.com, b@x.com"}, "sender must be one address, got 'a@x.com, b@x.com'"),
     ],
 )
