@@ -89,9 +89,12 @@ class Sender(ABC):
     async def asend(self, message: Any, envelope_from: Address | None = None) -> Receipt:
         """As `send`, but in a thread, so that the event loop of an async view continues.
 
-        The threads are the mailer's, as many as it may have connections, so that slow mail
-        servers do not block others who use the event loop's executor, such as its name
-        lookups. Further messages wait in a queue, and are not subject to MAIL_POOL_TIMEOUT.
+        Flask runs each async view in its own event loop. Threads share the connections of
+        the pool between all of them; a connection of an event loop would end with the view.
+
+        The mailer has as many threads as it may have connections, and does not use the event
+        loop's executor, which name lookups need. Further messages wait in a queue, and are not
+        subject to MAIL_POOL_TIMEOUT.
 
         Cancelling the task stops a message that waits in the queue, but not one that is
         being sent.

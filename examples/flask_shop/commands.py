@@ -1,4 +1,4 @@
-"""The shop's own commands, beside ``flask mail``."""
+"""The shop's commands, in addition to ``flask mail``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["send_newsletter"]
 @with_appcontext
 def send_newsletter(addresses: tuple[str, ...]) -> None:
     """Send the newsletter to each of ADDRESSES, over one connection."""
-    outcomes = bulk.send_many(newsletter(address) for address in addresses)
+    outcomes = bulk.stream(newsletter(address) for address in addresses)
     failed = 0
     for address, outcome in zip(addresses, outcomes, strict=True):
         if isinstance(outcome, Receipt):

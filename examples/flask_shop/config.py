@@ -41,11 +41,11 @@ def from_environment() -> dict[str, Any]:
         "MAIL_BACKEND": os.environ.get("MAIL_DEMO_BACKEND") or ("smtp" if host else "console"),
         "MAILBOX_PREVIEWS": ["flask_shop.previews"],
         "MAIL_DEFAULT_SENDER": ("Leaf & Cup", "shop@leafandcup.example"),
-        # A view is never kept longer than this, whatever the server does.
+        # A view never waits longer than this, whatever the server does.
         "MAIL_DEADLINE": 30,
-        # With the extra "html" installed, styles go onto the elements.
+        # With the extra "html", styles are inlined.
         "MAIL_INLINE_CSS": find_spec("css_inline") is not None,
-        # Newsletters wait for each other, not orders for newsletters.
+        # Newsletters do not delay orders.
         "MAIL_MAILERS": {
             "bulk": {
                 **server,

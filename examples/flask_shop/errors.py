@@ -1,4 +1,4 @@
-"""What a customer is told when a mail could not be sent."""
+"""The responses to requests whose mail could not be sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["register"]
 
 
 def register(app: Flask) -> None:
-    """Answer errors with JSON."""
+    """Respond to errors with JSON."""
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(SMTPException, _not_sent)
     for kind in (InvalidAddressError, InvalidMessageError, BadOrder):
@@ -31,7 +31,7 @@ def _bad_request(error: Exception) -> Any:
 
 
 def _not_sent(error: SMTPException) -> Any:
-    """The outcome decides what to do: only "unknown" must not be tried again blindly."""
+    """Report the outcome: a message whose outcome is "unknown" must not be sent again blindly."""
     return (
         jsonify(
             error="the mail could not be sent",

@@ -13,7 +13,7 @@ __all__ = ["listen"]
 
 
 def listen(app: Flask) -> None:
-    """Log what becomes of this application's mails."""
+    """Log the outcome of each mail of this application."""
     email_sent.connect(_sent, app)
     email_failed.connect(_failed, app)
 

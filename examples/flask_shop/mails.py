@@ -1,4 +1,4 @@
-"""The shop's mails. Each function returns a message; sending it is the view's part."""
+"""The shop's mails. Each function returns a message; the views send it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["newsletter", "order_confirmation", "password_reset", "question"]
 
 
 def order_confirmation(order: Order) -> Message:
-    """Text, HTML with the shop's logo, and the invoice."""
+    """Return a text, HTML with the shop's logo, and the invoice."""
     customer = (order.name, order.email)
     message = Message.from_template("mail/order", recipients=[customer], order=order)
     _add_logo(message)
@@ -24,7 +24,7 @@ def order_confirmation(order: Order) -> Message:
 
 
 def password_reset(email: str, token: str) -> Message:
-    """A link that is good for an hour."""
+    """Return a message with a link that is valid for an hour."""
     link = url_for("shop.new_password", token=token, _external=True)
     message = Message.from_template("mail/password_reset", recipients=[email], link=link)
     _add_logo(message)
@@ -32,7 +32,7 @@ def password_reset(email: str, token: str) -> Message:
 
 
 def newsletter(email: str) -> Message:
-    """HTML alone: its text is made from it where the extra "html" is installed."""
+    """Return HTML alone: the text is made from it if the extra "html" is installed."""
     message = Message.from_template(
         "mail/newsletter",
         recipients=[email],
@@ -44,7 +44,7 @@ def newsletter(email: str) -> Message:
 
 
 def question(sender: str, text: str) -> Message:
-    """A customer's question to the shop, to which the answer goes to the customer."""
+    """Return a customer's question to the shop; replies go to the customer."""
     return Message(
         "A question from the website",
         ["Leaf & Cup <shop@leafandcup.example>"],

@@ -22,7 +22,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Line:
-    """So many of one product."""
+    """A quantity of one product."""
 
     product: Product
     quantity: int
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Order:
-    """What one customer wants."""
+    """What a customer orders."""
 
     name: str
     email: str
@@ -49,7 +49,7 @@ class Order:
 
 
 class BadOrder(ValueError):
-    """An order that the shop cannot take. The text is for the customer."""
+    """The order is invalid. The text is for the customer."""
 
 
 CATALOGUE = {
@@ -63,17 +63,17 @@ CATALOGUE = {
 
 
 def place_order(name: str, email: str, product: str = "tea", quantity: str | int = 1) -> Order:
-    """An order of one product of the catalogue.
+    """Return an order of one product of the catalogue.
 
     Raises:
-        BadOrder: there is no such product, or no such number of it.
+        BadOrder: the product does not exist, or the quantity is invalid.
     """
     if product not in CATALOGUE:
-        raise BadOrder(f"no such product: {product}; we have {', '.join(CATALOGUE)}")
+        raise BadOrder(f"unknown product {product!r}: choose from {', '.join(CATALOGUE)}")
     try:
         number = int(quantity)
     except ValueError:
         number = 0
     if not 1 <= number <= 99:
-        raise BadOrder(f"{quantity} is no number from 1 to 99")
+        raise BadOrder(f"quantity must be a number from 1 to 99, got {quantity!r}")
     return Order(name, email, (Line(CATALOGUE[product], number),))

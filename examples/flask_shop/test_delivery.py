@@ -1,5 +1,5 @@
 # ruff: noqa: S101
-"""The shop's own tests: the whole way, with the pytest fixtures of `mailbackends.testing`.
+"""The shop's own tests, with the pytest fixtures of `mailbackends.testing`.
 
 In the folder above: ``python -m pytest flask_shop``.
 """

@@ -1,4 +1,4 @@
-"""The shop's pages. Those that send mail answer with its receipt, as JSON."""
+"""The shop's pages. Those that send mail respond with its receipt, as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("shop", __name__)
 
 @blueprint.get("/")
 def index() -> str:
-    """What there is to buy."""
+    """List the products."""
     return render_template("index.html", products=CATALOGUE.values())
 
 
@@ -50,7 +50,7 @@ def password_reset() -> Any:
 
 @blueprint.get("/password-reset/<token>")
 def new_password(token: str) -> Any:
-    """Where that link leads."""
+    """Handle that link."""
     try:
         email = _tokens().loads(token, max_age=_RESET_SECONDS)
     except BadData:
@@ -60,7 +60,7 @@ def new_password(token: str) -> Any:
 
 @blueprint.post("/api/newsletter/")
 def newsletter() -> Any:
-    """A message to each of many, over a connection of its own: what became of every one."""
+    """Send a message to each recipient, over another mailer; report each outcome."""
     addresses = [part.strip() for part in _given("recipients")["recipients"].split(",")]
     results = [
         {"to": address, "receipt": _shown(outcome), "error": None}
@@ -75,7 +75,7 @@ def newsletter() -> Any:
 
 @blueprint.post("/api/question/")
 async def question() -> Any:
-    """Hand on a question, from an ``async def`` view, for which Flask wants `asgiref`."""
+    """Forward a question, from an ``async def`` view; Flask needs `asgiref` for these."""
     given = _given("email", "text")
     receipt = await mail.asend(mails.question(given["email"], given["text"]))
     return jsonify(receipt=_shown(receipt)), 202

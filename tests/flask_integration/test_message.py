@@ -441,7 +441,10 @@ def test_html_may_be_given_as_an_alternative() -> None:
         ({"alts": {"x y": "text"}}, "alts has the invalid type 'x y'"),
         ({"alts": {"x\r\ny": "text"}}, "alts has the invalid type"),
         ({"attachments": ["a.txt"]}, "'a.txt' is not an attachment"),
-        ({"attachments": [("a.txt", "text/plain", "x")]}, "is not an attachment: write Attachment("),
+        (
+            {"attachments": [("a.txt", "text/plain", "x")]},
+            "not an attachment: write Attachment(",
+        ),
         ({"sender": "a@x.com, b@x.com"}, "sender must be one address, got 'a@x.com, b@x.com'"),
     ],
 )
