@@ -1,4 +1,4 @@
-"""Measure mailbackends beside the other clients: one server, rounds in turn, medians, ratios."""
+"""Compare mailbackends with other clients: one server, interleaved rounds, medians, ratios."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(
         f"The module {error.name!r} is not installed. "
-        "`python -m tox -e bench` runs this with all that it needs."
+        "`python -m tox -e bench` installs what is needed and runs this."
     )
 
 EXAMPLES = """
@@ -33,11 +33,11 @@ examples:
   python benchmarks --cases 'text-*-tls' --clients 'django-*' 'ours-*' --rounds 11
   python benchmarks --cases all --json all.json   everything there is
   python benchmarks --profile                     and where the time goes, by part
-  python benchmarks --delays 0 --core 1           on one core, where others are at work
-  python benchmarks --from all.json --plots .     show what was measured before
+  python benchmarks --delays 0 --core 1           on one core of a busy machine
+  python benchmarks --from all.json --plots .     show an earlier measurement
 
 `python -m tox -e bench -- OPTIONS` takes the same options, and installs what is needed.
-Nodemailer takes part where node and npm are installed, Postfix's smtp-source where it is.
+Nodemailer is measured if node and npm are installed, Postfix's smtp-source if it is installed.
 Exit status: 0 measured, 1 a client failed or wrong content arrived, 2 wrong options.
 """
 
@@ -46,7 +46,7 @@ PROFILED_CLIENTS = ("django-batch", "ours-django-batch", "ours-batch", "ours-byt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure as the command line says; the exit status."""
+    """Run the command line. Returns the exit status."""
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.list:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if given.core is not None:
         if not hasattr(os, "sched_setaffinity"):
-            parser.error("--core is not known to this system")
+            parser.error("--core is not supported on this system")
         try:
             os.sched_setaffinity(0, {given.core})
         except OSError as error:
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         without = _chosen(parser, "client", given.without, CLIENTS, ())
         clients = [entry for entry in clients if entry.name not in without]
         if not cases or not clients:
-            parser.error("nothing is left to be measured: see --list")
+            parser.error("no case or client is left to measure: see --list")
         plan = Plan(cases, clients, given.rounds or (2 if given.quick else 7), is_quick=given.quick)
         try:
             status, results = _measured(plan, profile=given.profile)
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(plan: Plan, *, profile: bool) -> tuple[int, Results]:
-    """The exit status, and what was measured: of the cases that were done, if interrupted."""
+    """The exit status, and the results; of the finished cases, if interrupted."""
     with Progress(len(plan.cases)) as progress, Bench(plan, progress) as bench:
         try:
             bench.run()
@@ -102,7 +102,7 @@ def _measured(plan: Plan, *, profile: bool) -> tuple[int, Results]:
                     for entry in (e for e in plan.clients if e.name in PROFILED_CLIENTS):
                         bench.profile(case, entry)
         except KeyboardInterrupt:
-            progress.note("Interrupted: what follows was measured before.")
+            progress.note("Interrupted: these are the results so far.")
             return 130, bench.results
         return 0, bench.results
 
@@ -114,7 +114,7 @@ def _chosen(
     known: Iterable[str],
     default: Iterable[str],
 ) -> list[str]:
-    """Those that a pattern matches, in the order in which they are known."""
+    """The names that match a pattern, in their original order."""
     if patterns is None:
         return list(default)
     chosen: set[str] = set()
@@ -122,8 +122,8 @@ def _chosen(
         found = list(known) if pattern == "all" else fnmatch.filter(known, pattern)
         if not found:
             near = difflib.get_close_matches(pattern, known, n=1)
-            mend = f": do you mean {near[0]!r}?" if near else ": see --list"
-            parser.error(f"there is no {kind} {pattern!r}{mend}")
+            hint = f": did you mean {near[0]!r}?" if near else ": see --list"
+            parser.error(f"unknown {kind} {pattern!r}{hint}")
         chosen.update(found)
     return [name for name in known if name in chosen]
 
@@ -150,26 +150,33 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--sizes", nargs="+", choices=list(SAMPLES), help="only these messages")
     what.add_argument("--delays", nargs="+", type=int, choices=(0, 20, 80), help="only these (ms)")
     what.add_argument("--clients", nargs="+", metavar="CLIENT", help="patterns (default: all)")
-    what.add_argument("--without", nargs="+", metavar="CLIENT", help="patterns of those left out")
+    what.add_argument(
+        "--without", nargs="+", metavar="CLIENT", help="patterns of clients to leave out"
+    )
     what.add_argument("--rounds", type=_positive, metavar="N", help="default: 7, or 2 if quick")
     what.add_argument("--quick", action="store_true", help="few cases, few messages, few rounds")
     what.add_argument(
-        "--core", type=int, metavar="N", help="all processes on this one: steadier without delay"
+        "--core",
+        type=int,
+        metavar="N",
+        help="run all processes on this core: less noise without delay",
     )
-    what.add_argument("--profile", action="store_true", help="also where the time goes, by part")
-    out = parser.add_argument_group("what to make of it")
+    what.add_argument("--profile", action="store_true", help="also show where the time goes")
+    out = parser.add_argument_group("output")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    out.add_argument("--plots", type=Path, metavar="DIR", help="draw them, as SVG")
-    out.add_argument("--document", type=Path, metavar="FILE", help="put them into its tables")
-    out.add_argument("--from", type=Path, dest="read", metavar="FILE", help="measure nothing anew")
-    out.add_argument("--before", type=Path, metavar="FILE", help="profiles to show beside")
+    out.add_argument("--plots", type=Path, metavar="DIR", help="draw plots as SVG")
+    out.add_argument("--document", type=Path, metavar="FILE", help="update the tables of this page")
+    out.add_argument(
+        "--from", type=Path, dest="read", metavar="FILE", help="read results instead of measuring"
+    )
+    out.add_argument("--before", type=Path, metavar="FILE", help="earlier profiles for comparison")
     return parser
 
 
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"must be an integer from 1, got {text!r}")
     return number
 
 

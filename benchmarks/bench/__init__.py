@@ -1,1 +1,1 @@
-"""The parts of the benchmark: a server, a delaying proxy, the clients, and what was measured."""
+"""The parts of the benchmark: a server, a delaying proxy, the clients, and the results."""

@@ -1,4 +1,4 @@
-"""What is measured: each kind of message, at each distance, in clear and over TLS with login."""
+"""The cases: each kind of message, at each distance, without TLS and with TLS and login."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ __all__ = ["CASES", "DEFAULT", "QUICK", "Case"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of message, sent one way."""
+    """One kind of message, sent in one way."""
 
     sample: Sample
     delay: int
     """The round trip to the server, in milliseconds."""
     is_tls: bool
-    """With STARTTLS and a login; else in clear and without."""
+    """With STARTTLS and a login, or without both."""
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """The name on the command line."""
         return f"{self.sample.name}-{self.delay}-{'tls' if self.is_tls else 'plain'}"
 
     @property
     def title(self) -> str:
-        """As in a heading."""
+        """The title in headings."""
         away = f"{self.delay} ms away" if self.delay else "no delay"
         return f"{self.sample.title}, {away}, {'TLS and login' if self.is_tls else 'in clear'}"
 
     @property
     def security(self) -> str:
-        """As the clients know it."""
+        """The option ``security``."""
         return "starttls" if self.is_tls else "none"
 
     @property
     def wants_memory(self) -> bool:
-        """True where the peak of memory is measured, too: that does not depend on the line."""
+        """True if the peak of memory is measured too, which does not depend on the distance."""
         return self.sample.attachment_size > 0 and not self.delay and not self.is_tls
 
 
@@ -60,6 +60,6 @@ DEFAULT = (
     "5mb-0-plain",
     "25mb-0-plain",
 )
-"""One of each, and all that is needed to tell what was wanted from what was reached."""
+"""One of each kind, and all that the comparison with the targets needs."""
 
 QUICK = ("text-0-plain", "text-20-tls", "html-0-plain")

@@ -1,4 +1,4 @@
-"""A certificate for loopback that lasts as long as the run."""
+"""A certificate for loopback for one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["write"]
 
 
 def write(directory: Path) -> tuple[str, str]:
-    """Make an authority and a certificate; the paths of the former, and of the latter with key."""
+    """Create an authority and a certificate. Returns the paths of both, the latter with its key."""
     authority = trustme.CA(organization_name="mailbackends benchmarks")
     certificate = authority.issue_cert("localhost", "127.0.0.1", "::1")
     cafile, server = directory / "authority.pem", directory / "server.pem"

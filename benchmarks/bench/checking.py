@@ -1,4 +1,4 @@
-"""Whether what arrived at the sink is what the clients were given to send."""
+"""Check that the messages at the sink are those that the clients sent."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Arrived", "WrongContent", "check"]
 _BOUNDARY = re.compile(rb'boundary="?([^";\r\n]+)', re.IGNORECASE)
 _PATH = re.compile(rb"<([^>]*)>")
 
-# What was found to be right in this run, by sample: the next of its kind is not parsed again.
+# Digests of correct contents, by sample: an equal one is not parsed again.
 _known: defaultdict[str, set[bytes]] = defaultdict(set)
 
 
 class WrongContent(Exception):
-    """A message arrived that nobody was given to send, or not all of them did."""
+    """A wrong message arrived, or one is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """One message as it came."""
+    """One message as it arrived."""
 
     mail: bytes
     rcpts: Sequence[bytes]
@@ -45,10 +45,10 @@ class Arrived:
 
 
 def check(arrived: Sequence[Arrived], name: str, count: int, warm: int) -> Mapping[str, Any]:
-    """Count what arrived; behind the first ``warm`` each must be the sample of that name.
+    """Check that after the first ``warm`` messages each is the sample ``name``, and count them.
 
     Raises:
-        WrongContent: one is not, or there are more or fewer than ``count`` behind those.
+        WrongContent: a message differs, or there are more or fewer than ``count``.
     """
     if len(arrived) != warm + count:
         raise WrongContent(f"{len(arrived)} messages arrived, {warm + count} were sent")
@@ -57,7 +57,7 @@ def check(arrived: Sequence[Arrived], name: str, count: int, warm: int) -> Mappi
 
 
 def _check_each(arrived: Sequence[Arrived], sample: Sample) -> int:
-    """How many bytes they have."""
+    """Check each message. Returns their size in bytes."""
     known = _known[sample.name]
     size = 0
     for message in arrived:
@@ -88,9 +88,9 @@ def _check_content(content: bytes, sample: Sample) -> None:
 
 
 def _digest(content: bytes) -> bytes:
-    """The same for messages that differ only in what is new in each: Date, Message-ID, boundary.
+    """A digest that ignores what is new in each message: Date, Message-ID, boundary.
 
-    The body has to be the same to the last byte; so only one of each client has to be parsed.
+    The body must be equal byte by byte, so that one message of each client must be parsed.
     """
     head, _, body = content.partition(b"\r\n\r\n")
     boundaries = set(_BOUNDARY.findall(head)) | set(_BOUNDARY.findall(body[:4096]))

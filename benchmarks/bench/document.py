@@ -1,4 +1,4 @@
-"""Puts the tables into a page of documentation, between marks that stay there."""
+"""Writes the tables into a page of the documentation, between markers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MARKED = re.compile(r"(<!-- table: ([\w -]+?) -->\n).*?(<!-- end -->)", re.DOTA
 
 
 def fill(page: Path, results: Results) -> None:
-    """Write the tables anew in this page."""
+    """Update the tables in this page."""
     text = page.read_text(encoding="utf-8")
     page.write_text(filled(text, results), encoding="utf-8")
 
 
 def filled(text: str, results: Results) -> str:
-    """The text with what stands behind each ``<!-- table: NAME -->`` made anew.
+    """The text with the content after each ``<!-- table: NAME -->`` updated.
 
     Names are ``about``, ``sink``, ``wanted``, ``line``, ``case NAME`` and ``profile NAME``.
-    A table of which nothing was measured stays as it is.
+    A table without results is left unchanged.
     """
 
     def table(found: re.Match[str]) -> str:
@@ -55,4 +55,4 @@ def _table(name: str, results: Results) -> Table:
             return case_table(results, case)
         case "profile":
             return profile_table(results, case)
-    raise ValueError(f"there is no table {name!r}")
+    raise ValueError(f"unknown table {name!r}")

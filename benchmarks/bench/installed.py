@@ -1,4 +1,4 @@
-"""What this machine has beside Python packages: Nodemailer, and Postfix's smtp-source."""
+"""The clients that are not Python packages: Nodemailer, and Postfix's smtp-source."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SCRIPT = Path(__file__).parent / "clients" / "nodemailer.js"
 
 
 class Missing(Exception):
-    """A client cannot run here; the text says why."""
+    """A client cannot run here; the text gives the reason."""
 
 
 def smtp_source() -> str | None:
-    """The path of Postfix's load generator. It lies where only root's PATH goes."""
+    """The path of Postfix's load generator. It is often only in root's PATH."""
     return shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
 
 
 def nodemailer_command(connections: int, directory: Path) -> list[str]:
-    """The command that runs Nodemailer; it is installed into the cache if need be.
+    """The command that runs Nodemailer; it is installed into the cache if necessary.
 
     ``directory`` takes the messages, as files.
 
     Raises:
-        Missing: there is no node, or npm could not install it.
+        Missing: node is not installed, or npm could not install Nodemailer.
     """
     node = shutil.which("node")
     if node is None:

@@ -1,4 +1,4 @@
-"""One JSON object in a line, and one back: how the parts of the benchmark, each a process, talk."""
+"""The protocol between the processes of the benchmark: one line of JSON each way."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Failed(Exception):
-    """A process could not do what it was asked, or ended, or took too long."""
+    """A process reported an error, ended, or took too long."""
 
 
 def serve(handle: Handler) -> None:
     """Answer each line of standard input, until it ends."""
-    # What a library prints must not be taken for an answer.
+    # Output of a library must not be mixed with the replies.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -41,12 +41,12 @@ def serve(handle: Handler) -> None:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of this package in a process of its own."""
+    """The command that runs a module of this package as a process."""
     return [sys.executable, "-P", "-W", "ignore", "-m", module, *arguments]
 
 
 def _path() -> str:
-    """Where modules are found: this package, and ours where it is not installed."""
+    """The path of modules: this package, and mailbackends if it is not installed."""
     path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     if importlib.util.find_spec("mailbackends") is None:
         path.append(str(ROOT.parent))
@@ -54,7 +54,7 @@ def _path() -> str:
 
 
 class Process:
-    """Another process of the benchmark. One question at a time."""
+    """Another process of the benchmark. It answers one request at a time."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""The figures as plots: small files of SVG, the same for the same figures."""
+"""Plots of the results: small SVG files, equal for equal results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["draw"]
 _OURS, _THEIRS = "#0b7a75", "#b9b3a9"
 _LIMIT = "#6d6a64"
 _STYLE: Any = {
-    # Letters stay letters: a tenth of the size, and they can be read by a screen reader.
+    # Text stays text: a tenth of the size, and accessible to screen readers.
     "svg.fonttype": "none",
     "svg.hashsalt": "mailbackends",
     "font.size": 9.0,
@@ -37,12 +37,12 @@ _VIEWS = (
 )
 
 
-# The limit is so far off that nothing else could be told apart beside it.
+# The limit is so far away that the other values would not be distinguishable.
 _ALL = tuple(name for name, entry in CLIENTS.items() if entry.family != "raw")
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """Write a file for each plot of which something was measured; their paths."""
+    """Write each plot for which there are results. Returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     plots = (
         ("wait", "Wait for one 2 KB mail, TLS and login, 80 ms away (ms)",

@@ -1,4 +1,4 @@
-"""How far away the sink really is, and how much passes: measured between the clients' turns."""
+"""Measures the real round trip and throughput to the sink, between the clients' turns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _BYTES = 64 * 1024 * 1024
 
 
 def echoes(port: int, count: int) -> list[float]:
-    """What so many bytes and their echoes took, one after the other, in seconds each."""
+    """The seconds that each of ``count`` bytes and its echo took."""
     with _connected(port) as sock:
         _echo(sock)  # which waits until the connection is made
         return [_echo(sock) for _ in range(count)]
 
 
 def throughput(port: int) -> float:
-    """Bytes per second, of 64 MiB."""
+    """The throughput in bytes per second, measured with 64 MiB."""
     with _connected(port) as sock:
         _echo(sock)
         round_trip = _echo(sock)

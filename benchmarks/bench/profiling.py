@@ -1,4 +1,4 @@
-"""Where a client's time goes, by part: what cProfile says of its functions, added up.
+"""Where a client's time goes: cProfile's times of its functions, summed by part.
 
 A function belongs to a part by where it stands; one that stands nowhere in the list, such
 as those of the email package and the builtins, belongs to whoever called it. The profiler
@@ -29,7 +29,7 @@ PARTS = (
     "system calls",
     "other",
 )
-"""In the order in which a message goes through them."""
+"""In the order in which a message passes through them."""
 
 Function = tuple[str, int, str]
 
@@ -61,7 +61,7 @@ _PATTERNS = [(re.compile(pattern), part) for pattern, part in _RULES]
 
 def profiled(call: Callable[[], None], cpu: float) -> Mapping[str, Any]:
     """Seconds of the processor's time for each part, where the call takes ``cpu`` unwatched."""
-    # Waiting is no work: so not the time on the wall.
+    # Process time, because waiting is not work.
     profiler = cProfile.Profile(getattr(time, "thread_time", time.process_time))
     profiler.runcall(call)
     stats: Any = pstats.Stats(profiler)

@@ -1,4 +1,4 @@
-"""How far a run has come: a bar in a terminal, a line for each case anywhere else."""
+"""The progress: a bar in a terminal, elsewhere a line for each case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress:
             self._bar.stop()
 
     def begin(self, case: str, steps: int) -> None:
-        """A case begins, of so many steps."""
+        """Begin a case with this number of steps."""
         self._begun += 1
         text = f"{case} ({self._begun} of {self._cases})"
         if self._bar is not None:
@@ -44,10 +44,10 @@ class Progress:
             self.note(f"{text}, after {time.monotonic() - self._start:.0f} s")
 
     def advance(self) -> None:
-        """A step is done."""
+        """Finish a step."""
         if self._bar is not None:
             self._bar.advance(self._task)
 
     def note(self, text: str) -> None:
-        """Say something that shall remain to be read."""
+        """Print a line that stays visible."""
         self._console.print(text, soft_wrap=True, markup=False)

@@ -1,11 +1,11 @@
-"""A proxy that is far away: everything takes half a round trip to pass through it.
+"""A proxy that delays everything by half a round trip in each direction.
 
-A process of its own. Bytes are taken as fast as they come, kept for their time, and passed
-on as fast as they are taken: the delay costs no throughput, as on a line with a wide
-window. A connection that is being made also takes its round trip, though the kernel has
-long accepted it: whatever the client says is held back until it would have been through.
-What happens below, in the kernel, takes no time: acknowledgements, so that a client which
-waits for them (Nagle's algorithm) looks better here than it would on a real line.
+It runs as a separate process. Bytes are read as fast as they arrive, delayed, and written as
+fast as the other side reads them: the delay does not reduce the throughput, as on a line with
+a large window. A new connection also takes its round trip, although the kernel has accepted
+it: what the client sends is delayed until the handshake would have ended.
+Acknowledgements in the kernel are not delayed, so that a client that waits for them (Nagle's
+algorithm) looks better here than on a real line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Proxy:
         self._ports: dict[tuple[int, float], int] = {}
 
     def handle(self, question: dict[str, Any]) -> Mapping[str, Any]:
-        """The port behind which ``target`` stands, ``round_trip`` seconds away."""
+        """The port for ``target`` with this round trip in seconds."""
         key = question["target"], question["round_trip"]
         if key not in self._ports:
             listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -50,26 +50,26 @@ class Proxy:
 
 
 class _Lane:
-    """One direction. Nothing in it blocks."""
+    """One direction. Nothing blocks."""
 
     def __init__(
         self, source: socket.socket, target: socket.socket, begin: float, delay: float
     ) -> None:
         self.source, self.target = source, target
         self.begin = begin
-        """Not before this time does a byte set out."""
+        """No byte is sent before this time."""
         self.delay = delay
         self.under_way: deque[tuple[float, memoryview]] = deque()
         self.is_ended = False
 
     def take(self) -> None:
-        """Take what has come; an empty one is the end of the stream."""
+        """Read what has arrived; an empty chunk is the end of the stream."""
         data = self.source.recv(_CHUNK)
         self.is_ended = not data
         self.under_way.append((max(time.monotonic(), self.begin) + self.delay, memoryview(data)))
 
     def pass_on(self) -> bool:
-        """Pass on what is due, as far as it is taken. False after the end."""
+        """Write what is due, as far as possible. False after the end."""
         while self.under_way and self.under_way[0][0] <= time.monotonic():
             due, data = self.under_way.popleft()
             if not data:
@@ -89,7 +89,7 @@ def _pass(near: socket.socket, far: socket.socket, start: float, round_trip: flo
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     half = round_trip / 2
-    # SYN and its answer take one round trip; the server hears of it half a one later.
+    # SYN and its reply take one round trip; the server's side is ready half of one later.
     lanes = [
         _Lane(near, far, start + round_trip, half),
         _Lane(far, near, start + 1.5 * round_trip, half),

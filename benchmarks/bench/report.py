@@ -1,4 +1,4 @@
-"""What a run found, in the terminal; plain lines of ASCII where there is none."""
+"""The results in the terminal; plain ASCII elsewhere."""
 
 from __future__ import annotations
 

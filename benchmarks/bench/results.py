@@ -1,4 +1,4 @@
-"""What was measured, as it is kept in a file of JSON."""
+"""The results of a run, stored as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERSIONS = ("Django", "Flask", "Flask-Mail", "aiosmtplib")
 
 @dataclass(slots=True)
 class Cell:
-    """One client in one case: each list has one number for each round."""
+    """One client in one case; each list has one number per round."""
 
     case: str
     client: str
@@ -30,7 +30,7 @@ class Cell:
     cpu: list[float] = field(default_factory=list)
     """Seconds of processor time of the client's process, per message."""
     peak: float | None = None
-    """Bytes allocated while one message was sent, beyond those of the message."""
+    """Bytes allocated while sending one message, without the message itself."""
 
     @property
     def median_wall(self) -> float:
@@ -45,14 +45,14 @@ class Cell:
 
 @dataclass(slots=True)
 class Line:
-    """What was measured between a client and the sink, without any client's doing."""
+    """What was measured of the line to the sink, without any client."""
 
     delay: int
-    """The round trip that was asked for, in milliseconds."""
+    """The configured round trip in milliseconds."""
     throughput: float
     """Bytes per second."""
     echoes: list[float] = field(default_factory=list)
-    """What a byte and its echo took, in seconds: some in each round."""
+    """The seconds that a byte and its echo took: several in each round."""
 
     @property
     def round_trip(self) -> float:
@@ -62,7 +62,7 @@ class Line:
 
 @dataclass(slots=True)
 class Profile:
-    """Where one client's time goes in one case, in seconds of the processor per message."""
+    """Where one client's time goes in one case, in seconds of processor time per message."""
 
     case: str
     client: str
@@ -79,15 +79,15 @@ class Results:
     """What the proxy did, for each delay."""
     cells: list[Cell] = field(default_factory=list)
     checked: int = 0
-    """Messages that arrived, each compared with what was to be sent."""
+    """The number of messages that arrived and were compared with the sample."""
     skipped: dict[str, str] = field(default_factory=dict)
-    """The clients that could not run, and why."""
+    """The clients that could not run, with the reason."""
     profiles: list[Profile] = field(default_factory=list)
     before: list[Profile] = field(default_factory=list)
-    """The profiles of an earlier run, to be shown beside."""
+    """The profiles of an earlier run, for comparison."""
 
     def cell(self, case: str, client: str) -> Cell | None:
-        """What one client did in one case; None where it took no part."""
+        """The results of one client in one case, or None."""
         found = (c for c in self.cells if (c.case, c.client) == (case, client))
         return next(found, None)
 
@@ -106,7 +106,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read it again."""
+        """Read it from JSON."""
         read = json.loads(path.read_text(encoding="utf-8"))
         read["lines"] = [Line(**line) for line in read["lines"]]
         for name in ("profiles", "before"):
@@ -116,12 +116,12 @@ class Results:
 
 
 def rounded(value: float) -> float:
-    """Four digits: more of them cannot be meant."""
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 
 def machine() -> dict[str, Any]:
-    """What kind of machine this is; nothing that would tell which one."""
+    """The kind of machine, without anything that identifies it."""
     has_affinity = hasattr(os, "sched_getaffinity")
     options = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
     versions = {}

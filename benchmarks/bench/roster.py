@@ -1,4 +1,4 @@
-"""Who takes part: each client with its name, and whether it can run here."""
+"""The clients: each with its name, and whether it can run here."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A library, used in one manner."""
+    """A library, used in one way."""
 
     name: str
     title: str
     family: str
-    """The module in `bench.clients`; ``nodemailer`` is no Python."""
+    """The module in `bench.clients`; ``nodemailer`` is not in Python."""
     manner: str
     is_ours: bool = False
     is_batch: bool = False
-    """One call, or one connection made on the clock, for all messages of a run."""
+    """True if one call, or one connection made in the measured time, sends all messages."""
     knows_tls: bool = True
     fewest: int = 0
     is_for_large: bool = True
-    """False where another one tells the same of large messages."""
+    """False if another client gives the same result for large messages."""
 
     @property
     def least(self) -> int:
-        """How many messages a run must have, lest its beginning weighs too much."""
+        """The fewest messages of a run, so that its beginning has little weight."""
         return self.fewest or (5 if self.is_batch else 1)
 
     def start(self, directory: Path, environment: Mapping[str, str]) -> Process:
-        """Its process. ``directory`` takes files that it needs.
+        """Start its process, which writes the files that it needs to ``directory``.
 
         Raises:
-            Missing: it cannot run here; the text says why.
+            Missing: it cannot run here; the text gives the reason.
         """
         for module in _NEEDS.get(self.family, ()):
             if importlib.util.find_spec(module) is None:

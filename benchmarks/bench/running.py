@@ -1,4 +1,4 @@
-"""The run: in each round every client has its turn, at one server: all share the weather."""
+"""The run: in each round every client has its turn, so that all share the same conditions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.sink import LOGIN
 
 __all__ = ["Bench", "Plan"]
 
-# A run shall take about so long (seconds), and have at most so many messages.
+# The intended length of a run in seconds, and its most messages.
 _BUDGET = 0.3
 _QUICK_BUDGET = 0.02
 _MOST = 3000
@@ -33,7 +33,7 @@ _ECHOES = 3
 
 
 class Plan:
-    """What to measure, and how often."""
+    """What to measure, and the number of rounds."""
 
     def __init__(
         self, cases: Sequence[Case], clients: Sequence[Entry], rounds: int, *, is_quick: bool
@@ -44,18 +44,18 @@ class Plan:
         self.budget = _QUICK_BUDGET if is_quick else _BUDGET
 
     def fits(self, entry: Entry, case: Case) -> bool:
-        """True where this client can take part in this case, and tells something by it."""
+        """True if this client can run this case, and the result is meaningful."""
         is_large = case.sample.attachment_size > _LARGE
         return (entry.knows_tls or not case.is_tls) and (entry.is_for_large or not is_large)
 
     def rounds_of(self, case: Case) -> int:
-        """Each client's turns in a case."""
+        """The number of turns of each client in a case."""
         if case.sample.attachment_size > _LARGE:
             return min(self.rounds, _MOST_ROUNDS_IF_LARGE)
         return self.rounds
 
     def count(self, case: Case, entry: Entry, seconds: float) -> int:
-        """How many messages fit, where one took so many seconds."""
+        """The number of messages for a run if one takes ``seconds``."""
         if case.sample.attachment_size > _LARGE:
             return 5 if entry.fewest else 2 if entry.is_batch else 1
         least = entry.least if not case.delay else min(entry.least, _LEAST_IN_BATCH)
@@ -63,7 +63,7 @@ class Plan:
 
 
 class Bench:
-    """The server, the proxy and the clients, each in a process of its own."""
+    """The server, the proxy and the clients, each in its own process."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self.plan = plan
@@ -105,7 +105,7 @@ class Bench:
             cells = [self._pilot(case, entry) for entry in entries]
             for number in range(rounds):
                 self._probe(case.delay)
-                # Whoever comes behind a heavy one may suffer from it: not the same each time.
+                # The order changes, because a client may suffer from the one before it.
                 for cell, entry in _in_turn([*zip(cells, entries, strict=True)], number):
                     answer = self._ask(case, entry, cell.count)
                     cell.wall.append(rounded(answer["wall"] / cell.count))
@@ -117,7 +117,7 @@ class Bench:
         return self.results
 
     def profile(self, case: Case, entry: Entry) -> None:
-        """Where the time goes, by part: see `bench.profiling`."""
+        """Measure where the time goes: see `bench.profiling`."""
         measured = self.results.cell(case.name, entry.name)
         if measured is None:
             return
@@ -133,7 +133,7 @@ class Bench:
         return [entry for entry in self.plan.clients if entry.name in self._processes]
 
     def _pilot(self, case: Case, entry: Entry) -> Cell:
-        """A run that is not counted: it warms up, and shows how many messages fit into one."""
+        """A run that does not count: it warms up, and determines the number of messages."""
         count = self.plan.count(case, entry, self._ask(case, entry, 1)["wall"])
         if count > 10:
             answer = self._ask(case, entry, 10)
@@ -171,7 +171,7 @@ class Bench:
         return {**answer, **arrived}
 
     def _probe(self, delay: int) -> None:
-        """See how the line is just now."""
+        """Measure the line."""
         port = self._port({"do": "listen for probes"}, delay)
         if all(line.delay != delay for line in self.results.lines):
             self.results.lines.append(Line(delay, rounded(throughput(port))))
@@ -184,7 +184,7 @@ class Bench:
         return port
 
     def _environment(self) -> dict[str, str]:
-        """Trust in the certificate, for clients that cannot be told another way."""
+        """The variables that make clients without such an option trust the certificate."""
         return {"SSL_CERT_FILE": self._cafile, "NODE_EXTRA_CA_CERTS": self._cafile}
 
     def _started(self, stack: contextlib.ExitStack, process: Process) -> Process:

@@ -1,4 +1,4 @@
-"""The messages that every client sends, and how to tell whether one arrived unharmed."""
+"""The messages that every client sends, and the check that one arrived unchanged."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _READER = "reader@example.com"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One kind of message. All its texts have LF for their line ends."""
+    """One kind of message. All its texts use LF."""
 
     name: str
     title: str
-    """For the tables: what it is, in words."""
+    """The description in tables."""
     has_html: bool = False
     attachment_size: int = 0
-    """In bytes, before base64; 0 for none."""
+    """In bytes, before base64; 0 without an attachment."""
     recipients: tuple[str, ...] = (_READER,)
     file_name: str = "invoice-1042.pdf"
     file_type: str = "application/pdf"
@@ -40,21 +40,21 @@ class Sample:
 
     @property
     def text(self) -> str:
-        """2 KB of plain ASCII, with a line that starts with a dot, as prose sometimes has."""
+        """2 KB of ASCII, including a line that starts with a dot."""
         return _text()
 
     @property
     def html(self) -> str:
-        """28 KB of HTML, not all of it ASCII. Empty where the sample has none."""
+        """28 KB of HTML with non-ASCII characters, or an empty string."""
         return _html() if self.has_html else ""
 
     @property
     def attachment(self) -> bytes:
-        """What no encoding can make smaller. Empty where the sample has none."""
+        """Random bytes, or an empty string."""
         return _noise(self.attachment_size)
 
     def email_message(self) -> EmailMessage:
-        """The message as the standard library's class, made anew; the attachment is shared."""
+        """A new message of the standard library's class; the attachment is shared."""
         message = EmailMessage()
         message["From"] = f"{SENDER_NAME} <{SENDER}>"
         message["To"] = ", ".join(self.recipients)
@@ -70,7 +70,7 @@ class Sample:
         return message
 
     def wire_bytes(self) -> bytes:
-        """The message with CRLF for its line ends, and without dot-stuffing."""
+        """The message with CRLF, without dot-stuffing."""
         return _wire_bytes(self)
 
     def expected(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Sample:
 
 @cache
 def _attached(sample: Sample) -> EmailMessage:
-    """The attachment as a part: encoding it takes longer than anything that is measured."""
+    """The attachment as a part, cached because encoding it takes longer than what is measured."""
     part = EmailMessage()
     main, _, sub = sample.file_type.partition("/")
     part.set_content(sample.attachment, main, sub, filename=sample.file_name)
@@ -99,14 +99,14 @@ def _expected(sample: Sample) -> tuple[str, ...]:
 
 
 def fingerprint(message: Message[Any, Any]) -> tuple[str, ...]:
-    """What must not change on the way: subject, types of the parts, digests of their contents."""
+    """What must arrive unchanged: subject, types of the parts, digests of their contents."""
     marks = [str(message["Subject"])]
     for part in message.walk():
         if part.is_multipart():
             continue
         payload: Any = part.get_payload(decode=True)
         if part.get_content_maintype() == "text":
-            # Whether a last line end belongs to a text is the serialiser's affair.
+            # Serialisers differ in whether the last line end belongs to a text.
             payload = payload.replace(b"\r\n", b"\n").rstrip(b"\n")
         digest = hashlib.sha256(payload).hexdigest()
         marks.append(f"{part.get_content_type()} {part.get_filename() or ''} {digest}")
@@ -131,7 +131,7 @@ def _text() -> str:
         "",
         "Your Example Shop",
     ]
-    # No line beyond 76 characters: as it is, every client may send it as it is.
+    # No line is longer than 76 characters, so that no client has to encode it.
     filler = "Terms: https://shop.example.com/terms"
     text = "\n".join(lines) + "\n"
     while len(text) + len(filler) < 2000:
@@ -176,4 +176,4 @@ SAMPLES = {
 }
 
 WARM_UP = SAMPLES["text"]
-"""What a client sends before the clock is started, where a connection is kept."""
+"""What a client with a persistent connection sends before the measured time."""

@@ -1,7 +1,7 @@
-"""The server that all clients send to: a process of its own, written for speed.
+"""The server that all clients send to: a separate process, written for speed.
 
-It keeps each message as it came, and looks at it only when asked to, after the clock was
-stopped. Asked with a line of JSON for a port, to begin, or to check what has arrived.
+It stores each message as it arrives, and examines it only on request, after the measured time.
+Requests are lines of JSON: open a port, begin, or check what has arrived.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OK = b"250 2.0.0 Ok\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a port of the sink announces."""
+    """What the sink announces on a port."""
 
     security: str
     login: bool
@@ -39,7 +39,7 @@ class Face:
 
 
 class Sink:
-    """All ports, and the messages that arrived at any of them."""
+    """All ports, and the messages that arrived."""
 
     def __init__(self, certificate: str) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,7 +49,7 @@ class Sink:
         self._ports: dict[Any, int] = {}
 
     def handle(self, question: dict[str, Any]) -> Mapping[str, Any]:
-        """Do as the line asks."""
+        """Handle one request."""
         match question.pop("do"):
             case "listen":
                 return {"port": self._port(Face(**question), _Conversation)}
@@ -80,7 +80,7 @@ class Sink:
             threading.Thread(target=self._run, args=(kind(self, sock, face),), daemon=True).start()
 
     def _run(self, conversation: Any) -> None:
-        # A client that hangs up is no fault: whether its messages came is checked later.
+        # A client may close the connection: its messages are checked later.
         with contextlib.suppress(OSError):
             conversation.run()
         with contextlib.suppress(OSError):
@@ -88,7 +88,7 @@ class Sink:
 
 
 class _Conversation:
-    """One connection. Replies to what came in one read go out in one write."""
+    """One connection. The replies to everything in one read are sent in one write."""
 
     def __init__(self, sink: Sink, sock: socket.socket, face: Face) -> None:
         self.sink, self.sock, self.face = sink, sock, face
@@ -98,7 +98,7 @@ class _Conversation:
         self.chunks: list[bytes | bytearray] = []
 
     def run(self) -> None:
-        """Converse until the client hangs up."""
+        """Serve until the client closes the connection."""
         if self.face.security == "tls":
             self._start_tls()
         self.sock.sendall(b"220 sink.example ESMTP\r\n")
@@ -113,7 +113,7 @@ class _Conversation:
         self.sock.sendall(b"".join(replies))
 
     def _act(self, data: bytes) -> bytes:
-        """Act upon each whole line; what is left over."""
+        """Handle each complete line. Returns the rest."""
         position = 0
         while (end := data.find(b"\r\n", position)) >= 0:
             line, position = data[position:end], end + 2
@@ -139,7 +139,7 @@ class _Conversation:
         return data[position:]
 
     def _chunk(self, line: bytes, data: bytes, position: int) -> int:
-        """Where the next line begins, which may stand behind the chunk in the same read."""
+        """The position of the next line, which may follow the chunk in the same read."""
         size, _, last = line[5:].partition(b" ")
         missing = int(size)
         content: bytes | bytearray = data[position : position + missing]
@@ -164,7 +164,7 @@ class _Conversation:
         return content
 
     def _content(self, begun: bytes) -> None:
-        # Nothing may follow the dot (RFC 2920 section 3.1): so it is at the end of a read.
+        # Nothing may follow the dot (RFC 2920 section 3.1), so it ends a read.
         chunks = [begun]
         tail = b"\r\n" + begun[-5:]
         while not tail.endswith(b"\r\n.\r\n"):
@@ -220,7 +220,7 @@ class _Conversation:
 
 
 class _Probe:
-    """Answers each byte, and after ``!`` takes so many bytes as the next eight say, then one."""
+    """Echoes each byte; after ``!`` and a length in eight bytes, reads that many, sends one."""
 
     def __init__(self, sink: Sink, sock: socket.socket, face: Any) -> None:
         self.sock = sock

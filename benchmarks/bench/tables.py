@@ -26,7 +26,7 @@ _REFERENCE = ("django-batch", "django-view")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns, rows, and which rows are about us."""
+    """Columns, rows, and which rows are about mailbackends."""
 
     title: str
     columns: Sequence[str]
@@ -35,12 +35,12 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """For each column whether it holds numbers, which stand to the right."""
+        """Whether each column contains numbers, which are aligned to the right."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
         return [all(not cell or cell[0].isdigit() for cell in column) for column in columns]
 
     def markdown(self) -> str:
-        """As in the documentation."""
+        """The table in Markdown."""
         head = [self.columns, ["---:" if is_number else "---" for is_number in self.numeric]]
         body = [
             [f"**{cell}**" if index in self.ours and n == 0 else cell for n, cell in enumerate(row)]
@@ -50,7 +50,7 @@ class Table:
 
 
 def wanted_table(results: Results) -> Table:
-    """Each aim, what the others and ours were measured to take, and whether it is reached."""
+    """The targets, the measurements of the other client and of mailbackends, and the verdict."""
     rows = []
     for finding in findings(results):
         wanted = finding.wanted
@@ -98,7 +98,7 @@ def case_table(results: Results, name: str) -> Table:
 
 
 def line_table(results: Results) -> Table:
-    """What the proxy did."""
+    """The line through the proxy."""
     rows = [
         [
             f"{line.delay} ms",
@@ -111,7 +111,7 @@ def line_table(results: Results) -> Table:
 
 
 def about(results: Results) -> str:
-    """On what it was measured, and with what."""
+    """The machine and the versions."""
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = ", ".join(str(value) for value in machine["load"])
@@ -124,14 +124,14 @@ def about(results: Results) -> str:
 
 
 def sink_note(results: Results) -> str:
-    """Whether the server keeps up: what it does by itself beside what the clients make it do."""
+    """Whether the server is fast enough: its own limit beside what the clients reach."""
     note = f"The sink compared {results.checked} messages with what was to be sent."
     for name in dict.fromkeys(cell.case for cell in results.cells):
         limit = results.cell(name, "raw")
         others = [c for c in results.cells if c.case == name and CLIENTS[c.client].family != "raw"]
         if limit is None or not others or CASES[name].delay:
             continue
-        # What it can do shows in the best round; others may be slow for other reasons.
+        # Its limit shows in the best round; others may be slow for other reasons.
         best = min(others, key=lambda cell: min(cell.wall))
         rate, times = 1 / min(limit.wall), min(best.wall) / min(limit.wall)
         return (
@@ -143,7 +143,7 @@ def sink_note(results: Results) -> str:
 
 
 def profile_table(results: Results, name: str) -> Table:
-    """Where the time goes in one case: microseconds of the processor per message."""
+    """Where the time goes in one case: microseconds of processor time per message."""
     earlier = [p for p in results.before if p.case == name and CLIENTS[p.client].is_ours]
     now = [profile for profile in results.profiles if profile.case == name]
     profiles = [*earlier, *now]
@@ -173,7 +173,7 @@ def _aim(value: float | None, *, ratio: bool) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that mean something."""
+    """Round to three significant digits."""
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""What was to be reached, and how far each of it was."""
+"""The targets, and how far each was reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Measure = Literal["round trips", "time", "CPU", "MiB"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One aim: for round trips and MiB at most ``value``; else so many times less than theirs."""
+    """A target: at most ``value`` round trips or MiB, or ``value`` times less than a client."""
 
     title: str
     case: str
@@ -26,7 +26,7 @@ class Wanted:
 
     @property
     def is_ratio(self) -> bool:
-        """True where what counts is how ours stands to theirs."""
+        """True if the target is a ratio to another client."""
         return self.measure in ("time", "CPU")
 
 
@@ -55,27 +55,27 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One aim, and what was measured: in the aim's measure; seconds per message for ratios."""
+    """A target and its measurements, in the target's unit; seconds per message for ratios."""
 
     wanted: Wanted
     theirs: float | None
     ours: float
     reached: float | None
-    """What is to be compared with the wanted value; None where theirs took no part."""
+    """The value to compare with the target; None if the other client was not measured."""
 
     @property
     def is_reached(self) -> bool | None:
-        """None where it cannot be told."""
+        """Whether the target is reached; None if it was not measured."""
         if self.reached is None:
             return None
         if self.wanted.is_ratio:
             return self.reached >= self.wanted.value
-        # As many digits as the aim has: 1.14 round trips are 1.1.
+        # Rounded to as many digits as the target has: 1.14 round trips are 1.1.
         return round(self.reached, 1) <= self.wanted.value
 
 
 def findings(results: Results) -> list[Finding]:
-    """All aims of which something was measured."""
+    """All targets with measurements."""
     found = []
     for wanted in WANTED:
         cell = results.cell(wanted.case, wanted.ours)

@@ -1,4 +1,4 @@
-"""One client in a process of its own: does as it is told by lines of JSON."""
+"""One client in a separate process, controlled by lines of JSON."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["make_client"]
 
 
 def make_client(family: str, manner: str) -> Client:
-    """The client of the module ``bench.clients.<family>``, used in this manner."""
+    """The client of the module ``bench.clients.<family>``, used in this way."""
     client: Client = importlib.import_module(f"bench.clients.{family}").make(manner)
     return client
 
 
 class Worker:
-    """Runs its client as often as it is asked to."""
+    """Runs its client on request."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
 
     def handle(self, question: dict[str, Any]) -> Mapping[str, Any]:
-        """What was measured with ``count`` messages, and how many the sink must have got."""
+        """Measure ``count`` messages. Also returns how many the sink must have received."""
         work, count = Work.from_line(question), question["count"]
         before = self.client.prepare(work)
         try:

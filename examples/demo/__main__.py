@@ -1,8 +1,8 @@
-"""Both example applications send mail to a server on loopback, and the terminal shows it.
+"""Both example applications send mail to a server on loopback; the terminal shows the result.
 
     python examples/demo [--requests 10] [--delay 20]
 
-Exit status: 0 where all went as promised, 1 where not, 2 where something is missing.
+Exit status: 0 on success, 1 on failure, 2 if the command line is wrong.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(
         f"The module {error.name!r} is not installed. "
-        "`python -m tox -e demo` runs this with all that it needs."
+        "`python -m tox -e demo` installs what is needed and runs this."
     )
 
 
 def main() -> int:
-    """Run the demonstration; the exit status."""
+    """Run the demonstration. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python examples/demo", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -29,14 +29,14 @@ def main() -> int:
         type=_at_least(3),
         default=10,
         metavar="N",
-        help="how often each application is called (default: 10)",
+        help="the number of requests to each application (default: 10)",
     )
     parser.add_argument(
         "--delay",
         type=_at_least(0),
         default=20,
         metavar="MS",
-        help="how many milliseconds the mail server is away (default: 20)",
+        help="the delay of each reply of the mail server, in milliseconds (default: 20)",
     )
     arguments = parser.parse_args()
     report = Report()
@@ -57,7 +57,7 @@ class _at_least:
     def __call__(self, text: str) -> int:
         number = int(text) if text.isdecimal() else -1
         if number < self.least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {self.least} on")
+            raise argparse.ArgumentTypeError(f"must be an integer from {self.least}, got {text!r}")
         return number
 
 

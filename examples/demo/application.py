@@ -1,4 +1,4 @@
-"""An example application as a process of its own, called over HTTP."""
+"""An example application in a separate process, called over HTTP."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["Application", "ApplicationFailed", "Response"]
 
 
 class ApplicationFailed(Exception):
-    """The application did not start, or answered with an error; the text says what it wrote."""
+    """The application did not start, or returned an error; the text contains its output."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a view answered."""
+    """The response of a view."""
 
     body: dict[str, Any]
     seconds: float
-    """From the request to the end of the answer."""
+    """The time from the request to the end of the response."""
 
 
 class Application:
-    """Runs ``command`` between ``with`` and its end.
+    """Runs ``command`` inside a ``with`` block.
 
-    ``{port}`` in the command becomes the port of loopback on which it shall listen.
+    ``{port}`` in the command is replaced by the port on loopback to listen on.
     """
 
     host = "127.0.0.1"
@@ -42,7 +42,7 @@ class Application:
         self.port = _free_port()
         self.command = [part.format(port=self.port) for part in command]
         self.environment = {**os.environ, **environment}
-        # The application finds its own modules beside its main file.
+        # The application imports modules beside its main file.
         self.environment.pop("PYTHONSAFEPATH", None)
         self.cwd = cwd
 
@@ -93,33 +93,33 @@ class Application:
         text = data.decode("utf-8", "replace")
         if not 200 <= answer.status < 300:
             raise ApplicationFailed(
-                self._explain(f"POST {path} was answered {answer.status}: {text[:300]}")
+                self._explain(f"POST {path} returned {answer.status}: {text[:300]}")
             )
         try:
             return Response(json.loads(text), seconds)
         except ValueError as error:
             raise ApplicationFailed(
-                self._explain(f"POST {path} was answered with no JSON: {text[:300]}")
+                self._explain(f"POST {path} did not return JSON: {text[:300]}")
             ) from error
 
     def _wait_until_it_listens(self, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self._process.poll() is not None:
-                raise ApplicationFailed(self._explain("the application ended at once"))
+                raise ApplicationFailed(self._explain("the application ended during its start"))
             try:
                 socket.create_connection((self.host, self.port), 1).close()
             except OSError:
                 time.sleep(0.05)
             else:
                 return
-        raise ApplicationFailed(self._explain(f"nothing listens after {seconds:.0f} s"))
+        raise ApplicationFailed(self._explain(f"it did not listen within {seconds:.0f} s"))
 
     def _explain(self, what: str) -> str:
         self._output.seek(0)
         written = self._output.read().decode("utf-8", "replace").strip().splitlines()
         tail = "\n".join(f"    {line}" for line in written[-12:])
-        return f"{' '.join(self.command)}: {what}" + (f"\n  It wrote:\n{tail}" if tail else "")
+        return f"{' '.join(self.command)}: {what}" + (f"\n  Its output:\n{tail}" if tail else "")
 
 
 def _free_port() -> int:

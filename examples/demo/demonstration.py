@@ -1,4 +1,4 @@
-"""The course of the demonstration: call each application's views, show what comes of it."""
+"""The demonstration: call the views of each application, and show the results."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RESET = "password reset"
 
 
 class DemonstrationFailed(Exception):
-    """Something did not go as promised; the text says what."""
+    """A result differs from what is promised; the text describes it."""
 
 
 @dataclass(frozen=True)
 class Shop:
-    """How to start one of the examples, and how to call its two views."""
+    """How to start an example, and to call its two views."""
 
     name: str
     command: tuple[str, ...]
@@ -39,7 +39,7 @@ class Shop:
     order_path: str = "/api/orders/"
     reset_path: str = "/api/password-reset/"
     is_compared: bool = False
-    """True for what is only there to be compared with."""
+    """True for the application that is only there for comparison."""
 
 
 _DJANGO = ("manage.py", "serve", "127.0.0.1:{port}")
@@ -62,8 +62,8 @@ SHOPS = (
 
 
 @dataclass
-class Course:
-    """What came of calling one application."""
+class Results:
+    """The results of one application."""
 
     shop: Shop
     connections: int = 0
@@ -76,7 +76,7 @@ class Course:
 
 
 class Demonstration:
-    """Calls each application ``requests`` times; the mail server is ``delay`` seconds away."""
+    """Calls each application ``requests`` times; the mail server delays each reply."""
 
     def __init__(self, report: Report, requests: int, delay: float) -> None:
         self.report = report
@@ -84,16 +84,16 @@ class Demonstration:
         self.delay = delay
 
     def run(self) -> None:
-        """Show it all.
+        """Run and show everything.
 
         Raises:
-            DemonstrationFailed: something did not go as promised.
+            DemonstrationFailed: a result differs from what is promised.
         """
         password = secrets.token_urlsafe(12)
         with LoopbackServer(tls="starttls", login=(_USER, password), delay=self.delay) as server:
             self._introduce(server)
-            courses = [self._call(shop, server) for shop in SHOPS]
-        self._compare(courses)
+            all_results = [self._call(shop, server) for shop in SHOPS]
+        self._compare(all_results)
 
     def _introduce(self, server: LoopbackServer) -> None:
         self.report.heading("The mail server")
@@ -103,13 +103,12 @@ class Demonstration:
         )
         if self.delay:
             self.report.note(
-                f"It holds back each reply for {milliseconds(self.delay)}, as a server that far "
-                "away would."
+                f"It delays each reply by {milliseconds(self.delay)}, as a distant server would."
             )
 
-    def _call(self, shop: Shop, server: LoopbackServer) -> Course:
+    def _call(self, shop: Shop, server: LoopbackServer) -> Results:
         self.report.heading(shop.name)
-        course = Course(shop)
+        results = Results(shop)
         before = server.connections
         environment = {
             "MAIL_DEMO_HOST": server.host,
@@ -123,17 +122,17 @@ class Demonstration:
         try:
             with Application(shop.command, environment, str(shop.folder)) as application:
                 for number in range(1, self.requests + 1):
-                    self._request(course, number, application, server)
+                    self._request(results, number, application, server)
         except (ApplicationFailed, TimeoutError) as error:
             raise DemonstrationFailed(f"{shop.name}: {error}") from error
-        course.connections = server.connections - before
-        self._conclude(course)
-        return course
+        results.connections = server.connections - before
+        self._conclude(results)
+        return results
 
     def _request(
-        self, course: Course, number: int, application: Application, server: LoopbackServer
+        self, results: Results, number: int, application: Application, server: LoopbackServer
     ) -> None:
-        shop = course.shop
+        shop = results.shop
         view = RESET if number == 2 else ORDER
         seen = len(server.messages)
         if view == ORDER:
@@ -142,62 +141,62 @@ class Demonstration:
         else:
             response = application.post(shop.reset_path, {"email": CUSTOMER})
         mail = server.wait_for(seen + 1)[seen]
-        course.mails += 1
+        results.mails += 1
         if number == 1:
-            course.first = response.seconds
+            results.first = response.seconds
         elif view == ORDER:
-            course.following.append(response.seconds)
-        self._show(course, number, view, mail, response)
+            results.following.append(response.seconds)
+        self._show(results, number, view, mail, response)
 
     def _show(
-        self, course: Course, number: int, view: str, mail: ReceivedMail, response: Response
+        self, results: Results, number: int, view: str, mail: ReceivedMail, response: Response
     ) -> None:
-        if number <= 2 and not course.shop.is_compared:
+        if number <= 2 and not results.shop.is_compared:
             self.report.mail(
                 f"Request {number}: {view}", mail, _receipt(response.body), response.seconds
             )
         else:
             self.report.mail_in_a_line(number, mail, response.seconds)
 
-    def _conclude(self, course: Course) -> None:
+    def _conclude(self, results: Results) -> None:
         self.report.note(
-            f"{self.requests} requests, {course.mails} mails, "
-            f"{course.connections} connection{'s' if course.connections != 1 else ''} "
+            f"{self.requests} requests, {results.mails} mails, "
+            f"{results.connections} connection{'s' if results.connections != 1 else ''} "
             "at the mail server."
         )
-        if not course.shop.is_compared and course.connections != 1:
+        if not results.shop.is_compared and results.connections != 1:
             raise DemonstrationFailed(
-                f"{course.shop.name}: one connection was promised, {course.connections} were made"
+                f"{results.shop.name}: expected one connection, got {results.connections}"
             )
 
-    def _compare(self, courses: list[Course]) -> None:
-        self.report.heading("How long a view takes that sends an order confirmation")
+    def _compare(self, all_results: list[Results]) -> None:
+        self.report.heading("The time of a view that sends an order confirmation")
         self.report.table(
             ("", "connections", "first request", "following requests (median)"),
             [
                 (
-                    course.shop.name,
-                    str(course.connections),
-                    milliseconds(course.first),
-                    milliseconds(statistics.median(course.following)),
+                    results.shop.name,
+                    str(results.connections),
+                    milliseconds(results.first),
+                    milliseconds(statistics.median(results.following)),
                 )
-                for course in courses
+                for results in all_results
             ],
-            best=sum(not course.shop.is_compared for course in courses),
+            best=sum(not results.shop.is_compared for results in all_results),
         )
         version = ".".join(map(str, sys.version_info[:3]))
         self.report.note(
-            f"Measured in this run, on Python {version}, over HTTP: rendering the mail included."
+            f"Measured in this run, on Python {version}, over HTTP, rendering included."
         )
 
 
 def _receipt(body: Mapping[str, object]) -> str:
     receipt = body.get("receipt")
     if not isinstance(receipt, dict):
-        raise DemonstrationFailed(f"the view answered without a receipt: {body}")
+        raise DemonstrationFailed(f"the view returned no receipt: {body}")
     refused = ", ".join(f"{to}: {reply}" for to, reply in receipt["refused"].items())
     seconds = receipt["seconds"] if "seconds" in receipt else receipt["milliseconds"] / 1000
     return (
-        f"accepted: {', '.join(receipt['accepted'])}; refused: {refused or 'nobody'}; "
+        f"accepted: {', '.join(receipt['accepted'])}; refused: {refused or 'none'}; "
         f"{receipt['reply']}; {milliseconds(seconds)}"
     )

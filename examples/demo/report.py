@@ -1,6 +1,6 @@
-"""What the demonstration shows: each mail, the connections, the times.
+"""The output of the demonstration: each message, the connections, the times.
 
-Coloured and framed in a terminal; plain lines of ASCII anywhere else.
+Coloured and framed in a terminal, plain ASCII elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_LINES = 12
 
 
 class Report:
-    """Writes to the terminal, or to whatever standard output is."""
+    """Writes to standard output."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
@@ -32,7 +32,7 @@ class Report:
         self.box = box.ROUNDED if self.console.is_terminal else box.ASCII
 
     def heading(self, text: str) -> None:
-        """Begin a part."""
+        """Print a heading."""
         self.console.print()
         self.console.rule(
             Text(text, style="bold"),
@@ -41,11 +41,11 @@ class Report:
         )
 
     def note(self, text: str) -> None:
-        """Say a sentence."""
+        """Print a sentence."""
         self.console.print(Text(text))
 
     def mail(self, title: str, mail: ReceivedMail, receipt: str, seconds: float) -> None:
-        """Show one mail as it arrived, and what the application was told of it."""
+        """Print a message as it arrived, and the receipt that the application got."""
         message = mail.message
         fields = Table.grid(padding=(0, 2))
         fields.add_column(style="dim", no_wrap=True)
@@ -63,7 +63,7 @@ class Report:
         self._framed(title, fields)
 
     def mail_in_a_line(self, number: int, mail: ReceivedMail, seconds: float) -> None:
-        """One more mail of a kind that was shown before."""
+        """Print a further message on one line."""
         self.console.print(
             Text(
                 f"  request {number:>2}  connection {mail.connection + 1}  "
@@ -73,7 +73,7 @@ class Report:
         )
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, best: int) -> None:
-        """A table; the rows before ``best`` stand out."""
+        """Print a table; the first ``best`` rows are highlighted."""
         table = Table(box=self.box)
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 else "right")
@@ -82,7 +82,7 @@ class Report:
         self.console.print(table)
 
     def error(self, text: str) -> None:
-        """Say what went wrong."""
+        """Print an error."""
         failure = Text(f"The demonstration failed. {text}", style="bold red")
         self.console.print(failure, soft_wrap=True)
 
@@ -130,10 +130,10 @@ def _text(message: EmailMessage) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes as text."""
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
 
 
 def milliseconds(seconds: float) -> str:
-    """A time for people."""
+    """A time as text."""
     return f"{seconds * 1000:.1f} ms"

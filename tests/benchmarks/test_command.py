@@ -14,7 +14,7 @@ import pytest
 for needed in ("aiosmtplib", "flask_mail", "django", "matplotlib", "rich", "trustme"):
     pytest.importorskip(needed)
 
-from bench.cases import CASES  # noqa: E402 - behind the check of what it needs
+from bench.cases import CASES  # noqa: E402 - after the check for what it needs
 from bench.document import filled  # noqa: E402
 from bench.results import Results  # noqa: E402
 from bench.roster import CLIENTS  # noqa: E402
@@ -63,7 +63,7 @@ def test_each_client_is_measured_in_each_case(written: Path) -> None:
     assert results.skipped == {}
 
 
-def test_the_proxy_costs_its_delay(written: Path) -> None:
+def test_the_proxy_adds_its_delay(written: Path) -> None:
     results = Results.load(written / "results.json")
     assert {line.delay for line in results.lines} == {0, 20}
     assert min(results.line(20).echoes) >= 0.020
@@ -77,7 +77,7 @@ def test_tables_are_printed_without_a_terminal(written: Path) -> None:
     assert "\x1b" not in shown
 
 
-def test_the_parts_of_a_profile_add_up_to_the_whole(written: Path) -> None:
+def test_the_parts_of_a_profile_sum_to_the_whole(written: Path) -> None:
     profiles = Results.load(written / "results.json").profiles
     assert {(p.case, p.client) for p in profiles} == {
         (case, client)
@@ -89,7 +89,7 @@ def test_the_parts_of_a_profile_add_up_to_the_whole(written: Path) -> None:
         assert profile.parts["other"] < profile.cpu / 4
 
 
-def test_plots_are_drawn_of_what_was_measured(written: Path) -> None:
+def test_plots_show_the_results(written: Path) -> None:
     drawn = sorted(path.name for path in written.glob("*.svg"))
     assert drawn == ["cpu.svg", "rate.svg"]
     for name in drawn:
@@ -97,7 +97,7 @@ def test_plots_are_drawn_of_what_was_measured(written: Path) -> None:
         assert CLIENTS["ours-core"].title in text
 
 
-def test_what_was_measured_before_is_shown_again(written: Path) -> None:
+def test_earlier_results_are_shown_again(written: Path) -> None:
     page = written / "page.md"
     page.write_text("before\n<!-- table: case text-20-tls -->\nold\n<!-- end -->\nafter\n")
     done = run("--from", str(written / "results.json"), "--document", str(page))
@@ -109,7 +109,7 @@ def test_what_was_measured_before_is_shown_again(written: Path) -> None:
     assert len(lines) == len(SOME) + 6
 
 
-def test_the_page_has_the_figures_of_the_run_beside_it() -> None:
+def test_the_page_shows_the_stored_results() -> None:
     """By the command in the page itself, not by hand."""
     text = PAGE.read_text(encoding="utf-8")
     results = Results.load(PAGE.with_suffix("") / "results.json")
@@ -121,13 +121,13 @@ def test_the_page_has_the_figures_of_the_run_beside_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--clients", "djagno-view"], "do you mean 'django-view'?"),
-        (["--cases", "html-0-plane"], "do you mean 'html-0-plain'?"),
-        (["--rounds", "none"], "no number from 1 on"),
-        (["--sizes", "25mb", "--quick"], "nothing is left to be measured"),
+        (["--clients", "djagno-view"], "did you mean 'django-view'?"),
+        (["--cases", "html-0-plane"], "did you mean 'html-0-plain'?"),
+        (["--rounds", "none"], "must be an integer from 1"),
+        (["--sizes", "25mb", "--quick"], "no case or client is left to measure"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused(arguments: list[str], words: str) -> None:
+def test_an_invalid_option_is_an_error(arguments: list[str], words: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert words in done.stderr

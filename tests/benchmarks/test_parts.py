@@ -1,4 +1,4 @@
-"""What the benchmark stands on: its check of contents, its proxy, its parts of a profile."""
+"""The foundations of the benchmark: its check of contents, its proxy, its profiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def arrived(name: str, content: bytes | None = None, *, dot_stuffed: bool = Fals
 
 
 @pytest.mark.parametrize("name", ["text", "html", "many", "5mb"])
-def test_what_was_to_be_sent_is_taken(name: str) -> None:
+def test_a_correct_message_passes_the_check(name: str) -> None:
     content = SAMPLES[name].wire_bytes()
     stuffed = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
     messages = [arrived(WARM_UP.name), arrived(name), arrived(name, stuffed, dot_stuffed=True)]
@@ -46,14 +46,14 @@ def test_damage_is_noticed_after_correct_messages_too(damage, is_first: bool) ->
         check(messages, "text", len(messages), 0)
 
 
-def test_a_message_too_few_or_for_others_is_noticed() -> None:
+def test_a_missing_message_or_wrong_recipients_fail_the_check() -> None:
     with pytest.raises(WrongContent, match="1 messages arrived, 2 were sent"):
         check([arrived("text")], "text", 2, 0)
     with pytest.raises(WrongContent, match="recipients"):
         check([arrived("text")], "many", 1, 0)
 
 
-def test_the_proxy_keeps_order_and_ends_and_delays_what_comes_before_the_connection() -> None:
+def test_the_proxy_keeps_the_order_and_the_end_and_delays_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -72,7 +72,7 @@ def test_the_proxy_keeps_order_and_ends_and_delays_what_comes_before_the_connect
         start = time.monotonic()
         with socket.create_connection(("127.0.0.1", port)) as client:
             assert client.recv(100) == b"greeting"
-            # Two round trips: SYN and its answer, then the greeting behind the third packet.
+            # Two round trips: SYN and its reply, then the greeting after the third packet.
             assert time.monotonic() - start >= 0.1
             sent = bytes(range(256)) * 8000
             client.sendall(sent)
@@ -84,7 +84,7 @@ def test_the_proxy_keeps_order_and_ends_and_delays_what_comes_before_the_connect
         server.join(10)
 
 
-def test_a_function_without_a_part_works_for_its_callers() -> None:
+def test_a_function_without_a_part_counts_for_its_callers() -> None:
     flatten = ("/email/generator.py", 1, "flatten")
     message = ("/django/core/mail/message.py", 2, "message")
     helper, builtin = ("/email/header.py", 3, "encode"), ("~", 0, "<method 'x'>")
@@ -104,7 +104,7 @@ def test_a_function_without_a_part_works_for_its_callers() -> None:
     assert sum(found.values()) == pytest.approx(8.0)
 
 
-def test_the_profilers_own_time_is_taken_off_by_calls() -> None:
+def test_the_profilers_own_time_is_subtracted_per_call() -> None:
     called_often = ("/email/generator.py", 1, "flatten")
     called_once = ("/django/core/mail/message.py", 2, "message")
     stats = {called_often: (99, 99, 9.9, 0, {}), called_once: (1, 1, 2.1, 0, {})}

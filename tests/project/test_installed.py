@@ -1,4 +1,4 @@
-"""What is tested is what was installed, with the frameworks that the environment names."""
+"""The tests run against the installed packages, with the environment's frameworks."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def origin(name: str) -> Path:
 
 
 @pytest.mark.skipif(
-    "MAILBACKENDS_TESTS_INSTALLED" not in os.environ, reason="tells of tox's environments only"
+    "MAILBACKENDS_TESTS_INSTALLED" not in os.environ, reason="only for tox's environments"
 )
 @pytest.mark.parametrize("name", PACKAGES)
-def test_the_wheel_is_tested_and_not_the_checkout(name: str) -> None:
+def test_the_installed_wheel_is_tested_not_the_checkout(name: str) -> None:
     assert Path(sysconfig.get_path("purelib")) in origin(name).parents
 
 
 @pytest.mark.skipif(
-    "MAILBACKENDS_TESTS_BARE" not in os.environ, reason="tells of the environment `bare` only"
+    "MAILBACKENDS_TESTS_BARE" not in os.environ, reason="only for the environment `bare`"
 )
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_no_framework_is_there_in_the_bare_environment(name: str) -> None:
+def test_the_bare_environment_has_no_framework(name: str) -> None:
     assert importlib.util.find_spec(name) is None
 
 
-def test_the_core_imports_nothing_but_the_standard_library() -> None:
+def test_the_core_imports_only_the_standard_library() -> None:
     # Of site-packages only mailbackends is wanted; -S, as others' .pth files may import
     # what they like.
     path = [*(p for p in sys.path if "site-packages" not in p), str(_root("mailbackends"))]

@@ -1,4 +1,4 @@
-"""What README.md and docs/ARCHITECTURE.md show is run, as it stands there."""
+"""The samples in README.md and docs/ARCHITECTURE.md run as they are."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_first_screen_shows_both_frameworks_and_the_two_commands() -> None:
     assert all(command in first_screen for command in commands)
 
 
-def test_the_two_commands_name_environments_that_exist_and_run_what_exists() -> None:
+def test_the_two_commands_use_existing_environments_and_files() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     assert "demo" in tox["tox"]["env_list"].split()
@@ -111,13 +111,13 @@ def test_the_two_commands_name_environments_that_exist_and_run_what_exists() -> 
                     assert (ROOT / word).exists(), f"{section}: {word}"
 
 
-def test_links_lead_somewhere() -> None:
+def test_no_link_is_broken() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_each_page_can_be_found_from_the_readme() -> None:
+def test_each_page_is_linked_from_the_readme() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in README, page.name
 

@@ -1,6 +1,6 @@
-"""docs/security.md names a test behind each point, and each of them is there and is run.
+"""docs/security.md names a test for each point, and each of these tests exists and runs.
 
-So it is with the list of what was found in docs/compatibility.md.
+The same holds for the findings in docs/compatibility.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECTIONS = {
 }
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 NAMED = sorted({named for page in PAGES.values() for named in TEST.findall(page)})
-# What must be promised, and the words that the promise's title has.
+# The required promises, and words in their titles.
 PROMISES = {
     "no injection": "injected",
     "no smuggling": "smuggled",
@@ -30,7 +30,7 @@ PROMISES = {
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
-def test_a_test_that_a_promise_names_is_there_and_is_run(path: str, name: str) -> None:
+def test_each_named_test_exists_and_runs(path: str, name: str) -> None:
     assert path.rpartition("/")[2].startswith("test_"), "pytest does not collect this file"
     tree = ast.parse((ROOT / path).read_text())
     found = [
@@ -45,19 +45,19 @@ def test_a_test_that_a_promise_names_is_there_and_is_run(path: str, name: str) -
 
 
 @pytest.mark.parametrize("promise", PROMISES)
-def test_each_promise_has_its_section(promise: str) -> None:
+def test_each_promise_has_a_section(promise: str) -> None:
     assert len([title for title in SECTIONS if PROMISES[promise] in title]) == 1
 
 
 @pytest.mark.parametrize("title", sorted(set(SECTIONS) - {"Tell us"}))
 def test_each_point_names_a_test(title: str) -> None:
     points = re.split(r"(?m)^- ", SECTIONS[title])[1:]
-    assert points, f"nothing holds up: {title}"
+    assert points, f"no points: {title}"
     for point in points:
-        assert TEST.search(point), f"no test stands behind: {point}"
+        assert TEST.search(point), f"no test is named: {point}"
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_that_looks_like_a_test_is_named_in_another_way(name: str) -> None:
+def test_each_name_of_a_test_has_the_expected_form(name: str) -> None:
     named = re.findall(r"tests/[\w/]+\.py::\w*", PAGES[name])
     assert len(named) == len(TEST.findall(PAGES[name])) > 0

@@ -64,7 +64,7 @@ def test_a_message_arrives_as_it_was_sent(kind: type[MailServer | Sink], tls: TL
     assert server.commands[0][-1].upper() == "QUIT"
 
 
-def test_a_certificate_is_not_good_for_another_authority_or_name(
+def test_a_certificate_is_invalid_for_another_authority_or_name(
     kind: type[MailServer | Sink],
 ) -> None:
     strict = ssl.create_default_context()
@@ -81,7 +81,7 @@ def test_a_certificate_is_not_good_for_another_authority_or_name(
             pass
 
 
-def test_what_a_test_wants_refused_is_refused_as_often_as_it_wants(server: Face) -> None:
+def test_a_refusal_happens_the_given_number_of_times(server: Face) -> None:
     server.refuse("never@example.com")
     server.refuse("once@example.com", "450-4.2.1 Come\r\n450 4.2.1 again", times=1)
     server.refuse_sender("bad@example.com", "553 5.1.8 Who?")
@@ -138,7 +138,7 @@ def test_a_server_stops_with_clients_connected(kind: type[MailServer | Sink]) ->
         socket.create_connection((server.host, server.port))
 
 
-def test_a_sink_can_be_started_again_on_its_port() -> None:
+def test_a_sink_restarts_on_its_port() -> None:
     with Sink() as sink:
         sink.stop()
         sink.start()
@@ -160,7 +160,7 @@ def talk(server: Sink, *writes: bytes) -> list[bytes]:
 GROUP = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
 
 
-def test_flights_are_round_trips() -> None:
+def test_round_trips_are_counted() -> None:
     chunked = b"RSET\r\n" + GROUP + b"BDAT 4 LAST\r\nabc\n"
     with Sink() as sink:
         replies = talk(sink, b"EHLO me\r\n", GROUP + b"DATA\r\n", b".\r\n", chunked, chunked)
@@ -171,7 +171,7 @@ def test_flights_are_round_trips() -> None:
     assert [m.content for m in sink.messages] == [b"", b"abc\n", b"abc\n"]
 
 
-def test_content_in_many_segments_is_one_flight() -> None:
+def test_content_in_many_segments_is_one_round_trip() -> None:
     content = bytes(3_000_000)
     with Sink() as sink:
         talk(sink, b"EHLO me\r\n", GROUP + b"BDAT 3000000 LAST\r\n" + content)
@@ -179,7 +179,7 @@ def test_content_in_many_segments_is_one_flight() -> None:
     assert sink.message.content == content
 
 
-def test_what_was_not_announced_is_not_taken() -> None:
+def test_an_extension_that_was_not_announced_is_refused() -> None:
     with Sink(extensions=()) as sink:
         assert talk(sink, b"EHLO me\r\n", GROUP)[1].startswith(b"500")
         assert sink.violations == ["did not wait for the reply to MAIL"]
@@ -196,7 +196,7 @@ def test_nothing_may_follow_the_last_command_of_a_group() -> None:
         assert sink.violations == ["did not wait for the reply to EHLO"]
 
 
-def test_a_cut_breaks_off_at_the_byte() -> None:
+def test_a_cut_ends_the_connection_at_the_byte() -> None:
     for offset in range(0, 60, 7):
         with Sink() as sink:
             sink.cut(received=offset)
@@ -210,7 +210,7 @@ def test_a_cut_breaks_off_at_the_byte() -> None:
             assert len(sink.sent()) == offset
 
 
-def test_a_stalled_sink_says_nothing() -> None:
+def test_a_stalled_sink_sends_nothing() -> None:
     with Sink() as sink:
         sink.stall("RCPT")
         with client_of(sink) as client:
@@ -221,7 +221,7 @@ def test_a_stalled_sink_says_nothing() -> None:
                 client.rcpt("c@d.test")
 
 
-def test_lmtp_answers_for_each_recipient() -> None:
+def test_lmtp_replies_for_each_recipient() -> None:
     with Sink(lmtp=True) as sink:
         sink.refuse_delivery("full@d.test")
         with smtplib.LMTP(sink.host, sink.port) as client:
@@ -234,7 +234,7 @@ def test_lmtp_answers_for_each_recipient() -> None:
     assert sink.message.rcpt_tos == ("good@d.test",)
 
 
-def test_a_script_that_the_client_leaves_fails_the_test() -> None:
+def test_a_client_that_deviates_from_the_script_fails_the_test() -> None:
     with (
         pytest.raises(AssertionError, match="the script says"),
         ScriptedServer([(None, b"220 hi\r\n"), (b"HELO", b"250 mine\r\n")]) as server,

@@ -1,4 +1,4 @@
-"""What the wheel contains, and what it says of itself."""
+"""The contents and the metadata of the wheel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
     return email.message_from_bytes(wheel.read(name))
 
 
-def test_the_wheel_holds_the_three_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_the_three_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {n for n in wheel.namelist() if ".dist-info/" not in n}
     wanted = {
         str(path.relative_to(ROOT).as_posix())
@@ -52,7 +52,7 @@ def test_the_licence_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     assert wheel.read(name).startswith(b"MIT License")
 
 
-def test_the_core_requires_nothing(metadata: email.message.Message) -> None:
+def test_the_core_has_no_dependencies(metadata: email.message.Message) -> None:
     required = metadata.get_all("Requires-Dist") or []
     assert [r for r in required if "extra ==" not in r] == []
     assert {"django", "flask"} <= set(metadata.get_all("Provides-Extra") or [])

@@ -1,1 +1,1 @@
-"""The clients: one file for each library, each in a process of its own."""
+"""The clients: one file for each library; each runs in its own process."""

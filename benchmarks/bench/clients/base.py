@@ -1,4 +1,4 @@
-"""What a client is to the benchmark: it is made ready, given messages, and sends them."""
+"""The interface of a client: it is prepared, given messages, and sends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Client", "Work"]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to send, and where to."""
+    """What to send, and to which server."""
 
     sample: Sample
     port: int
@@ -29,7 +29,7 @@ class Work:
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Work:
-        """As it stands in a line of JSON."""
+        """The values as JSON types."""
         login = line["login"]
         return cls(
             SAMPLES[line["sample"]],
@@ -41,28 +41,28 @@ class Work:
 
 
 class Client(ABC):
-    """One library, used in one manner. Only `send` is on the clock."""
+    """One library, used in one way. Only `send` is measured."""
 
     def __init__(self, manner: str) -> None:
         self.manner = manner
 
     def prepare(self, work: Work) -> int:
-        """Make ready what an application would have ready. How many `WARM_UP` that sent."""
+        """Prepare what an application would have prepared. Returns how many `WARM_UP` were sent."""
         return 0
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
-        """The messages, as the application would hand them over; each an object of its own."""
+        """The messages as an application would pass them; each is a new object."""
         return [work.sample.email_message() for _ in range(count)]
 
     @abstractmethod
     def send(self, work: Work, messages: Sequence[Any]) -> None:
-        """Send them, and come back when the server has taken the last one."""
+        """Send the messages, and return when the server has accepted the last one."""
 
     def finish(self) -> None:  # noqa: B027 - not every client has something
-        """Let go of what `prepare` made."""
+        """Release what `prepare` created."""
 
     def measure(self, work: Work, count: int) -> dict[str, float]:
-        """Send so many messages: seconds by the clock, and of the processor for this process."""
+        """Send ``count`` messages. Returns the seconds elapsed, and those of processor time."""
         messages = self.make(work, count)
         gc.collect()
         cpu, wall = time.process_time(), time.perf_counter()
@@ -70,7 +70,7 @@ class Client(ABC):
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
     def memory(self, work: Work) -> dict[str, float]:
-        """Send one message: the peak of bytes allocated beyond what was there, by tracemalloc."""
+        """Send one message. Returns the peak of newly allocated bytes, by tracemalloc."""
         tracemalloc.start()
         try:
             messages = self.make(work, 1)

@@ -1,4 +1,4 @@
-"""Our own Mailer."""
+"""mailbackends' Mailer."""
 
 from __future__ import annotations
 

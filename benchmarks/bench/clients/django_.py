@@ -1,4 +1,4 @@
-"""Django, with its own SMTP backend or with ours: the same application, one line of settings."""
+"""Django, with its own SMTP backend or that of mailbackends; only one setting differs."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class _Django(Client):
         if self.is_ours:
             options["local_hostname"] = work.local_hostname
         _configure(_OURS if self.is_ours else _OWN, options)
-        # The pool outlives a view: what an application's first mail cost is not asked here.
+        # The pool outlives a view: the cost of the first message is not measured here.
         return _backend().send_messages([_message(WARM_UP)]) if self.is_ours else 0
 
     def make(self, work: Work, count: int) -> Sequence[Any]:
-        # A view makes its message itself, on the clock.
+        # A view creates its message itself, within the measured time.
         if self.use == "view":
             return [work.sample] * count
         return [_message(work.sample) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Flask, with Flask-Mail or with our integration: the same application, another import."""
+"""Flask, with Flask-Mail or with flask_integration; only the import differs."""
 
 from __future__ import annotations
 

@@ -37,15 +37,15 @@ class _SmtpSource(Client):
         self.taken = self._run(work, len(messages))
 
     def measure(self, work: Work, count: int) -> dict[str, float]:
-        """What one message more than ``count`` take, less what it takes to start and send one."""
+        """The time of ``count`` further messages, without that of starting and sending one."""
         starts = [self._run(work, 1) for _ in range(_STARTS)]
         self.send(work, [None] * (count + 1))
-        # The shortest start: it has the least of what others did to the machine meanwhile.
+        # The shortest start is the least disturbed by other processes.
         wall, cpu = (max(t - min(s), 1e-6) for t, *s in zip(self.taken, *starts, strict=True))
         return {"wall": wall, "cpu": cpu, "sent": _STARTS + count + 1}
 
     def memory(self, work: Work) -> dict[str, float]:
-        """Nothing is known of it."""
+        """Not measured."""
         self.send(work, [None])
         return {}
 
@@ -68,7 +68,7 @@ def _program() -> str:
 
 
 def _timed(command: Sequence[str]) -> tuple[float, float]:
-    """What a program takes: seconds by the clock, and of the processor."""
+    """The seconds that a program takes: elapsed, and of processor time."""
     start = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""The limit: bytes that were made before, replayed over a socket, replies merely counted."""
+"""The limit: prepared bytes replayed over a socket; replies are only counted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Replay(Client):
         return [self._flights(work.sample)] * count
 
     def _flights(self, sample: Sample) -> list[tuple[bytes, int]]:
-        """What to write, and how many replies there are to it."""
+        """What to write, and the number of replies to it."""
         content = sample.wire_bytes()
         rcpts = b"".join(f"RCPT TO:<{r}>\r\n".encode() for r in sample.recipients)
         envelope = f"MAIL FROM:<{SENDER}> SIZE={len(content)}\r\n".encode() + rcpts
@@ -67,5 +67,5 @@ class _Replay(Client):
             data = self.sock.recv(65536)
             if not data or data[:1] > b"3":
                 raise ConnectionError(data)
-            # Each line ends a reply but those with a hyphen, which only EHLO gets here.
+            # Each line ends a reply, except those with a hyphen, which only EHLO gets here.
             replies -= data.count(b"\r\n") - data.count(b"250-")

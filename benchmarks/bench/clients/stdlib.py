@@ -1,4 +1,4 @@
-"""The standard library's smtplib, and mailbackends in its place."""
+"""The standard library's smtplib, and mailbackends as its replacement."""
 
 from __future__ import annotations
 

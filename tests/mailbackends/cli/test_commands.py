@@ -157,6 +157,26 @@ def test_a_message_made_from_options_has_its_attachment(
     assert done.stdout.splitlines()[0] == "accepted ada@example.com"
 
 
+def test_an_attached_message_and_text_stay_readable(
+    run: Run, mail_server: MailServer, tmp_path: Path
+) -> None:
+    forwarded = "From: eve@example.com\r\nSubject: Hi\r\n\r\nForwarded\r\n"
+    (tmp_path / "forwarded.eml").write_bytes(forwarded.encode())
+    (tmp_path / "greeting.txt").write_text("Grüße\n", encoding="utf-8")
+    done = run(
+        *("send", "--server", url(mail_server), "--from", "a@example.com", "--text", "x"),
+        *("--to", "b@example.com", "--attach", "forwarded.eml", "--attach", "greeting.txt"),
+    )
+    assert done.returncode == 0, done.stderr
+    _, message, text = mail_server.message.message.iter_parts()
+    assert message.get_content_type() == "message/rfc822"
+    # RFC 2046 section 5.2.1 allows no other encoding.
+    assert message.get("Content-Transfer-Encoding", "7bit") in ("7bit", "8bit", "binary")
+    assert message.get_content()["Subject"] == "Hi"
+    assert text.get_content_charset() == "utf-8"
+    assert text.get_content() == "Grüße\n"
+
+
 def test_a_text_file_in_another_encoding_is_named(
     run: Run, mail_server: MailServer, tmp_path: Path
 ) -> None:
