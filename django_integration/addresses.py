@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.utils.encoding import force_str
 
 from mailbackends import InvalidAddressError
-from mailbackends.integration import plain_address, to_ascii
+from mailbackends.integration import check_visible, plain_address, to_ascii
 
 __all__ = ["envelope_address", "is_local_default", "prep_address"]
 
@@ -43,6 +43,7 @@ def prep_address(address: Any, force_ascii: bool = True) -> str:
         return plain
     mailbox = _parse(text, _HARMLESS if force_ascii else {*_HARMLESS, _NOT_ASCII})
     path = str(mailbox.addr_spec)
+    check_visible(path, of="recipient")
     return to_ascii(path) if force_ascii else path
 
 

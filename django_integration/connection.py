@@ -19,7 +19,7 @@ from django_integration.addresses import prep_address
 from django_integration.logs import logger
 from django_integration.registry import MailerKey, registry
 from mailbackends import Receipt, Reply, Submission
-from mailbackends.integration import WrittenMessage
+from mailbackends.integration import WrittenMessage, checked_policy
 
 __all__ = [
     "PooledConnection",
@@ -166,6 +166,6 @@ def _as_bytes(message: Message[Any, Any] | WrittenMessage | bytes) -> bytes:
     if isinstance(message, WrittenMessage):
         message = message.build()
     buffer = io.BytesIO()
-    policy = message.policy.clone(linesep="\r\n")
+    policy = checked_policy(message.policy, linesep="\r\n")
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(message)
     return buffer.getvalue()

@@ -7,7 +7,8 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
 - `checked_policy` makes a policy of the email package write fields as `mailbackends.Mailer` does.
 - `plain_address` reads the addresses that need no parser; `to_ascii` writes the domain of an
-  address as A-labels; `is_field_name` checks the name of a header field.
+  address as A-labels; `check_visible` refuses invisible characters in an address;
+  `is_field_name` checks the name of a header field.
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
 - `did_you_mean` ends an error text about an unknown name with the nearest known one.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.url import server_urls
-from mailbackends.mime.address import plain_address, to_ascii
+from mailbackends.mime.address import check_visible, plain_address, to_ascii
 from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
@@ -29,6 +30,7 @@ from mailbackends.texts import did_you_mean, plain_text
 __all__ = [
     "WrittenMessage",
     "base64_body",
+    "check_visible",
     "checked_policy",
     "did_you_mean",
     "hide_secrets",

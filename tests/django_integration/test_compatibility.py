@@ -15,6 +15,7 @@ from django.core.mail import EmailMessage
 
 from django_integration import EmailBackend
 from django_integration.compat import backend_for
+from mailbackends import InvalidAddressError
 from support.server import MailServer
 
 Use = Callable[..., None]
@@ -146,6 +147,17 @@ def test_a_replaced_sendmail_is_used(mail: MailServer) -> None:
     with backend_for() as backend, mock.patch.object(backend.connection, "sendmail") as sendmail:
         backend.send_messages([message()])
     sendmail.assert_called_once()
+    assert mail.messages == []
+
+
+def test_an_invisible_character_is_refused_also_with_a_third_party_connection(
+    mail: MailServer,
+) -> None:
+    backend = backend_for()
+    backend.connection = smtplib.SMTP(mail.host, mail.port)
+    with pytest.raises(InvalidAddressError, match=r"U\+200B"):
+        backend.send_messages([EmailMessage("s", "b", to=["x@\u200bexample.com"])])
+    backend.close()
     assert mail.messages == []
 
 
