@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flask_integration import Mail, Message
+from mailbackends import InvalidAddressError
 from support.server import MailServer
 
 from .conftest import MakeApp
@@ -72,6 +73,15 @@ def test_a_nul_in_the_text_is_encoded(mail: Mail, mail_server: MailServer) -> No
     assert mail_server.message.message.get_content().rstrip() == "a\0b"
 
 
+@pytest.mark.parametrize("character", ["\u200b", "\ufeff", "\u200f", "\xad"])
+def test_an_address_with_an_invisible_character_is_refused(
+    mail: Mail, mail_server: MailServer, character: str
+) -> None:
+    with pytest.raises(InvalidAddressError):
+        mail.send(message(recipients=[f"{character}ada@example.com"]))
+    assert mail_server.messages == []
+
+
 def test_header_and_envelope_name_the_same_domain(mail: Mail, mail_server: MailServer) -> None:
     pytest.importorskip("idna")
     mail.send(message(recipients=["i@faß.example"], reply_to="i@faß.example"))
@@ -88,6 +98,7 @@ def test_attached_messages_and_texts_arrive_unchanged(
     (tmp_path / "notes.txt").write_text("Grüße", encoding="utf-8")
     sent = message()
     for name in ("inner.eml", "notes.txt"):
+        sent.attach_path(tmp_path / name)
         sent.attach_file(tmp_path / name)
     mail.send(sent)
     messages: list[Any] = []
@@ -95,8 +106,8 @@ def test_attached_messages_and_texts_arrive_unchanged(
     for part in mail_server.message.message.iter_attachments():
         (messages if part.get_content_type() == "message/rfc822" else texts).append(part)
     assert all(part["Content-Transfer-Encoding"] in (None, "7bit", "8bit") for part in messages)
-    assert [part.get_content()["Subject"] for part in messages] == ["inner"]
-    assert [part.get_content() for part in texts] == ["Grüße"]
+    assert [part.get_content()["Subject"] for part in messages] == ["inner", "inner"]
+    assert [part.get_content() for part in texts] == ["Grüße", "Grüße"]
     assert {part.get_content_charset() for part in texts} == {"utf-8"}
 
 
