@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import ssl
@@ -28,7 +29,7 @@ from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.hostname import own_name
+from mailbackends.transport.hostname import address_literal, own_name
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.waiting import BLOCKING, Waiter
 
@@ -39,6 +40,9 @@ logger = logging.getLogger("mailbackends.wire")
 
 # This host's name, once it was looked up: the resolver may take seconds, and it does not change.
 _known_names: list[str] = []
+
+# After so many seconds an address has to do: the server waits for EHLO meanwhile.
+_NAME_SECONDS = 5.0
 
 
 class Connection:
@@ -80,8 +84,14 @@ class Connection:
             if options.security == "tls" and context is not None:
                 await stream.start_tls(context, options.host, timeouts.for_handshake())
                 session.is_tls = True
-            name = options.local_hostname or _own_name(stream)
+            name = options.local_hostname or await _own_name(stream, timeouts)
             await driver.run(_introduction(session, options, name), timeouts)
+            if (credentials := options.credentials) is not None:
+                login = dialogue.login(session, credentials, options.auth_mechanisms)
+                if options.token_provider is not None or _derives_keys(session):
+                    await driver.run_in_thread(login, timeouts)
+                else:
+                    await driver.run(login, timeouts)
         except BaseException:
             stream.abort()
             raise
@@ -235,10 +245,17 @@ class Connection:
         self._in_flight.abandon()
 
 
-def _own_name(stream: Stream) -> str:
+async def _own_name(stream: Stream, timeouts: Timeouts) -> str:
+    """This host's name, or an address literal where the resolver takes too long."""
     if not _known_names:
-        _known_names.append(own_name(stream.sock))
-    return _known_names[0]
+        seconds = timeouts.for_reply().remaining()
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            name = await stream.waiter.call(
+                functools.partial(own_name, stream.sock),
+                _NAME_SECONDS if seconds is None else min(_NAME_SECONDS, max(0.0, seconds / 2)),
+            )
+            _known_names.append(name)
+    return _known_names[0] if _known_names else address_literal(stream.sock)
 
 
 def _introduction(session: Session, options: Options, name: str) -> Dialogue[None]:
@@ -246,8 +263,11 @@ def _introduction(session: Session, options: Options, name: str) -> Dialogue[Non
     yield from dialogue.hello(session, name)
     if options.security == "starttls":
         yield from dialogue.starttls(session, name)
-    if options.credentials is not None:
-        yield from dialogue.login(session, options.credentials, options.auth_mechanisms)
+
+
+def _derives_keys(session: Session) -> bool:
+    """True where the server may ask for as many rounds of SCRAM as it likes (RFC 5802)."""
+    return any(name.startswith("SCRAM-") for name in session.extensions.auth_mechanisms)
 
 
 async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:

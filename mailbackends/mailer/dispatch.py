@@ -9,6 +9,7 @@ from mailbackends.errors import (
     InvalidAddressError,
     InvalidMessageError,
     Outcome,
+    PoolTimeout,
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPException,
@@ -106,7 +107,8 @@ class Dispatcher:
                 raise
             except SMTPException as error:
                 if lease is None:
-                    error.no_connection = True
+                    # A busy pool may be free again for the next message of a batch.
+                    error.no_connection = not isinstance(error, PoolTimeout)
                     raise
                 # Each way is tried once: first a new connection, then lock-step.
                 fresh, lock_step = True, self._retry(error, lease, lock_step=lock_step)

@@ -38,10 +38,11 @@ class Leases(Protocol):
 class PoolLeases:
     """A connection of the pool for each message."""
 
+    _lease: Lease[Connection] | None = None
+    _before = 0  # the messages sent over it when it was taken
+
     def __init__(self, pool: BasePool[Connection]) -> None:
         self._pool = pool
-        self._lease: Lease[Connection] | None = None
-        self._before = 0  # the messages sent over it when it was taken
 
     async def acquire(
         self, *, deadline: float | None = None, fresh: bool = False
@@ -52,6 +53,11 @@ class PoolLeases:
         await self._pool.fill(lease, deadline=deadline)
         self._before = lease.connection.messages
         return lease
+
+    def __del__(self) -> None:
+        # The last resort: an exception came within the `finally` that was about to release it.
+        if self._lease is not None and self._lease.entry is not None:
+            self._pool.release(self._lease, reusable=False)
 
     def release(self, lease: Lease[Connection] | None, *, limit: int | None = None) -> None:
         """See `Leases.release`."""

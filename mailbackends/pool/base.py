@@ -7,6 +7,7 @@ Connecting, checking, closing and the event hook all run outside it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -38,6 +39,8 @@ _FAULTS = frozenset({"dead", "error", "forked"})
 
 # Seconds in which `close` closes what is idle, one after the other.
 _CLOSE_SECONDS = 5.0
+# The same for a pool that is collected as garbage.
+_FORGOTTEN_SECONDS = 1.0
 
 _CLOSED = "the pool is closed: make a new one, or close this one later"
 
@@ -53,6 +56,8 @@ class _Books(Generic[C]):
         # a connection back while this thread is at the ledger.
         self.lock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
+        self.inherited: list[Entry[C]] = []
+        """The parent's connections, dropped, whose events are still to be emitted."""
 
 
 class BasePool(ABC, Generic[C]):
@@ -156,6 +161,11 @@ class BasePool(ABC, Generic[C]):
             books.ledger.close()
         self._sweep(books, polite_until=self._clock() + timeout)
 
+    def __del__(self) -> None:
+        # Nobody can use it any more: what is idle is closed as by `close`.
+        with contextlib.suppress(Exception):
+            self.close(_FORGOTTEN_SECONDS)
+
     @property
     def is_closed(self) -> bool:
         """True once `close` was called."""
@@ -188,6 +198,9 @@ class BasePool(ABC, Generic[C]):
                 abort(entry.connection)
             with books.lock:
                 books.ledger.inherited(len(entries))
+            # An event hook might take a lock that a thread of the parent held at the fork, so
+            # it is called only when the pool is used.
+            books.inherited += entries
         return books
 
     async def _wait_for_place(
@@ -247,6 +260,8 @@ class BasePool(ABC, Generic[C]):
 
     def _sweep(self, books: _Books[C], polite_until: float = inf) -> None:
         """Close the idle connections that are spent."""
+        while books.inherited:
+            self._emit_retired(books.inherited.pop(), "forked")
         # Without the lock: mostly there is none, and a moment later is early enough.
         if self._clock() < books.ledger.tidy_until:
             return

@@ -56,6 +56,10 @@ class Timeouts:
         """For the TLS handshake."""
         return Deadline.after(self.connect, "the TLS handshake", latest=self.latest)
 
+    def for_login(self) -> Deadline:
+        """For this side's own part of a login: a token, or the derivation of a key."""
+        return Deadline.after(self.connect, "preparing the login", latest=self.latest)
+
     def for_reply(self) -> Deadline:
         """For the reply to a command, however slowly its bytes arrive."""
         return Deadline.after(self.command, "waiting for a reply", latest=self.latest)

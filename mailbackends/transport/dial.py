@@ -86,6 +86,8 @@ async def dial_unix(path: str, deadline: Deadline, waiter: Waiter = BLOCKING) ->
         OSError: no server listens there.
         SMTPTimeoutError: the server did not take the connection in time.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, "this system has no Unix sockets: use host and port")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -120,6 +122,13 @@ async def _resolved(host: str, port: int, deadline: Deadline, waiter: Waiter) ->
         )
     except TimeoutError:
         raise SMTPTimeoutError(f"{deadline.exceeded()}: looking up {host}") from None
+    except RuntimeError as error:
+        # Without a thread the lookup could take longer than the deadline.
+        raise OSError(errno.EAGAIN, f"no thread can be started for the lookup: {error}") from error
+    except socket.gaierror:
+        # With no descriptor left the resolver reports that the name does not exist.
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+        raise
     except ValueError as error:  # a label that is empty or too long, a NUL
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 

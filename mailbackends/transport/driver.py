@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ssl
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from mailbackends.errors import (
     InvalidMessageError,
     SMTPException,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
     SMTPTLSError,
 )
 from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
@@ -42,6 +45,41 @@ class Driver:
         self._tls_context = tls_context
         self._tls_hostname = tls_hostname
         self._unsent: list[Buffer] = []
+
+    async def run_in_thread(self, dialogue: Dialogue[T], timeouts: Timeouts) -> T:
+        """As `run`, for a dialogue that itself may take long: each of its steps is timed, too.
+
+        It fetches a token, say, or derives a key as often as the server asks for.
+        """
+        steps = _Steps(dialogue)
+        want = await self._timed(steps.start, timeouts)
+        while want is not None:
+            try:
+                reply = self.session.next_reply() if want is not Want.TLS else None
+                reply = reply or await self._fulfil(want, timeouts)
+            except SMTPException as error:
+                self.session.close()
+                want = await self._timed(functools.partial(steps.throw, error), timeouts)
+            except BaseException:
+                self.session.close()
+                raise
+            else:
+                want = await self._timed(functools.partial(steps.send, reply), timeouts)
+        result: T = steps.result
+        return result
+
+    async def _timed(self, step: Callable[[], Want | None], timeouts: Timeouts) -> Want | None:
+        deadline = timeouts.for_login()
+        seconds = deadline.remaining()
+        try:
+            return await self.stream.waiter.call(
+                step, None if seconds is None else max(0.0, seconds)
+            )
+        except SMTPException:
+            raise
+        except TimeoutError:
+            self.session.close()
+            raise SMTPTimeoutError(deadline.exceeded()) from None
 
     async def run(self, dialogue: Dialogue[T], timeouts: Timeouts, want: Want | None = None) -> T:
         """What the dialogue returns or raises.
@@ -160,6 +198,30 @@ class Driver:
             if (reply := self._read()) is not None:
                 return reply
         raise _disconnected(error) from error
+
+
+class _Steps(Generic[T]):
+    """A dialogue whose end is a value: a thread cannot pass a StopIteration on."""
+
+    def __init__(self, dialogue: Dialogue[T]) -> None:
+        self._dialogue = dialogue
+        self.result: Any = None
+
+    def start(self) -> Want | None:
+        return self._step(lambda: next(self._dialogue))
+
+    def send(self, reply: Reply | None) -> Want | None:
+        return self._step(lambda: self._dialogue.send(reply))
+
+    def throw(self, error: SMTPException) -> Want | None:
+        return self._step(lambda: self._dialogue.throw(error))
+
+    def _step(self, go_on: Callable[[], Want]) -> Want | None:
+        try:
+            return go_on()
+        except StopIteration as stop:
+            self.result = stop.value
+            return None
 
 
 def _disconnected(error: OSError | None = None) -> SMTPServerDisconnected:

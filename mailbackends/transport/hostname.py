@@ -6,23 +6,29 @@ import contextlib
 import re
 import socket
 
-__all__ = ["own_name"]
+__all__ = ["address_literal", "own_name"]
 
-# A resolver's answer goes into a command. What a command cannot contain is not used.
-_NAME = re.compile(r"[!-~]+\.[!-~]*")
+# RFC 5321 section 4.1.2: servers refuse EHLO with "_" in the name, or a hyphen at its edge.
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 
 
 def own_name(sock: socket.socket | None) -> str:
     """Return this host's fully qualified domain name or, if it has none, an address literal.
 
-    The literal is that of the host name's IPv4 address, or else of the local address of
-    ``sock``, IPv6 included, or else of the loopback (RFC 5321 sections 4.1.1.1 and 4.1.3).
+    The literal is that of the host name's IPv4 address, or else that of `address_literal`
+    (RFC 5321 sections 4.1.1.1 and 4.1.3). May wait for the resolver.
     """
     name = socket.getfqdn()
     if _NAME.fullmatch(name):
         return name
     with contextlib.suppress(OSError):
         return f"[{socket.gethostbyname(socket.gethostname())}]"
+    return address_literal(sock)
+
+
+def address_literal(sock: socket.socket | None) -> str:
+    """Return the local address of ``sock``, or else of the loopback, as EHLO has it."""
     if sock is not None and sock.family == socket.AF_INET6:
         return f"[IPv6:{sock.getsockname()[0].partition('%')[0]}]"
     if sock is not None and sock.family == socket.AF_INET:

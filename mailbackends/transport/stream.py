@@ -54,7 +54,8 @@ class Stream:
         """
         self._writing_waits_to_read = False
         try:
-            if isinstance(self._sock, ssl.SSLSocket):
+            if isinstance(self._sock, ssl.SSLSocket) or not hasattr(self._sock, "sendmsg"):
+                # Windows has no sendmsg().
                 return self._sock.send(_joined(buffers))
             if len(buffers) > _MAX_BUFFERS:
                 buffers = buffers[:_MAX_BUFFERS]

@@ -202,6 +202,7 @@ def test_both_faces_give_the_same_events_bytes_and_outcomes(
                     sink.answer(verb, reply)
             given = [message(), message("refused@example.com", "b@example.com"), message()]
             results = send(sink.url, given, events.append)
+            sink.wait(lambda sink=sink: sink.open_connections == 0)
         received = [sink.received(number) for number in range(sink.connections)]
         seen.append(([*map(_without_times, events)], received, [str(r)[:20] for r in results]))
     blocking, awaited = seen

@@ -47,6 +47,7 @@ def interrupt_at(number: int, act: Callable[[], object]) -> bool:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # it would interrupt the finalizer of another scene's pool
     sys.settrace(trace)
     try:
         act()
@@ -54,6 +55,7 @@ def interrupt_at(number: int, act: Callable[[], object]) -> bool:
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False
 
 
