@@ -199,54 +199,39 @@ class AsyncMailer(BaseMailer):
     ) -> AsyncGenerator[Receipt | Exception, None]:
         free = asyncio.Semaphore(connections)
         pending: deque[asyncio.Task[Receipt | Exception]] = deque()
-        failure: Exception | None = None
+        source = _Source(messages)
 
-        async def send(item: Item) -> Receipt | Exception:
+        async def send(item: Submission) -> Receipt | Exception:
             async with free:
                 return await self._outcome(item)
 
-        source = aiter(_each(messages))
         try:
-            while failure is None:
-                try:
-                    item = await anext(source)
-                except StopAsyncIteration:
-                    break
-                except Exception as error:
-                    failure = error
-                    break
+            async for item in source:
                 pending.append(self._start(send(item)))
                 while len(pending) >= connections * _AHEAD or (pending and pending[0].done()):
                     yield await pending.popleft()
             while pending:
                 yield await pending.popleft()
-            if failure is not None:
-                raise failure
+            if source.failure is not None:
+                raise source.failure
         finally:
             for task in pending:
                 task.cancel()
 
     async def _pipelined(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
         batch = PipelinedBatch(self._router, self._servers[0])
-        failure: Exception | None = None
-        source = aiter(_each(messages))
+        source = _Source(messages)
         # One step at a time: one whose caller has left ends in the background.
         lock = asyncio.Lock()
         try:
-            while failure is None:
-                try:
-                    batch.add(as_values(as_submission(await anext(source))))
-                except StopAsyncIteration:
-                    break
-                except Exception as error:
-                    failure = error
-                    break
+            async for item in source:
+                batch.add(item)
                 if batch.is_full:
                     yield await self._shielded(_locked(lock, batch.next_outcome()))
             while not batch.is_empty:
                 yield await self._shielded(_locked(lock, batch.next_outcome()))
-            if failure is not None:
-                raise failure
+            if source.failure is not None:
+                raise source.failure
         finally:
             await self._shielded(_locked(lock, batch.close()))
 
@@ -313,6 +298,21 @@ class AsyncPinnedConnection:
 async def _locked(lock: asyncio.Lock, coroutine: Coroutine[Any, Any, T]) -> T:
     async with lock:
         return await coroutine
+
+
+class _Source:
+    """The messages up to the one whose making raised: ``failure`` is for the end of the batch."""
+
+    def __init__(self, messages: Items) -> None:
+        self._messages = messages
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncGenerator[Submission, None]:
+        try:
+            async for message in _each(self._messages):
+                yield as_values(as_submission(message))
+        except Exception as error:
+            self.failure = error
 
 
 async def _each(messages: Items) -> AsyncGenerator[Item, None]:
