@@ -39,8 +39,32 @@ class View:
 
     @cached_property
     def notes(self) -> list[headers.Note]:
-        """What may be wrong with the message."""
-        return headers.notes(self.message, self.mail.arrival.sender if self.mail else None)
+        """What may be wrong with the message, including its links."""
+        found = headers.notes(self.message, self.mail.arrival.sender if self.mail else None)
+        if count := sum(bool(link.warning) for link in self.links):
+            text = "1 link has a warning" if count == 1 else f"{count} links have warnings"
+            found.append(headers.Note("hint", f"{text}: see Links."))
+        return found
+
+    @property
+    def alarming(self) -> set[str]:
+        """The tabs that show something wrong."""
+        tabs = {"links"} if any(link.warning for link in self.links) else set()
+        return tabs | ({"notes"} if any(note.level == "wrong" for note in self.notes) else set())
+
+    @property
+    def recipients(self) -> list[tuple[str, str]]:
+        """The lines "to", "cc" and "bcc" that are not empty.
+
+        Bcc is what the envelope has beyond the header fields.
+        """
+        shown = [("to", self.message.header("To")), ("cc", self.message.header("Cc"))]
+        if self.mail is not None:
+            text = " ".join(value for _, value in shown).casefold()
+            envelope = (*self.mail.arrival.accepted, *self.mail.arrival.refused)
+            hidden = [address for address in envelope if address.casefold() not in text]
+            shown.append(("bcc", ", ".join(hidden)))
+        return [(name, addresses) for name, addresses in shown if addresses]
 
     @property
     def fields(self) -> list[headers.Field]:

@@ -27,9 +27,16 @@ def answer(box: Contents, request: Request) -> Response:
             if verb == method:
                 return action(box, request, *match.groups())
             allowed.add(verb)
+    if method == "GET" and _is_page(f"{request.path}/"):
+        query = f"?{request.query_string}" if request.query_string else ""
+        return redirect(f"{request.base}{request.path}/{query}")
     if allowed:
         raise Refusal(405, f"Only {' and '.join(sorted(allowed))} are allowed here.")
     raise Refusal(404, "This page does not exist.")
+
+
+def _is_page(path: str) -> bool:
+    return any(verb == "GET" and pattern.fullmatch(path) for verb, pattern, _ in _ROUTES)
 
 
 def _message_page(box: Contents, request: Request, number: str) -> Response:

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS mail (
     subject TEXT NOT NULL,
     author TEXT NOT NULL,
     addressees TEXT NOT NULL,
+    recipients INTEGER NOT NULL,
     excerpt TEXT NOT NULL,
     attachments INTEGER NOT NULL,
     size INTEGER NOT NULL,
@@ -37,7 +38,10 @@ CREATE TABLE IF NOT EXISTS mail (
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 INSERT OR IGNORE INTO fact VALUES ('version', '0');
 """
-_SUMMARY = "id, received, outcome, subject, author, addressees, excerpt, attachments, size, is_read"
+_SUMMARY = (
+    "id, received, outcome, subject, author, addressees, recipients, excerpt, attachments, size,"
+    " is_read"
+)
 # Changes by another process are only visible in the file.
 _POLL = 0.5  # seconds
 
@@ -87,6 +91,8 @@ class Summary:
     subject: str
     author: str
     addressees: str
+    recipients: int
+    """The number of recipients in the envelope, accepted or refused."""
     excerpt: str
     attachments: int
     size: int
@@ -162,6 +168,7 @@ class Store:
             message.subject,
             message.author,
             message.addressees or ", ".join(arrival.accepted),
+            len(arrival.accepted) + len(arrival.refused),
             excerpt,
             len(message.attachments),
             len(content),
@@ -171,7 +178,8 @@ class Store:
         with self._change() as db:
             cursor = db.execute(
                 "INSERT INTO mail (received, arrival, outcome, subject, author, addressees,"
-                " excerpt, attachments, size, words, content) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                " recipients, excerpt, attachments, size, words, content)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 values,
             )
             db.execute(

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -52,7 +52,7 @@ class MailServer(Face):
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="MailServer", daemon=True)
 
-    def __enter__(self) -> MailServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:

@@ -10,9 +10,10 @@ pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailbackends.mailbox.contents import View
 from mailbackends.mailbox.headers import explained, notes
 from mailbackends.mailbox.message import StoredMessage, clean_name
-from mailbackends.mailbox.pages import VIEWS, View
+from mailbackends.mailbox.pages import VIEWS
 from support.mailbox import PDF, mail
 
 

@@ -332,3 +332,45 @@ def test_previews_are_shown_and_not_sent(box: Mailbox) -> None:
     assert "<script>alert" not in text_of(failed)
     assert ask(box, "previews/broken/frame").status == 500
     assert box.store.count() == 0
+
+
+@pytest.mark.parametrize("path", ["messages/1", "messages/1?view=text", "previews", "faults"])
+def test_a_page_without_its_trailing_slash_is_redirected(box: Mailbox, path: str) -> None:
+    put(box, mail())
+    response = ask(box, path, base="/mailbox/")
+    assert response.status == 303
+    name, _, query = path.partition("?")
+    assert response.headers["Location"] == f"/mailbox/{name}/{'?' if query else ''}{query}"
+    assert ask(box, response.headers["Location"].removeprefix("/mailbox/")).status == 200
+
+
+def test_no_redirect_leads_to_another_host(box: Mailbox) -> None:
+    for path in ("/evil.example", "//evil.example", "evil.example", "messages/1\r\nX: y"):
+        assert ask(box, path).status == 404
+
+
+def test_to_cc_and_bcc_are_shown_by_their_names(box: Mailbox) -> None:
+    message = mail(to="Ada <ada@example.com>")
+    message["Cc"] = "grace@example.com"
+    people = ("ada@example.com", "grace@example.com", "log@example.com")
+    number = put(box, message, accepted=people, refused={"eve@example.com": "550 No"})
+    page = text_of(ask(box, f"messages/{number}/"))
+    assert "to Ada &lt;ada@example.com&gt;<" in page
+    assert "cc grace@example.com<" in page
+    assert "bcc log@example.com, eve@example.com<" in page
+
+
+def test_the_list_shows_the_sender_and_the_number_of_further_recipients(box: Mailbox) -> None:
+    put(box, mail(), accepted=("ada@example.com", "log@example.com", "x@example.com"))
+    shown = text_of(ask(box, "list"))
+    assert "from Leaf &amp; Cup" in shown
+    assert "+2" in shown
+    assert json_of(ask(box, "api/messages"))["messages"][0]["recipients"] == 3
+
+
+def test_a_warning_about_a_link_is_marked_on_the_tabs_and_in_the_notes(box: Mailbox) -> None:
+    number = put(box, mail(html='<a href="http://localhost:8000/reset">Reset</a>'))
+    page = text_of(ask(box, f"messages/{number}/?view=notes"))
+    assert "1 link has a warning: see Links." in page
+    assert "Nothing looks wrong" not in page
+    assert 'Links <span class="count hot">1</span>' in page

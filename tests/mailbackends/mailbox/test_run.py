@@ -112,8 +112,8 @@ def test_the_command_prints_its_addresses_and_ends_on_sigterm(tmp_path: Path) ->
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, text=True, env={"PYTHONUNBUFFERED": "1"} | dict(os.environ)
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         output = "".join(process.stdout.readline() for _ in range(4))
         url = re.search(r"smtp://\S+", output)
         assert url is not None, output
