@@ -27,6 +27,7 @@ class Secret:
     """
 
     __slots__ = ("__reveal",)
+    __reveal: Callable[[], str]
 
     def __init__(self, text: str | Secret) -> None:
         revealed = text.reveal() if isinstance(text, Secret) else plain_text(text)

@@ -184,9 +184,7 @@ def _token_provider(name: str, value: Any) -> SecretCallable:
         raise ConfigurationError(
             f"{name} must be a callable that returns an access token, got {value.kind}"
         )
-    if not isinstance(value, SecretCallable):
-        value = SecretCallable(value)
-    return value
+    return value if isinstance(value, SecretCallable) else SecretCallable(value)
 
 
 def one_of(*choices: str) -> Kind:
