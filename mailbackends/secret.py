@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
 
 from mailbackends.texts import plain_text
 
-__all__ = ["NotText", "Secret", "SecretCallable"]
+__all__ = ["NotText", "Secret", "SecretCallable", "without_frames"]
+
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Secret:
@@ -111,3 +115,25 @@ class NotText:
     """In place of a secret that is not text: only its type, so that the error can name it."""
 
     kind: str
+
+
+def without_frames(error: E) -> E:
+    """The error, with tracebacks of it and its causes that show none of our own frames.
+
+    For interfaces whose methods must pass secrets on as text, because subclasses override
+    them: the variables of their frames would show them.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = _others(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+    return error
+
+
+def _others(frames: TracebackType | None) -> TracebackType | None:
+    if frames is None:
+        return None
+    following = _others(frames.tb_next)
+    if frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "mailbackends":
+        return following
+    return TracebackType(following, frames.tb_frame, frames.tb_lasti, frames.tb_lineno)

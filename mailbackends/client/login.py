@@ -15,6 +15,7 @@ from mailbackends.errors import (
 from mailbackends.protocol import authentication, sasl
 from mailbackends.protocol.command import Command
 from mailbackends.reply import Reply
+from mailbackends.secret import Secret, SecretCallable, without_frames
 
 __all__ = ["AuthObject", "Login"]
 
@@ -28,13 +29,25 @@ class Login(Commands):
 
     user: str
     """The user name of the last `login`, which the auth objects use."""
-    password: str
-    """The password of the last `login`, which the auth objects use."""
+    _password: Secret
     _auth_challenge_count: int = 0
     """The responses sent so far in this exchange."""
 
+    @property
+    def password(self) -> str:
+        """The password of the last `login`, which the auth objects use."""
+        return self._password.reveal()
+
+    @password.setter
+    def password(self, password: str | Secret) -> None:
+        self._password = Secret(password)
+
     def login(
-        self, user: str, password: str | Callable[[], str], *, initial_response_ok: bool = True
+        self,
+        user: str,
+        password: str | Secret | Callable[[], str],
+        *,
+        initial_response_ok: bool = True,
     ) -> CodeAndText:
         """Log in with each mechanism in common, from strong to weak, until one succeeds.
 
@@ -49,17 +62,29 @@ class Login(Commands):
             SMTPNotSupportedError: the server does not announce AUTH.
             SMTPException: no usable mechanism in common.
             SMTPAuthenticationError: the last refusal, or the server broke the mechanism; in
-                that case no weaker one is tried, and the connection is closed.
+                that case no weaker one is tried, and the connection is closed. As with each
+                exception, the traceback has none of the frames that held the password.
         """
+        secret = SecretCallable(password) if callable(password) else Secret(password)
+        del password
+        try:
+            return self._login(user, secret, initial_response_ok)
+        except Exception as error:
+            without_frames(error)
+            raise
+
+    def _login(
+        self, user: str, password: Secret | SecretCallable, initial_response_ok: bool
+    ) -> CodeAndText:
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("auth"):
             raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
         self.user = user
         self._masking.exempt(user)
-        if callable(password):
+        if isinstance(password, SecretCallable):
             credentials = sasl.Credentials(user, token_provider=password)
         else:
-            self.password = password
+            self._password = password
             credentials = sasl.Credentials(user, password)
         attempts = authentication.attempts(self.esmtp_features["auth"].split(), credentials)
         try:
@@ -92,6 +117,15 @@ class Login(Commands):
             SMTPAuthenticationError: refused, or the server broke the mechanism.
             SMTPException: the server sends challenges without end; the connection is closed.
         """
+        try:
+            return self._auth(mechanism, authobject, initial_response_ok)
+        except Exception as error:
+            without_frames(error)
+            raise
+
+    def _auth(
+        self, mechanism: str, authobject: AuthObject, initial_response_ok: bool
+    ) -> CodeAndText:
         responder: authentication.Responder
         if isinstance(authobject, _AuthObject):
             responder = authobject.mechanism
@@ -143,7 +177,7 @@ class Login(Commands):
 
     @property
     def _credentials(self) -> sasl.Credentials:
-        return sasl.Credentials(self.user, self.password)
+        return sasl.Credentials(self.user, self._password)
 
     def _answered(self, command: Command) -> CodeAndText:
         if command.verb == "AUTH":

@@ -139,9 +139,7 @@ class Options(OptionTable):
         """What to log in with, or None where there is no login."""
         if self.username is None and not self.auth_mechanisms:
             return None
-        # Always a Secret here: see `option_kinds`.
-        password = self.password.reveal() if isinstance(self.password, Secret) else None
-        return Credentials(self.username, password, self.tokens)
+        return Credentials(self.username, self.password, self.tokens)
 
     @functools.cached_property
     def tokens(self) -> Callable[[], str] | None:

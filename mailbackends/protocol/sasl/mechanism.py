@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from mailbackends.protocol.sasl.errors import SASLServerError
 from mailbackends.protocol.sasl.saslprep import prepared, saslprep
+from mailbackends.secret import Secret
 
 __all__ = [
     "MAX_CHALLENGE",
@@ -40,9 +41,19 @@ class Credentials:
     """
 
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | Secret | None = field(default=None, repr=False)
+    """Stored as a `Secret`."""
     token_provider: Callable[[], str] | None = field(default=None, repr=False)
     authorization_identity: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.password is not None:
+            object.__setattr__(self, "password", Secret(self.password))
+
+    @property
+    def password_text(self) -> str | None:
+        """The password, for the bytes that are made of it."""
+        return self.password.reveal() if isinstance(self.password, Secret) else None
 
     @property
     def has_password(self) -> bool:
@@ -198,7 +209,7 @@ class Mechanism(ABC):
         return prepared(self._credentials.username, what="the user name").encode()
 
     def _password(self) -> bytes:
-        return prepared(self._credentials.password, what="the password").encode()
+        return prepared(self._credentials.password_text, what="the password").encode()
 
     def _authorization_identity(self) -> bytes:
         """Return the identity to act as; empty if it is the user who logs in."""

@@ -104,7 +104,9 @@ class _Scram(Mechanism):
 
     def _password(self) -> bytes:
         # RFC 5802 section 2.2 prepares it as a stored string.
-        return saslprep(self._credentials.password, what="the password", is_stored=True).encode()
+        return saslprep(
+            self._credentials.password_text, what="the password", is_stored=True
+        ).encode()
 
     def _exchange(self) -> Generator[bytes, bytes, None]:
         self._password()  # A password that cannot be used is found before anything is sent.
