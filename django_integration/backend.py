@@ -18,7 +18,12 @@ from django_integration.compat import (
     name_settings,
     warn_of_construction,
 )
-from django_integration.configuration import configuration, make_options
+from django_integration.configuration import (
+    Configuration,
+    InvalidConfiguration,
+    configuration,
+    make_options,
+)
 from django_integration.connection import (
     PooledConnection,
     connect,
@@ -31,7 +36,13 @@ from django_integration.copies import Copyable
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import MailerKey, registry
-from django_integration.settings import ATTRIBUTES, KNOWN, did_you_mean, hide, unknown_options
+from django_integration.settings import (
+    ATTRIBUTES,
+    KNOWN,
+    did_you_mean,
+    hide,
+    unknown_options,
+)
 from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options
 
 __all__ = ["EmailBackend"]
@@ -48,7 +59,8 @@ class EmailBackend(Copyable, BaseEmailBackend):
         SettingsError, InvalidMailer: a setting or an argument is unknown or contradicts
             another. Without an alias, combinations that only `mailbackends.Options` checks
             are reported by ``manage.py check`` and before the first connection is made,
-            since a subclass may still complete them.
+            since a subclass may still complete them. So are all errors of OPTIONS that
+            contain a password as text: Django's error page would show it otherwise.
     """
 
     is_for_development = False
@@ -66,6 +78,7 @@ class EmailBackend(Copyable, BaseEmailBackend):
     ssl_certfile: str | None
     connection: Any
     """None while closed; else a `PooledConnection`, or the connection of a subclass."""
+    _configuration: Configuration | InvalidConfiguration
     _partial_connection = None  # Django's backend has a connection here after open() failed
 
     def __init__(
@@ -93,24 +106,27 @@ class EmailBackend(Copyable, BaseEmailBackend):
                 "timeout": timeout,
                 "ssl_keyfile": ssl_keyfile,
                 "ssl_certfile": ssl_certfile,
+                **kwargs,
             }
         )
-        kwargs = hide(kwargs)
+        kwargs = {name: given.pop(name) for name in kwargs if name not in KNOWN}
         host, password = given["host"], given["password"]
-        for name in [name for name in kwargs if name in KNOWN]:
-            given[name] = kwargs.pop(name)
-        self._init_base(kwargs)
         self.fail_silently = fail_silently
         self.connection = None
         self._given = given
         self._per_call = frozenset(kwargs.get("_ignore_unknown_kwargs") or ())
-        self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
-        for name, value in zip(ATTRIBUTES, self._configuration.values, strict=True):
-            setattr(self, name, value)
-        self.staging = self._configuration.staging
-        self.on_partial_refusal = self._configuration.on_partial_refusal
-        if self.alias is not None:
-            _ = self.mailer_key  # raise InvalidMailer now and not with the first message
+        try:
+            self._init_base(kwargs)
+            self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
+            for name, value in zip(ATTRIBUTES, self._configuration.values, strict=True):
+                setattr(self, name, value)
+            self.staging = self._configuration.staging
+            self.on_partial_refusal = self._configuration.on_partial_refusal
+            if self.alias is not None:
+                _ = self.mailer_key  # raise InvalidMailer now and not with the first message
+        except ImproperlyConfigured as error:
+            self._configuration = InvalidConfiguration.instead_of(error, kwargs.get("alias"))
+            vars(self).update(dict.fromkeys(ATTRIBUTES), alias=kwargs["alias"])
 
     def _init_base(self, kwargs: dict[str, Any]) -> None:
         """Leave unknown arguments to Django 6.1's base class; refuse them on older versions."""

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
+from django.core.exceptions import ImproperlyConfigured
+
 from django_integration.compat import (
     LAZY,
     configuration_error,
@@ -26,6 +28,7 @@ from django_integration.settings import (
     SERVER_OPTIONS,
     CurrentSettings,
     collect_options,
+    has_secret_in_clear,
     options_from_url,
     read_settings,
     with_defaults,
@@ -33,7 +36,7 @@ from django_integration.settings import (
 from django_integration.staging import Staging
 from mailbackends import ConfigurationError, Options, Secret
 
-__all__ = ["CacheKey", "Configuration", "configuration", "make_options"]
+__all__ = ["CacheKey", "Configuration", "InvalidConfiguration", "configuration", "make_options"]
 
 
 class CacheKey(tuple[Any, ...]):
@@ -155,6 +158,26 @@ class Configuration:
             whole = (shared if uses_tls else without_tls) | server
             found.append(make_options(with_defaults(whole, self.alias), alias=self.alias))
         return tuple(found)
+
+
+class InvalidConfiguration:
+    """In place of a `Configuration`: raises the error of its options whenever it is used."""
+
+    def __init__(self, error: ImproperlyConfigured) -> None:
+        self._error = error.with_traceback(None)
+
+    @classmethod
+    def instead_of(cls, error: ImproperlyConfigured, alias: str | None) -> InvalidConfiguration:
+        """Postpone the error of a backend that Django makes, or raise it where that is safe.
+
+        Django has the OPTIONS in a variable then, and error pages would show a password in it.
+        """
+        if alias is None or not has_secret_in_clear(alias):
+            raise error
+        return cls(error)
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error.with_traceback(None)
 
 
 _TLS = ("ssl_context", "ssl_cafile", "ssl_certfile", "ssl_keyfile")

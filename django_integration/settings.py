@@ -18,6 +18,7 @@ from django_integration.compat import (
     configuration_error,
     current_settings,
     is_overridden,
+    mailer_options,
     mailers_configured,
 )
 from mailbackends import ConfigurationError, Options, Secret
@@ -32,6 +33,7 @@ __all__ = [
     "CurrentSettings",
     "collect_options",
     "did_you_mean",
+    "has_secret_in_clear",
     "hide",
     "options_from_url",
     "read_settings",
@@ -81,6 +83,18 @@ hide = functools.partial(
 Django's debug page and error reporters show the variables of each function in a traceback:
 those that hold options are rebound to the result before anything can fail.
 """
+
+
+def has_secret_in_clear(alias: str) -> bool:
+    """True if the OPTIONS of the alias contain a password or the like as plain text."""
+    for name, value in mailer_options(alias).items():
+        hidden = hide({name: value})[name]
+        if name == "url":
+            if any(isinstance(url, Secret) and "***" in str(url) for url in server_urls(value)):
+                return True
+        elif isinstance(value, str) and hidden is not value:
+            return True
+    return False
 
 
 class CurrentSettings(NamedTuple):

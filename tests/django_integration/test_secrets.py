@@ -10,6 +10,7 @@ from typing import Any
 
 import django
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import send_mail
 from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
@@ -24,9 +25,6 @@ from support.server import MailServer
 Use = Callable[..., None]
 
 PASSWORD = "S3CRET-hunter2"
-# Django 6.1 has the OPTIONS in variables of its own frames, and error pages show them; only a
-# Secret is hidden there.
-SECRET = PASSWORD if django.VERSION < (6, 1) else Secret(PASSWORD)
 urlpatterns: list[Any] = []
 
 # Every one of them fails, with the password among the values that are read before.
@@ -66,7 +64,7 @@ def shown(info: Any, request: HttpRequest) -> str:
 
 @pytest.mark.parametrize("options", MISTAKES)
 def test_an_error_in_a_view_shows_no_password(use_mail: Use, options: dict[str, Any]) -> None:
-    use_mail(username="shop", password=SECRET, **options)
+    use_mail(username="shop", password=PASSWORD, **options)
     request = RequestFactory().get("/")
     text = shown(failure(lambda: view(request)), request)
     assert "send_mail" in text
@@ -94,7 +92,7 @@ def test_a_refused_login_shows_no_password(
     use_mail: Use, secure_options: Callable[[MailServer], dict[str, Any]]
 ) -> None:
     with MailServer(tls="starttls", login=("user", "secret"), require_login=True) as server:
-        use_mail(**secure_options(server) | {"password": SECRET})
+        use_mail(**secure_options(server) | {"password": PASSWORD})
         request = RequestFactory().get("/")
         assert PASSWORD not in shown(failure(lambda: view(request)), request)
         assert PASSWORD not in shown(failure(lambda: backend_for().open()), request)
@@ -102,7 +100,7 @@ def test_a_refused_login_shows_no_password(
 
 @pytest.mark.parametrize("options", MISTAKES)
 def test_checks_and_the_doctor_show_no_password(use_mail: Use, options: dict[str, Any]) -> None:
-    use_mail(username="shop", password=SECRET, connect_timeout=0.01, **options)
+    use_mail(username="shop", password=PASSWORD, connect_timeout=0.01, **options)
     found = check_configuration(None) + check_deployment(None)
     assert PASSWORD not in repr([(str(one), one.hint, vars(one)) for one in found])
     out = io.StringIO()
@@ -114,7 +112,7 @@ def test_checks_and_the_doctor_show_no_password(use_mail: Use, options: dict[str
 
 
 def test_the_representations_of_a_backend_show_no_password(use_mail: Use) -> None:
-    use_mail(host="mail.example.com", use_tls=True, username="shop", password=SECRET)
+    use_mail(host="mail.example.com", use_tls=True, username="shop", password=PASSWORD)
     backend = backend_for()
     shown = [backend, backend.options, backend.mailer_key, backend._configuration]
     assert PASSWORD not in repr(shown)
@@ -147,3 +145,22 @@ def test_no_variable_of_ours_shows_a_password_that_is_given_as_text(
         for frame in ours:
             assert PASSWORD not in str(frame.locals), (frame.filename, frame.name)
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="there are no MAILERS before Django 6.1")
+def test_options_with_a_password_as_text_are_refused_when_the_backend_is_used(
+    use_settings: Use,
+) -> None:
+    def use(password: str | Secret) -> None:
+        options = {"host": "h", "username": "shop", "password": password, "pool_size": 0}
+        backend = "django_integration.EmailBackend"
+        use_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
+
+    use(Secret(PASSWORD))
+    with pytest.raises(ImproperlyConfigured, match="pool_size"):
+        backend_for()
+    use(PASSWORD)
+    backend = backend_for()
+    for method in (backend.open, lambda: backend.options, lambda: backend.send_messages([1])):
+        with pytest.raises(ImproperlyConfigured, match="pool_size"):
+            method()
