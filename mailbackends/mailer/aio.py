@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from email.message import Message
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.events import EventHook
-from mailbackends.mailer.batch import PipelinedBatch, as_values
+from mailbackends.mailer.batch import AsyncItems, Messages, PipelinedBatch, as_submission, each_of
 from mailbackends.mailer.leases import LeasedConnection
-from mailbackends.mailer.mailer import BaseMailer, as_submission
+from mailbackends.mailer.mailer import BaseMailer
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import LeasesAt, Strategy
@@ -27,9 +27,6 @@ from mailbackends.transport.aio import LoopWaiter
 __all__ = ["AsyncMailer", "AsyncPinnedConnection"]
 
 T = TypeVar("T")
-Item: TypeAlias = "Message[Any, Any] | Submission"
-Items: TypeAlias = "Iterable[Item] | AsyncIterable[Item]"
-
 # How many messages each connection of a batch may be ahead of the slowest one.
 _AHEAD = 4
 
@@ -82,16 +79,18 @@ class AsyncMailer(BaseMailer):
         submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
         return await self._send(submission)
 
-    async def send_messages(self, messages: Items) -> list[Receipt | Exception]:
+    async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
         """Send all messages now, and return a `Receipt` or the exception for each, in order.
 
         The iterable, or asynchronous iterable, is read to its end before the first message is
         sent: one that raises sends nothing.
         """
-        given = [message async for message in _each(messages)]
+        given = [message async for message in each_of(messages)]
         return [outcome async for outcome in self.stream_messages(given)]
 
-    async def stream_messages(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
+    async def stream_messages(
+        self, messages: Messages
+    ) -> AsyncGenerator[Receipt | Exception, None]:
         """Send each message, and yield its `Receipt` or the exception, in order.
 
         ``messages`` is an iterable or asynchronous iterable, of any length. Where it raises,
@@ -184,22 +183,22 @@ class AsyncMailer(BaseMailer):
                 self._router.counters.failed(error, None, time.monotonic())
             raise
 
-    async def _outcome(self, item: Item) -> Receipt | Exception:
+    async def _outcome(self, item: Submission) -> Receipt | Exception:
         try:
-            return await self._send(as_submission(item))
+            return await self._send(item)
         except SMTPException as error:
             return error
 
-    async def _one_by_one(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
-        async for item in _each(messages):
-            yield await self._outcome(item)
+    async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
+        async for item in each_of(messages):
+            yield await self._outcome(as_submission(item))
 
     async def _side_by_side(
-        self, messages: Items, connections: int
+        self, messages: Messages, connections: int
     ) -> AsyncGenerator[Receipt | Exception, None]:
         free = asyncio.Semaphore(connections)
         pending: deque[asyncio.Task[Receipt | Exception]] = deque()
-        source = _Source(messages)
+        source = AsyncItems(messages)
 
         async def send(item: Submission) -> Receipt | Exception:
             async with free:
@@ -218,9 +217,9 @@ class AsyncMailer(BaseMailer):
             for task in pending:
                 task.cancel()
 
-    async def _pipelined(self, messages: Items) -> AsyncGenerator[Receipt | Exception, None]:
+    async def _pipelined(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         batch = PipelinedBatch(self._router, self._servers[0])
-        source = _Source(messages)
+        source = AsyncItems(messages)
         # One step at a time: one whose caller has left ends in the background.
         lock = asyncio.Lock()
         try:
@@ -298,27 +297,3 @@ class AsyncPinnedConnection:
 async def _locked(lock: asyncio.Lock, coroutine: Coroutine[Any, Any, T]) -> T:
     async with lock:
         return await coroutine
-
-
-class _Source:
-    """The messages up to the one whose making raised: ``failure`` is for the end of the batch."""
-
-    def __init__(self, messages: Items) -> None:
-        self._messages = messages
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncGenerator[Submission, None]:
-        try:
-            async for message in _each(self._messages):
-                yield as_values(as_submission(message))
-        except Exception as error:
-            self.failure = error
-
-
-async def _each(messages: Items) -> AsyncGenerator[Item, None]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield message
-    else:
-        for message in messages:
-            yield message

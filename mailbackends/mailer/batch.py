@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextvars
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from email.message import Message
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.receipt import Receipt
@@ -15,8 +16,14 @@ from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Submission
 
-__all__ = ["Items", "PipelinedBatch", "as_values", "in_order"]
+__all__ = [
+    "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values", "each_of",
+    "in_order",
+]  # fmt: skip
 
+Messages: TypeAlias = (
+    "Iterable[Message[Any, Any] | Submission] | AsyncIterable[Message[Any, Any] | Submission]"
+)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,6 +46,31 @@ class Items(Generic[Item]):
             yield from self._items
         except Exception as error:
             self.failure = error
+
+
+class AsyncItems:
+    """The messages up to the one whose making raised: ``failure`` is for the end of the batch."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncGenerator[Submission, None]:
+        try:
+            async for message in each_of(self._messages):
+                yield as_values(as_submission(message))
+        except Exception as error:
+            self.failure = error
+
+
+async def each_of(messages: Messages) -> AsyncGenerator[Message[Any, Any] | Submission, None]:
+    """The messages of an iterable or an asynchronous iterable."""
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message
 
 
 def in_order(
@@ -134,6 +166,11 @@ class PipelinedBatch:
             self._queue[place] = job
             if not self._server.dispatcher.start(job, lease):
                 return
+
+
+def as_submission(item: Message[Any, Any] | Submission) -> Submission:
+    """The item with its envelope, which a mere message has in its fields."""
+    return item if isinstance(item, Submission) else Submission(item)
 
 
 def as_values(item: Submission) -> Submission:

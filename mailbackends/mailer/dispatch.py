@@ -127,6 +127,11 @@ class Dispatcher:
             SMTPException: the error, where the message must not or need not be tried again.
         """
         connection = lease.connection
+        if connection.messages > 1 and _says_too_many_messages(error):
+            # Noted before the release, so that this connection is retired.
+            self._quirks.note_max_messages(connection.messages - 1)
+            logger.info("%s: sending over a new connection", error)
+            return lock_step
         was_grouped = connection.is_pipelined and not lock_step
         if not lock_step and connection.is_one_flight and isinstance(error, SMTPDeliveryUnknown):
             # The group may be what broke it. After a 354 it was not.
@@ -147,6 +152,20 @@ def _is_broken(error: SMTPException) -> bool:
     """True where the connection failed and the end of the content was never sent."""
     return error.outcome is Outcome.NOT_SENT and isinstance(
         error, SMTPServerDisconnected | SMTPProtocolError
+    )
+
+
+def _says_too_many_messages(error: SMTPException) -> bool:
+    """True for a 452 to MAIL about the connection, and not about a full disk (X.3.1).
+
+    OpenSMTPD answers so, with 4.5.3, and keeps the connection open: for each message after its
+    limit. RFC 3463 has no code for it, so that others may send none.
+    """
+    if not isinstance(error, SMTPSenderRefused) or error.reply is None:
+        return False
+    status = error.reply.enhanced
+    return error.reply.code == 452 and (
+        status is None or (status.subject, status.detail) in ((5, 3), (4, 5), (7, 0))
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
 from mailbackends.jsonable import fields_as_dict
-from mailbackends.mailer.batch import Items, PipelinedBatch, as_values, in_order
+from mailbackends.mailer.batch import Items, PipelinedBatch, as_submission, as_values, in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.option_table import hide_secrets
@@ -28,7 +28,7 @@ from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
-__all__ = ["BaseMailer", "Mailer", "MailerStats", "PinnedConnection", "as_submission"]
+__all__ = ["BaseMailer", "Mailer", "MailerStats", "PinnedConnection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +252,3 @@ class PinnedConnection:
         if server not in self._leased:
             self._leased[server] = LeasedConnection(server.pool)
         return self._leased[server]
-
-
-def as_submission(item: Message[Any, Any] | Submission) -> Submission:
-    """The item with its envelope, which a mere message has in its fields."""
-    return item if isinstance(item, Submission) else Submission(item)

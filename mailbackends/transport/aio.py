@@ -156,6 +156,6 @@ def _check(add: Callable[..., object], *arguments: object) -> None:
         add(*arguments)
     except NotImplementedError:
         raise ConfigurationError(
-            "this event loop cannot watch sockets (on Windows, the default one cannot): run it by "
-            "asyncio.run(..., loop_factory=asyncio.SelectorEventLoop)"
+            "this event loop cannot watch sockets, as the default one on Windows: use "
+            "asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)"
         ) from None

@@ -12,7 +12,7 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 SAMPLES = [
     pytest.param("\n".join(_BLOCK.findall((DOCS / f"{page}.md").read_text("utf-8"))), id=page)
-    for page in ("mailer", "failover", "rate-limit", "observability", "oauth")
+    for page in ("mailer", "failover", "rate-limit", "observability", "oauth", "async")
 ]
 
 

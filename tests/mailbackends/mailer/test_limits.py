@@ -12,6 +12,7 @@ from mailbackends import (
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPRecipientsRefused,
+    SMTPSenderRefused,
 )
 from support.machine import Habits
 from support.sink import EXTENSIONS, Sink
@@ -213,3 +214,29 @@ def test_a_421_with_another_reason_sets_no_limit(words: str) -> None:
             for number in range(10):
                 mailer.send_message(b"%d" % number, "s@x", "a@x")
         assert [line.received.count(b"BDAT") for line in network.lines] == [4, 7]
+
+
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("PIPELINING",), ()], ids=str)
+def test_a_452_to_mail_retires_the_connection_and_its_limit_is_remembered(
+    message, extensions: tuple[str, ...]
+) -> None:
+    """As OpenSMTPD, which keeps the connection open and goes on refusing."""
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        for _ in range(3):
+            mailer.send_message(message())
+        sink.answer("MAIL", "452 4.5.3 Too many messages sent", times=1)
+        for _ in range(4):
+            assert mailer.send_message(message()).accepted
+        assert mailer.stats().pool.retired == {"messages": 2}
+    assert sink.connections == 3  # of three messages, three, and one
+    assert len(sink.messages) == 7
+    assert sink.violations == []
+
+
+def test_a_452_about_a_full_disk_is_a_refusal(message) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.answer("MAIL", "452 4.3.1 Insufficient system storage")
+        with pytest.raises(SMTPSenderRefused):
+            mailer.send_message(message())
+        assert sink.connections == 1
