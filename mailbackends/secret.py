@@ -39,7 +39,8 @@ class Secret:
             kind, text = type(text).__name__, ""  # a traceback shows the variables of this frame
             raise TypeError(f"a secret must be text, got {kind}")
         # In a closure: tools that print the attributes of objects do not look into those.
-        self.__reveal = lambda: revealed
+        text_of = revealed
+        self.__reveal: Callable[[], str] = lambda: text_of
 
     def reveal(self) -> str:
         """The text."""

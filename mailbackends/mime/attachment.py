@@ -92,7 +92,7 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
 
     def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
         """The body in its transfer encoding, or decoded; the message itself in a list of one."""
-        payload = super().get_payload(None, decode)
+        payload: Any = super().get_payload(decode=decode)  # type: ignore[call-overload]
         return payload[i] if self._is_message and i is not None else payload
 
     def read_payload(self) -> Any:

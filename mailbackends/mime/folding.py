@@ -156,9 +156,9 @@ def header_line(policy: Policy, name: str, value: Any) -> bytes:
         if len(name) + len(text) + 2 <= (policy.max_line_length or 0) and "=?" not in text:
             if kind in ADDRESS_CLASSES:
                 # Equal to the text made of the addresses: without comments, nothing skipped.
-                is_plain = str.__eq__(value, text) and PLAIN_LIST.fullmatch(text)
+                is_plain = str.__eq__(value, text) and bool(PLAIN_LIST.fullmatch(text))
             else:
-                is_plain = text and str.isascii(text) and str.isprintable(text)
+                is_plain = bool(text) and str.isascii(text) and str.isprintable(text)
             if is_plain and is_field_name(name):
                 return "".join((name, ": ", text, "\r\n")).encode("ascii")
         check_field(name, text)
