@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 __all__ = ["Refusal", "Request", "Response", "as_json", "redirect"]
 
-_MOST_FIELDS = 100
+_MOST_FIELDS = 300  # a selection of all messages in the list, and the token
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,13 @@ def _delete(box: Contents, request: Request, number: str) -> Response:
     return redirect(request.base)
 
 
+def _delete_selected(box: Contents, request: Request) -> Response:
+    for name in request.form:
+        if match := _SELECTED.fullmatch(name):
+            box.store.delete(int(match[1]))
+    return redirect(request.base)
+
+
 def _delete_all(box: Contents, request: Request) -> Response:
     box.store.clear()
     return redirect(request.base)
@@ -100,6 +107,7 @@ def _static(box: Contents, request: Request, name: str) -> Response:
     return files.static(name)
 
 
+_SELECTED = re.compile(r"message-([0-9]{1,15})", re.ASCII)
 Action = Callable[..., Response]
 _ID, _NAME = r"([0-9]{1,15})", r"([a-z0-9_-]{1,200})"
 _ANY = rf"(messages|previews)/{_NAME}/"
@@ -116,6 +124,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Action]] = [
         ("GET", rf"{_ANY}parts/([0-9]{{1,4}})", _part),
         ("POST", rf"messages/{_ID}/delete", _delete),
         ("POST", r"delete", _delete_all),
+        ("POST", r"delete-selected", _delete_selected),
         ("GET", r"faults/", pages.faults),
         ("POST", r"faults/", _add_fault),
         ("POST", rf"faults/{_ID}/remove", _remove_fault),

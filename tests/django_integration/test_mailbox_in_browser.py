@@ -200,6 +200,24 @@ def test_the_sandbox_alone_stops_what_the_cleaning_would_have_missed(
     assert get_mailbox().store.count() == 1
 
 
+def test_selected_messages_are_deleted_and_a_selection_survives_new_mail(
+    chromium: Browser, site: str
+) -> None:
+    chromium.look_like(1200, 760, "light")
+    for subject in ("First", "Second", "Third"):
+        visit(f"{site}/order/?plain=1&subject={subject}")
+    chromium.open(f"{site}/mailbox/")
+    assert not chromium.one("#delete-selected").is_displayed()
+    chromium.all("#list .pick")[0].click()
+    chromium.all("#list .pick")[2].click()
+    visit(f"{site}/order/?plain=1&subject=Fourth")
+    wait_for(lambda: len(chromium.all("#list .line")) == 4)
+    chromium.one("#delete-selected").click()
+    wait_for(lambda: len(chromium.all("#list .line")) == 2)
+    assert "Fourth" in chromium.text("#list")
+    assert "Second" in chromium.text("#list")
+
+
 def test_search_finds_while_typing_and_keys_go_through_the_list(
     chromium: Browser, site: str
 ) -> None:

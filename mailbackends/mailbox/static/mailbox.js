@@ -1,4 +1,4 @@
-// New mail without reloading, search while typing, keys, colours. All works without, but slower.
+// New mail without a reload, search while typing, keys, colours. The page also works without.
 "use strict";
 
 const base = document.body.dataset.base;
@@ -19,9 +19,11 @@ async function refresh() {
   const text = await answer.text();
   if (!answer.ok || turn !== latest) return;
   const known = new Set([...list.querySelectorAll(".line")].map((line) => line.dataset.id));
+  const picked = new Set([...list.querySelectorAll(".pick:checked")].map((box) => box.name));
   const place = list.scrollTop;
   list.innerHTML = text; // from our own server, which has escaped it
   list.scrollTop = place;
+  for (const box of list.querySelectorAll(".pick")) box.checked = picked.has(box.name);
   for (const line of list.querySelectorAll(".line")) {
     if (!known.has(line.dataset.id)) line.classList.add("arrived");
   }
@@ -67,8 +69,6 @@ if (list) {
   list.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
 }
 
-// On a narrow screen the tab that is open may stand outside of it.
-document.querySelector('.tabs [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Keys
 

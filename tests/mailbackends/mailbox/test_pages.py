@@ -299,7 +299,7 @@ def test_the_json_interface_adds_and_removes_faults(box: Mailbox) -> None:
         ("api/messages?limit=-1", 400),
         ("api/messages?before=1e400", 400),
         ("api/changes?since=inf", 400),
-        ("?" + "&".join(["q=x"] * 200), 400),
+        ("?" + "&".join(["q=x"] * 400), 400),
         ("messages/1/delete", 405),
     ],
 )
@@ -332,6 +332,19 @@ def test_previews_are_shown_and_not_sent(box: Mailbox) -> None:
     assert "<script>alert" not in text_of(failed)
     assert ask(box, "previews/broken/frame").status == 500
     assert box.store.count() == 0
+
+
+def test_selected_messages_are_deleted_and_the_others_kept(box: Mailbox) -> None:
+    numbers = [put(box, mail()) for _ in range(210)]
+    page = text_of(ask(box, "list"))
+    fields = dict.fromkeys(re.findall(r'name="(message-\d+)"', page), "on")
+    assert len(fields) == 200
+    del fields[f"message-{numbers[-1]}"]
+    foreign = ask(box, "delete-selected", method="POST", form=fields, own=False)
+    assert (foreign.status, box.store.count()) == (403, 210)
+    response = ask(box, "delete-selected", method="POST", form={**fields, "message-x": "on"})
+    assert response.status == 303
+    assert [line.id for line in box.store.find()] == [numbers[-1], *reversed(numbers[:10])]
 
 
 @pytest.mark.parametrize("path", ["messages/1", "messages/1?view=text", "previews", "faults"])
