@@ -1,8 +1,8 @@
 """Where a client's time goes: cProfile's times of its functions, summed by part.
 
-A function belongs to a part by where it stands; one that stands nowhere in the list, such
-as those of the email package and the builtins, belongs to whoever called it. The profiler
-makes calls dearer than they are: so these are shares, of a time that was measured without.
+A function belongs to a part by its module. The time of any other function, such as those of the
+email package and the builtins, belongs to its caller. The profiler makes calls more expensive
+than they are, so the results are shares of a time that was measured without it.
 """
 
 from __future__ import annotations

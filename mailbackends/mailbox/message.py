@@ -24,7 +24,7 @@ _SEARCHED = 200_000  # characters of text
 _MOST_PARTS = 500
 _MOST_DECODED = 500_000  # characters of header fields whose encoded words are decoded
 _TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}", re.ASCII)
-# Codecs of Python that are no charsets of mail; some take time with the square of the size.
+# Codecs of Python that are not charsets of mail; some take quadratic time.
 _NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 _CID = re.compile(r"cid:([^\s\"'()<>\\]{1,1000})", re.IGNORECASE)
 # Characters that can disguise a name: controls, and marks for the writing direction.

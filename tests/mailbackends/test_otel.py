@@ -193,12 +193,12 @@ def test_a_failure_is_recorded_with_its_type_outcome_and_reply_code(
 def test_each_server_that_was_tried_has_its_own_span(recorded: Recorded, sink: Sink) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        nobody = sock.getsockname()[1]
-    servers = [f"smtp://127.0.0.1:{nobody}", sink.url]
+        closed = sock.getsockname()[1]
+    servers = [f"smtp://127.0.0.1:{closed}", sink.url]
     with Mailer(servers, on_event=recorded.hook()) as mailer:
         mailer.send_message(message())
     tries = [dict(span.attributes or {}) for span in recorded.spans if "send" in span.name]
-    assert [each["server.port"] for each in tries] == [nobody, sink.port]
+    assert [each["server.port"] for each in tries] == [closed, sink.port]
     assert [each["mailbackends.is_final"] for each in tries] == [False, True]
     assert recorded.values("messaging.client.sent.messages", "error.type") == {
         "mailbackends.errors.SMTPConnectionError": 1,
@@ -306,9 +306,9 @@ def test_without_opentelemetry_the_error_says_what_to_install() -> None:
         "try:\n    import mailbackends.otel\n"
         "except ImportError as error:\n    print(error)\n"
     )
-    said = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert said.stdout.strip() == (
+    assert done.stdout.strip() == (
         'mailbackends.otel needs OpenTelemetry: python -m pip install "mailbackends[otel]"'
     )
