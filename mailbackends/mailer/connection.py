@@ -149,7 +149,11 @@ class Connection:
         if started is not None:
             return await self._in_flight.result(started)
         session = self._driver.session
-        prepared = self._prepare(job)
+        waiter = self._driver.stream.waiter
+        if waiter is not BLOCKING and job.is_large:
+            prepared = await waiter.call(functools.partial(self._prepare, job), None)
+        else:
+            prepared = self._prepare(job)
         self._sent_singly += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         if part is not envelope.forward_paths:

@@ -23,6 +23,8 @@ __all__ = ["Job", "Submission"]
 
 # With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
+# Bytes whose preparation takes about a millisecond.
+_LARGE = 256 * 1024
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -98,6 +100,16 @@ class Job:
         end = self.message.find(b"\r\n\r\n", 0, 65536)
         found = _MESSAGE_ID.search(b"\n" + self.message[: end if end >= 0 else 65536])
         return found[1].decode("ascii", "backslashreplace") if found else None
+
+    @property
+    def is_large(self) -> bool:
+        """True where preparing it takes so long that an event loop should not wait for it."""
+        if isinstance(self.message, bytes):
+            return len(self.message) > _LARGE
+        if isinstance(self.message, Message):
+            payloads = (part.get_payload() for part in self.message.walk())
+            return sum(len(p) for p in payloads if isinstance(p, str)) > _LARGE
+        return False
 
     @property
     def may_be_delivered(self) -> bool:

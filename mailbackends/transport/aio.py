@@ -77,6 +77,10 @@ class LoopWaiter:
         """See `Waiter.sleep`."""
         await asyncio.sleep(seconds)
 
+    async def pause(self) -> None:
+        """See `Waiter.pause`."""
+        await asyncio.sleep(0)
+
     async def call(self, function: Callable[[], T], seconds: float | None) -> T:
         """See `Waiter.call`. Not by the loop's executor: others may need all of its threads."""
         loop = asyncio.get_running_loop()

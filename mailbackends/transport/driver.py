@@ -148,10 +148,14 @@ class Driver:
         reads its replies, and then neither side would ever go on.
         """
         deadline = None
+        written = 0
         while self._load():
             try:
-                if self._send():
+                if sent := self._send():
                     deadline = None
+                    if (written := written + sent) >= _WRITE_AHEAD:
+                        written = 0
+                        await self.stream.waiter.pause()
                     continue
             except OSError as error:
                 return self._last_words(error)

@@ -51,6 +51,9 @@ class Waiter(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    async def pause(self) -> None:
+        """Let others run, amid work that needs no waiting."""
+
     async def call(self, function: Callable[[], T], seconds: float | None) -> T:
         """What ``function`` returns or raises; it runs in a thread, which may outlive the wait.
 
@@ -100,6 +103,9 @@ class Blocking:
     async def sleep(self, seconds: float) -> None:
         """See `Waiter.sleep`."""
         time.sleep(seconds)  # noqa: ASYNC251 - to block is what this class is for
+
+    async def pause(self) -> None:
+        """See `Waiter.pause`: other threads run anyway."""
 
     async def call(self, function: Callable[[], T], seconds: float | None) -> T:
         """See `Waiter.call`."""

@@ -151,6 +151,33 @@ def test_a_large_message_is_sent_and_read_at_the_same_time(message, sink) -> Non
     assert len(sink.messages) == 1
 
 
+@pytest.mark.parametrize("tls", ["none", "tls"])
+def test_the_loop_goes_on_while_25_mb_are_sent(tls: Any) -> None:
+    large = EmailMessage()
+    large["From"], large["To"] = "from@example.com", "to@example.com"
+    large.set_content("It is attached.")
+    large.add_attachment(b"x" * 25_000_000, "application", "octet-stream", filename="x")
+
+    async def main() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        more = {} if tls == "none" else {"ssl_cafile": certs.cafile()}
+        async with AsyncMailer(sink.url, **more) as mailer:
+            ticking = asyncio.create_task(tick())
+            await mailer.send_message(large)
+            ticking.cancel()
+        return ticks
+
+    with Sink(tls=tls, extensions=("PIPELINING", "CHUNKING")) as sink:
+        assert asyncio.run(main()) > 34_000_000 // (512 * 1024)
+
+
 # The same events as from the blocking face
 
 
