@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults import tally
+from faults import totals
 
 from mailbackends.transport.stream import Stream
 
@@ -34,7 +34,7 @@ def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if tally.cuts:
+    if totals.cuts:
         terminalreporter.section("faults")
-        for line in tally.lines():
+        for line in totals.lines():
             terminalreporter.write_line(line)

@@ -10,7 +10,7 @@ import random
 from functools import partial
 
 import pytest
-from faults import tally
+from faults import totals
 from faults.accounts import check, letter
 from faults.world import CALLS
 
@@ -47,7 +47,7 @@ def cut(dice: random.Random) -> Cut | None:
     if dice.random() < 0.3:
         return None
     kind = dice.choice(list(Break))
-    tally.cuts[kind] += 1
+    totals.cuts[kind] += 1
     return Cut(dice.choice(["received", "sent"]), dice.randrange(700), kind)
 
 
@@ -79,7 +79,7 @@ def run(seed: int) -> None:
     assert (stats.pool.in_use, stats.pool.opening) == (0, 0)
     assert sum(stats.messages.values()) == len(letters)
     assert stats.messages.get(Outcome.ACCEPTED, 0) == outcomes.count(Outcome.ACCEPTED)
-    tally.messages.update(outcomes)
+    totals.messages.update(outcomes)
 
 
 @pytest.mark.parametrize("part", range(5))

@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from faults import tally
+from faults import totals
 from faults.accounts import Letter, check, letter
 from faults.ways import GROUP, WAYS, Way
 
@@ -44,7 +44,7 @@ def test_a_connection_breaks_while_time_passes(way: Way) -> None:
         for direction in ("received", "sent"):
             kind = list(Break)[offset // 13 % 4]
             cut = Cut(direction, offset, kind)
-            tally.cuts[kind] += 1
+            totals.cuts[kind] += 1
             network = Network(way.habits)
             delivered = network.begin(partial(only_first, cut))
             options = way.options(network.ports[0]).replace(
@@ -52,7 +52,7 @@ def test_a_connection_breaks_while_time_passes(way: Way) -> None:
             )
             with Running(network), Mailer(options) as mailer:
                 results = send_two(mailer)
-            tally.messages.update(check(results, delivered.count))
+            totals.messages.update(check(results, delivered.count))
 
 
 CHUNKED = EXTENSIONS
@@ -70,7 +70,7 @@ def test_another_server_breaks_off(extensions: tuple[str, ...], lmtp: bool, tls:
             with Sink(extensions=extensions, lmtp=lmtp, tls=tls) as sink:
                 reset = bool(offset % 2)
                 sink.cut(**{direction: offset}, connection=0, reset=reset)
-                tally.cuts[Break.RESET if reset else Break.FIN] += 1
+                totals.cuts[Break.RESET if reset else Break.FIN] += 1
                 with Mailer(
                     host=sink.host, port=sink.port, security=tls, local_hostname="c.x",
                     protocol="lmtp" if lmtp else "smtp",
@@ -78,7 +78,7 @@ def test_another_server_breaks_off(extensions: tuple[str, ...], lmtp: bool, tls:
                 ) as mailer:  # fmt: skip
                     results = send_two(mailer)
             delivered = Counter((m.content, to) for m in sink.messages for to in m.rcpt_tos)
-            tally.messages.update(check(results, delivered))
+            totals.messages.update(check(results, delivered))
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "content"])

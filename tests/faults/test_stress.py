@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from faults import tally
+from faults import totals
 from faults.accounts import Letter, check, letter
 
 from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
@@ -48,7 +48,7 @@ class Chaos:
         if self._random.random() < 0.2:
             return None
         kind = self._random.choices(list(KINDS), list(KINDS.values()))[0]
-        tally.cuts[kind] += 1
+        totals.cuts[kind] += 1
         direction = self._random.choice(["received", "sent"])
         return Cut(direction, int(self._random.expovariate(1 / 500)), kind)
 
@@ -119,7 +119,7 @@ def test_each_message_is_exactly_accounted_for(protocol: str) -> None:
     except AssertionError as error:
         error.add_note(f"MAILBACKENDS_SEED={seed}")
         raise
-    tally.messages.update(outcomes)
+    totals.messages.update(outcomes)
     assert stats.messages == outcomes
     assert (stats.pool.in_use, stats.pool.waiters) == (0, 0)
     assert stats.pool.made == stats.pool.open + sum(stats.pool.retired.values())

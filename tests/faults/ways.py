@@ -11,7 +11,7 @@ from support import certs
 from support.face import TLSMode
 from support.machine import Habits
 
-__all__ = ["REFUSING", "SECURE", "TRAINS", "WAYS", "Way"]
+__all__ = ["PIPELINED", "REFUSING", "SECURE", "WAYS", "Way"]
 
 FLIGHT = ("PIPELINING", "CHUNKING")
 GROUP = ("PIPELINING",)
@@ -122,10 +122,13 @@ REFUSING = [
     Way("lmtp-group-late", GROUP, lmtp=True, answers=_LATE_REFUSAL),
 ]
 
-TRAINS = [
-    Way("train", FLIGHT, in_flight=3),
-    Way("train-partial", FLIGHT, answers=_EARLY, in_flight=3),
-    Way("train-long", FLIGHT, in_flight=9),
-    Way("train-starttls", FLIGHT, tls="starttls", login=_LOGIN, in_flight=3),
-    *(Way(f"train-{what}", FLIGHT, answers=two, in_flight=3) for what, two in _REFUSALS.items()),
+PIPELINED = [
+    Way("pipelined", FLIGHT, in_flight=3),
+    Way("pipelined-partial", FLIGHT, answers=_EARLY, in_flight=3),
+    Way("pipelined-long", FLIGHT, in_flight=9),
+    Way("pipelined-starttls", FLIGHT, tls="starttls", login=_LOGIN, in_flight=3),
+    *(
+        Way(f"pipelined-{what}", FLIGHT, answers=two, in_flight=3)
+        for what, two in _REFUSALS.items()
+    ),
 ]

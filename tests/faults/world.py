@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from faults import tally
+from faults import totals
 from faults.accounts import Letter, check, letter
 from faults.ways import Way
 
@@ -109,7 +109,7 @@ class World:
 
     def run(self, cut: Cut, where: Where = FIRST) -> list[Outcome]:
         """Send all letters while connections break; the outcomes, which agree with the server."""
-        tally.cuts[cut.kind] += 1
+        totals.cuts[cut.kind] += 1
         try:
             return self._run(lambda index, server: cut if where(index, server) else None)
         except Exception as error:
@@ -123,7 +123,7 @@ class World:
 
         The server hangs up behind it, or ``goes_on``.
         """
-        tally.cuts["421"] += 1
+        totals.cuts["421"] += 1
         down = replace(self.way.habits, last_reply=reply, goes_on=goes_on)
         try:
             return self._run(None, lambda index, server: down if where(index, server) else None)
@@ -133,7 +133,7 @@ class World:
 
     def run_stumbling(self, how: str) -> list[Outcome]:
         """Send all letters to a server that stumbles over what stands behind a content."""
-        tally.cuts[f"stumbling: {how}"] += 1
+        totals.cuts[f"stumbling: {how}"] += 1
         stumbling = replace(self.way.habits, stumbles=how, takes_groups=True)
         return self._run(None, lambda index, server: stumbling)
 
@@ -146,7 +146,7 @@ class World:
         self._network.end()
         assert not delivered.violations, delivered.violations
         outcomes = check(results, delivered.count)
-        tally.messages.update(outcomes)
+        totals.messages.update(outcomes)
         return outcomes
 
     def may_be_unknown(self, number: int, cut: Cut) -> bool:

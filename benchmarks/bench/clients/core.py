@@ -17,7 +17,7 @@ _IN_FLIGHT = 16
 
 def make(manner: str) -> Client:
     """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
-    message), ``connections`` (four of them), ``train`` (sixteen messages in flight),
+    message), ``connections`` (four of them), ``pipelined`` (sixteen messages in flight),
     ``bytes`` (in place of message objects), ``pipelining`` (without CHUNKING)."""
     return _Core(manner)
 
@@ -40,7 +40,7 @@ class _Core(Client):
             self.options["username"], self.options["password"] = work.login
         if "connections" in self.words:
             self.options["batch_connections"] = _CONNECTIONS
-        if "train" in self.words:
+        if "pipelined" in self.words:
             self.options["batch_pipeline"] = _IN_FLIGHT
         if "cold" in self.words:
             return 0

@@ -1,10 +1,10 @@
-"""Messages on their way one behind the other: each is accounted for, wherever it breaks."""
+"""Messages in flight on one connection: each is accounted for, wherever it breaks."""
 
 from __future__ import annotations
 
 import pytest
 from faults.test_every_byte import in_turn
-from faults.ways import TRAINS, WAYS, Way
+from faults.ways import PIPELINED, WAYS, Way
 from faults.world import EACH, FIRST, Where, World
 
 from mailbackends import Outcome
@@ -13,8 +13,8 @@ from support.turns import Network, taking_turns
 LETTERS = 5
 
 
-@pytest.mark.parametrize("way", TRAINS, ids=str)
-def test_a_train_breaks_at_each_byte(way: Way) -> None:
+@pytest.mark.parametrize("way", PIPELINED, ids=str)
+def test_a_pipelined_batch_breaks_at_each_byte(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
         whole = world.outcomes
@@ -27,24 +27,24 @@ def test_a_train_breaks_at_each_byte(way: Way) -> None:
             assert Outcome.NOT_SENT not in outcomes[1:], cut
 
 
-@pytest.mark.parametrize("way", TRAINS, ids=str)
-def test_each_connection_of_a_train_breaks_at_the_same_byte(way: Way) -> None:
+@pytest.mark.parametrize("way", PIPELINED, ids=str)
+def test_each_connection_of_a_pipelined_batch_breaks_at_the_same_byte(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
         for cut in world.cuts(in_turn, step=3):
             world.run(cut, EACH)
 
 
-@pytest.mark.parametrize("way", TRAINS, ids=str)
+@pytest.mark.parametrize("way", PIPELINED, ids=str)
 @pytest.mark.parametrize("where", [FIRST, EACH])
-def test_a_421_takes_the_place_of_each_reply_to_a_train(way: Way, where: Where) -> None:
+def test_a_421_takes_the_place_of_each_reply_to_a_pipelined_batch(way: Way, where: Where) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
         for reply in range(world.replies):
             world.run_with_last_words(reply, where)
 
 
-@pytest.mark.parametrize("way", [*TRAINS, *WAYS], ids=str)
+@pytest.mark.parametrize("way", [*PIPELINED, *WAYS], ids=str)
 def test_a_server_that_says_421_in_place_of_each_reply_may_go_on(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
@@ -53,7 +53,7 @@ def test_a_server_that_says_421_in_place_of_each_reply_may_go_on(way: Way) -> No
             world.run_with_last_words(reply, goes_on=True)
 
 
-@pytest.mark.parametrize("way", TRAINS, ids=str)
+@pytest.mark.parametrize("way", PIPELINED, ids=str)
 @pytest.mark.parametrize("how", ["500", "503", "drop", "deaf"])
 def test_a_server_may_fail_on_commands_after_a_content(way: Way, how: str) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
@@ -62,8 +62,8 @@ def test_a_server_may_fail_on_commands_after_a_content(way: Way, how: str) -> No
 
 
 @pytest.mark.parametrize("what", ["sender", "recipients", "content"])
-def test_a_refusal_amid_a_train_leaves_the_others_alone(what: str) -> None:
-    way = next(way for way in TRAINS if way.name == f"train-{what}")
+def test_a_refusal_in_a_pipelined_batch_leaves_the_others_alone(what: str) -> None:
+    way = next(way for way in PIPELINED if way.name == f"pipelined-{what}")
     with taking_turns(Network(way.habits)) as network:
         world = World(way, "batch", LETTERS, network)
         refused = [outcome is Outcome.REFUSED for outcome in world.outcomes]
