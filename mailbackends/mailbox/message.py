@@ -23,6 +23,12 @@ _EXCERPT = 160  # characters
 _SEARCHED = 200_000  # characters of text
 _MOST_PARTS = 500
 _MOST_DECODED = 500_000  # characters of header fields whose encoded words are decoded
+_PARAMETERS = re.compile(
+    rb"^content-(?:type|disposition):[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*", re.IGNORECASE | re.MULTILINE
+)
+_LONGEST_PARAMETERS = 4_000  # bytes
+_MULTIPART = re.compile(rb"multipart/", re.IGNORECASE)
+_MOST_COMPARISONS = 20_000_000
 _TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}", re.ASCII)
 # Codecs of Python that are not charsets of mail; some take quadratic time.
 _NOT_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
@@ -101,13 +107,7 @@ class StoredMessage:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        try:
-            self._tree: Tree = email.message_from_bytes(content, policy=email.policy.compat32)
-        except RecursionError:  # hundreds of nested parts: shown as one text
-            parser = BytesHeaderParser(policy=email.policy.compat32)
-            self._tree = parser.parsebytes(content)
-            for name in ("Content-Type", "Content-Transfer-Encoding"):
-                del self._tree[name]
+        self._tree = _parsed(content)
 
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
@@ -211,6 +211,20 @@ class StoredMessage:
         if not part.content_id or not part.content_type.startswith("image/"):
             return False
         return part.content_id in self._content_ids_in_html
+
+
+def _parsed(content: bytes) -> Tree:
+    # The parser needs quadratic time for the parameters of a field.
+    content = _PARAMETERS.sub(lambda field: field[0][:_LONGEST_PARAMETERS], content)
+    # It compares each line with the boundary of each multipart that contains it.
+    if len(_MULTIPART.findall(content)) * content.count(b"\n") <= _MOST_COMPARISONS:
+        with suppress(RecursionError):
+            return email.message_from_bytes(content, policy=email.policy.compat32)
+    # Hundreds of nested parts are shown as one text.
+    tree = BytesHeaderParser(policy=email.policy.compat32).parsebytes(content)
+    for name in ("Content-Type", "Content-Transfer-Encoding"):
+        del tree[name]
+    return tree
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:

@@ -14,6 +14,7 @@ pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
 pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 
 from mailbackends.mailbox import Mailbox, markup
+from mailbackends.mailbox.message import StoredMessage
 from mailbackends.previews import Previews
 from support.mailbox import ask, put
 
@@ -140,6 +141,28 @@ def test_encoded_words_without_end_are_not_searched_again_and_again(box: Mailbox
     # Three megabytes: with a search from each beginning to the end this takes an hour.
     subject = b"\r\n ".join([b"=?a?q?" * 150] * 3500)
     check_every_page(box, b"Subject: " + subject + b"\r\n\r\nx")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b'Content-Type: text/plain; name="', b'Content-Disposition: attachment; filename="'],
+)
+def test_long_parameters_are_cut_before_they_are_parsed(box: Mailbox, field: bytes) -> None:
+    # A megabyte: the parser of the email package would take more than ten minutes.
+    value = b"\r\n ".join([b";" * 900] * 1200)
+    check_every_page(box, field + value + b"\r\nSubject: Still here\r\n\r\nText")
+    put(box, field + value + b"\r\nSubject: Still here\r\n\r\nText")
+    assert box.store.find()[0].subject == "Still here"
+
+
+def test_many_nested_parts_with_many_lines_are_shown_as_one_text(box: Mailbox) -> None:
+    nested = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(200)
+    )
+    content = nested + b"\r\n" + b"x\r\n" * 200_000
+    message = StoredMessage(content)
+    assert len(message.parts) == 1
+    assert message.parts[0].content_type == "text/plain"
 
 
 def test_the_number_of_links_is_bounded() -> None:
