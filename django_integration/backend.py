@@ -18,12 +18,7 @@ from django_integration.compat import (
     name_settings,
     warn_of_construction,
 )
-from django_integration.configuration import (
-    Configuration,
-    InvalidConfiguration,
-    configuration,
-    make_options,
-)
+from django_integration.configuration import InvalidConfiguration, configuration, make_options
 from django_integration.connection import (
     PooledConnection,
     connect,
@@ -78,7 +73,6 @@ class EmailBackend(Copyable, BaseEmailBackend):
     ssl_certfile: str | None
     connection: Any
     """None while closed; else a `PooledConnection`, or the connection of a subclass."""
-    _configuration: Configuration | InvalidConfiguration
     _partial_connection = None  # Django's backend has a connection here after open() failed
 
     def __init__(

@@ -72,15 +72,6 @@ class CacheKey(tuple[Any, ...]):
         return f"<CacheKey {', '.join(self[0])}>"
 
 
-class _HiddenValues(tuple[Any, ...]):
-    """Values whose repr hides them: one may be a password, and tracebacks show variables."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} values>"
-
-
 @dataclass(frozen=True, eq=False)
 class Configuration:
     """What the options of a backend mean. Shared by many backends and never changed."""
@@ -118,12 +109,15 @@ class Configuration:
             fallbacks_share_login=options.get("fallbacks_share_login", False),
         )
 
-    @cached_property
+    @property
     def values(self) -> tuple[Any, ...]:
         """The values of ``attributes`` as a backend has them, with the password as text."""
-        return _HiddenValues(
-            value.reveal() if isinstance(value, Secret) else value
-            for value in self.attributes.values()
+        # Not cached: error reporters show what a cached_property stores.
+        return tuple(
+            [
+                value.reveal() if isinstance(value, Secret) else value
+                for value in self.attributes.values()
+            ]
         )
 
     @cached_property

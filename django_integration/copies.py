@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from django_integration.compat import mailer_options
-from django_integration.configuration import Configuration, configuration
+from django_integration.configuration import Configuration, InvalidConfiguration, configuration
 from django_integration.settings import ATTRIBUTES, hide
 from mailbackends import Secret
 
@@ -19,7 +19,7 @@ class Copyable:
     connection: Any
     _given: dict[str, Any]
     _per_call: frozenset[str]
-    _configuration: Configuration
+    _configuration: Configuration | InvalidConfiguration
 
     def __copy__(self) -> Self:
         copied = type(self).__new__(type(self))

@@ -92,7 +92,7 @@ def has_secret_in_clear(alias: str) -> bool:
         if name == "url":
             if any(isinstance(url, Secret) and "***" in str(url) for url in server_urls(value)):
                 return True
-        elif isinstance(value, str) and hidden is not value:
+        elif hidden is not value and (name in KNOWN or not isinstance(value, int | float)):
             return True
     return False
 

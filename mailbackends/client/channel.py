@@ -228,25 +228,18 @@ class CommandChannel:
     def _has_farewell(self) -> bool:
         try:
             return self._replies().has_farewell()
-        except SMTPProtocolError:
+        except SMTPProtocolError as error:
             self.close()
+            error.__traceback__ = None  # It would show what the server sent, unmasked.
             raise
 
     def _read(self) -> Reply:
         reader = self._replies()
         try:
-            reply = reader.read()
-            raw = reader.take_lines(len(reply.lines))
-            if self.debuglevel > 0:
-                self._show(raw, reply)
-            if reply.code == -1:
-                last = raw[:-1].rpartition(b"\n")[2]
-                shown = self._masking.mask(last.strip())[:200]
-                raise SMTPProtocolError(500, b"No reply code: " + shown)
-            # A challenge is part of the exchange, and has to be complete.
-            return reply if reply.code == 334 else self._masking.masked(reply)
-        except SMTPProtocolError:
+            return self._masked_reply(reader)
+        except SMTPProtocolError as error:
             self.close()
+            error.__traceback__ = None  # It would show what the server sent, unmasked.
             raise
         except TimeoutError as error:
             self.close()
@@ -261,6 +254,18 @@ class CommandChannel:
             # The reply will still come. Read later, it would be taken for that to another command.
             self.close()
             raise
+
+    def _masked_reply(self, reader: ReplyReader) -> Reply:
+        reply = reader.read()
+        raw = reader.take_lines(len(reply.lines))
+        if self.debuglevel > 0:
+            self._show(raw, reply)
+        if reply.code == -1:
+            last = raw[:-1].rpartition(b"\n")[2]
+            shown = self._masking.mask(last.strip())[:200]
+            raise SMTPProtocolError(500, b"No reply code: " + shown)
+        # A challenge is part of the exchange, and has to be complete.
+        return reply if reply.code == 334 else self._masking.masked(reply)
 
     def _shown(self, data: Data) -> bytes | str:
         """Sent data with credentials masked: text for text, bytes for bytes."""

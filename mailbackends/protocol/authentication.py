@@ -17,6 +17,7 @@ from mailbackends.errors import SMTPAuthenticationError, SMTPException, SMTPProt
 from mailbackends.protocol import sasl
 from mailbackends.protocol.command import Command
 from mailbackends.reply import Reply
+from mailbackends.secret import without_frames
 
 __all__ = ["SMTPLIB_RULES", "Exchange", "ExchangeRules", "Responder", "attempts", "exchange"]
 
@@ -136,16 +137,18 @@ def exchange(
     while reply.code == 334:
         if responses == _MAX_RESPONSES:
             close()
+            del reply  # A server may quote a secret in a challenge, too.
             raise rules.endless()
         responses += 1
         try:
             # A long initial response waits for the first challenge, which is empty.
             response = held_back or _response(mechanism, rules.decode(reply.message))
-        except sasl.SASLError as error:
+        except Exception as error:
+            del reply
+            without_frames(error)
             yield from _cancel(close)
-            raise _refusal(error, close) from error
-        except Exception:
-            yield from _cancel(close)
+            if isinstance(error, sasl.SASLError):
+                raise _refusal(error, close) from error
             raise
         held_back = None
         reply = yield response

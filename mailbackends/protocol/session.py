@@ -218,18 +218,23 @@ class Session:
             SMTPProtocolError: it is not a reply, or no command asked for it. The session is
                 closed.
         """
+        challenge: Reply | None = None
         try:
             reply = self._parser.next_reply()
             if reply is None:
                 return None
-            masked = self.masking.masked(reply)
+            if reply.code == 334:
+                challenge = reply
+            reply = self.masking.masked(reply)
             if self._trace:
-                self._trace(f"< {masked}")
-            self._match(masked)
-        except SMTPProtocolError:
+                self._trace(f"< {reply}")
+            self._match(reply)
+        except SMTPProtocolError as error:
             self.close()
+            # Variables of the parser, which a traceback would show, are not masked.
+            challenge = error.__traceback__ = None
             raise
-        return reply if reply.code == 334 else masked
+        return challenge or reply
 
     def _match(self, reply: Reply) -> None:
         """Match the reply to the oldest command in flight, and change to the next state.

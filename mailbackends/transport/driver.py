@@ -194,6 +194,7 @@ class Driver:
         if not data:
             raise _disconnected()
         self.session.receive_data(data)
+        del data  # The server may quote a secret, and tracebacks show variables.
         return self.session.next_reply()
 
     def _last_words(self, error: OSError) -> Reply:
