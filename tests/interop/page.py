@@ -111,7 +111,7 @@ def _errors(errors: Mapping[str, Mapping[str, list[str]]]) -> str:
 def _copied(former: str) -> dict[str, str]:
     """The results of other runs: the faults unless they ran with this one, and the load."""
     texts = {_BROKEN_OFF: section(former, _BROKEN_OFF), UNDER_LOAD: section(former, UNDER_LOAD)}
-    faults = sys.modules.get("faults.tally")
+    faults = sys.modules.get("faults.totals")
     if faults is not None and faults.cuts:
         sums = "".join(f"- {line}\n" for line in faults.lines())
         texts[_BROKEN_OFF] = (
