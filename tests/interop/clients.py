@@ -57,6 +57,7 @@ class Access:
             "timeout": self.timeout,
             "content_timeout": TIMEOUT,
             "max_messages_per_connection": 1000,
+            "max_idle": 3600.0,
             "batch_pipeline": self.batch_pipeline,
         }
         if self.path is None:

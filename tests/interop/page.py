@@ -24,7 +24,7 @@ was sent. Nothing here is written by hand:
     MAILBACKENDS_INTEROP_FULL=1 MAILBACKENDS_INTEROP_TABLE=docs/compatibility.md \\
         python -m tox -e interop -- tests/interop tests/faults   # ... and writes this page
 
-A tick means that it works through all four. Where a server cannot do something, a note gives
+A tick means that it works through all of them. Where a server cannot do something, a note gives
 the reason; where a client could ask for it anyway (TLS, a login, an address), the tests check
 that the client reports an error and that nothing is sent.
 """
@@ -74,6 +74,7 @@ _BROKEN_OFF = "Broken off at every byte"
 def page(table: Table, former: str) -> str:
     """The whole page. Results of other kinds of runs are copied from the ``former`` page."""
     works = sum(not text for text in table.cells.values())
+    clients = len({client for _, _, client in table.cells})
     versions = ", ".join(f"{name} {what}" for name, what in table.versions.items())
     notes = Notes()
     head = ["scenario", *table.servers]
@@ -83,7 +84,7 @@ def page(table: Table, former: str) -> str:
     sums = "".join(f"- {line}\n" for line in counts.lines())
     parts = {
         "Scenarios": (
-            f"\n{len(table.scenarios)} scenarios at {len(table.servers)} servers through 4 "
+            f"\n{len(table.scenarios)} scenarios at {len(table.servers)} servers through {clients} "
             f"clients: {len(table.cells)} cells, of which {works} work; each of the "
             f"others has a note.\n\nServers: {versions}.\n\n{body}\n\n{texts}\n{_HOW}"
         ),

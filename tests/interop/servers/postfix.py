@@ -26,7 +26,7 @@ _LISTENERS = {
     # One for each client: what is counted is a listener's messages in a minute.
     **{
         f"too many messages in a minute {client}": "-o smtpd_client_message_rate_limit=2"
-        for client in ("SMTP", "Mailer", "Django", "Flask")
+        for client in ("SMTP", "Mailer", "AsyncMailer", "Django", "Flask")
     },
     **{
         f"{kind} {way}": f"-o smtpd_tls_chain_files=@/{kind.replace(' ', '-')}.chain {wrapper}"
