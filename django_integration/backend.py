@@ -38,7 +38,7 @@ from django_integration.settings import (
     hide,
     unknown_options,
 )
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 
 __all__ = ["EmailBackend"]
 
@@ -112,8 +112,9 @@ class EmailBackend(Copyable, BaseEmailBackend):
         try:
             self._init_base(kwargs)
             self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
-            for name, value in zip(ATTRIBUTES, self._configuration.values, strict=True):
-                setattr(self, name, value)
+            for name, value in self._configuration.attributes.items():
+                setattr(self, name, value.reveal() if isinstance(value, Secret) else value)
+            self._configured = tuple(map(vars(self).get, ATTRIBUTES))
             self.staging = self._configuration.staging
             self.on_partial_refusal = self._configuration.on_partial_refusal
             if self.alias is not None:
@@ -169,7 +170,7 @@ class EmailBackend(Copyable, BaseEmailBackend):
 
     def _is_as_configured(self) -> bool:
         """True unless a subclass or a caller has changed something that `options` reads."""
-        return all(map(is_, _attributes(self), self._configuration.values)) and not self._overrides(
+        return all(map(is_, _attributes(self), self._configured)) and not self._overrides(
             "options", "ssl_context"
         )
 

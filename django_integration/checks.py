@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -40,6 +39,7 @@ from django_integration.compat import (
 )
 from django_integration.settings import ATTRIBUTES, BOOLEANS
 from mailbackends import ConfigurationError, Mailer, Options
+from mailbackends.integration import nearest
 
 __all__ = ["check_configuration", "check_deployment", "register"]
 
@@ -157,8 +157,8 @@ def _check_imports() -> Iterator[checks.CheckMessage]:
             if getattr(error, "name", None) in _MAILBOX_NEEDS:
                 hint = 'Install the extra: python -m pip install "mailbackends[mailbox]"'
             else:
-                near = difflib.get_close_matches(path, _BACKENDS, n=1)
-                hint = f'Write "{near[0]}".' if near else "Write the path of a class."
+                near = nearest(path, _BACKENDS)
+                hint = f'Write "{near}".' if near else "Write the path of a class."
             yield checks.Error(
                 f"{_where(alias)}: the backend {path!r} cannot be imported: {error}.",
                 hint=hint,

@@ -109,17 +109,6 @@ class Configuration:
             fallbacks_share_login=options.get("fallbacks_share_login", False),
         )
 
-    @property
-    def values(self) -> tuple[Any, ...]:
-        """The values of ``attributes`` as a backend has them, with the password as text."""
-        # Not cached: error reporters show what a cached_property stores.
-        return tuple(
-            [
-                value.reveal() if isinstance(value, Secret) else value
-                for value in self.attributes.values()
-            ]
-        )
-
     @cached_property
     def mailer_key(self) -> MailerKey:
         """The key of the Mailer for a backend whose attributes were not changed.

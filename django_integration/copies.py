@@ -20,6 +20,8 @@ class Copyable:
     _given: dict[str, Any]
     _per_call: frozenset[str]
     _configuration: Configuration | InvalidConfiguration
+    _configured: tuple[Any, ...] = ()
+    """The values of the attributes as the configuration has them."""
 
     def __copy__(self) -> Self:
         copied = type(self).__new__(type(self))
@@ -37,8 +39,8 @@ class Copyable:
         for this backend is part of the state.
         """
         state = vars(self) | {"connection": None}
-        values = state.pop("_configuration").values
-        for name, value in zip(ATTRIBUTES, values, strict=True):
+        del state["_configuration"]
+        for name, value in zip(ATTRIBUTES, state.pop("_configured", ()), strict=False):
             if state.get(name) is value:
                 del state[name]
         from_settings = mailer_options(self.alias)
@@ -53,5 +55,9 @@ class Copyable:
         vars(self).update(state)
         self._given = hide(mailer_options(self.alias) | self._given)
         self._configuration = configuration(self._given, alias=self.alias, per_call=self._per_call)
-        attributes = dict(zip(ATTRIBUTES, self._configuration.values, strict=True))
+        attributes = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in self._configuration.attributes.items()
+        }
         vars(self).update({**attributes, **state, "_given": self._given})
+        self._configured = tuple(map(attributes.get, ATTRIBUTES))

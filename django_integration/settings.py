@@ -7,7 +7,6 @@ each other are refused; arguments of one call take precedence over settings.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from django_integration.compat import (
     mailers_configured,
 )
 from mailbackends import ConfigurationError, Options, Secret
-from mailbackends.integration import hide_secrets, server_urls
+from mailbackends.integration import hide_secrets, nearest, server_urls
 
 __all__ = [
     "ATTRIBUTES",
@@ -299,6 +298,6 @@ def did_you_mean(names: Iterable[str]) -> str:
     found: list[str] = []
     for name in map(str, names):
         setting = _BY_SETTING.get(name.upper().removeprefix("MAIL_"))
-        close = [setting] if setting else difflib.get_close_matches(name, sorted(KNOWN), n=1)
-        found += map(repr, close)
+        if meant := setting or nearest(name, KNOWN):
+            found.append(repr(meant))
     return f" Did you mean {', '.join(found)}?" if found else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from flask_integration.server_config import (
     words,
 )
 from mailbackends import ConfigurationError, Options
+from mailbackends.integration import nearest
 
 __all__ = ["KEYS", "PREFIX", "Settings", "read", "unknown_key", "without_secrets"]
 
@@ -218,8 +218,8 @@ def _sender(key: str, value: Any) -> Address | None:
 
 def unknown_key(name: str, *, prefix: str = PREFIX, known: Iterable[str] = KEYS) -> str:
     """Return the message for a key that has no effect, with the nearest one that has."""
-    nearest = difflib.get_close_matches(name, sorted(known), n=1)
-    hint = f"did you mean {prefix}{nearest[0]}?" if nearest else "it has no effect"
+    meant = nearest(name, known)
+    hint = f"did you mean {prefix}{meant}?" if meant else "it has no effect"
     return f"unknown configuration key {prefix}{name}: {hint}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask_integration import cli
 from flask_integration.config import read, without_secrets
 from flask_integration.sending import Sender
 from flask_integration.state import MailState
+from mailbackends.integration import nearest
 
 __all__ = ["Mail", "NamedMail"]
 
@@ -121,8 +121,8 @@ class Mail(Sender):
     def __getattr__(self, name: str) -> Any:
         if name in _STATE_ATTRIBUTES:
             return getattr(self.state, name, None)
-        nearest = difflib.get_close_matches(name, [*_STATE_ATTRIBUTES, *dir(type(self))], n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        meant = nearest(name, {*_STATE_ATTRIBUTES, *dir(type(self))})
+        hint = f"; did you mean {meant!r}?" if meant else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def _app(self) -> Flask:

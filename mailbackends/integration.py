@@ -10,7 +10,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
   address as A-labels; `check_visible` refuses invisible characters in an address;
   `is_field_name` checks the name of a header field.
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
-- `did_you_mean` ends an error text about an unknown name with the nearest known one.
+- `nearest` finds the known name that a misspelled one is closest to.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
   anything can fail and show it in the variables of a traceback; `server_urls` does so with
   the URLs in a setting.
@@ -25,17 +25,17 @@ from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.writer import WrittenMessage, written_message
-from mailbackends.texts import did_you_mean, plain_text
+from mailbackends.texts import nearest, plain_text
 
 __all__ = [
     "WrittenMessage",
     "base64_body",
     "check_visible",
     "checked_policy",
-    "did_you_mean",
     "hide_secrets",
     "is_field_name",
     "multipart_body",
+    "nearest",
     "plain_address",
     "plain_text",
     "server_urls",

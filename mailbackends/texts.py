@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["did_you_mean", "one_line", "plain_text"]
+__all__ = ["did_you_mean", "nearest", "one_line", "plain_text"]
 
 # A server's text may be shown in a log or a terminal: one line, and nothing that hides or
 # reorders the text next to it (controls, U+2028, the marks for bidirectional text, tags).
@@ -42,13 +42,17 @@ def plain_text(value: Any) -> str | None:
     return str.__str__(text)
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is probably a misspelling of, or None."""
+    found = difflib.get_close_matches(name, sorted(known), n=1)
+    return found[0] if found else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error text for a name that is not among the known ones.
 
     ``"did you mean 'pool_size'?"``, or where none is near, ``"choose from 'a', 'b'"``.
     """
     choices = sorted(known)
-    nearest = difflib.get_close_matches(name, choices, n=1)
-    if nearest:
-        return f"did you mean {nearest[0]!r}?"
-    return f"choose from {', '.join(map(repr, choices))}"
+    meant = nearest(name, choices)
+    return f"did you mean {meant!r}?" if meant else f"choose from {', '.join(map(repr, choices))}"

@@ -11,7 +11,6 @@ MAILBACKENDS_MAILBOX = {
 
 from __future__ import annotations
 
-import difflib
 import threading
 from typing import Any
 
@@ -20,6 +19,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import autodiscover_modules
 
 from django_integration.errors import SettingsError
+from mailbackends.integration import nearest
 
 try:
     from mailbackends.mailbox import Mailbox
@@ -91,8 +91,8 @@ def _given() -> dict[str, Any]:
     given: dict[str, Any] = dict(getattr(settings, NAME, None) or {})
     for name in given:
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(_KNOWN)}."
+            near = nearest(name, _KNOWN)
+            hint = f"Did you mean {near!r}?" if near else f"Use one of {', '.join(_KNOWN)}."
             raise SettingsError(f"{NAME}: unknown name {name!r}. {hint}")
     return given
 

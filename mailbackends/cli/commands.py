@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from mailbackends.cli.output import one_line
 from mailbackends.errors import ConfigurationError, InvalidAddressError
+from mailbackends.texts import nearest
 
 __all__ = ["mailbackends"]
 
@@ -32,8 +32,8 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
-            nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            meant = nearest(args[0], _COMMANDS)
+            hint = f" Did you mean {meant!r}?" if meant else ""
             ctx.fail(f"No such command {args[0]!r}.{hint} Commands: {', '.join(_COMMANDS)}.")
         return super().resolve_command(ctx, args)
 
