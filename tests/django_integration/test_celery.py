@@ -10,6 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from django_integration.errors import InvalidHeaderError, PartialRefusal, SettingsError
+from mailbackends import (
+    InvalidAddressError,
+    PoolTimeout,
+    RateLimited,
+    Receipt,
+    Reply,
+    SMTPAuthenticationError,
+    SMTPConnectionError,
+    SMTPDataError,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
 from support.server import MailServer
 
 pytest.importorskip("celery")
@@ -91,3 +107,35 @@ def test_under_celery_prefork_each_worker_has_its_own_connection(
     assert all(len(pids) == 1 for pids in by_connection.values())
     assert server.connections == len(set.union(*by_connection.values()))
     assert "Traceback" not in written
+
+
+ERRORS: list[SMTPException] = [
+    SMTPConnectionError("cannot connect"),
+    SMTPServerDisconnected("gone"),
+    SMTPDeliveryUnknown("gone"),
+    SMTPDataError(451, b"4.3.0 later \xff"),
+    SMTPDataError(554, b"5.6.0 no"),
+    SMTPSenderRefused(550, b"no", "shop@example.com"),
+    SMTPRecipientsRefused({"a@example.com": (450, b"later"), "b@example.com": (451, b"later")}),
+    SMTPAuthenticationError(535, b"wrong"),
+    RateLimited("too many"),
+    PoolTimeout("busy"),
+    InvalidAddressError("no address"),
+    SettingsError("wrong"),
+    InvalidHeaderError("line break"),
+    PartialRefusal(
+        Receipt(("a@example.com",), Reply(250), {"b@example.com": Reply(550, (b"no",))})
+    ),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_keeps_its_outcome_in_celerys_json_results(error: SMTPException) -> None:
+    from celery import Celery
+    from celery.backends.base import KeyValueStoreBackend
+
+    backend = KeyValueStoreBackend(Celery(set_as_current=False), serializer="json")
+    stored = backend.decode(backend.encode(backend.prepare_exception(error)))
+    again = backend.exception_to_python(stored)
+    assert type(again) is type(error)
+    assert (again.outcome, again.is_transient) == (error.outcome, error.is_transient)
