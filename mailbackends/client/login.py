@@ -173,7 +173,7 @@ class Login(Commands):
             wants_user = b"user" in prompt and b"pass" not in prompt
         mechanism = sasl.Login(self._credentials)
         user = mechanism.initial_response() or b""
-        return (user if wants_user else mechanism.respond(b"")).decode()
+        return (user if wants_user else mechanism.respond(b"Password:")).decode()
 
     @property
     def _credentials(self) -> sasl.Credentials:

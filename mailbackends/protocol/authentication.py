@@ -67,6 +67,14 @@ def _decode_leniently(text: bytes) -> bytes:
     raise sasl.SASLServerError("the server's challenge is not base64")
 
 
+def _decode_prompt(text: bytes) -> bytes:
+    """A prompt for people, which some servers send without base64."""
+    try:
+        return sasl.decode_challenge(text)
+    except sasl.SASLServerError:
+        return text[: sasl.MAX_CHALLENGE]
+
+
 RULES = ExchangeRules(
     success=frozenset({235}),
     decode=sasl.decode_challenge,
@@ -101,6 +109,10 @@ def attempts(
     for mechanism in sasl.choose(advertised, credentials, allowed):
         for _ in range(2 if mechanism.uses_token else 1):
             refusal = yield mechanism(credentials)
+            if _may_start_again(mechanism, refusal):
+                again = mechanism(credentials)
+                again.sends_initial_response = False
+                refusal = yield again
             cause = refusal.__cause__
             if isinstance(cause, sasl.SASLServerError):
                 raise refusal
@@ -109,6 +121,16 @@ def attempts(
             if mechanism.uses_token:
                 credentials.reject_token()
     raise refusal
+
+
+def _may_start_again(mechanism: type[sasl.Mechanism], refusal: SMTPAuthenticationError) -> bool:
+    """True if the server may have stumbled over the initial response, which LOGIN lacks."""
+    if mechanism.reads_challenges:
+        return False
+    cause = refusal.__cause__
+    return isinstance(cause, sasl.SASLRestartError) or (
+        cause is None and refusal.smtp_code in (501, 502, 504)
+    )
 
 
 def exchange(
@@ -131,6 +153,10 @@ def exchange(
         SMTPProtocolError, SMTPException: the server sends challenges without end. The connection
             is closed.
     """
+    use_initial_response = use_initial_response and getattr(
+        mechanism, "sends_initial_response", True
+    )
+    decode = rules.decode if getattr(mechanism, "reads_challenges", True) else _decode_prompt
     opening, held_back = _opening(mechanism, use_initial_response=use_initial_response)
     responses = int(opening.is_secret)
     reply = yield opening
@@ -142,7 +168,7 @@ def exchange(
         responses += 1
         try:
             # A long initial response waits for the first challenge, which is empty.
-            response = held_back or _response(mechanism, rules.decode(reply.message))
+            response = held_back or _response(mechanism, decode(reply.message))
         except Exception as error:
             del reply
             without_frames(error)

@@ -6,7 +6,12 @@ beside `scram`, and into `MECHANISMS`.
 """
 
 from mailbackends.protocol.sasl.choose import MECHANISMS, choose
-from mailbackends.protocol.sasl.errors import SASLCredentialsError, SASLError, SASLServerError
+from mailbackends.protocol.sasl.errors import (
+    SASLCredentialsError,
+    SASLError,
+    SASLRestartError,
+    SASLServerError,
+)
 from mailbackends.protocol.sasl.mechanism import (
     MAX_CHALLENGE,
     Credentials,
@@ -45,6 +50,7 @@ __all__ = [
     "Plain",
     "SASLCredentialsError",
     "SASLError",
+    "SASLRestartError",
     "SASLServerError",
     "ScramSHA1",
     "ScramSHA256",

@@ -5,6 +5,7 @@
     ValueError
     └── SASLError
         ├── SASLCredentialsError    the credentials cannot be used with this mechanism
+        ├── SASLRestartError        the exchange must start again, without initial response
         └── SASLServerError         the server broke the mechanism, or may be an impostor
 
 No exception carries a password, a token or a part of one, and neither do the local variables
@@ -13,7 +14,7 @@ of the frames in its traceback: error trackers collect both.
 
 from __future__ import annotations
 
-__all__ = ["SASLCredentialsError", "SASLError", "SASLServerError"]
+__all__ = ["SASLCredentialsError", "SASLError", "SASLRestartError", "SASLServerError"]
 
 
 class SASLError(ValueError):
@@ -30,6 +31,10 @@ class SASLCredentialsError(SASLError):
     Raised before anything was sent: another mechanism may still be tried on the same
     connection.
     """
+
+
+class SASLRestartError(SASLError):
+    """The server may have ignored the initial response: start again without one."""
 
 
 class SASLServerError(SASLError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mailbackends.protocol.sasl.errors import SASLServerError
-from mailbackends.protocol.sasl.saslprep import prepared, saslprep
+from mailbackends.protocol.sasl.saslprep import saslprep, unprepared
 from mailbackends.secret import Secret
 
 __all__ = [
@@ -123,6 +123,12 @@ class Mechanism(ABC):
     only_if_asked: ClassVar[bool] = False
     """True if the mechanism is used only when it is allowed by name."""
 
+    reads_challenges: ClassVar[bool] = True
+    """False if the challenges are prompts for people, in any words and any encoding."""
+
+    sends_initial_response: bool = True
+    """False for an attempt in which the server asks first."""
+
     refusal: bytes | None = None
     """The reason that the server gave in a challenge: raw and unchecked, for a log only."""
 
@@ -176,6 +182,7 @@ class Mechanism(ABC):
             self._turns.close()
             raise SASLServerError(f"the server's challenge is longer than {MAX_CHALLENGE} octets")
         if not self._has_begun:
+            self.sends_initial_response = False
             opening = self.initial_response()
             if opening is not None:
                 return opening
@@ -206,10 +213,10 @@ class Mechanism(ABC):
         return True
 
     def _username(self) -> bytes:
-        return prepared(self._credentials.username, what="the user name").encode()
+        return unprepared(self._credentials.username, what="the user name")
 
     def _password(self) -> bytes:
-        return prepared(self._credentials.password_text, what="the password").encode()
+        return unprepared(self._credentials.password_text, what="the password")
 
     def _authorization_identity(self) -> bytes:
         """Return the identity to act as; empty if it is the user who logs in."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mailbackends.protocol.sasl.errors import SASLCredentialsError
 
-__all__ = ["prepared", "saslprep"]
+__all__ = ["saslprep", "unprepared"]
 
 # RFC 4013 section 2.3, with the tables of RFC 3454. An error names the kind of a character,
 # never the character itself, which would be a part of the password.
@@ -77,23 +77,24 @@ def saslprep(text: str | None, *, what: str = "the string", is_stored: bool = Fa
     raise SASLCredentialsError(f"{what} {problem}")
 
 
-def prepared(text: str | None, *, what: str = "the string") -> str:
-    """Return ``text`` for a mechanism that leaves the preparation to the server.
+def unprepared(text: str | None, *, what: str = "the string") -> bytes:
+    """Return ``text`` in UTF-8 for a mechanism that leaves the preparation to the server.
 
-    ASCII is sent unchanged, control characters included: many servers do not prepare, and
-    accept passwords that SASLprep prohibits. Everything else takes the form of RFC 4013,
-    which a server that prepares does not change.
+    It is sent unchanged: RFC 4616 section 2 has the server prepare both what it stores and
+    what it gets, and a server that does not prepare knows only what the user typed.
 
     Raises:
-        SASLCredentialsError: as `saslprep`; or it contains NUL (RFC 4616 section 2).
+        SASLCredentialsError: it is empty, contains NUL (RFC 4616 section 2), or half of a
+            surrogate pair.
     """
-    if not text or not text.isascii():
-        result = _normalised(text or "")
-        problem = _problem(result, is_stored=False)
-    else:
-        result = text
-        problem = "contains a NUL character (RFC 4616 section 2)" if "\0" in text else None
+    problem = None
+    if not text:
+        problem = "is empty"
+    elif "\0" in text:
+        problem = "contains a NUL character (RFC 4616 section 2)"
+    elif any("\ud800" <= char <= "\udfff" for char in text):
+        problem = "contains a surrogate code point"
     if problem is None:
-        return result
-    del text, result
+        return (text or "").encode()
+    del text  # Otherwise the frames of the traceback would show it.
     raise SASLCredentialsError(f"{what} {problem}")

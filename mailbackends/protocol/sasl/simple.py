@@ -6,7 +6,11 @@ import hmac
 import re
 from collections.abc import Generator
 
-from mailbackends.protocol.sasl.errors import SASLCredentialsError, SASLServerError
+from mailbackends.protocol.sasl.errors import (
+    SASLCredentialsError,
+    SASLRestartError,
+    SASLServerError,
+)
 from mailbackends.protocol.sasl.mechanism import Credentials, Mechanism
 from mailbackends.protocol.sasl.saslprep import saslprep
 from mailbackends.protocol.sasl.scram import gs2_header
@@ -37,11 +41,15 @@ class Login(Mechanism):
     """LOGIN: user name and password in clear, each in a message (draft-murchison-sasl-login).
 
     The user name is sent as initial response, which saves a round trip. The draft has none,
-    but servers take it, because the standard library has always sent it.
+    but servers take it, because the standard library has always sent it. The prompts are free
+    text. If the first one asks for neither user name nor password in English, the server may
+    not have taken the initial response: the exchange starts again without one, and then only
+    the order counts.
     """
 
     name = "LOGIN"
     sends_secret_in_clear = True
+    reads_challenges = False
 
     @classmethod
     def is_usable_with(cls, credentials: Credentials) -> bool:
@@ -51,9 +59,9 @@ class Login(Mechanism):
     def _exchange(self) -> Generator[bytes, bytes, None]:
         self._password()  # A password that cannot be sent is found before the user name is sent.
         prompt = yield self._username()
-        # Prompts are free text, and are answered in order. But a server that ignored the
-        # initial response asks for the user name now.
-        if b"user" in prompt.lower() and b"pass" not in prompt.lower():
+        if self.sends_initial_response and b"pass" not in prompt.lower():
+            if b"user" not in prompt.lower():
+                raise SASLRestartError("the server may not have taken the initial response")
             yield self._username()
         yield self._password()
 

@@ -327,3 +327,34 @@ def test_no_frame_shows_a_long_token_that_waits_for_the_challenge():
     for name, value in all_locals(caught.value):
         assert "xxxx" not in repr(value), name
         assert encoded(token).decode()[:40] not in repr(value), name
+
+
+@pytest.mark.parametrize("prompt", ["Benutzername:", "", "Kennwort:"])
+def test_login_is_repeated_without_initial_response_if_the_prompt_is_not_understood(prompt):
+    replies = [challenge(prompt), b"501 cancelled\r\n", challenge(prompt), challenge(prompt), IN]
+    _, runner, dialogue = logging_in("LOGIN", replies)
+    assert runner.run(dialogue).code == 235
+    assert runner.lines == [
+        b"AUTH LOGIN " + encoded("user"), b"*", b"AUTH LOGIN", encoded("user"), encoded(SECRET),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [501, 502, 504])
+def test_login_is_repeated_without_initial_response_if_the_server_refuses_that(code):
+    replies = [b"%d no\r\n" % code, challenge("Username:"), challenge("Password:"), IN]
+    _, runner, dialogue = logging_in("LOGIN", replies)
+    assert runner.run(dialogue).code == 235
+    assert runner.lines[1:] == [b"AUTH LOGIN", encoded("user"), encoded(SECRET)]
+
+
+def test_login_is_repeated_once_only():
+    _, runner, dialogue = logging_in("LOGIN", [b"504 no\r\n", b"504 no\r\n"])
+    with pytest.raises(SMTPAuthenticationError):
+        runner.run(dialogue)
+    assert len(runner.lines) == 2
+
+
+def test_login_understands_prompts_that_are_not_base64():
+    _, runner, dialogue = logging_in("LOGIN", [b"334 Password:\r\n", IN])
+    assert runner.run(dialogue).code == 235
+    assert runner.lines[1:] == [encoded(SECRET)]

@@ -18,6 +18,7 @@ from mailbackends.protocol.sasl import (
     Plain,
     SASLCredentialsError,
     SASLError,
+    SASLRestartError,
     SASLServerError,
     ScramSHA1,
     ScramSHA256,
@@ -55,7 +56,7 @@ def test_any_challenges_get_bytes_or_the_documented_error_and_come_to_an_end(
     if speaks_first:
         exchange.initial_response()
     answers = []
-    with pytest.raises(SASLServerError):
+    with pytest.raises((SASLServerError, SASLRestartError)):
         answers.extend(exchange.respond(challenge) for challenge in challenges)
     assert len(answers) <= 3
     assert {bytes}.issuperset(map(type, answers))
@@ -109,6 +110,9 @@ def assert_tells_nothing(error):
 @pytest.mark.parametrize("mechanism", [Plain, Login, CramMD5, ScramSHA1, ScramSHA256])
 @pytest.mark.parametrize("flaw", ["\0", "ü\a", "\ud800", "ü\u0627"])
 def test_no_secret_in_the_error_or_its_traceback_when_the_password_is_unusable(mechanism, flaw):
+    if flaw.startswith("ü") and mechanism in (Plain, Login, CramMD5):
+        mechanism(Credentials("user", SECRET + flaw)).initial_response()  # sent unprepared
+        return
     with pytest.raises(SASLCredentialsError) as caught:
         mechanism(Credentials("user", SECRET + flaw)).initial_response()
     assert_tells_nothing(caught.value)
@@ -126,7 +130,7 @@ def test_no_secret_in_the_error_or_its_traceback_when_the_token_is_unusable(mech
 def test_no_secret_in_the_error_or_its_traceback_when_the_server_is_at_fault(mechanism):
     exchange = mechanism(ALL)
     exchange.initial_response()
-    with pytest.raises(SASLServerError) as caught:
+    with pytest.raises((SASLServerError, SASLRestartError)) as caught:
         list(map(exchange.respond, [b"\xff"] * 5))
     assert_tells_nothing(caught.value)
 

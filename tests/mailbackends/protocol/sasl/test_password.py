@@ -14,6 +14,7 @@ from mailbackends.protocol.sasl import (
     Login,
     Plain,
     SASLCredentialsError,
+    SASLRestartError,
     SASLServerError,
 )
 
@@ -44,8 +45,9 @@ def test_plain_sends_its_message_once():
         plain.respond(b"")
 
 
-def test_plain_sends_other_scripts_prepared_and_as_utf_8():
-    assert Plain(Credentials("u\u0308", "\u2168")).initial_response() == b"\0\xc3\xbc\0IX"
+def test_plain_sends_other_scripts_unchanged_as_utf_8():
+    message = Plain(Credentials("u\u0308", "m\u00b2\u2168")).initial_response()
+    assert message == "\0u\u0308\0m\u00b2\u2168".encode()
 
 
 @given(printable, printable)
@@ -106,11 +108,27 @@ def test_login_repeats_the_user_name_for_a_server_that_ignored_it():
     assert login.respond(b"Password:") == b"tanstaaftanstaaf"
 
 
-@pytest.mark.parametrize("prompt", [b"", b"\xff", b"Kennwort:", b"User password:"])
-def test_login_takes_any_other_prompt_for_the_password(prompt):
+@pytest.mark.parametrize("prompt", [b"", b"\xff", b"Benutzername:", b"Kennwort:"])
+def test_login_starts_again_if_it_is_not_clear_what_the_server_asks_for(prompt):
     login = Login(TIM)
     login.initial_response()
+    with pytest.raises(SASLRestartError):
+        login.respond(prompt)
+
+
+@pytest.mark.parametrize("prompt", [b"", b"\xff", b"Benutzername:", b"Password:", b"Username:"])
+def test_login_without_an_initial_response_sends_user_name_and_password_whatever_it_is_asked(
+    prompt,
+):
+    login = Login(TIM)
+    assert login.respond(prompt) == b"tim"
     assert login.respond(prompt) == b"tanstaaftanstaaf"
+
+
+def test_login_sends_the_password_to_a_prompt_that_has_both_words():
+    login = Login(TIM)
+    login.initial_response()
+    assert login.respond(b"User password:") == b"tanstaaftanstaaf"
 
 
 def test_login_has_an_end_however_often_it_is_asked():
