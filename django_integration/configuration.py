@@ -7,10 +7,10 @@ takes effect at once; what follows from them is cached, with all of them as the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal
 
 from django.core.exceptions import ImproperlyConfigured
@@ -39,6 +39,10 @@ from mailbackends import ConfigurationError, Options, Secret
 __all__ = ["CacheKey", "Configuration", "InvalidConfiguration", "configuration", "make_options"]
 
 
+# The types of nearly all options, which are neither lazy nor lists.
+_PLAIN = frozenset({str, int, float, bool, NoneType, tuple, Secret})
+
+
 class CacheKey(tuple[Any, ...]):
     """Given options as a key: their names, values and types, since ``1 == True``.
 
@@ -52,14 +56,15 @@ class CacheKey(tuple[Any, ...]):
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> CacheKey:
         """The key for these options, in this order."""
-        values: list[Any] = []
-        types: list[type] = []
-        for value in given.values():
-            if issubclass(type(value), LAZY):
-                value = resolve_lazy(value)
-            types.append(type(value))
-            values.append(tuple(value) if type(value) is list else value)
-        return cls((tuple(given), tuple(values), tuple(types)))
+        values: Iterable[Any] = given.values()
+        types = tuple(map(type, values))
+        if not _PLAIN.issuperset(types):
+            evaluated = [
+                resolve_lazy(value) if issubclass(type(value), LAZY) else value for value in values
+            ]
+            types = tuple(map(type, evaluated))
+            values = [tuple(value) if type(value) is list else value for value in evaluated]
+        return cls((tuple(given), tuple(values), types))
 
     def given(self) -> dict[str, Any]:
         """The options that this key was made from."""

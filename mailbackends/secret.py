@@ -34,7 +34,11 @@ class Secret:
     __reveal: Callable[[], str]
 
     def __init__(self, text: str | Secret) -> None:
-        revealed = text.reveal() if isinstance(text, Secret) else plain_text(text)
+        revealed: str | None
+        if type(text) is str:  # nearly always, and once for each message in Django
+            revealed = text
+        else:
+            revealed = text.reveal() if isinstance(text, Secret) else plain_text(text)
         if revealed is None:
             kind, text = type(text).__name__, ""  # a traceback shows the variables of this frame
             raise TypeError(f"a secret must be text, got {kind}")
@@ -49,10 +53,10 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return self.reveal() == other.reveal()
+        return self.__reveal() == other.__reveal()
 
     def __hash__(self) -> int:
-        return hash((Secret, self.reveal()))
+        return hash(self.__reveal())
 
     def __bool__(self) -> bool:
         return bool(self.reveal())

@@ -220,9 +220,12 @@ def hidden(kind: Kind | None, value: Any) -> Any:
 
     ``kind`` is None for an unknown name, which may be a misspelled ``password``.
     """
-    if value is None or isinstance(value, Secret | SecretCallable | NotText):
+    if type(value) is str:  # nearly always, and once for each message in Django
+        text: str | None = value
+    elif value is None or isinstance(value, Secret | SecretCallable | NotText):
         return value
-    text = str(value) if type(value) is int else plain_text(value)
+    else:
+        text = str(value) if type(value) is int else plain_text(value)
     if kind is HOST:
         # A URL, or a user name and a password, in the wrong place.
         return Secret(text) if text is not None and ("@" in text or "://" in text) else value

@@ -224,15 +224,15 @@ def hide_secrets(
     A caller rebinds its variable to the result in its first line:
     ``options = hide_secrets(options)``.
     """
-    table = OptionTable.table()
-    hidden: dict[str, Any] = {}
+    hidden, harmless = dict(options), _harmless()
     for name, value in options.items():
-        if value is None or name in _harmless() or name in plain:
-            hidden[name] = value
-        elif name in urls:
+        if value is None or name in harmless or name in plain:
+            continue
+        if name in urls:
             hidden[name] = hide_urls(value)
         else:
-            hidden[name] = kinds.hidden(table[name].kind if name in table else None, value)
+            known = OptionTable.table().get(name)
+            hidden[name] = kinds.hidden(known.kind if known else None, value)
     return hidden
 
 
