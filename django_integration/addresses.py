@@ -17,6 +17,10 @@ _HARMLESS = {
     "addr-spec local part with no domain",  # "webmaster" is a local mailbox
     "period in 'phrase'",  # "Example Inc. <info@example.com>"
     "comment found without atom",  # with the above
+    # A name such as '"=?utf-8?q?Jo?=" <jo@example.com>'; it is written anew.
+    "encoded word inside quoted string",
+    "missing trailing whitespace after encoded-word",
+    "missing whitespace before encoded word",
     # Addresses that large providers have given out: "a..b@docomo.example".
     "local-part is not dot-atom, quoted-string, or obs-local-part",
     "invalid repeated '.'",

@@ -9,7 +9,7 @@ from email.header import Header
 from typing import Any, TypeAlias
 
 from mailbackends import InvalidAddressError
-from mailbackends.integration import plain_text, to_ascii
+from mailbackends.integration import LINE_LENGTH, encoded_words, plain_text, to_ascii
 
 __all__ = [
     "Address",
@@ -91,10 +91,12 @@ def encode_words(text: str, encoding: str) -> str:
 
 
 def _encoded(text: str, encoding: str) -> str:
-    try:
-        return Header(text, encoding, header_name=_FIELD).encode()
-    except (UnicodeEncodeError, LookupError):
-        return Header(text, "utf-8", header_name=_FIELD).encode()
+    if encoding.lower() not in ("utf-8", "utf8"):
+        try:
+            return Header(text, encoding, header_name=_FIELD).encode()
+        except (UnicodeEncodeError, LookupError):
+            pass
+    return " ".join(encoded_words(text, room=LINE_LENGTH - len(f"{_FIELD}: ")))
 
 
 def join(name: str, address: str) -> str:

@@ -8,6 +8,7 @@ from email.message import Message
 from typing import Any
 
 from flask_integration.addresses import Address, display, force_text
+from mailbackends.integration import LINE_LENGTH, is_field_name
 
 __all__ = ["LINE_LENGTH", "bad_header", "fold"]
 
@@ -15,11 +16,8 @@ _LINE_BREAK = re.compile(r"[\r\n]")
 # Folding (RFC 5322 section 2.2.3): each further line begins with white space. A line of only
 # white space is not allowed, because some servers take it for the end of the header.
 _FOLDED = re.compile(r"[^\r\n]*[^\s][^\r\n]*(?:\r\n[ \t][^\r\n]*[^\s][^\r\n]*)*")
-# RFC 5322 section 3.6.8: printable ASCII without the colon.
-_NAME = re.compile(r"[!-9;-~]+")
 # A second one of these would make the body unreadable.
 _MADE_HERE = frozenset({"content-transfer-encoding", "content-type", "mime-version"})
-LINE_LENGTH = 78  # RFC 5322 section 2.1.1
 
 
 def bad_header(message: Any) -> str | None:
@@ -35,7 +33,7 @@ def bad_header(message: Any) -> str | None:
     if _LINE_BREAK.search(subject) and not _FOLDED.fullmatch(subject):
         return f"subject {subject!r} contains a line break: remove it"
     for name, value in dict(getattr(message, "extra_headers", None) or {}).items():
-        if not _NAME.fullmatch(str(name)):
+        if not is_field_name(str(name)):
             return f"extra header name {name!r} is invalid: use letters, digits and hyphens"
         if str(name).lower() in _MADE_HERE:
             return f"extra header {name} is written by the message itself: remove it"
@@ -88,6 +86,6 @@ def _bad_attachment(message: Any) -> str | None:
             if value and _LINE_BREAK.search(value):
                 return f"attachment {value!r} contains a line break: remove it"
         for name, value in headers.items():
-            if not _NAME.fullmatch(name) or _LINE_BREAK.search(force_text(value)):
+            if not is_field_name(name) or _LINE_BREAK.search(force_text(value)):
                 return f"attachment header {name!r}: {value!r} contains a line break: remove it"
     return None

@@ -30,6 +30,7 @@ from mailbackends.integration import WrittenMessage
 
 __all__ = ["Defaults", "Posting", "prepare"]
 
+_FOLD = re.compile(r"(?:\r\n|\r|\n)([ \t])")
 _NO_RECIPIENTS = "the message has no recipients: pass a list as recipients, cc or bcc"
 _NO_SENDER = "the message has no sender: pass sender=, or set MAIL_DEFAULT_SENDER"
 
@@ -244,7 +245,7 @@ def _standard(
     # RFC 5322 section 3.6.6: if the message was resent, the Resent- fields are the envelope.
     prefix = "Resent-" if message["Resent-Date"] is not None else ""
     fields = [f"{prefix}{name}" for name in ("To", "Cc", "Bcc")]
-    values = [str(value) for name in fields for value in message.get_all(name) or []]
+    values = [_unfolded(value) for name in fields for value in message.get_all(name) or []]
     recipients = _forward_paths(
         [value for value in values if value.strip()] if to_addrs is None else to_addrs
     )
@@ -254,7 +255,7 @@ def _standard(
     sender = message[f"{prefix}Sender"] or message[f"{prefix}From"]
     if not sender:
         raise IncompleteMessageError(_NO_SENDER)
-    from_addr = _reverse_path(envelope_from, str(sender))
+    from_addr = _reverse_path(envelope_from, _unfolded(sender))
     if message["Date"] is None:
         message["Date"] = formatdate(localtime=defaults.rendering.local_time)
     if message["Message-ID"] is None:
@@ -269,6 +270,11 @@ def _standard(
     )
 
 
+def _unfolded(value: Any) -> str:
+    """A field on one line: the legacy policy has it as it was parsed (RFC 5322 section 2.2.3)."""
+    return _FOLD.sub(r"\1", str(value))
+
+
 def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> Posting:
     recipients = _forward_paths(message.recipients())
     content: Part = message.message()
@@ -281,7 +287,7 @@ def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> 
     return Posting(
         message,
         content,
-        _reverse_path(envelope_from, str(sender)),
+        _reverse_path(envelope_from, _unfolded(sender)),
         recipients,
         defaults.mail_options,
         message_id=None if message_id is None else str(message_id),

@@ -9,6 +9,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
 - `plain_address` reads the addresses that need no parser; `to_ascii` writes the domain of an
   address as A-labels; `check_visible` refuses invisible characters in an address;
   `is_field_name` checks the name of a header field.
+- `encoded_words` writes text for a header field (RFC 2047).
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
 - `nearest` finds the known name that a misspelled one is closest to.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
@@ -24,14 +25,17 @@ from mailbackends.mime.address import check_visible, plain_address, to_ascii
 from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
+from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
 from mailbackends.texts import nearest, plain_text
 
 __all__ = [
+    "LINE_LENGTH",
     "WrittenMessage",
     "base64_body",
     "check_visible",
     "checked_policy",
+    "encoded_words",
     "hide_secrets",
     "is_field_name",
     "multipart_body",
