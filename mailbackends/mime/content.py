@@ -164,9 +164,8 @@ def _generated(message: Message[Any, Any], policy: Policy, fields: list[Field]) 
             del outgoing[name]
         for field in fields:
             outgoing.set_raw(*field)
-    outgoing = sendable(outgoing, policy)
     try:
-        return _flattened(outgoing, policy)
+        return _flattened(sendable(outgoing, policy), policy)
     except UnicodeEncodeError:
         # The generator encodes 8-bit texts for 7 bits itself, unless the email package's charset
         # registry was changed for the whole process, as importing Flask-Mail does.

@@ -87,13 +87,16 @@ class ComputedPayload:
     It comes before the email package's class among the bases.
     """
 
+    fixed_payload: Any = None
+    """Another body in place of the one that is made."""
+
     def read_payload(self) -> Any:
         """The body: text in its transfer encoding, or a list of messages."""
         raise NotImplementedError
 
     @property
     def _payload(self) -> Any:
-        return self.read_payload()
+        return self.read_payload() if self.fixed_payload is None else self.fixed_payload
 
     @_payload.setter
     def _payload(self, value: object) -> None:

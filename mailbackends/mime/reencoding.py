@@ -50,7 +50,10 @@ def sendable(
     outgoing = copy.deepcopy(message)
     for part in _leaves(outgoing):
         if needs_encoding(part):
-            _encode(part)
+            if isinstance(part, StreamedPart):
+                _encode_message(part, policy, all_8bit=all_8bit)
+            else:
+                _encode(part)
     return outgoing
 
 
@@ -68,11 +71,15 @@ def _encoding(part: Message[Any, Any]) -> str:
     return str(part.get("Content-Transfer-Encoding", "")).strip().lower()
 
 
+def _encode_message(part: Any, policy: Policy, *, all_8bit: bool) -> None:
+    """Have the generator encode the attached message for 7 bits, instead of reading the file."""
+    _set_encoding(part, "7bit")
+    part.fixed_payload = [
+        sendable(message, policy, all_8bit=all_8bit) for message in part.get_payload()
+    ]
+
+
 def _encode(part: Message[Any, Any]) -> None:
-    if isinstance(part, StreamedPart):
-        # The message in it is encoded for 7 bits by the generator.
-        _set_encoding(part, "7bit")
-        return
     text = cast(str, part.get_payload())
     text.encode()  # raises for a lone surrogate, which has no encoding
     data = cast(bytes, part.get_payload(decode=True))

@@ -80,7 +80,7 @@ def send(case: Case, interface: str, folder: Path) -> Received | Exception:
 
 
 def _file_in(folder: Path, attachment: dict[str, Any]) -> Path:
-    path = folder / attachment["name"]
+    path = folder / str(attachment["name"])
     data = attachment["content"].encode(attachment.get("charset", "utf-8"))
     path.write_bytes(data)
     return path
@@ -129,11 +129,12 @@ def _as_object(given: dict[str, Any], folder: Path) -> Message:
     for attachment in given.get("attachments", ()):
         if not message.is_multipart():
             message.make_mixed()
-        message.attach(FileAttachment(_file_in(folder, attachment)))
+        part: Any = FileAttachment(_file_in(folder, attachment))
+        message.attach(part)
     return message
 
 
-def _set_fields(message: Message, given: dict[str, Any]) -> None:
+def _set_fields(message: Any, given: dict[str, Any]) -> None:
     for key, name in ADDRESS_FIELDS.items():
         entries = _entries(given, key)
         if entries and all(isinstance(entry, list) for entry in entries):
@@ -171,7 +172,7 @@ def _by_django(given: dict[str, Any], server: Sink, folder: Path) -> None:
 
     from django_integration import EmailBackend, RawEmailMessage, attach_path
 
-    texts = {
+    texts: dict[str, Any] = {
         key: [_text_of(entry) for entry in given.get(key, [])]
         for key in ("to", "cc", "bcc", "reply_to")
     }

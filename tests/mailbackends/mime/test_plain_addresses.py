@@ -143,7 +143,7 @@ def test_a_folded_list_has_the_same_addresses(text: str, name: str, policy: Any)
     line = header_line(policy, name, value).decode()
     again = stored(name, line.replace("\r\n", "").partition(":")[2].strip(" "))
     expected = found(value)
-    if isinstance(expected, list):
+    if isinstance(expected, list) and "".join(expected).isascii():
         assert found(again) == expected
 
 
