@@ -1,4 +1,4 @@
-"""The exceptions, and the outcome that each stands for.
+"""The exceptions, and the outcome that each one means.
 
 All of them are `SMTPException`, and so ``OSError``. Every class that `smtplib` has by the
 same name is a subclass of that one, so that ``except smtplib.SMTPException`` goes on

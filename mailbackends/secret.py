@@ -1,7 +1,7 @@
 """Secrets: a type whose content nothing shows by accident.
 
 A password, a token or a URL that contains one becomes a `Secret` where it enters, and its text
-is taken out only where bytes for a server are made of it. In between it stands in frames,
+is taken out only where bytes for a server are made of it. In between it is in frames,
 attributes and dictionaries that tracebacks, debug pages, logs and error reporters print.
 """
 

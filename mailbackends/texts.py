@@ -27,9 +27,9 @@ def one_line(text: str) -> str:
 
 
 def plain_text(value: Any) -> str | None:
-    """The string that ``value`` is or stands for, or None where it is something else.
+    """The string that ``value`` is or represents, or None if it is something else.
 
-    Lazy strings (Django's ``gettext_lazy`` and ``SimpleLazyObject``, Flask-Babel's) stand for
+    Lazy strings (Django's ``gettext_lazy`` and ``SimpleLazyObject``, Flask-Babel's) represent
     one: they have the methods of a string, and ``str()`` evaluates them.
     """
     if type(value) is str:

@@ -50,7 +50,7 @@ class Kind:
     check: Callable[[str, Any], Any]
     """The value for a name and what was given for it. Raises `ConfigurationError`."""
     from_text: Callable[[str, str], Any] | None = None
-    """The value that a text in a URL stands for, still to be checked; None: the text itself."""
+    """Converts the text in a URL to a value, still to be checked; None: the text is the value."""
     is_object: bool = False
     """True for what no text can stand for."""
     is_secret: bool = False

@@ -244,7 +244,7 @@ def _from_text(option: Option, value: str | Secret) -> Any:
 
 
 def _without_secrets(generated: Callable[..., None]) -> Callable[..., None]:
-    """The generated ``__init__`` behind one that hides the secrets: see `hide_secrets`."""
+    """The generated ``__init__``, called with the secrets hidden: see `hide_secrets`."""
 
     @functools.wraps(generated)
     def __init__(self: Options, **options: Any) -> None:

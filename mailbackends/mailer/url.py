@@ -35,7 +35,7 @@ SCHEMES: dict[str, dict[str, str]] = {
     "lmtp": {"protocol": "lmtp"},
     "lmtp+unix": {"protocol": "lmtp"},
 }
-"""The options that each scheme stands for."""
+"""The options that each scheme sets."""
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,30})://"

@@ -1,4 +1,4 @@
-"""The exceptions: whose subclass, what they carry, what they say, and that they travel."""
+"""The exceptions: their bases, attributes and texts, and copies and pickles of them."""
 
 import copy
 import errno
@@ -134,7 +134,7 @@ def test_invalid_input_is_a_value_error_too_and_never_transient(kind):
         (SMTPDeliveryUnknown, SMTPServerDisconnected),
     ],
 )
-def test_the_kin_by_which_else_they_are_caught(kind, base):
+def test_other_bases_that_handlers_may_catch(kind, base):
     assert issubclass(kind, base)
 
 
@@ -203,7 +203,7 @@ HOSTILE = b"no\r\nway\x1b[2J\xe2\x80\xa8Oct 10 accepted"
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_no_word_of_a_server_makes_two_lines_of_one_or_reaches_the_terminal(error):
+def test_no_text_of_a_server_breaks_the_line_or_controls_the_terminal(error):
     error.outcome = Outcome.REFUSED
     assert str(error).isprintable()
     assert len(str(error).splitlines()) == 1
@@ -305,7 +305,7 @@ def test_as_dict_has_only_what_json_has(error):
     assert [one["text"] for one in shown["earlier"]] == ["first"]
 
 
-def test_as_dict_has_what_only_this_class_has():
+def test_as_dict_has_the_fields_of_the_class():
     unknown = SMTPDeliveryUnknown("gone")
     unknown.unknown = ("a@example.com",)
     limited = RateLimited("too many")
@@ -322,7 +322,7 @@ def test_as_dict_has_what_only_this_class_has():
     }
 
 
-# --- what they carry ------------------------------------------------------------------
+# --- attributes ------------------------------------------------------------------------
 
 
 def test_a_refusal_carries_the_reply_and_what_smtplib_calls_it():

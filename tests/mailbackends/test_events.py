@@ -1,4 +1,4 @@
-"""Events: what they say, what they never say, and hooks that fail."""
+"""Events: what they contain, what they never contain, and hooks that raise."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_failure_that_is_none_of_ours_has_no_outcome():
         ValueError("ann@example.com"),
     ],
 )
-def test_a_failure_never_holds_an_address(error):
+def test_a_failure_never_contains_an_address(error):
     assert "ann" not in repr(MessageFailed.because_of(error, duration=1.0))
 
 

@@ -82,14 +82,14 @@ def test_text_is_utf8_and_what_is_not_is_shown_by_its_bytes():
         "\u2066", "\u200f", "\ufeff", "\ufffe", "\U000e0041",
     ],
 )  # fmt: skip
-def test_text_holds_nothing_that_disturbs_a_terminal_or_a_log(hostile):
+def test_text_contains_nothing_that_disturbs_a_terminal_or_a_log(hostile):
     text = Reply(550, (f"before{hostile}after".encode(),)).text
     assert text.isprintable()
     assert text.startswith("before ")
 
 
 @given(st.lists(st.binary(max_size=60) | st.text(max_size=60).map(str.encode), max_size=4))
-def test_text_is_one_line_whatever_the_server_says(lines):
+def test_text_is_one_line_whatever_the_server_sends(lines):
     text = Reply(550, tuple(lines)).text
     assert len(text.splitlines()) <= 1
     assert text == text.strip()

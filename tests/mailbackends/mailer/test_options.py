@@ -203,7 +203,7 @@ def test_user_and_password_are_percent_decoded() -> None:
     assert (options.username, options.password) == ("a@b.example", Secret("p:/#%"))
 
 
-def test_the_query_holds_any_other_option() -> None:
+def test_the_query_sets_any_other_option() -> None:
     options = Options.from_url(
         "smtp://mail?pool_size=8&timeout=2.5&deadline=none&pipelining=no&local_hostname=me.test"
         "&auth_mechanisms=plain,LOGIN&source_address=10.0.0.1:0"

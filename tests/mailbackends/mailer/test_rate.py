@@ -46,7 +46,7 @@ def test_an_invalid_rate_is_refused_with_the_fix(text: str) -> None:
         Options(rate=text)
 
 
-def test_the_rate_may_stand_in_the_url() -> None:
+def test_the_rate_may_be_set_in_the_url() -> None:
     options = Options.from_url("smtp://one?rate=14/second;50000/day")
     assert options.rate == "14/second;50000/day"
 
@@ -61,13 +61,13 @@ def test_a_store_without_a_rate_is_refused_and_no_text_shows_its_password() -> N
     assert "hunter2" not in str(raised.value)
 
 
-def test_the_rate_is_that_of_all_servers_together() -> None:
+def test_the_rate_applies_to_all_servers_together() -> None:
     with pytest.raises(ConfigurationError, match="rate differs between one:25 and two:25"):
         Mailer(["smtp://one?rate=1/second", "smtp://two"])
     Mailer(["smtp://one", "smtp://two"], rate="1/second").close()
 
 
-def test_as_many_as_the_rate_says_go_at_once_and_the_next_when_the_first_is_out() -> None:
+def test_as_many_messages_as_the_rate_allows_go_at_once_and_the_next_after_the_window() -> None:
     windows = Windows([Rate(3, 60)])
     assert [windows.reserve(now) for now in (0.0, 10.0, 20.0)] == [
         (0.0, True),
@@ -77,24 +77,24 @@ def test_as_many_as_the_rate_says_go_at_once_and_the_next_when_the_first_is_out(
     assert [windows.reserve(30.0)[0] for _ in range(4)] == [60.0, 70.0, 80.0, 120.0]
 
 
-def test_after_a_rest_no_more_go_than_before_it() -> None:
+def test_after_a_pause_no_more_messages_go_than_before() -> None:
     windows = Windows([Rate(2, 60)])
     assert [windows.reserve(1000.0)[0] for _ in range(4)] == [1000.0, 1000.0, 1060.0, 1060.0]
 
 
-def test_a_message_that_would_go_too_late_takes_nobodys_place() -> None:
+def test_a_message_that_would_go_too_late_uses_up_no_place() -> None:
     windows = Windows([Rate(1, 60)])
     windows.reserve(0.0)
     assert windows.reserve(10.0, latest=59.0) == (60.0, False)
     assert windows.reserve(10.0, latest=60.0) == (60.0, True)
 
 
-def test_where_there_is_a_place_the_deadline_does_not_matter() -> None:
+def test_with_a_free_place_the_deadline_does_not_matter() -> None:
     """What comes after it, the wait for a connection, will tell that it is over."""
     assert Windows([Rate(1, 60)]).reserve(10.0, latest=9.0) == (10.0, True)
 
 
-def test_of_several_rates_each_holds() -> None:
+def test_several_rates_all_apply() -> None:
     windows = Windows([Rate(2, 1), Rate(3, 60)])
     assert [windows.reserve(0.0)[0] for _ in range(5)] == [0.0, 0.0, 1.0, 60.0, 60.0]
 

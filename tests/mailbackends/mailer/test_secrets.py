@@ -172,7 +172,7 @@ def test_the_error_for_a_wrong_url_hides_its_password(url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_what_holds_the_password_does_not_show_it() -> None:
+def test_objects_with_the_password_do_not_show_it() -> None:
     options = Options(username=USER, password=SECRET)
     for value in (options, options.credentials, Credentials(USER, SECRET), Mailer(options)):
         assert_hidden(f"{value!r} {value}", type(value).__name__)

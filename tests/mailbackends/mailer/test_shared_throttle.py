@@ -1,4 +1,4 @@
-"""A rate that many processes hold together, through a store of the library `limits`."""
+"""A rate that many processes share, through a store of the library `limits`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def soon() -> float:
 
 
 @pytest.mark.usefixtures("limits")
-def test_a_mailer_holds_its_rate_by_a_store() -> None:
+def test_a_mailer_limits_its_rate_with_a_store() -> None:
     with Sink() as sink:
         with Mailer(sink.url, rate="3/hour", rate_storage="memory://", deadline=5.0) as mailer:
             for _ in range(3):
@@ -130,7 +130,7 @@ def test_a_message_that_one_window_refuses_uses_up_no_place_in_another(
 
 
 @pytest.mark.usefixtures("limits")
-def test_of_several_rates_each_holds_in_the_store() -> None:
+def test_several_rates_all_apply_in_the_store() -> None:
     limit = two_rates(Rate(9, 1), Rate(2, 3600))
     limit.wait(soon())
     limit.wait(soon())
@@ -171,7 +171,7 @@ def test_making_a_mailer_does_not_connect_to_the_store(limits: None, free_port: 
     Mailer("smtp://one", rate="1/second", rate_storage=f"redis://127.0.0.1:{free_port}").close()
 
 
-def test_where_the_store_is_down_the_process_holds_the_rate_by_itself(
+def test_if_the_store_is_down_the_process_limits_the_rate_by_itself(
     limits: None, free_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("redis", reason="the client of Redis is not installed here")
@@ -186,7 +186,7 @@ def test_where_the_store_is_down_the_process_holds_the_rate_by_itself(
     assert "hunter2" not in caplog.text
 
 
-def test_a_store_that_never_answers_does_not_hold_a_message_for_ever(limits: None) -> None:
+def test_a_store_that_never_answers_does_not_delay_a_message_for_ever(limits: None) -> None:
     pytest.importorskip("redis", reason="the client of Redis is not installed here")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         limit = throttle(f"redis://127.0.0.1:{silent.getsockname()[1]}", Rate(2, 3600))
@@ -226,7 +226,7 @@ with Mailer(url, rate="20/hour", rate_storage=store, deadline=3.0) as mailer:
 """
 
 
-def test_processes_hold_the_rate_together(redis: str) -> None:
+def test_processes_share_the_rate(redis: str) -> None:
     with Sink() as sink:
         workers = [
             subprocess.Popen([sys.executable, "-c", WORKER, sink.url, redis, "15"])  # noqa: S603
@@ -242,7 +242,7 @@ def test_a_caller_that_can_wait_gets_the_next_turn_in_redis(redis: str) -> None:
         limit.wait(time.monotonic() + 10.0)
 
 
-def test_the_store_learns_no_user_name(redis: str) -> None:
+def test_no_user_name_is_in_the_store(redis: str) -> None:
     import redis as client
 
     with (

@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_it_waits_as_long_as_it_must_and_no_longer(clock: Clock) -> None:
+def test_it_waits_exactly_as_long_as_necessary(clock: Clock) -> None:
     limit = LocalThrottle([Rate(2, 60)], "2/minute", clock)
     for _ in range(5):
         limit.wait(None)
@@ -103,7 +103,7 @@ def test_the_rate_is_shared_by_all_ways_and_threads_of_a_mailer() -> None:
     assert [event.recipients for event in failures] == [1] * 5
 
 
-def test_a_message_that_can_go_nowhere_does_not_count() -> None:
+def test_a_message_that_no_server_can_get_does_not_count() -> None:
     with Sink() as sink, Mailer(sink.url, rate="1/hour") as mailer:
         with pytest.raises(InvalidAddressError):
             mailer.send_message(message(), to_addrs=["a\r\nb@example.com"])
