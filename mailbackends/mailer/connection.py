@@ -25,7 +25,7 @@ from mailbackends.protocol import dialogue
 from mailbackends.protocol.negotiation import Prepared
 from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.protocol.state import State
-from mailbackends.protocol.transaction import Delivery, deliver, fits_one_flight
+from mailbackends.protocol.transaction import Chunking, Delivery, deliver, fits_one_flight
 from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.dial import dial, dial_unix
 from mailbackends.transport.driver import Driver
@@ -163,7 +163,8 @@ class Connection:
             envelope,
             prepared.content,
             pipelining=self._options.pipelining and not lock_step,
-            chunking=self._options.chunking and not lock_step,
+            chunking=Chunking.PROVED if self._options.chunking and not lock_step else Chunking.OFF,
+            is_fresh=True,
         )
         job.session = session
         try:
@@ -205,7 +206,13 @@ class Connection:
         recipients = len(prepared.envelope.forward_paths)
         if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
             return False
-        transaction = deliver(session, prepared.envelope, prepared.content, follows_another=True)
+        transaction = deliver(
+            session,
+            prepared.envelope,
+            prepared.content,
+            chunking=Chunking.PROVED,
+            follows_another=True,
+        )
         job.in_flight = self._in_flight.start(lease, transaction)
         return True
 

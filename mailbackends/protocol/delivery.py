@@ -11,6 +11,7 @@ from mailbackends.errors import (
     SMTPException,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
+    SMTPServerDisconnected,
 )
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import ContentSent, Session
@@ -57,6 +58,13 @@ class DeliveryRecord:
             return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
         refused = self.result.refused
         return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
+
+    def not_sent(self, reply: Reply, what: str) -> SMTPServerDisconnected:
+        """The error for a reply after which the server takes nothing that it was sent."""
+        self.is_untaken = True
+        error = SMTPServerDisconnected(what)
+        error.reply = reply
+        return error
 
     def with_outcome(self, error: SMTPException) -> SMTPException:
         """The error with the outcome of the message, given the error that ended it."""

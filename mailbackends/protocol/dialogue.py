@@ -149,7 +149,10 @@ def quit_now(session: Session) -> None:
 
 
 def wait_for_close() -> Dialogue[bool]:
-    """After a 421: True if the server does close, and so accepts nothing of what it was sent."""
+    """After a 421: True if the server does close, and so accepts nothing of what it was sent.
+
+    Refusals prove nothing: the 421 may have come unasked, so that one reply is left.
+    """
     try:
         while not (yield Want.REPLY).is_positive:
             pass

@@ -14,11 +14,12 @@ from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.masking import Masking
 from mailbackends.protocol.reply_parser import ReplyParser
-from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, State, next_state
+from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, next_state
 from mailbackends.reply import Reply
 
 __all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
@@ -68,6 +69,8 @@ class Session:
         self.state = State.CONNECTED
         self.extensions = Extensions()
         self.masking = Masking()
+        self.chunking: Chunking | None = None
+        """What this session has shown about BDAT, for the next sessions with this server."""
         self._trace = trace
         self._parser = ReplyParser()
         # What awaits a reply, and how many bytes must have been sent before it can come.
@@ -119,6 +122,22 @@ class Session:
         content = ContentSent()
         self._outgoing.append((iter(buffers), content))
         return content
+
+    def send_chunk(self, chunk: bytes) -> None:
+        """Queue ``BDAT n`` and a chunk that is not the last one (RFC 3030 section 2)."""
+        self.send(bdat(len(chunk), last=False))
+        self._group_ended = True
+        self._queued += len(chunk)
+        self._outgoing.append(chunk)
+
+    def expect_stray_refusal(self) -> None:
+        """Allow one refusal that answers no command, before the reply to the next command.
+
+        A server that refused BDAT may not have read the chunk, and then takes its one line for a
+        command, which it refuses too.
+        """
+        self._in_flight.append((STRAY, self._queued))
+        self._group_ended = False
 
     def send_last_chunk(self, size: int, buffers: Iterable[Buffer]) -> ContentSent:
         """Queue ``BDAT n LAST`` and its ``size`` bytes (RFC 3030 section 2)."""
@@ -243,6 +262,9 @@ class Session:
         """
         code = reply.code
         answered, end = self._in_flight[0] if self._in_flight else ("", inf)
+        if answered == STRAY and not 400 <= code <= 599:
+            self._in_flight.popleft()
+            answered, end = self._in_flight[0]
         if code == 421:
             # RFC 5321 section 3.8: the server closes, at any step and even unasked.
             self.close()
@@ -279,6 +301,11 @@ class Session:
             and self._sent >= self._taken
             and any(awaited == CONTENT for awaited, _ in self._in_flight)
         )
+
+    @property
+    def awaits_reply(self) -> bool:
+        """True if a command or content that was sent has not been answered."""
+        return bool(self._in_flight)
 
     @property
     def is_reusable(self) -> bool:

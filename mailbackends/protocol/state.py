@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "State", "next_state"]
+__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "STRAY", "State", "next_state"]
 
 
 class State(Enum):
@@ -21,6 +21,7 @@ class State(Enum):
 
 GREETING = "greeting"
 CONTENT = "content"
+STRAY = "the line of a refused chunk"
 
 # RFC 5321 section 4.2.1: an "intermediate" reply asks for more, and only these have more.
 GO_AHEAD = {"DATA": 354, "AUTH": 334}
@@ -36,6 +37,7 @@ _TRANSITIONS = {
     ("HELO", True): State.READY,
     ("MAIL", True): State.MAIL,
     ("MAIL", False): State.FAILED,
+    ("BDAT", False): State.FAILED,
     ("DATA", True): State.CONTENT,
     ("DATA", False): State.FAILED,
     (CONTENT, True): State.READY,

@@ -1,9 +1,14 @@
 """One message: MAIL, RCPT, content, and its outcome for each recipient.
 
-There are three ways to send it, depending on what the server announces and on its state:
+There are these ways to send it, depending on what the server announces, what is known about
+it, and its state (RFC 2920, RFC 3030):
 
-- one flight: ``MAIL RCPT... BDAT n LAST content``, one round trip (RFC 2920, RFC 3030);
-- a group: ``[RSET] MAIL RCPT... DATA``, then the content: two round trips (RFC 2920);
+- one flight: ``MAIL RCPT... BDAT n LAST content``, one round trip. Only if BDAT has worked with
+  this server, and the connection is fresh: on a dead one the outcome would be unknown.
+- a group: ``[RSET] MAIL RCPT...``, then ``BDAT n LAST content``: two round trips.
+- a probe: ``MAIL RCPT... BDAT n line``, then ``BDAT n LAST rest``: two round trips, if it is
+  not known whether BDAT works. If it is refused, ``RSET`` and the next way follow.
+- a group: ``[RSET] MAIL RCPT... DATA``, then the content: two round trips.
 - lock-step: each command waits for the reply to the one before.
 """
 
@@ -15,8 +20,10 @@ from mailbackends.errors import (
     SMTPException,
     SMTPProtocolError,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
 )
 from mailbackends.mime.content import Content
+from mailbackends.protocol.chunking import NOT_READ, Chunking, split_content
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
 from mailbackends.protocol.dialogue import wait_for_close
@@ -25,13 +32,10 @@ from mailbackends.protocol.session import Dialogue, Session, Want
 from mailbackends.protocol.state import State
 from mailbackends.reply import Reply
 
-__all__ = ["Delivery", "deliver", "fits_one_flight"]
+__all__ = ["Chunking", "Delivery", "deliver", "fits_one_flight"]
 
 # In one flight, the content is sent in vain if a recipient is refused: small contents only.
 _MAX_ONE_FLIGHT = 64 * 1024
-
-# With these replies to BDAT the chunk may have been read as commands, or not to its end.
-_OUT_OF_STEP = frozenset({500, 501, 502, 503, 552})
 
 
 def deliver(
@@ -40,14 +44,18 @@ def deliver(
     content: Content,
     *,
     pipelining: bool = True,
-    chunking: bool = True,
+    chunking: Chunking = Chunking.UNPROVED,
+    is_fresh: bool = False,
     follows_another: bool = False,
 ) -> Dialogue[Delivery]:
     """Send one message, and return the recipients that were accepted: at least one.
 
-    ``pipelining`` and ``chunking`` allow the extension if the server announces it. The session
-    stays usable after a refusal; see `Session.is_reusable`. A message that ``follows_another``
-    is sent in one flight before the other one is answered, whatever its outcome will be.
+    ``pipelining`` allows groups if the server announces PIPELINING. ``chunking`` is what is
+    known about BDAT if the server announces CHUNKING; afterwards `Session.chunking` is what
+    this message has shown. The connection ``is_fresh`` if the server was certainly there a few
+    seconds ago. A message that ``follows_another`` is sent in one flight before the other one
+    is answered, whatever its outcome will be; that requires BDAT to be proved. The session
+    stays usable after a refusal; see `Session.is_reusable`.
 
     Raises:
         SMTPSenderRefused, SMTPRecipientsRefused, SMTPDataError: with `Outcome.REFUSED`.
@@ -60,7 +68,8 @@ def deliver(
         envelope,
         content,
         pipelining=pipelining and "PIPELINING" in offered,
-        chunking=chunking and "CHUNKING" in offered,
+        chunking=chunking if "CHUNKING" in offered else Chunking.OFF,
+        is_fresh=is_fresh,
         follows_another=follows_another,
     )
     return transaction.run()
@@ -79,10 +88,12 @@ class _Transaction(DeliveryRecord):
         content: Content,
         *,
         pipelining: bool,
-        chunking: bool,
+        chunking: Chunking,
+        is_fresh: bool,
         follows_another: bool,
     ) -> None:
         super().__init__(session, envelope)
+        self.envelope = envelope
         self.content = content
         # After a failed transaction MAIL may get 503, and RCPT and DATA are then accepted
         # under the old sender: RSET first, and no content before its reply. After another
@@ -94,11 +105,18 @@ class _Transaction(DeliveryRecord):
             for path in envelope.forward_paths
         ]
         self.pipelining = pipelining
-        self.chunking = chunking
         self.follows_another = follows_another
         self.one_flight = follows_another or (
-            pipelining and chunking and not self.rset and content.size <= _MAX_ONE_FLIGHT
+            pipelining
+            and chunking is Chunking.PROVED
+            and is_fresh
+            and not self.rset
+            and content.size <= _MAX_ONE_FLIGHT
         )
+        self.probe = split_content(content) if chunking is Chunking.UNPROVED else None
+        self.probe_in_group = pipelining and self.probe is not None and not self.rset
+        # Content that cannot be split is sent by DATA until BDAT has worked.
+        self.chunking = chunking is Chunking.PROVED or self.probe is not None
         # After one flight, a server may answer only when it is done with the content, too.
         self.want = Want.CONTENT_REPLY if self.one_flight else Want.REPLY
 
@@ -109,15 +127,25 @@ class _Transaction(DeliveryRecord):
             yield from self._envelope_replies()
             if self.sender_refusal or not self.pending:
                 yield from self._end_refused()
-            else:
+            if is_supported := (yield from self._probe_chunking()):
                 yield from self._send_content()
                 yield from self._content_replies()
         except SMTPException as error:
+            if self.chunking and self.was_sent and _has_no_reply(error):
+                self.session.chunking = (
+                    Chunking.OFF if isinstance(error, SMTPTimeoutError) else Chunking.UNPROVED
+                )
             final = self.with_outcome(error)
             if final is error:
                 raise
             raise final from error
-        return self.result
+        if is_supported:
+            return self.result
+        off = Chunking.OFF
+        again = deliver(
+            self.session, self.envelope, self.content, pipelining=self.pipelining, chunking=off
+        )
+        return (yield from again)
 
     def _send_group(self) -> None:
         if self.follows_another:
@@ -125,14 +153,16 @@ class _Transaction(DeliveryRecord):
         data = [] if self.chunking else [Command("DATA")]
         self.session.send(*self.rset, self.mail, *self.rcpts, *data)
         if self.one_flight:
-            self._send_chunk()
+            self._send_last_chunk()
+        elif self.probe_in_group and self.probe is not None:
+            self.session.send_chunk(self.probe.first)
 
     def _envelope_replies(self) -> Dialogue[None]:
         for command in self.rset:
             reply = yield from self._reply_to(command, is_last=False)
             if self.session.state is State.CLOSED:
-                raise SMTPServerDisconnected(f"the server refused RSET: {reply}")
-        reply = yield from self._reply_to(self.mail)
+                yield from self._give_up(reply, f"the server refused RSET: {reply}")
+        reply = yield from self._reply_to(self.mail, is_last=False)
         if not reply.is_positive:
             self.sender_refusal = reply
             if not self.pipelining:
@@ -154,26 +184,34 @@ class _Transaction(DeliveryRecord):
             self.session.send(command)
         reply: Reply = yield self.want
         if reply.code == 421:
-            # Some servers answer one command with 421 and go on: then they may take the content.
-            may_be_taken = self.was_sent and (self.pending or not is_last)
-            if may_be_taken and not (yield from wait_for_close()):
-                raise SMTPDeliveryUnknown("the server answered 421 and did not close")
+            if self.was_sent and (self.pending or not is_last):
+                yield from self._give_up(reply, f"the server closed the connection: {reply}")
             # It came before the server asked for content: nothing of the message was taken.
-            self.is_untaken = True
-            error = SMTPServerDisconnected(f"the server closed the connection: {reply}")
-            error.reply = reply
-            raise error
+            raise self.not_sent(reply, f"the server closed the connection: {reply}")
         return reply
+
+    def _give_up(self, reply: Reply, what: str) -> Dialogue[None]:
+        """Raise the error for a reply after which nothing more can be sent.
+
+        Some servers go on nevertheless, and may take the content that was sent before.
+        """
+        if self.was_sent and not (yield from wait_for_close()):
+            raise SMTPDeliveryUnknown(f"the server answered {reply.code} and did not close")
+        raise self.not_sent(reply, what)
 
     def _end_refused(self) -> Dialogue[None]:
         """End a refused transaction in a way that leaves the session usable if possible."""
         if self.one_flight:
-            # The chunk is swallowed and answered 503 or 554 (RFC 3030 section 2).
+            # The chunk is read and answered 503 or 554 (RFC 3030 section 2).
             reply: Reply = yield Want.CONTENT_REPLY
             if reply.code not in (503, 554) or not self.was_sent:
                 self.session.close()
-            if reply.is_positive and self.pending and self.was_sent:
+            if reply.is_positive and self.was_sent:
+                if not self.pending:  # The server contradicts its refusals.
+                    self.result.refused.clear()
                 raise SMTPDeliveryUnknown("the server took the content of a refused message")
+        elif self.probe_in_group:
+            yield from self._reset_after((yield Want.REPLY))
         elif self.pipelining and not self.chunking:
             reply = yield Want.REPLY
             if reply.code == 354 and (self.sender_refusal or self.session.is_lmtp):
@@ -187,11 +225,40 @@ class _Transaction(DeliveryRecord):
         self.session.abandon_transaction()
         raise self.refusal()
 
+    def _probe_chunking(self) -> Dialogue[bool]:
+        """Send the first chunk if BDAT is unproved: False if the server does not support it."""
+        if self.probe is None:
+            return True
+        if not self.probe_in_group:
+            self.session.send_chunk(self.probe.first)
+        try:
+            reply: Reply = yield Want.REPLY
+        except SMTPException:
+            self.session.chunking = Chunking.OFF
+            raise
+        if reply.code == 421:
+            raise self.not_sent(reply, f"the server closed the connection: {reply}")
+        self.session.chunking = Chunking.PROVED if reply.is_positive else Chunking.OFF
+        if not reply.is_positive:
+            yield from self._reset_after(reply)
+        return reply.is_positive
+
+    def _reset_after(self, reply: Reply) -> Dialogue[None]:
+        """RSET after a chunk that was answered with ``reply``, which may not have been read."""
+        if not reply.is_positive:
+            self.session.expect_stray_refusal()
+        self.session.send(Command("RSET"))
+        reply = yield Want.REPLY
+        if not reply.is_positive and self.session.awaits_reply:
+            reply = yield Want.REPLY
+        if not reply.is_positive:
+            raise self.not_sent(reply, f"the server refused RSET: {reply}")
+
     def _send_content(self) -> Dialogue[None]:
         if self.one_flight:
             pass
         elif self.chunking:
-            self._send_chunk()
+            self._send_last_chunk()
         else:
             reply = yield from self._reply_to(Command("DATA"))
             if reply.code != 354:
@@ -200,9 +267,12 @@ class _Transaction(DeliveryRecord):
         if self.session.is_lmtp:
             self.session.expect_content_replies(len(self.pending) - 1)
 
-    def _send_chunk(self) -> None:
-        content = self.content
-        self.content_sent = self.session.send_last_chunk(content.size, content.chunk())
+    def _send_last_chunk(self) -> None:
+        if self.probe is not None:
+            size, chunk = self.probe.rest_size, self.probe.rest
+        else:
+            size, chunk = self.content.size, self.content.chunk()
+        self.content_sent = self.session.send_last_chunk(size, chunk)
 
     def _content_replies(self) -> Dialogue[None]:
         result = self.result
@@ -210,6 +280,11 @@ class _Transaction(DeliveryRecord):
         while self.pending:
             reply: Reply = yield Want.REPLY if no_chunk else Want.CONTENT_REPLY
             answered = self.pending
+            if self.chunking and reply.code in NOT_READ and not no_chunk:
+                self.session.chunking = Chunking.OFF
+                if not self.session.is_lmtp:
+                    self.session.close()
+                    raise self.not_sent(reply, f"the server refused BDAT: {reply}")
             if not self.was_sent:
                 # The server answers before the end. What it reads next is the rest of the
                 # content: no command can follow on this connection.
@@ -221,10 +296,11 @@ class _Transaction(DeliveryRecord):
             elif self.session.is_lmtp:
                 # RFC 2033 section 4.2: one reply for each recipient. Here 552 is a full mailbox.
                 answered = self.pending[:1]
-                if self.chunking and not no_chunk and reply.code in _OUT_OF_STEP - {552}:
+                if self.chunking and not no_chunk and reply.code in NOT_READ:
                     no_chunk = reply  # For this recipient, or for BDAT, and no other follows?
                     self.session.quit_early()
-            elif self.chunking and reply.code in _OUT_OF_STEP:
+            elif self.chunking and reply.code == 552:
+                # The chunk may not have been read to its end.
                 self.session.close()
             self.pending = self.pending[len(answered) :]
             if reply.is_positive:
@@ -239,3 +315,7 @@ class _Transaction(DeliveryRecord):
                 raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
         if not result.accepted:
             raise self.refusal()
+
+
+def _has_no_reply(error: SMTPException) -> bool:
+    return isinstance(error, SMTPServerDisconnected) and error.reply is None

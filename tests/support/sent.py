@@ -9,7 +9,7 @@ from mailbackends.errors import SMTPException
 from mailbackends.mime.content import Content, from_bytes
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State
-from mailbackends.protocol.transaction import Delivery, deliver
+from mailbackends.protocol.transaction import Chunking, Delivery, deliver
 from support.runner import Runner, hung_up, ready_session
 
 __all__ = [
@@ -38,7 +38,8 @@ class Sent:
 
     ``keywords`` are what the server announces, and ``replies`` what it answers; see
     `Runner` for these, ``takes`` and ``ending``. ``failed``: the last one before it was
-    refused. ``options`` are those of `deliver`.
+    refused. ``options`` are those of `deliver`; by default BDAT is known to work, and the
+    connection to be fresh.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sent:
         self.runner = Runner(self.session, replies, takes=takes, ending=ending)
         self.result: Delivery | None = None
         self.error: SMTPException | None = None
+        options = {"chunking": Chunking.PROVED, "is_fresh": True, **options}
         try:
             self.result = self.runner.run(deliver(self.session, envelope, content, **options))
         except SMTPException as error:

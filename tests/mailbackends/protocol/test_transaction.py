@@ -13,7 +13,7 @@ from mailbackends.errors import (
 from mailbackends.mime.content import from_bytes
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State, Want
-from mailbackends.protocol.transaction import deliver
+from mailbackends.protocol.transaction import Chunking, deliver
 from mailbackends.reply import Reply
 from support.runner import Runner, ready_session
 from support.sent import CHUNK, CONTENT, FLIGHT, GO, GROUP, LARGE, LOCK_STEP, NO, OK, ONE, TWO, Sent
@@ -50,7 +50,8 @@ def test_with_pipelining_only_the_content_follows_a_group():
 
 
 @pytest.mark.parametrize(
-    ("keywords", "options"), [(LOCK_STEP, {}), (FLIGHT, {"pipelining": False, "chunking": False})]
+    ("keywords", "options"),
+    [(LOCK_STEP, {}), (FLIGHT, {"pipelining": False, "chunking": Chunking.OFF})],
 )
 def test_without_pipelining_and_chunking_the_message_is_sent_in_lock_step(keywords, options):
     session = ready_session(*keywords)
@@ -190,11 +191,19 @@ def test_with_lmtp_a_354_without_recipients_is_not_answered_since_no_reply_would
     assert not sent.session.is_reusable
 
 
-@pytest.mark.parametrize("reply", [OK, b"500 what\r\n", b"250 ok\r\n", b"552 big\r\n"])
+@pytest.mark.parametrize("reply", [b"500 what\r\n", b"552 big\r\n"])
 def test_the_connection_is_unusable_if_the_chunk_may_not_have_been_read_as_a_chunk(reply):
     sent = Sent(FLIGHT, [OK, NO, reply])
     assert isinstance(sent.error, SMTPRecipientsRefused)
     assert sent.outcome is Outcome.REFUSED
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_the_outcome_is_unknown_if_the_server_refuses_all_recipients_and_takes_the_content(lmtp):
+    sent = Sent(FLIGHT, [OK, NO, NO, OK], envelope=TWO, lmtp=lmtp)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert (sent.error.unknown, sent.error.refused) == (TWO.forward_paths, {})
     assert not sent.session.is_reusable
 
 
@@ -234,9 +243,20 @@ def test_refused_content_or_data_refuses_the_message(keywords, replies):
 
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
-@pytest.mark.parametrize("code", [b"500", b"501", b"502", b"503", b"552"])
-def test_a_chunk_that_may_have_been_read_as_commands_closes_the_session(keywords, code):
+@pytest.mark.parametrize("code", [b"500", b"501", b"502", b"503", b"504", b"555"])
+def test_a_refusal_of_bdat_itself_is_none_of_the_message(keywords, code):
     sent = Sent(keywords, [OK, OK, code + b" what\r\n"])
+    assert isinstance(sent.error, SMTPServerDisconnected)
+    assert sent.outcome is Outcome.NOT_SENT
+    assert sent.error.reply.code == int(code)
+    assert sent.session.chunking is Chunking.OFF
+    # The chunk may have been read as commands.
+    assert not sent.session.is_reusable
+
+
+@pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
+def test_after_a_chunk_that_was_too_large_the_session_is_closed(keywords):
+    sent = Sent(keywords, [OK, OK, b"552 too big\r\n"])
     assert isinstance(sent.error, SMTPDataError)
     assert sent.outcome is Outcome.REFUSED
     assert not sent.session.is_reusable

@@ -4,7 +4,7 @@ import pytest
 
 from mailbackends.errors import SMTPException, SMTPSenderRefused
 from mailbackends.mime.content import from_bytes
-from mailbackends.protocol.transaction import deliver, fits_one_flight
+from mailbackends.protocol.transaction import Chunking, deliver, fits_one_flight
 from support.runner import Runner, ready_session
 from support.sent import CONTENT, FLIGHT, LARGE, NO, OK, ONE, TWO
 
@@ -37,8 +37,8 @@ def begun(dialogue):
 def in_flight(*replies):
     """Two messages, both queued before the first reply, and their runner."""
     session = ready_session(*FLIGHT)
-    first = begun(deliver(session, ONE, CONTENT, follows_another=True))
-    second = begun(deliver(session, TWO, CONTENT, follows_another=True))
+    first = begun(deliver(session, ONE, CONTENT, chunking=Chunking.PROVED, follows_another=True))
+    second = begun(deliver(session, TWO, CONTENT, chunking=Chunking.PROVED, follows_another=True))
     return Runner(session, replies), first, second
 
 
