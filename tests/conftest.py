@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mailbackends.mailer.quirks import ServerQuirks
+from mailbackends.protocol.chunking import Chunking
 from support.server import MailServer
 
 # On a busy machine any example may take long: what holds does not depend on the time.
@@ -26,3 +28,9 @@ def secure_server() -> Iterator[MailServer]:
     """aiosmtpd on loopback that wants STARTTLS and the login ``user`` / ``secret``."""
     with MailServer(tls="starttls", login=("user", "secret"), require_login=True) as server:
         yield server
+
+
+@pytest.fixture
+def bdat_has_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BDAT has worked with each server before, as after the first message to it."""
+    monkeypatch.setattr(ServerQuirks, "_first_chunking", Chunking.PROVED)

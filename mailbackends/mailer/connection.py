@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,10 @@ __all__ = ["Connection"]
 logger = logging.getLogger("mailbackends.wire")
 
 
+# A connection that was used so many seconds ago is taken for alive: no firewall forgets it
+# that fast. After more, the content waits for the replies to the envelope.
+_FRESH = 5.0
+
 # This host's name, once it was looked up: the resolver may take seconds, and it does not change.
 _known_names: list[str] = []
 
@@ -59,6 +64,7 @@ class Connection:
         self._timeouts = _timeouts(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
         self._sent_singly = 0
+        self._used_at = time.monotonic()
 
     @classmethod
     async def open(
@@ -135,10 +141,12 @@ class Connection:
         latest: float | None,
         *,
         lock_step: bool = False,
+        chunking: Chunking = Chunking.UNPROVED,
     ) -> Delivery:
         """Send one message to these recipients, or to as many as the server announces (RFC 9422).
 
-        ``lock_step`` is for a server that is known to need it.
+        ``lock_step`` is for a server that is known to need it. ``chunking`` is what is known
+        about BDAT on this server; `take_chunking` returns what the message has shown.
 
         Raises:
             SMTPException: with its outcome. `spent` says whether the connection can go on.
@@ -147,7 +155,10 @@ class Connection:
         self._timeouts.latest = latest
         started, job.in_flight = job.in_flight, None
         if started is not None:
-            return await self._in_flight.result(started)
+            try:
+                return await self._in_flight.result(started)
+            finally:
+                self._used_at = time.monotonic()
         session = self._driver.session
         waiter = self._driver.stream.waiter
         if waiter is not BLOCKING and job.is_large:
@@ -163,8 +174,8 @@ class Connection:
             envelope,
             prepared.content,
             pipelining=self._options.pipelining and not lock_step,
-            chunking=Chunking.PROVED if self._options.chunking and not lock_step else Chunking.OFF,
-            is_fresh=True,
+            chunking=chunking if self._options.chunking and not lock_step else Chunking.OFF,
+            is_fresh=self._is_fresh,
         )
         job.session = session
         try:
@@ -184,19 +195,36 @@ class Connection:
             return delivery
         finally:
             job.session = None
+            self._used_at = time.monotonic()
+
+    def take_chunking(self) -> Chunking | None:
+        """What messages have shown about BDAT since the last call, or None."""
+        session = self._driver.session
+        shown, session.chunking = session.chunking, None
+        return shown
+
+    @property
+    def stalled_in_group(self) -> bool:
+        """True where the server answered the first commands of a write, and then nothing more."""
+        return self._driver.session.stalled_in_group
+
+    @property
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._used_at < _FRESH
 
     def start(self, job: Job, lease: Lease[Any], *, limit: int | None) -> bool:
         """Start a message after those in flight, and wait for nothing; `deliver` has its result.
 
         False where it has to wait for the others: only small messages that need one round
-        trip can be started so, and no more than ``limit`` over one connection.
+        trip can be started so, on a server on which BDAT has worked, and no more than
+        ``limit`` over one connection.
         """
         session = self._driver.session
         if session.is_lmtp or not self.is_one_flight:
             return False
         if self.messages + len(self._in_flight.pending) >= self._most(limit):
             return False
-        if not (self.is_ready if self._in_flight.pending else self.is_alive()):
+        if not (self.is_ready if self._in_flight.pending else self._is_fresh and self.is_alive()):
             return False
         try:
             prepared = self._prepare(job)

@@ -11,12 +11,12 @@ from mailbackends.errors import (
     Outcome,
     PoolTimeout,
     SMTPDataError,
-    SMTPDeliveryUnknown,
     SMTPException,
     SMTPProtocolError,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
 )
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import Leases
@@ -24,6 +24,7 @@ from mailbackends.mailer.quirks import ServerQuirks
 from mailbackends.mailer.recipients import RecipientSplit
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.reply import Reply
 
@@ -86,6 +87,8 @@ class Dispatcher:
         recipients, most = len(job.envelope.forward_paths), self._quirks.max_recipients
         if self._quirks.needs_lock_step or (most is not None and recipients > most):
             return False
+        if self._quirks.chunking is not Chunking.PROVED:
+            return False
         return lease.connection.start(job, lease, limit=self._quirks.max_messages)
 
     async def _send_part(
@@ -101,7 +104,11 @@ class Dispatcher:
                 else:
                     lease = await leases.acquire(deadline=deadlines.connected, fresh=fresh)
                 delivery = await lease.connection.deliver(
-                    job, recipients, deadlines.done, lock_step=lock_step
+                    job,
+                    recipients,
+                    deadlines.done,
+                    lock_step=lock_step,
+                    chunking=self._quirks.chunking,
                 )
             except (InvalidAddressError, InvalidMessageError):
                 raise
@@ -118,6 +125,8 @@ class Dispatcher:
                 return delivery
             finally:
                 # On every way out, whatever the exception.
+                if lease is not None:
+                    self._quirks.note_chunking(lease.connection.take_chunking())
                 leases.release(lease, limit=self._quirks.max_messages)
 
     def _retry(self, error: SMTPException, lease: Lease[Connection], *, lock_step: bool) -> bool:
@@ -133,8 +142,14 @@ class Dispatcher:
             logger.info("%s: sending over a new connection", error)
             return lock_step
         was_grouped = connection.is_pipelined and not lock_step
-        if not lock_step and connection.is_one_flight and isinstance(error, SMTPDeliveryUnknown):
-            # The group may be what broke it. After a 354 it was not.
+        shown = connection.take_chunking()
+        self._quirks.note_chunking(shown)
+        if shown is Chunking.OFF and _is_broken(error):
+            logger.warning("%s: trying again without BDAT", error)
+            return lock_step
+        if connection.stalled_in_group and isinstance(error, SMTPTimeoutError):
+            # It may have thrown away what came in one write. It may as well be overloaded: this
+            # message does not wait a second time, but the next one goes in lock-step.
             self._quirks.note_lock_step()
         if lease.is_reused and _is_broken(error):
             if error.reply is not None and _may_be_a_limit(error.reply):
@@ -142,7 +157,7 @@ class Dispatcher:
             # The server hung up while the connection was idle: nothing was sent.
             logger.info("%s: a pooled connection was dead, trying a new one", error)
             return lock_step
-        if was_grouped and (_is_out_of_order(error) or (_is_broken(error) and not error.reply)):
+        if was_grouped and (_is_out_of_order(error) or _breaks_without_reason(error)):
             logger.warning("%s: trying again with one command at a time", error)
             return True
         raise error
@@ -167,6 +182,14 @@ def _says_too_many_messages(error: SMTPException) -> bool:
     return error.reply.code == 452 and (
         status is None or (status.subject, status.detail) in ((5, 3), (4, 5), (7, 0))
     )
+
+
+def _breaks_without_reason(error: SMTPException) -> bool:
+    """True where commands in one write may be what the server failed on.
+
+    Not where it does not answer at all: another connection would wait as long.
+    """
+    return _is_broken(error) and not error.reply and not isinstance(error, SMTPTimeoutError)
 
 
 def _may_be_a_limit(reply: Reply) -> bool:

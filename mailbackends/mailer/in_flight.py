@@ -135,7 +135,12 @@ class InFlightTransactions:
 
 
 def _is_closing(error: SMTPException | None) -> TypeGuard[SMTPException]:
-    """True for a 421 after which nothing was taken."""
-    if error is None or error.reply is None:
-        return False
-    return error.reply.code == 421 and error.outcome is Outcome.NOT_SENT
+    """True for a reply with which the server closes, so that nothing after it was taken.
+
+    It is a 421, or a refusal of RSET, as Exim gives it after too many messages.
+    """
+    return (
+        isinstance(error, SMTPServerDisconnected)
+        and error.reply is not None
+        and error.outcome is Outcome.NOT_SENT
+    )

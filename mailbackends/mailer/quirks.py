@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from mailbackends.protocol.chunking import Chunking
+
 __all__ = ["ServerQuirks"]
 
 # Seconds after which a server gets another chance: its administrator may have fixed it, and
@@ -13,14 +15,17 @@ _SECONDS = 600.0
 
 
 class ServerQuirks:
-    """Limits of a server. Each is forgotten after a while.
+    """Limits of a server. Each is forgotten after a while, but for a proof that BDAT works.
 
     Read and written by several threads without a lock: each value is replaced whole.
     """
 
+    _first_chunking = Chunking.UNPROVED
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock_step_until = 0.0
+        self._chunking = self._first_chunking, 0.0
         self._max_recipients: tuple[int | None, float] = (None, 0.0)
         self._max_messages: tuple[int | None, float] = (None, 0.0)
 
@@ -28,6 +33,12 @@ class ServerQuirks:
     def needs_lock_step(self) -> bool:
         """True where it announced PIPELINING and could not do it (RFC 2920)."""
         return bool(self._lock_step_until) and self._clock() < self._lock_step_until
+
+    @property
+    def chunking(self) -> Chunking:
+        """Whether BDAT has worked with it, if it announces CHUNKING (RFC 3030)."""
+        known, until = self._chunking
+        return Chunking.UNPROVED if known is Chunking.OFF and self._clock() >= until else known
 
     @property
     def max_recipients(self) -> int | None:
@@ -42,6 +53,11 @@ class ServerQuirks:
     def note_lock_step(self) -> None:
         """It failed on commands that came in one write."""
         self._lock_step_until = self._clock() + _SECONDS
+
+    def note_chunking(self, shown: Chunking | None) -> None:
+        """It has shown this about BDAT; None: nothing."""
+        if shown is not None:
+            self._chunking = (shown, self._clock() + _SECONDS)
 
     def note_max_recipients(self, count: int) -> None:
         """It took so many recipients of one message."""

@@ -71,6 +71,8 @@ class Session:
         self.masking = Masking()
         self.chunking: Chunking | None = None
         """What this session has shown about BDAT, for the next sessions with this server."""
+        self.stalled_in_group = False
+        """True if the server answered the first commands of a group, and then nothing more."""
         self._trace = trace
         self._parser = ReplyParser()
         # What awaits a reply, and how many bytes must have been sent before it can come.

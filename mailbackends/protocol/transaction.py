@@ -163,6 +163,7 @@ class _Transaction(DeliveryRecord):
             if self.session.state is State.CLOSED:
                 yield from self._give_up(reply, f"the server refused RSET: {reply}")
         reply = yield from self._reply_to(self.mail, is_last=False)
+        self.session.stalled_in_group = self.pipelining
         if not reply.is_positive:
             self.sender_refusal = reply
             if not self.pipelining:
@@ -174,6 +175,7 @@ class _Transaction(DeliveryRecord):
                 self.pending.append(address)
             else:
                 self.result.refused[address] = reply
+        self.session.stalled_in_group = False
 
     def _reply_to(self, command: Command, *, is_last: bool = True) -> Dialogue[Reply]:
         """The reply to a command of the group; in lock-step, the command is sent only now.

@@ -81,8 +81,7 @@ class Line:
     @property
     def is_silent(self) -> bool:
         """True where the client can wait here as long as it likes."""
-        is_deaf = self.machine.stumbled and self.machine.habits.stumbles == "deaf"
-        return is_deaf or (
+        return self.machine.is_silent or (
             self.is_broken and self._cut is not None and self._cut.kind is Break.STALL
         )
 

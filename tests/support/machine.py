@@ -23,10 +23,15 @@ class Habits:
     ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
     after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up, but
     where it ``goes_on`` as if it had refused the one command.
+    The reply ``"hang"`` is none, for ever.
     In place of its ``last_reply``-th reply, from 0, it says ``last_words``. ``stumbles``: what it
     does to the commands behind the first one in a write, whatever it announces: answer
     each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread. With
     ``takes_groups`` only to those behind a content.
+
+    ``without_bdat``: whatever it announces, it answers BDAT with this code, and reads the chunk
+    as commands; ``"silent"``: it never answers. After ``most_resets`` it refuses RSET and closes,
+    as Exim does.
     """
 
     extensions: tuple[str, ...] = ()
@@ -38,6 +43,8 @@ class Habits:
     stumbles: str = ""
     takes_groups: bool = False
     goes_on: bool = False
+    without_bdat: str = ""
+    most_resets: int | None = None
 
 
 @dataclass
@@ -67,9 +74,10 @@ class Machine:
         self.wants_tls = False
         """True once STARTTLS was answered with 220: the handshake follows ``output``."""
         self.is_tls = False
-        self.stumbled = False
-        """True once a command came that it cannot take."""
+        self.is_silent = False
+        """True once it will never say anything again."""
         self.replies = 0
+        self._resets = 0
         self._reset()
         self._say(habits.answers.get("GREETING", "220 x.test"))
 
@@ -98,6 +106,9 @@ class Machine:
 
     def _say(self, reply: str) -> None:
         if self.is_over:
+            return
+        if reply == "hang":
+            self._fall_silent()
             return
         if self._goes_down:
             reply = self.habits.last_words
@@ -144,14 +155,17 @@ class Machine:
 
     def _stumble(self) -> bool:
         how = self.habits.stumbles
-        self.stumbled = True
         if how == "deaf":
-            self._input.clear()
+            self._fall_silent()
         elif how == "drop":
             self.is_over = True
         else:
             self._say(f"{how} out of order")
         return how.isdigit()
+
+    def _fall_silent(self) -> None:
+        self._input.clear()
+        self.is_silent = True
 
     def _may_group(self, verb: str) -> bool:
         return verb == "BDAT" or "PIPELINING" in self.habits.extensions
@@ -219,6 +233,12 @@ class Machine:
             self._say("354 go")
 
     def _bdat(self, argument: str) -> None:
+        if self.habits.without_bdat == "silent":
+            self._fall_silent()
+            return
+        if self.habits.without_bdat:
+            self._say(f"{self.habits.without_bdat} unknown")
+            return
         size, _, last = argument.partition(" ")
         self._chunk = int(size), last.upper() == "LAST"
 
@@ -269,6 +289,11 @@ class Machine:
             self._say(answer)
 
     def _rset(self, argument: str) -> None:
+        self._resets += 1
+        if self.habits.most_resets is not None and self._resets > self.habits.most_resets:
+            self._say("554 Too many nonmail commands")
+            self.is_over = True
+            return
         self._reset()
         self._say("250 ok")
 

@@ -15,6 +15,18 @@ from support.sink import Sink
 MakeMessage = Callable[..., EmailMessage]
 
 
+@pytest.fixture(autouse=True)
+def _bdat_has_worked(request: pytest.FixtureRequest) -> None:
+    """These tests begin after the first message to a server, unless `bdat_unproved` is used."""
+    if "bdat_unproved" not in request.fixturenames:
+        request.getfixturevalue("bdat_has_worked")
+
+
+@pytest.fixture
+def bdat_unproved() -> None:
+    """BDAT has not been used yet, as in a new process."""
+
+
 @pytest.fixture
 def sink() -> Iterator[Sink]:
     """A server with PIPELINING and CHUNKING, on loopback, without TLS and login."""
