@@ -21,6 +21,18 @@ def _no_logs() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def _bdat_has_worked(request: pytest.FixtureRequest) -> None:
+    """Each run begins after the first message to its servers, unless `bdat_unproved` is used."""
+    if "bdat_unproved" not in request.fixturenames:
+        request.getfixturevalue("bdat_has_worked")
+
+
+@pytest.fixture
+def bdat_unproved() -> None:
+    """BDAT has not been used yet, as in a new process."""
+
+
 @pytest.fixture
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's kernel takes little at once, where it would take some MB."""

@@ -9,6 +9,7 @@ In the gate some of the ways to break take turns from byte to byte; with
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from faults.ways import REFUSING, SECURE, WAYS, Way
@@ -57,6 +58,30 @@ def test_one_connection_breaks_and_nothing_is_lost_or_sent_twice(
                 # A used connection that breaks costs nothing: the message goes over another.
                 if number > 0 and not may_be_unknown:
                     assert outcome is Outcome.ACCEPTED, (cut, number)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.is_chunked], ids=str)
+@pytest.mark.usefixtures("bdat_unproved")
+def test_one_connection_breaks_before_bdat_has_worked(way: Way) -> None:
+    with taking_turns(Network(way.habits)) as network:
+        world = World(way, "single", 2, network, is_proved=False)
+        for cut in world.cuts(two_in_turn):
+            for number, outcome in enumerate(world.run(cut)):
+                may_be_unknown = world.may_be_unknown(number, cut)
+                assert outcome is not Outcome.UNKNOWN or may_be_unknown, (cut, number)
+                if number > 0 and not may_be_unknown:
+                    assert outcome is Outcome.ACCEPTED, (cut, number)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.is_chunked], ids=str)
+@pytest.mark.parametrize("how", ["500", "503", "554", "silent"])
+@pytest.mark.usefixtures("bdat_unproved")
+def test_a_connection_to_a_server_without_bdat_breaks(way: Way, how: str) -> None:
+    with taking_turns(Network(replace(way.habits, without_bdat=how))) as network:
+        world = World(way, "single", 2, network, is_proved=False, is_one_connection=how != "silent")
+        assert world.outcomes == [Outcome.ACCEPTED] * 2
+        for cut in world.cuts(in_turn):
+            world.run(cut)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -72,17 +72,30 @@ class World:
     """One way of saying messages, one call to send them, and a network.
 
     The first message finds no connection, the others a used one; each has ``size`` bytes at
-    least. ``outcomes`` are those of a run in which nothing breaks.
+    least. ``outcomes`` are those of a run in which nothing breaks. Unless BDAT ``is_proved``,
+    the content of the first one comes in two chunks.
     """
 
-    def __init__(self, way: Way, call: str, count: int, network: Network, *, size: int = 0) -> None:
+    def __init__(
+        self,
+        way: Way,
+        call: str,
+        count: int,
+        network: Network,
+        *,
+        size: int = 0,
+        is_proved: bool = True,
+        is_one_connection: bool = True,
+    ) -> None:
         self.way = way
+        self._is_proved = is_proved
         self._network = network
         self._send = CALLS[call]
         self._options = [way.options(port) for port in network.ports]
         self.letters = [letter(number, size) for number in range(count)]
         self.outcomes = self._run()
-        assert len(network.lines) <= len(network.ports), "a second connection was needed"
+        if is_one_connection:
+            assert len(network.lines) <= len(network.ports), "a second connection was needed"
         self._line: Line = network.lines[0]
 
     def totals(self) -> dict[str, int]:
@@ -155,18 +168,26 @@ class World:
         That is from the byte that asks for the content to the last one of its reply.
         """
         one = self.letters[number]
+        is_probed = self.way.is_chunked and not self._is_proved
         if cut.direction == "received":
             heads = [b"MAIL FROM", b"BDAT "] if self.way.is_chunked else [b"DATA\r\n"]
-            head = heads[0] if self.way.is_one_flight else heads[-1]
+            is_probe = is_probed and number == 0
+            head = heads[0] if self.way.is_one_flight and not is_probe else heads[-1]
             starts = _places(self._line.received, head)
+            if is_probed and head == b"BDAT ":
+                del starts[0]  # that of the first chunk, which is only a line
             wire = one.content if self.way.is_chunked else _stuffed(one.content)
+            if is_probe:
+                wire = wire.partition(b"\r\n")[2]
             end = self._line.received.index(wire) + len(wire)
             start = starts[number] + (0 if self.way.is_chunked else len(head))
             return start < cut.offset <= end
         ends = self._reply_ends()
-        each = self.way.replies(one.recipients)
-        first = len(ends) - 1 - each * (len(self.letters) - number)  # QUIT comes last
-        before = 0 if self.way.is_one_flight else len(one.recipients) + 1
+        probe = int(is_probed and number == 0)
+        each = self.way.replies(one.recipients) + probe
+        first = len(ends) - 1 - probe  # QUIT comes last
+        first -= (each - probe) * (len(self.letters) - number)
+        before = 0 if self.way.is_one_flight and not probe else len(one.recipients) + 1 + probe
         if not self.way.is_chunked:
             before += 1
         return ends[first + before - 1] <= cut.offset < ends[first + each - 1]
