@@ -1,37 +1,31 @@
-"""One SMTP connection that is ready for messages: greeted, encrypted and logged in."""
+"""One SMTP connection that is ready for messages, and the messages over it."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from mailbackends.errors import (
     Outcome,
-    SMTPConnectionError,
     SMTPDeliveryUnknown,
     SMTPException,
-    SMTPTimeoutError,
 )
 from mailbackends.mailer.in_flight import InFlightTransactions
+from mailbackends.mailer.opening import open_driver, timeouts_of
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
 from mailbackends.protocol import dialogue
+from mailbackends.protocol.chunking import Chunking, fits_one_flight
 from mailbackends.protocol.negotiation import Prepared
-from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.protocol.session import Session
 from mailbackends.protocol.state import State
-from mailbackends.protocol.transaction import Chunking, Delivery, deliver, fits_one_flight
-from mailbackends.transport.deadline import Timeouts
-from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.protocol.transaction import Delivery, deliver
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.hostname import address_literal, own_name
-from mailbackends.transport.stream import Stream
 from mailbackends.transport.waiting import BLOCKING, Waiter
 
 __all__ = ["Connection"]
@@ -42,12 +36,6 @@ logger = logging.getLogger("mailbackends.wire")
 # A connection that was used so many seconds ago is taken for alive: no firewall forgets it
 # that fast. After more, the content waits for the replies to the envelope.
 _FRESH = 5.0
-
-# This host's name, once it was looked up: the resolver may take seconds, and it does not change.
-_known_names: list[str] = []
-
-# After so many seconds an address has to do: the server waits for EHLO meanwhile.
-_NAME_SECONDS = 5.0
 
 
 class Connection:
@@ -61,7 +49,7 @@ class Connection:
         """True where the server announces PIPELINING and the options allow it."""
         self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
         """True where the content may be sent before any reply."""
-        self._timeouts = _timeouts(options)
+        self._timeouts = timeouts_of(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
         self._sent_singly = 0
         self._used_at = time.monotonic()
@@ -80,28 +68,7 @@ class Connection:
             SMTPConnectionError: no connection could be made.
             SMTPException: greeting, TLS or login failed.
         """
-        timeouts = _timeouts(options)
-        timeouts.latest = latest
-        stream = await _dial(options, timeouts, waiter)
-        try:
-            trace = _trace(options.server) if logger.isEnabledFor(logging.DEBUG) else None
-            session = Session(is_lmtp=options.protocol == "lmtp", trace=trace)
-            driver = Driver(session, stream, tls_context=context, tls_hostname=options.host)
-            if options.security == "tls" and context is not None:
-                await stream.start_tls(context, options.host, timeouts.for_handshake())
-                session.is_tls = True
-            name = options.local_hostname or await _own_name(stream, timeouts)
-            await driver.run(_introduction(session, options, name), timeouts)
-            if (credentials := options.credentials) is not None:
-                login = dialogue.login(session, credentials, options.auth_mechanisms)
-                if options.token_provider is not None or _derives_keys(session):
-                    await driver.run_in_thread(login, timeouts)
-                else:
-                    await driver.run(login, timeouts)
-        except BaseException:
-            stream.abort()
-            raise
-        return cls(options, driver)
+        return cls(options, await open_driver(options, context, latest, waiter))
 
     @property
     def messages(self) -> int:
@@ -146,7 +113,7 @@ class Connection:
         """Send one message to these recipients, or to as many as the server announces (RFC 9422).
 
         ``lock_step`` is for a server that is known to need it. ``chunking`` is what is known
-        about BDAT on this server; `take_chunking` returns what the message has shown.
+        about BDAT on this server; `Session.take_chunking` returns what the message has shown.
 
         Raises:
             SMTPException: with its outcome. `spent` says whether the connection can go on.
@@ -197,16 +164,10 @@ class Connection:
             job.session = None
             self._used_at = time.monotonic()
 
-    def take_chunking(self) -> Chunking | None:
-        """What messages have shown about BDAT since the last call, or None."""
-        session = self._driver.session
-        shown, session.chunking = session.chunking, None
-        return shown
-
     @property
-    def stalled_in_group(self) -> bool:
-        """True where the server answered the first commands of a write, and then nothing more."""
-        return self._driver.session.stalled_in_group
+    def session(self) -> Session:
+        """The SMTP session, which knows what the server has shown."""
+        return self._driver.session
 
     @property
     def _is_fresh(self) -> bool:
@@ -282,61 +243,3 @@ class Connection:
         self._driver.session.close()
         self._driver.stream.abort()
         self._in_flight.abandon()
-
-
-async def _own_name(stream: Stream, timeouts: Timeouts) -> str:
-    """This host's name, or an address literal where the resolver takes too long."""
-    if not _known_names:
-        seconds = timeouts.for_reply().remaining()
-        with contextlib.suppress(TimeoutError, RuntimeError):
-            name = await stream.waiter.call(
-                functools.partial(own_name, stream.sock),
-                _NAME_SECONDS if seconds is None else min(_NAME_SECONDS, max(0.0, seconds / 2)),
-            )
-            _known_names.append(name)
-    return _known_names[0] if _known_names else address_literal(stream.sock)
-
-
-def _introduction(session: Session, options: Options, name: str) -> Dialogue[None]:
-    yield from dialogue.greeting(session)
-    yield from dialogue.hello(session, name)
-    if options.security == "starttls":
-        yield from dialogue.starttls(session, name)
-
-
-def _derives_keys(session: Session) -> bool:
-    """True where the server may ask for as many rounds of SCRAM as it likes (RFC 5802)."""
-    return any(name.startswith("SCRAM-") for name in session.extensions.auth_mechanisms)
-
-
-async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
-    deadline = timeouts.for_connect()
-    try:
-        if options.socket_path is not None:
-            return Stream(await dial_unix(options.socket_path, deadline, waiter), waiter)
-        sock = await dial(
-            options.host.strip("[]"),
-            options.server_port,
-            deadline,
-            source_address=options.source_address,
-            waiter=waiter,
-        )
-        return Stream(sock, waiter)
-    except SMTPException:
-        raise
-    except TimeoutError as error:
-        raise SMTPTimeoutError(f"{deadline.exceeded()} to {options.server}") from error
-    except OSError as error:
-        raise SMTPConnectionError.because_of(error, options.server) from error
-
-
-def _timeouts(options: Options) -> Timeouts:
-    return Timeouts(
-        connect=options.connect_timeout or options.timeout,
-        command=options.timeout,
-        content=options.content_timeout,
-    )
-
-
-def _trace(server: str) -> Callable[[str], None]:
-    return functools.partial(logger.debug, "%s %s", server)

@@ -126,7 +126,7 @@ class Dispatcher:
             finally:
                 # On every way out, whatever the exception.
                 if lease is not None:
-                    self._quirks.note_chunking(lease.connection.take_chunking())
+                    self._quirks.note_chunking(lease.connection.session.take_chunking())
                 leases.release(lease, limit=self._quirks.max_messages)
 
     def _retry(self, error: SMTPException, lease: Lease[Connection], *, lock_step: bool) -> bool:
@@ -142,12 +142,12 @@ class Dispatcher:
             logger.info("%s: sending over a new connection", error)
             return lock_step
         was_grouped = connection.is_pipelined and not lock_step
-        shown = connection.take_chunking()
+        shown = connection.session.take_chunking()
         self._quirks.note_chunking(shown)
         if shown is Chunking.OFF and _is_broken(error):
             logger.warning("%s: trying again without BDAT", error)
             return lock_step
-        if connection.stalled_in_group and isinstance(error, SMTPTimeoutError):
+        if connection.session.stalled_in_group and isinstance(error, SMTPTimeoutError):
             # It may have thrown away what came in one write. It may as well be overloaded: this
             # message does not wait a second time, but the next one goes in lock-step.
             self._quirks.note_lock_step()

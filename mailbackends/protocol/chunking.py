@@ -14,7 +14,14 @@ from enum import Enum
 
 from mailbackends.mime.content import Content
 
-__all__ = ["NOT_READ", "Chunking", "SplitContent", "split_content"]
+__all__ = [
+    "MAX_ONE_FLIGHT",
+    "NOT_READ",
+    "Chunking",
+    "SplitContent",
+    "fits_one_flight",
+    "split_content",
+]
 
 
 class Chunking(Enum):
@@ -28,6 +35,9 @@ class Chunking(Enum):
 NOT_READ = frozenset({500, 501, 502, 503, 504, 555})
 """Replies to BDAT that say that the command itself was refused: its chunk may have been read as
 commands. They say nothing about the message."""
+
+MAX_ONE_FLIGHT = 64 * 1024
+"""In one flight, the content is sent in vain if a recipient is refused: small contents only."""
 
 # RFC 5321 section 4.5.3.1.4: a longer line may be read as two commands.
 _LONGEST = 512
@@ -71,3 +81,8 @@ def _without(size: int, buffers: Iterator[bytes]) -> Iterator[bytes | memoryview
     """The buffers without the first ``size`` bytes, which are in the first one."""
     yield memoryview(next(buffers))[size:]
     yield from buffers
+
+
+def fits_one_flight(content: Content) -> bool:
+    """True if it is small and in memory: content made while it is sent may fail half-way."""
+    return content.size <= MAX_ONE_FLIGHT and all(isinstance(p, bytes) for p in content.pieces)

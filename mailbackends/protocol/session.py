@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,21 +18,13 @@ from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.masking import Masking
 from mailbackends.protocol.reply_parser import ReplyParser
-from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, next_state
+from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, Want, next_state
 from mailbackends.reply import Reply
 
 __all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
 
 T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
-
-
-class Want(Enum):
-    """What a dialogue needs before it can go on."""
-
-    REPLY = "the reply to the oldest command in flight"
-    CONTENT_REPLY = "the reply to the content, for which a server may take minutes"
-    TLS = "the TLS handshake, now; the dialogue receives None"
 
 
 Dialogue: TypeAlias = Generator[Want, Any, T]
@@ -294,6 +285,11 @@ class Session:
         From then on the server may have the message, whatever happens (RFC 1047).
         """
         return content is not None and content.end is not None and self._sent >= content.end
+
+    def take_chunking(self) -> Chunking | None:
+        """What messages have shown about BDAT since the last call, or None."""
+        shown, self.chunking = self.chunking, None
+        return shown
 
     @property
     def awaits_content_reply(self) -> bool:

@@ -1,10 +1,18 @@
-"""The states of a session, and the one table of transitions between them."""
+"""The states of a session, the table of transitions between them, and what it can wait for."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "STRAY", "State", "next_state"]
+__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "STRAY", "State", "Want", "next_state"]
+
+
+class Want(Enum):
+    """What a dialogue needs before it can go on."""
+
+    REPLY = "the reply to the oldest command in flight"
+    CONTENT_REPLY = "the reply to the content, for which a server may take minutes"
+    TLS = "the TLS handshake, now; the dialogue receives None"
 
 
 class State(Enum):

@@ -23,7 +23,7 @@ from mailbackends.errors import (
     SMTPTimeoutError,
 )
 from mailbackends.mime.content import Content
-from mailbackends.protocol.chunking import NOT_READ, Chunking, split_content
+from mailbackends.protocol.chunking import MAX_ONE_FLIGHT, NOT_READ, Chunking, split_content
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
 from mailbackends.protocol.dialogue import wait_for_close
@@ -32,10 +32,7 @@ from mailbackends.protocol.session import Dialogue, Session, Want
 from mailbackends.protocol.state import State
 from mailbackends.reply import Reply
 
-__all__ = ["Chunking", "Delivery", "deliver", "fits_one_flight"]
-
-# In one flight, the content is sent in vain if a recipient is refused: small contents only.
-_MAX_ONE_FLIGHT = 64 * 1024
+__all__ = ["Delivery", "deliver"]
 
 
 def deliver(
@@ -75,11 +72,6 @@ def deliver(
     return transaction.run()
 
 
-def fits_one_flight(content: Content) -> bool:
-    """True if it is small and in memory: content made while it is sent may fail half-way."""
-    return content.size <= _MAX_ONE_FLIGHT and all(isinstance(p, bytes) for p in content.pieces)
-
-
 class _Transaction(DeliveryRecord):
     def __init__(
         self,
@@ -111,7 +103,7 @@ class _Transaction(DeliveryRecord):
             and chunking is Chunking.PROVED
             and is_fresh
             and not self.rset
-            and content.size <= _MAX_ONE_FLIGHT
+            and content.size <= MAX_ONE_FLIGHT
         )
         self.probe = split_content(content) if chunking is Chunking.UNPROVED else None
         self.probe_in_group = pipelining and self.probe is not None and not self.rset

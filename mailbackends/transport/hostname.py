@@ -8,9 +8,10 @@ import socket
 
 __all__ = ["address_literal", "own_name"]
 
-# RFC 5321 section 4.1.2: servers refuse EHLO with "_" in the name, or a hyphen at its edge.
+# RFC 5321 section 4.1.2: servers refuse EHLO with "_" in the name, or a hyphen at its edge. The
+# last label is not a number: the resolver may give an address for want of a name.
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_NAME = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
+_NAME = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
 
 
 def own_name(sock: socket.socket | None) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 from mailbackends.errors import SMTPException
 from mailbackends.mime.content import Content, from_bytes
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State
-from mailbackends.protocol.transaction import Chunking, Delivery, deliver
+from mailbackends.protocol.transaction import Delivery, deliver
 from support.runner import Runner, hung_up, ready_session
 
 __all__ = [

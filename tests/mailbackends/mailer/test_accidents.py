@@ -30,7 +30,7 @@ from mailbackends import (
 )
 from mailbackends.errors import SMTPException
 from mailbackends.events import ConnectionRetired, Event
-from mailbackends.mailer import connection
+from mailbackends.mailer import opening
 from mailbackends.transport import dial
 from support import certs
 from support.sink import EXTENSIONS, Sink
@@ -43,7 +43,7 @@ PACKAGES = tuple(
 @pytest.fixture
 def unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """This host's name was not looked up yet."""
-    monkeypatch.setattr(connection, "_known_names", [])
+    monkeypatch.setattr(opening, "_known_names", [])
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_mail_is_sent_without_sendmsg_poll_and_unix_sockets(
         def sendmsg(self) -> Any:
             raise AttributeError("sendmsg")
 
-    connect = connection.dial
+    connect = opening.dial
 
     async def dialled(*arguments: Any, **options: Any) -> socket.socket:
         return WithoutSendmsg(fileno=(await connect(*arguments, **options)).detach())
@@ -272,7 +272,7 @@ def test_mail_is_sent_without_sendmsg_poll_and_unix_sockets(
         Mailer(sink.url, timeout=0.3, content_timeout=0.3, **more) as mailer,
         monkeypatch.context() as patch,
     ):
-        patch.setattr(connection, "dial", dialled)
+        patch.setattr(opening, "dial", dialled)
         patch.setattr("mailbackends.transport.waiting.select", without_poll)
         patch.setattr("mailbackends.transport.stream.select", without_poll)
         for _ in range(2):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mailbackends import Mailer, Submission
-from mailbackends.mailer import connection
+from mailbackends.mailer import opening
 from mailbackends.transport import stream, waiting
 from support.sink import EXTENSIONS, Sink
 
@@ -72,12 +72,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             seen.append("poll")
             return self._poll.poll(*arguments)
 
-    poll, dial = select.poll, connection.dial
+    poll, dial = select.poll, opening.dial
 
     async def dialled(*arguments: Any, **options: Any) -> socket.socket:
         return CountingSocket(fileno=(await dial(*arguments, **options)).detach())
 
-    monkeypatch.setattr(connection, "dial", dialled)
+    monkeypatch.setattr(opening, "dial", dialled)
     monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", CountingTLS)
     # Not in the module itself, which the server uses, too.
     counting = SimpleNamespace(**{**vars(select), "poll": CountingPoll})

@@ -14,9 +14,9 @@ from mailbackends.errors import (
 )
 from mailbackends.mime.content import Content, from_bytes
 from mailbackends.mime.pieces import EncodedBytes
-from mailbackends.protocol.chunking import split_content
+from mailbackends.protocol.chunking import Chunking, split_content
 from mailbackends.protocol.session import State
-from mailbackends.protocol.transaction import Chunking, deliver
+from mailbackends.protocol.transaction import deliver
 from support.runner import Runner, ready_session
 from support.sent import BYE, CHUNK, CONTENT, FLIGHT, GO, LARGE, NO, OK, ONE, TWO, Sent
 

@@ -9,6 +9,7 @@ from mailbackends.errors import (
     SMTPProtocolError,
     SMTPResponseException,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
     SMTPTLSError,
 )
 from mailbackends.protocol.command import Command
@@ -50,6 +51,21 @@ def test_the_greeting_of_another_protocol_is_an_error(data):
     with pytest.raises(SMTPProtocolError):
         Runner(session, [data]).run(greeting(session))
     assert session.state is State.CLOSED
+
+
+@pytest.mark.parametrize("kind", [SMTPTimeoutError, SMTPServerDisconnected])
+@pytest.mark.parametrize(
+    ("is_tls", "is_lmtp", "is_suggested"),
+    [(False, False, True), (True, False, False), (False, True, False)],
+)
+def test_without_a_greeting_tls_from_the_first_byte_is_suggested(
+    kind, is_tls, is_lmtp, is_suggested
+):
+    session = Session(is_lmtp=is_lmtp)
+    session.is_tls = is_tls
+    with pytest.raises(kind) as caught:
+        Runner(session, ending=lambda: kind("no reply")).run(greeting(session))
+    assert ('set security="tls" (smtps://)' in str(caught.value)) is is_suggested
 
 
 def test_a_second_greeting_does_not_answer_ehlo():

@@ -85,6 +85,21 @@ def test_nothing_is_sent_to_a_server_without_auth():
     assert runner.sent == b""
 
 
+@pytest.mark.parametrize(
+    ("is_tls", "hint"),
+    [
+        (False, 'It offers STARTTLS, and logins only after it: set security="starttls"'),
+        (True, "It offers STARTTLS: leave out the user name, or use the port where users log in"),
+    ],
+)
+def test_the_error_of_a_server_without_auth_says_what_to_change(is_tls, hint):
+    session = ready_session("STARTTLS")
+    session.is_tls = is_tls
+    with pytest.raises(SMTPNotSupportedError) as caught:
+        Runner(session).run(login(session, USER))
+    assert hint in str(caught.value)
+
+
 def test_nothing_is_sent_to_a_server_without_a_common_mechanism():
     _, runner, dialogue = logging_in("NTLM GSSAPI", [])
     with pytest.raises(SMTPNotSupportedError, match="No suitable authentication method"):

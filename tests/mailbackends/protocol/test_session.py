@@ -3,6 +3,7 @@
 import pytest
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.session import Session, State
@@ -454,3 +455,26 @@ def test_a_queued_secret_is_not_in_the_repr_of_the_buffers():
     session = ready_session()
     session.send(Command("AUTH", "PLAIN c2VjcmV0", is_secret=True))
     assert "c2VjcmV0" not in repr(session.data_to_send(65536))
+
+
+def test_a_content_awaits_its_reply_once_all_of_it_was_sent():
+    session = ready_session("PIPELINING", "CHUNKING")
+    session.send(mail("a@b.example"), rcpt("c@d.example"))
+    assert not session.awaits_content_reply
+    session.send_last_chunk(5, (b"hello",))
+    assert not session.awaits_content_reply
+    sent = b"".join(session.data_to_send(1000))
+    session.bytes_sent(len(sent) - 1)
+    assert not session.awaits_content_reply
+    session.bytes_sent(1)
+    assert session.awaits_content_reply
+    session.receive_data(b"250 ok\r\n" * 3)
+    assert [session.next_reply().code for _ in range(3)] == [250, 250, 250]
+    assert not session.awaits_content_reply
+
+
+def test_what_was_shown_about_bdat_is_taken_once():
+    session = Session()
+    session.chunking = Chunking.PROVED
+    assert session.take_chunking() is Chunking.PROVED
+    assert session.take_chunking() is None

@@ -11,9 +11,10 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
 )
 from mailbackends.mime.content import from_bytes
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State, Want
-from mailbackends.protocol.transaction import Chunking, deliver
+from mailbackends.protocol.transaction import deliver
 from mailbackends.reply import Reply
 from support.runner import Runner, ready_session
 from support.sent import CHUNK, CONTENT, FLIGHT, GO, GROUP, LARGE, LOCK_STEP, NO, OK, ONE, TWO, Sent

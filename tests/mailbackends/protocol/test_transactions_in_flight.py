@@ -4,7 +4,8 @@ import pytest
 
 from mailbackends.errors import SMTPException, SMTPSenderRefused
 from mailbackends.mime.content import from_bytes
-from mailbackends.protocol.transaction import Chunking, deliver, fits_one_flight
+from mailbackends.protocol.chunking import Chunking, fits_one_flight
+from mailbackends.protocol.transaction import deliver
 from support.runner import Runner, ready_session
 from support.sent import CONTENT, FLIGHT, LARGE, NO, OK, ONE, TWO
 

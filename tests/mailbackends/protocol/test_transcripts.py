@@ -12,10 +12,11 @@ import pytest
 from mailbackends.errors import SMTPException, SMTPServerDisconnected
 from mailbackends.mime.content import from_bytes
 from mailbackends.protocol import sasl
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.dialogue import greeting, hello, login, quit_now, starttls
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import Session, Want
-from mailbackends.protocol.transaction import Chunking, deliver
+from mailbackends.protocol.transaction import deliver
 
 FILES = sorted(Path(__file__).with_name("transcripts").glob("*.txt"))
 CONTENT = from_bytes(b"Subject: Hello\r\n\r\nHello.\r\n")

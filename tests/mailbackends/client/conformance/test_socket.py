@@ -52,8 +52,22 @@ def test_the_address_literal_is_ipv6_if_there_is_no_ipv4_address(
     listener.close()
 
 
-@pytest.mark.parametrize("fqdn", ["büro.example", "a b.example", "a\nb.example"])
-def test_a_host_name_that_a_command_cannot_contain_is_not_used(
+@pytest.mark.parametrize(
+    "fqdn",
+    [
+        "büro.example",
+        "a b.example",
+        "a\nb.example",
+        "my_host.example.com",
+        "host.example.com.",
+        "-host.example.com",
+        "host-.example.com",
+        "host..example.com",
+        "10.0.0.7",
+        "localhost",
+    ],
+)
+def test_a_host_name_that_is_not_a_domain_name_is_not_used(
     monkeypatch: pytest.MonkeyPatch, fqdn: str
 ) -> None:
     """docs/smtplib.md: `hostname-literal`"""

@@ -1,0 +1,122 @@
+"""Opening a connection for messages: dialled, greeted, encrypted and logged in."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import ssl
+from collections.abc import Callable
+
+from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
+from mailbackends.mailer.options import Options
+from mailbackends.protocol import dialogue
+from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.transport.driver import Driver
+from mailbackends.transport.hostname import address_literal, own_name
+from mailbackends.transport.stream import Stream
+from mailbackends.transport.waiting import Waiter
+
+__all__ = ["open_driver", "timeouts_of"]
+
+logger = logging.getLogger("mailbackends.wire")
+
+# This host's name, once it was looked up: the resolver may take seconds, and it does not change.
+_known_names: list[str] = []
+
+# After so many seconds an address has to do: the server waits for EHLO meanwhile.
+_NAME_SECONDS = 5.0
+
+
+async def open_driver(
+    options: Options, context: ssl.SSLContext | None, latest: float | None, waiter: Waiter
+) -> Driver:
+    """A connection on which MAIL can follow, before ``latest`` on the clock.
+
+    Raises:
+        SMTPConnectionError: no connection could be made.
+        SMTPException: greeting, TLS or login failed.
+    """
+    timeouts = timeouts_of(options)
+    timeouts.latest = latest
+    stream = await _dial(options, timeouts, waiter)
+    try:
+        trace = _trace(options.server) if logger.isEnabledFor(logging.DEBUG) else None
+        session = Session(is_lmtp=options.protocol == "lmtp", trace=trace)
+        driver = Driver(session, stream, tls_context=context, tls_hostname=options.host)
+        if options.security == "tls" and context is not None:
+            await stream.start_tls(context, options.host, timeouts.for_handshake())
+            session.is_tls = True
+        name = options.local_hostname or await _own_name(stream, timeouts)
+        await driver.run(_introduction(session, options, name), timeouts)
+        if (credentials := options.credentials) is not None:
+            login = dialogue.login(session, credentials, options.auth_mechanisms)
+            if options.token_provider is not None or _derives_keys(session):
+                await driver.run_in_thread(login, timeouts)
+            else:
+                await driver.run(login, timeouts)
+    except BaseException:
+        stream.abort()
+        raise
+    return driver
+
+
+async def _own_name(stream: Stream, timeouts: Timeouts) -> str:
+    """This host's name, or an address literal where the resolver takes too long."""
+    if not _known_names:
+        seconds = timeouts.for_reply().remaining()
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            name = await stream.waiter.call(
+                functools.partial(own_name, stream.sock),
+                _NAME_SECONDS if seconds is None else min(_NAME_SECONDS, max(0.0, seconds / 2)),
+            )
+            _known_names.append(name)
+    return _known_names[0] if _known_names else address_literal(stream.sock)
+
+
+def _introduction(session: Session, options: Options, name: str) -> Dialogue[None]:
+    yield from dialogue.greeting(session)
+    yield from dialogue.hello(session, name)
+    if options.security == "starttls":
+        yield from dialogue.starttls(session, name)
+
+
+def _derives_keys(session: Session) -> bool:
+    """True where the server may ask for as many rounds of SCRAM as it likes (RFC 5802)."""
+    return any(name.startswith("SCRAM-") for name in session.extensions.auth_mechanisms)
+
+
+async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
+    deadline = timeouts.for_connect()
+    try:
+        if options.socket_path is not None:
+            return Stream(await dial_unix(options.socket_path, deadline, waiter), waiter)
+        sock = await dial(
+            options.host.strip("[]"),
+            options.server_port,
+            deadline,
+            source_address=options.source_address,
+            waiter=waiter,
+        )
+        return Stream(sock, waiter)
+    except SMTPException:
+        raise
+    except TimeoutError as error:
+        raise SMTPTimeoutError(f"{deadline.exceeded()} to {options.server}") from error
+    except OSError as error:
+        raise SMTPConnectionError.because_of(error, options.server) from error
+
+
+def timeouts_of(options: Options) -> Timeouts:
+    """The limits for each kind of wait that the options set."""
+    return Timeouts(
+        connect=options.connect_timeout or options.timeout,
+        command=options.timeout,
+        content=options.content_timeout,
+    )
+
+
+def _trace(server: str) -> Callable[[str], None]:
+    return functools.partial(logger.debug, "%s %s", server)
