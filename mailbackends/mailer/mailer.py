@@ -50,6 +50,10 @@ class MailerStats:
 class BaseMailer:
     """What `Mailer` and `AsyncMailer` have in common: servers, options and statistics."""
 
+    # The default is for the repr of a Mailer whose options are wrong: tracebacks show it.
+    servers: tuple[Options, ...] = ()
+    """The options of each server, in the order given."""
+
     def __init__(
         self,
         waiter: Waiter,
@@ -59,8 +63,7 @@ class BaseMailer:
         on_event: EventHook | None,
         options: dict[str, Any],
     ) -> None:
-        self.servers: tuple[Options, ...] = options_of(server, options)
-        """The options of each server, in the order given."""
+        self.servers = options_of(server, options)
         self._servers = tuple(Server(each, on_event, waiter, pool) for each in self.servers)
         self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
 
