@@ -64,6 +64,7 @@ def written(message: EmailMessage, build: Callable[[], Message[Any, Any]]) -> Wr
     body: Any = message.body
     if not isinstance(body, str):
         return None
+    body = str(body)  # a SimpleLazyObject passes for a string, and is not one
     is_empty = not body and (attachments or alternatives)
     try:
         parts = [(_text(kind, content), kind) for content, kind in alternatives]
@@ -116,14 +117,14 @@ def _is_unmarked(kind: Any) -> bool:
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise TypeError("no name")
-    return name
+    return str(name)
 
 
 def _text(kind: str, content: Any) -> str | bytes:
     if not isinstance(content, bytes | str):
         raise TypeError("neither bytes nor text")
     if kind.startswith("text/"):
-        return content.decode() if isinstance(content, bytes) else content
+        return content.decode() if isinstance(content, bytes) else str(content)
     if isinstance(content, str) or kind.startswith(("message/", "multipart/")):
         raise TypeError("not bytes")
     return content
@@ -144,7 +145,7 @@ def _fields(message: EmailMessage, zone: tzinfo) -> list[tuple[str, str | Sequen
     fields.append(("Date", _date(int(time.time()), zone)))
     # As Django does it: DNS_NAME looks the name up once.
     fields.append(("Message-ID", make_msgid(domain=str(DNS_NAME))))
-    fields += extra.items()
+    fields += [(name, str(value)) for name, value in extra.items()]
     return fields
 
 

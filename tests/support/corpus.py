@@ -63,6 +63,39 @@ def cases(folder: Path) -> list[Case]:
     return found
 
 
+class Lazy:
+    """A string that is made when it is used, as Flask-Babel's."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._text, name)
+
+    def __getitem__(self, index: Any) -> str:
+        return self._text[index]
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._text
+
+
+def _evaluated(given: dict[str, Any], make: Callable[[str], Any]) -> dict[str, Any]:
+    """The case with lazy strings, if it wants them: the subject, header values and the body."""
+    if not given.get("lazy"):
+        return given
+    lazy = {name: make(given[name]) for name in ("subject", "body") if name in given}
+    headers = {name: make(value) for name, value in given.get("headers", {}).items()}
+    return {**given, **lazy, "headers": headers}
+
+
 # --- Sending -------------------------------------------------------------------------------
 
 
@@ -135,6 +168,7 @@ def _as_object(given: dict[str, Any], folder: Path) -> Message:
 
 
 def _set_fields(message: Any, given: dict[str, Any]) -> None:
+    given = _evaluated(given, Lazy)
     for key, name in ADDRESS_FIELDS.items():
         entries = _entries(given, key)
         if entries and all(isinstance(entry, list) for entry in entries):
@@ -169,9 +203,11 @@ def _by_django(given: dict[str, Any], server: Sink, folder: Path) -> None:
         settings.configure(SECRET_KEY="corpus", INSTALLED_APPS=["django_integration"])
         __import__("django").setup()
     from django.core.mail import EmailMultiAlternatives
+    from django.utils.functional import SimpleLazyObject
 
     from django_integration import EmailBackend, RawEmailMessage, attach_path
 
+    given = _evaluated(given, lambda text: SimpleLazyObject(lambda: text))
     texts: dict[str, Any] = {
         key: [_text_of(entry) for entry in given.get(key, [])]
         for key in ("to", "cc", "bcc", "reply_to")
@@ -194,7 +230,11 @@ def _by_django(given: dict[str, Any], server: Sink, folder: Path) -> None:
             attach_path(message, _file_in(folder, attachment))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Django 6.1 wants its own factory of backends
-        backend = EmailBackend(host=server.host, port=server.port)
+        backend = EmailBackend(
+            host=server.host,
+            port=server.port,
+            **{name: given[name] for name in ("allowed_recipients",) if name in given},
+        )
     backend.open()
     try:
         backend.send_messages([message])
@@ -210,6 +250,7 @@ def _by_flask(given: dict[str, Any], server: Sink, folder: Path) -> None:
     app = Flask("corpus", root_path=os.fspath(folder))
     app.config.update(MAIL_SERVER=server.host, MAIL_PORT=server.port)
     mail = flask_integration.Mail(app)
+    given = _evaluated(given, Lazy)
     pairs = {
         key: [entry if isinstance(entry, str) else tuple(entry) for entry in given.get(key, [])]
         for key in ("to", "cc", "bcc", "reply_to")
