@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from interop import counts
-from interop.clients import Access, Client, MailerClient, Sent, SmtpClient
+from interop.clients import Access, AsyncMailerClient, Client, MailerClient, Sent, SmtpClient
 from interop.frameworks import DjangoClient, FlaskClient
 from interop.mails import Mail, check, check_text
 from interop.servers.base import Arrival, Server, wait_until
@@ -17,7 +17,8 @@ from interop.servers.own import TOKEN
 __all__ = ["CLIENTS", "Cell", "Form"]
 
 CLIENTS: dict[str, type[Client]] = {
-    kind.name: kind for kind in (SmtpClient, MailerClient, DjangoClient, FlaskClient)
+    kind.name: kind
+    for kind in (SmtpClient, MailerClient, AsyncMailerClient, DjangoClient, FlaskClient)
 }
 _OAUTH = ("XOAUTH2", "OAUTHBEARER")
 _ADDED = re.compile(rb"(?im)^(?:Date|From|Message-ID): .*\n")

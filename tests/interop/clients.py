@@ -1,11 +1,12 @@
-"""The ways into the library behind one interface: `SMTP`, `Mailer`, Django and Flask.
+"""The ways into the library with one interface: `SMTP`, both Mailers, Django and Flask.
 
-Tests use a `Client` and nothing else of the library, so that a new way in (an asynchronous
-one, say) needs one subclass and its place in `interop.cell.CLIENTS`, and plays all scenarios.
+Tests use a `Client` and nothing else of the library: a new way in needs one subclass and its
+place in `interop.cell.CLIENTS`, and plays all scenarios.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from mailbackends import (
     LMTP,
     SMTP,
     SMTP_SSL,
+    AsyncMailer,
     Mailer,
     Receipt,
     SMTPException,
@@ -26,7 +28,7 @@ from mailbackends import (
     Submission,
 )
 
-__all__ = ["Access", "Client", "MailerClient", "Sent", "SmtpClient"]
+__all__ = ["Access", "AsyncMailerClient", "Client", "MailerClient", "Sent", "SmtpClient"]
 
 TIMEOUT = 20.0
 
@@ -266,13 +268,20 @@ class MailerClient(Client):
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
-        self._mailer = Mailer(**access.options())
+        self._mailer: Any = self._new_mailer(access.options())
+
+    def _new_mailer(self, options: dict[str, Any]) -> Any:
+        return Mailer(**options)
+
+    def _result(self, returned: Any) -> Any:
+        """The result of a call of the mailer."""
+        return returned
 
     def _send(self, mail: Mail) -> dict[str, int]:
         receipt = self._mailer.send_message(
             mail.raw, mail.sender, mail.recipients, self._mail_options(mail)
         )
-        return _codes(receipt)
+        return _codes(self._result(receipt))
 
     def send_batch(self, mails: Iterable[Mail]) -> list[Sent]:
         results = self._mailer.send_messages(
@@ -281,7 +290,7 @@ class MailerClient(Client):
         )
         return [
             _counted(Sent(_codes(one)) if isinstance(one, Receipt) else _failed(one))
-            for one in results
+            for one in self._result(results)
         ]
 
     @staticmethod
@@ -292,7 +301,27 @@ class MailerClient(Client):
         return mail.raw
 
     def close(self) -> None:
-        self._mailer.close()
+        self._result(self._mailer.close())
+
+
+class AsyncMailerClient(MailerClient):
+    """`mailbackends.AsyncMailer`, given bytes, in an event loop that runs during each call."""
+
+    name = "AsyncMailer"
+
+    def __init__(self, access: Access) -> None:
+        self._runner = asyncio.Runner()
+        super().__init__(access)
+
+    def _new_mailer(self, options: dict[str, Any]) -> Any:
+        return AsyncMailer(**options)
+
+    def _result(self, returned: Any) -> Any:
+        return self._runner.run(returned)
+
+    def close(self) -> None:
+        super().close()
+        self._runner.close()
 
 
 def _codes(receipt: Receipt) -> dict[str, int]:

@@ -15,13 +15,9 @@ def _cells(
             yield (server, scenario, client), reason
 
 
-_ALL_BUT_SMTP = ("Mailer", "Django", "Flask")
+_ALL_BUT_SMTP = ("Mailer", "AsyncMailer", "Django", "Flask")
 
 KNOWN: dict[tuple[str, str, str], str] = {
-    **dict(_cells(
-        "OpenSMTPD", ("500 messages on one connection", "too many messages"), _ALL_BUT_SMTP,
-        "452 Too many messages to MAIL, with the connection left open, must retire it",
-    )),
     **dict(_cells(
         "Haraka", ("too many errors", "15 refused messages in a row"), _ALL_BUT_SMTP,
         "450 Too many errors to MAIL on a reused connection must be tried on a new one",

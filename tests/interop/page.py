@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 
@@ -11,18 +12,20 @@ from interop.sections import section
 from interop.soak import TITLE as UNDER_LOAD
 from interop.table import Notes, Table
 
-__all__ = ["page"]
+__all__ = ["page", "written_cells"]
 
 _HEAD = """# Compatibility
 
 What mailbackends does with real servers. This page is written by the tests of
 `tests/interop`, which start each server on loopback, play each scenario through
-`SMTP`/`LMTP`, `Mailer`, Django and Flask, and compare what arrived byte by byte with what
-was sent. Nothing here is written by hand:
+`SMTP`/`LMTP`, `Mailer`, `AsyncMailer`, Django and Flask, and compare what arrived byte by byte
+with what was sent. Nothing here is written by hand:
 
     python -m tox -e interop                         # this installs the servers, too
     MAILBACKENDS_INTEROP_FULL=1 MAILBACKENDS_INTEROP_TABLE=docs/compatibility.md \\
         python -m tox -e interop -- tests/interop tests/faults   # ... and writes this page
+
+With `-k` after the paths, only the cells that are played change.
 
 A tick means that it works through all of them. Where a server cannot do something, a note gives
 the reason; where a client could ask for it anyway (TLS, a login, an address), the tests check
@@ -33,18 +36,18 @@ Three things differ from production. Dovecot closes idle connections after minut
 setting shortens: instead, the process that has the connection is ended. smtp-sink answers 421
 to each connection or to none, not to one too many. And for Haraka a small plugin decides about
 recipients, stores messages, and switches off Nagle's algorithm (see below).
-
-## Particular servers
-
+"""
+_PARTICULAR = """
 - **Exim** counts RSET among the commands that are no mail: after ten without a message in
   between it answers 554 and closes the connection. Where `smtp_accept_max_per_connection` is
   set, it answers MAIL with 421 after so many messages.
 - **sendmail** (as Debian configures it) refuses the 101st recipient with 452; `Mailer`, Django
   and Flask send the message again to the others. Content with a lone CR or LF gets 421; only
   the interface of smtplib sends such content. After 20 NOOPs it answers slower and slower.
-- **OpenSMTPD** has no PIPELINING: each command waits for its reply. Its 100th message on a
-  connection gets `452 4.5.3 Too many recipients: Too many messages sent`, and the connection
-  stays open. The build in Debian 12 announces STARTTLS but cannot complete a handshake (its
+- **OpenSMTPD** has no PIPELINING: each command waits for its reply. The 101st message on
+  a connection gets `452 4.5.3 Too many recipients: Too many messages sent`, and the connection
+  stays open: `Mailer`, Django and Flask close it, send the message over a new one, and remember
+  the limit. The build in Debian 12 announces STARTTLS but cannot complete a handshake (its
   issue 1171).
 - **Haraka** folds lines longer than 992 bytes, and refuses lone CRs and LFs. It counts a DATA
   that was pipelined after refused recipients as an error; with `haraka-plugin-limit` the next
@@ -72,22 +75,18 @@ _BROKEN_OFF = "Broken off at every byte"
 
 
 def page(table: Table, former: str) -> str:
-    """The whole page. Results of other kinds of runs are copied from the ``former`` page."""
-    works = sum(not text for text in table.cells.values())
-    clients = len({client for _, _, client in table.cells})
-    versions = ", ".join(f"{name} {what}" for name, what in table.versions.items())
-    notes = Notes()
-    head = ["scenario", *table.servers]
-    rows = [head, ["---"] * len(head), *table.rows(notes)]
-    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    texts = "\n".join(f"{number}. {text}" for text, number in notes.numbers.items())
+    """The whole page, with the results of other runs copied from the ``former`` page.
+
+    Those are cells that this run did not play, and with them the numbers; the faults unless
+    they were tested in this run; and the load.
+    """
+    old = written_cells(former)
+    cells = {key: table.cells.get(key, old.get(key)) for key in table.order}
+    whole = Table({key: text for key, text in cells.items() if text is not None})
     sums = "".join(f"- {line}\n" for line in counts.lines())
     parts = {
-        "Scenarios": (
-            f"\n{len(table.scenarios)} scenarios at {len(table.servers)} servers through {clients} "
-            f"clients: {len(table.cells)} cells, of which {works} work; each of the "
-            f"others has a note.\n\nServers: {versions}.\n\n{body}\n\n{texts}\n{_HOW}"
-        ),
+        "Scenarios": _scenarios(whole, table.versions),
+        "Particular servers": _PARTICULAR,
         "In numbers": f"\nThis run, including failing TLS and the faults of smtp-sink:\n\n{sums}",
         "What a server may change": _MAY_CHANGE,
         "TLS that fails": _TLS + _errors(table.errors),
@@ -96,9 +95,52 @@ def page(table: Table, former: str) -> str:
         ),
         **_copied(former),
     }  # fmt: skip
+    for title, is_new in {
+        "In numbers": set(table.cells) >= set(table.order),
+        "TLS that fails": bool(table.errors),
+    }.items():
+        if not is_new:
+            parts[title] = section(former, title) or parts[title]
     return f"{_HEAD}\n" + "\n".join(
         f"## {title}\n{text.rstrip()}\n" for title, text in parts.items()
     )
+
+
+def _scenarios(table: Table, versions: Mapping[str, str]) -> str:
+    works = sum(not text for text in table.cells.values())
+    notes = Notes()
+    head = ["scenario", *table.servers]
+    rows = [head, ["---"] * len(head), *table.rows(notes)]
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    texts = "\n".join(f"{number}. {text}" for text, number in notes.numbers.items())
+    clients = table.clients
+    return (
+        f"\n{len(table.scenarios)} scenarios at {len(table.servers)} servers through "
+        f"{len(clients)} clients ({', '.join(clients)}): {len(table.cells)} cells, of which "
+        f"{works} work; each of the others has a note.\n\n"
+        f"Servers: {', '.join(f'{name} {what}' for name, what in versions.items())}.\n\n"
+        f"{body}\n\n{texts}\n{_HOW}"
+    )
+
+
+def written_cells(page: str) -> dict[tuple[str, str, str], str]:
+    """The text of each cell of a page: nothing where it works, else the note."""
+    text = section(page, "Scenarios") or ""
+    named = re.search(r"clients \(([\w, ]+)\)", text)
+    clients = named[1].split(", ") if named else []
+    notes = dict(re.findall(r"(?m)^(\d+)\. (.*)$", text))
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")]
+                      for line in lines or ("| |", "| |"))  # fmt: skip
+    written = {}
+    for scenario, *row in rows:
+        for server, cell in zip(head[1:], row, strict=True):
+            for one in cell.split("; "):
+                mark = re.fullmatch(r"(?:✓|no \((\d+)\))(?: (.*))?", one)
+                assert mark is not None, f"{scenario} at {server}: {one!r}"
+                for client in mark[2].split(", ") if mark[2] else clients:
+                    written[scenario, server, client] = notes[mark[1]] if mark[1] else ""
+    return written
 
 
 def _errors(errors: Mapping[str, Mapping[str, list[str]]]) -> str:
@@ -110,7 +152,7 @@ def _errors(errors: Mapping[str, Mapping[str, list[str]]]) -> str:
 
 
 def _copied(former: str) -> dict[str, str]:
-    """The results of other runs: the faults unless they ran with this one, and the load."""
+    """The sections that other runs write."""
     texts = {_BROKEN_OFF: section(former, _BROKEN_OFF), UNDER_LOAD: section(former, UNDER_LOAD)}
     faults = sys.modules.get("faults.totals")
     if faults is not None and faults.cuts:

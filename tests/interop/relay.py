@@ -20,6 +20,7 @@ class Relay:
     def __init__(self, target: Endpoint) -> None:
         self._target = target
         self.connections = 0
+        self.closed_by_server = 0
         self.port = 0
         self.path: str | None = None
         if target.path is None:
@@ -97,6 +98,8 @@ class Relay:
                     else:
                         self._left -= len(data)
                 sink.sendall(data)
+            if not is_upward:
+                self.closed_by_server += 1
         with self._acting:
             _end(source)
             _end(sink)

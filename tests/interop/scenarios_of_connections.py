@@ -14,6 +14,7 @@ from interop.clients import Access, Client, Sent, SmtpClient
 from interop.mails import Mail
 from interop.relay import Relay
 from interop.scenarios import scenario
+from interop.servers.base import wait_until
 from interop.servers.dovecot import Dovecot
 
 __all__: list[str] = []
@@ -188,16 +189,18 @@ def _check_goes_on(cell: Cell, client: Client, mail: Mail) -> None:
 
 @scenario("an idle connection that the server closed", needs="idle")
 def _(cell: Cell) -> None:
-    with cell.client("idle") as client:
-        cell.deliver(client, Mail())
-        dovecot: Dovecot | None = getattr(cell.server, "dovecot", None)
-        if dovecot is None:
-            time.sleep(1.7)
-            counts.disconnects["idle"] += 1
-        else:  # Its five minutes are fixed: end the process that has the connection.
-            dovecot.hang_up(cell.server.process)  # type: ignore[attr-defined]
-            counts.disconnects["its process ended"] += 1
-        _check_goes_on(cell, client, Mail())
+    with Relay(cell.server.endpoint("idle")) as relay:
+        with cell.client("idle", port=relay.port, path=relay.path) as client:
+            cell.deliver(client, Mail())
+            dovecot: Dovecot | None = getattr(cell.server, "dovecot", None)
+            if dovecot is None:
+                counts.disconnects["idle"] += 1
+            else:  # Its five minutes are fixed: end the process that has the connection.
+                dovecot.hang_up(cell.server.process)  # type: ignore[attr-defined]
+                counts.disconnects["its process ended"] += 1
+            wait_until(lambda: relay.closed_by_server == 1, "the end of the connection")
+            _check_goes_on(cell, client, Mail())
+        assert relay.connections == 2
 
 
 @scenario("a restart between two messages")

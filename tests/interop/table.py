@@ -14,6 +14,8 @@ class Table:
     """Cells by scenario, server and client: empty where it works, else a note."""
 
     cells: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    order: tuple[tuple[str, str, str], ...] = ()
+    """All cells that there are, also those that are not played in this run."""
     versions: dict[str, str] = field(default_factory=dict)
     errors: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     """For each failure of TLS, the error texts and the clients that gave them."""
@@ -38,6 +40,11 @@ class Table:
     def servers(self) -> list[str]:
         """The columns, in their order."""
         return list(dict.fromkeys(server for _, server, _ in self.cells))
+
+    @property
+    def clients(self) -> list[str]:
+        """The clients, in their order."""
+        return list(dict.fromkeys(client for _, _, client in self.cells))
 
     def lines(self) -> list[str]:
         """The sums, and each scenario's cells in one line, for the terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -17,6 +18,8 @@ from interop.servers.all import SERVERS, AllServers, versions
 from interop.table import Table
 
 FULL = bool(os.environ.get("MAILBACKENDS_INTEROP_FULL"))
+
+ORDER = tuple(itertools.product(SCENARIOS, SERVERS, CLIENTS))
 
 
 def _marks(server: str, scenario: str, client: str) -> list[pytest.MarkDecorator]:
@@ -45,7 +48,7 @@ def test_what_is_sent_arrives_once_or_an_error_is_reported(
     cafile: str,
     table: Table,
 ) -> None:
-    table.versions = versions()
+    table.versions, table.order = versions(), ORDER
     row = SCENARIOS[scenario]
     cell = Cell(all_servers.server(server), CLIENTS[client], cafile)
     cell.server.forget()

@@ -13,6 +13,7 @@ pytest.importorskip("flask", reason="the table needs Django and Flask")
 
 import interop.scenarios_of_connections  # noqa: F401 - its scenarios are rows of the table, too
 from interop.cell import CLIENTS
+from interop.page import written_cells
 from interop.scenarios import SCENARIOS
 from interop.sections import section, with_section
 from interop.servers.all import SERVERS
@@ -31,25 +32,8 @@ def part(title: str) -> str:
     return text
 
 
-def cells() -> dict[tuple[str, str, str], str]:
-    """The text of each cell: nothing where it works, else the note."""
-    text = part("Scenarios")
-    notes = dict(re.findall(r"(?m)^(\d+)\. (.*)$", text))
-    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")]
-                      for line in text.splitlines() if line.startswith("| "))  # fmt: skip
-    written = {}
-    for scenario, *row in rows:
-        for server, cell in zip(head[1:], row, strict=True):
-            for one in cell.split("; "):
-                mark = re.fullmatch(r"(?:✓|no \((\d+)\))(?: (.*))?", one)
-                assert mark is not None, f"{scenario} at {server}: {one!r}"
-                for client in mark[2].split(", ") if mark[2] else CLIENTS:
-                    written[scenario, server, client] = notes[mark[1]] if mark[1] else ""
-    return written
-
-
 def test_the_page_has_each_scenario_at_each_server_through_each_client() -> None:
-    assert set(cells()) == {
+    assert set(written_cells(PAGE.read_text())) == {
         (scenario, server, client)
         for scenario in SCENARIOS
         for server in SERVERS
@@ -58,7 +42,7 @@ def test_the_page_has_each_scenario_at_each_server_through_each_client() -> None
 
 
 def test_the_page_has_the_result_of_each_cell(table: Table) -> None:
-    written = cells()
+    written = written_cells(PAGE.read_text())
     seen = {cell: text for cell, text in table.cells.items() if text != "FAILED"}
     # What did not work when the page was written, or does not now, is seen by its own test.
     for cell in list(seen):

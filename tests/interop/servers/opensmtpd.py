@@ -67,7 +67,7 @@ class OpenSMTPD(Server):
     name = "OpenSMTPD"
     # The build of Debian 12 lost its private key with OpenSSL 3: OpenSMTPD's issue 1171.
     announces_tls_in_vain = True
-    messages_per_connection = 99
+    messages_per_connection = 100
     counts_unknown_commands = False
     adds_fields = True
     lacks: dict[str, str] = {  # noqa: RUF012
