@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,14 +36,14 @@ def outcome_of(
 def test_without_the_servers_tests_are_skipped_with_the_reason(tmp_path: Path) -> None:
     status, output = outcome_of(path=str(tmp_path))
     assert status == 0
-    assert "8 skipped" in output
+    assert re.search(r"=+ [1-9]\d* skipped in", output)
     assert "apt-get, dpkg-deb, ldd, chroot, node, npm, openssl not found" in output
 
 
 def test_in_the_gate_missing_servers_are_an_error_with_the_reason(tmp_path: Path) -> None:
     status, output = outcome_of(required="1", path=str(tmp_path))
     assert status == 1
-    assert "8 errors" in output
+    assert re.search(r"=+ [1-9]\d* errors in", output)
     assert "apt-get, dpkg-deb, ldd, chroot, node, npm, openssl not found" in output
     assert "MAILBACKENDS_INTEROP_REQUIRED is set" in output
 
