@@ -292,7 +292,11 @@ class Ledger(Generic[C]):
     def _serve(self) -> None:
         """Give what is free to the leases that wait, in the order in which they came."""
         while self._waiting and (self._idle or self._free_places() > 0):
-            lease = next(iter(self._waiting), None)
+            try:
+                lease = next(iter(self._waiting), None)
+            except RuntimeError:
+                # The garbage collector ran in between, and a forgotten lease came back.
+                continue
             if lease is None:
                 return
             # First a place, then off the queue: a release that comes between gives it one, or
