@@ -31,14 +31,7 @@ def test_a_refusal_amid_a_batch_leaves_the_other_messages_alone(
     "server",
     [
         "Postfix",
-        pytest.param(
-            "Exim",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="554 Too many nonmail commands to RSET: the message was not sent, and must "
-                "be sent over a new connection; it is reported as unknown",
-            ),
-        ),
+        "Exim",
         "sendmail",
         "OpenSMTPD",
         pytest.param(
