@@ -20,7 +20,7 @@ FOUND = (
     Found(
         "Dovecot LMTP",
         "552 to BDAT means a full mailbox there, and closed a connection that could be used again",
-        "tests/mailbackends/protocol/test_transcripts.py::test_the_conversation_goes_as_it_was_written_down",
+        "tests/mailbackends/protocol/test_transcripts.py::test_a_recorded_conversation_is_repeated",
     ),
     Found(
         "Postfix, Dovecot",
