@@ -27,7 +27,7 @@ from django_integration.errors import InvalidHeaderError, SendCancelled
 from django_integration.fast import written
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
 from mailbackends import InvalidMessageError, SMTPException, Submission
-from mailbackends.integration import to_ascii
+from mailbackends.integration import check_visible, to_ascii
 
 __all__ = ["RawEmailMessage", "as_submission"]
 
@@ -245,6 +245,8 @@ def _mailbox(value: Any) -> Any:
     if text.isascii() or "\n" in text or "\r" in text:
         return value
     name, address = parseaddr(text)
+    # Django 5.2 would write an encoded word in place of an address that has such a character.
+    check_visible(address, of="header's")
     local, _, domain = address.rpartition("@")
     if not local or (domain.isascii() and not _NOT_LINE_ENDS.search(name)):
         return value
