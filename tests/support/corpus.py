@@ -91,7 +91,7 @@ def _evaluated(given: dict[str, Any], make: Callable[[str], Any]) -> dict[str, A
     """The case with lazy strings, if it wants them: the subject, header values and the body."""
     if not given.get("lazy"):
         return given
-    lazy = {name: make(given[name]) for name in ("subject", "body") if name in given}
+    lazy: dict[str, Any] = {n: make(given[n]) for n in ("subject", "body") if n in given}
     headers = {name: make(value) for name, value in given.get("headers", {}).items()}
     return {**given, **lazy, "headers": headers}
 
