@@ -184,7 +184,7 @@ def test_check_finds_a_backend_that_cannot_be_imported(use_mail: Use, path: str,
 
 
 def test_check_deploy_finds_the_mailbox(use_mail: Use, use_settings: Use) -> None:
-    pytest.importorskip("nh3")
+    pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
     use_mail(backend="django_integration.mailbox.EmailBackend")
     use_settings(DEBUG=False, MAILBACKENDS_MAILBOX={"outside_debug": True})
     assert check_configuration(None) == []
@@ -264,7 +264,7 @@ def test_the_doctor_warns_of_a_sender_at_localhost(mail: MailServer, use_setting
 
 
 def test_the_doctor_does_not_call_the_mailbox_healthy(use_mail: Use) -> None:
-    pytest.importorskip("nh3")
+    pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
     use_mail(backend="django_integration.mailbox.EmailBackend")
     with override_settings(DEBUG=True), pytest.raises(CommandError, match="reaches nobody"):
         doctor()
