@@ -19,8 +19,10 @@ _AUTH = re.compile(r"(?im)^([ \t]*auth[ \t]+\S+[ \t]+)([^\r\n]+)")
 _LINE = re.compile(r"()([^\r\n]+)")
 
 # A shorter secret may be part of another word by chance: it is masked as a whole word only.
-# And so many characters of base64 are enough to recognise a response that was cut off.
+# And so many characters of base64, at either end, are enough to recognise a response of which
+# a server quotes only a part.
 _LONG = 8
+_BASE64 = rb"[A-Za-z0-9+/=]*"
 
 
 def masked_line(line: str, *, is_response: bool = False) -> str:
@@ -100,9 +102,11 @@ class Masking:
             return
         pattern = re.escape(secret)
         if is_cut:
-            pattern += b"|" + re.escape(secret[:_LONG]) + rb"[A-Za-z0-9+/=]*"
+            pattern += b"|" + re.escape(secret[:_LONG]) + _BASE64
+            pattern += b"|" + _BASE64 + re.escape(secret[-_LONG:])
         elif len(secret) < _LONG:
             pattern = rb"(?<![^\W_])" + pattern + rb"(?![^\W_])"
         self._patterns[secret] = pattern
-        self._needles = tuple({known[:_LONG].lower() for known in self._patterns})
+        ends = {secret[:_LONG].lower(), *({secret[-_LONG:].lower()} if is_cut else ())}
+        self._needles = tuple({*self._needles, *ends})
         self._pattern = None

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-__all__ = ["Fault", "Server", "announced", "faults", "streams"]
+__all__ = ["QUOTED", "SECRET", "Fault", "Server", "announced", "faults", "streams"]
+
+SECRET = "hunter2-s3cret"
+QUOTED = (
+    SECRET.encode(),
+    base64.b64encode(SECRET.encode()),
+    base64.b64encode(f"\0user\0{SECRET}".encode()),
+)
+"""The password in the forms in which it is sent, and a server may quote it."""
 
 _GOOD = {
     "greeting": b"220 hi\r\n",
@@ -43,6 +51,7 @@ texts = (
     st.sampled_from([b"ok", b"", b"5.1.1 no", b"SIZE 1", b"SIZE -1", b"SIZE " + b"9" * 30])
     | st.sampled_from([b"AUTH PLAIN", b"AUTH", b"AUTH=LOGIN", b"CHUNKING", b"LIMITS RCPTMAX=1"])
     | st.sampled_from([b"r=a,s=b,i=1", b"v=AAAA", b"e=no", b"{}"]).map(base64.b64encode)
+    | st.sampled_from(QUOTED)
     | st.binary(max_size=40)
     | st.integers(8180, 8200).map(lambda size: b"x" * size)
 )

@@ -19,13 +19,14 @@ from mailbackends.errors import (
 )
 from mailbackends.mime import content
 from mailbackends.protocol import dialogue, extensions, sasl, transaction
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.protocol.session import Dialogue, Session, State, Want
 from mailbackends.reply import Reply
 from support.memory import MemorySocket
 
-from .servers import Fault, Server, announced, faults, streams
+from .servers import QUOTED, SECRET, Fault, Server, announced, faults, streams
 
 __all__ = ["TARGETS", "seen"]
 
@@ -63,7 +64,7 @@ CALLS: dict[str, Callable[[SMTP], Any]] = {
     "greeting": lambda c: c.getreply(),
     "ehlo": lambda c: c.ehlo(),
     "starttls": lambda c: c.starttls(context=NO_CONTEXT),
-    "login": lambda c: c.login("user", "password"),
+    "login": lambda c: c.login("user", SECRET),
     "login with a token": lambda c: c.login("user", lambda: "token"),
     "auth": lambda c: c.auth("X", lambda challenge=None: "response"),
     "sendmail": lambda c: c.sendmail(A, [B, C], MESSAGE),
@@ -109,36 +110,56 @@ def fuzz_client(
 
 
 def fuzz_session(
-    is_lmtp: bool, pipelining: bool, announced: bytes, wrongs: list[Fault | None]
+    is_lmtp: bool,
+    pipelining: bool,
+    chunking: Chunking,
+    is_fresh: bool,
+    announced: bytes,
+    wrongs: list[Fault | None],
 ) -> None:
-    """The pooled path: two messages on one session, and each ends in a documented way."""
+    """The `Mailer`'s path: two messages on one session, and each ends in a documented way."""
     session = Session(is_lmtp=is_lmtp)
     run = _Runner(session, Server(announced, wrongs))
     outgoing = content.from_bytes(MESSAGE)
     envelope = Envelope(A, (B, C))
-    credentials = sasl.Credentials("user", "password")
+    credentials = sasl.Credentials("user", SECRET)
     talks: list[tuple[str, Dialogue[Any]]] = [
         ("greeting", dialogue.greeting(session)),
         ("hello", dialogue.hello(session, "client.test")),
         ("starttls", dialogue.starttls(session, "client.test")),
         ("login", dialogue.login(session, credentials)),
         *(
-            ("deliver", transaction.deliver(session, envelope, outgoing, pipelining=pipelining))
+            (
+                "deliver",
+                transaction.deliver(
+                    session,
+                    envelope,
+                    outgoing,
+                    pipelining=pipelining,
+                    chunking=chunking,
+                    is_fresh=is_fresh,
+                ),
+            )
             for _ in range(2)
         ),
     ]
     for name, talk in talks:
         if session.state is State.CLOSED:
             return
+        shown: list[object]
         try:
             result = run(talk)
         except SMTPException as error:
             _note(name, error)
             is_known = error.outcome is not None
+            shown = [error, repr(error), vars(error)]
         else:
             is_known = True
+            shown = [result]
             seen[f"{name}: {type(result).__name__}"] += 1
         assert is_known or name != "deliver"
+        for quoted in QUOTED:
+            assert quoted not in run.sent or quoted.decode() not in str(shown), shown
 
 
 class _Runner:
@@ -147,6 +168,7 @@ class _Runner:
     def __init__(self, session: Session, server: Server) -> None:
         self.session = session
         self.server = server
+        self.sent = b""
 
     def __call__(self, talk: Dialogue[Any]) -> Any:
         try:
@@ -170,6 +192,7 @@ class _Runner:
         while buffers := self.session.data_to_send(1 << 20):
             data = b"".join(buffers)
             self.session.bytes_sent(len(data))
+            self.sent += data
             self.server.hear(data)
         while True:
             piece = next(self.server, b"")
@@ -232,7 +255,17 @@ TARGETS: dict[str, tuple[Callable[..., None], tuple[st.SearchStrategy[Any], ...]
             faults,
         ),
     ),
-    "session": (fuzz_session, (st.booleans(), st.booleans(), announced, faults)),
+    "session": (
+        fuzz_session,
+        (
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from(Chunking),
+            st.booleans(),
+            announced,
+            faults,
+        ),
+    ),
     "parser": (fuzz_parser, (streams, st.lists(st.integers(0, 10_000), max_size=6))),
 }
 """Each with the strategies of its arguments."""

@@ -49,6 +49,7 @@ def test_a_response_to_a_challenge_is_masked_as_a_whole():
         (f"5.5.4 Cannot decode AUTH parameter: {PLAIN}", "5.5.4 Cannot decode AUTH parameter: ***"),
         (f"unknown command '{PLAIN[:20]}...'", "unknown command '***...'"),
         (f"UNKNOWN COMMAND {PLAIN.upper()}", "UNKNOWN COMMAND ***"),
+        (f"unknown command ...{PLAIN[-12:]}", "unknown command ...***"),
         ("bad response \0alice\0correct horse", "bad response ***"),
         ("no user alice with password correct horse", "no user alice with password ***"),
         ("correct horse", "***"),
