@@ -305,7 +305,7 @@ INTERFACES: dict[str, Callable[[dict[str, Any], Sink, Path], None]] = {
     "flask": _by_flask,
     "cli": _by_cli,
 }
-NEEDS = {"django": "django", "flask": "flask", "cli": "click"}
+NEEDS = {"django": "django", "flask": "flask", "cli": "rich"}
 
 
 def missing(interface: str) -> str | None:
