@@ -84,7 +84,7 @@ def test_ascii_is_folded_at_spaces_and_never_encoded(text: str, policy: Any) -> 
     assert unfolded(line) == text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(TEXTS, st.sampled_from([POLICY, NARROW]))
 @example("a  b é  c", POLICY)
 @example("é é", POLICY)
@@ -159,7 +159,7 @@ SPECS = st.from_regex(r"[a-z.+]{1,12}@[a-z]{1,60}\.example", fullmatch=True)
 MAILBOXES = st.builds(lambda name, spec: Address(name, *spec.split("@")), NAMES, SPECS)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(st.lists(MAILBOXES, min_size=1, max_size=6), st.sampled_from([POLICY, NARROW, LEGACY]))
 @example([Address("=?utf-8?q?ceo=40victim=2Eexample=2C?=", "u", "x.example")], POLICY)
 def test_a_name_never_becomes_an_address(given: list[Address], policy: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_name_never_becomes_an_address(given: list[Address], policy: Any) -> N
     assert [spec for _, spec in getaddresses([unfolded(line)])] == specs
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(MAILBOXES, min_size=1, max_size=4))
 def test_names_are_read_as_they_were_given(given: list[Address]) -> None:
     value = stored("To", given)
@@ -250,7 +250,7 @@ def test_utf8_is_left_with_smtputf8_only() -> None:
 # --- Parameters -----------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=150).map(str.strip))
 @example('quoted "name".pdf')
 @example("back\\slash.pdf")
