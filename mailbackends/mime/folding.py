@@ -18,7 +18,7 @@ from typing import Any
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import ADDRESS_CLASSES, PLAIN_LIST
-from mailbackends.mime.address_field import address_words, is_read_alike
+from mailbackends.mime.address_field import address_words, has_names_of, is_read_alike
 from mailbackends.mime.email_internals import header_class, header_name, message_with, parsed_text
 from mailbackends.mime.headers import ADDRESS_FIELDS, Field, check_field, is_field_name, utf8_text
 from mailbackends.mime.pieces import SAMPLE_BOUNDARY, with_crlf
@@ -207,7 +207,8 @@ def _with_comments(policy: Policy, value: Any) -> bytes | None:
     except Exception:  # the package fails on some texts, which differ by version
         return None
     unfolded = text.partition(":")[2].replace("\r\n", "").strip(" ")
-    return folded if is_read_alike(value, unfolded) else None
+    is_right = is_read_alike(value, unfolded) and has_names_of(value, unfolded)
+    return folded if is_right else None
 
 
 def _unreadable(text: str) -> list[str]:
@@ -308,7 +309,7 @@ def _is_right(policy: Policy, kind: type | None, name: str, value: Any, line: by
         return False
     text = _LINE_END.sub("", line.decode("utf-8", "surrogateescape")).partition(":")[2].strip(" \t")
     if kind in ADDRESS_CLASSES:
-        return is_read_alike(value, text)
+        return is_read_alike(value, text) and has_names_of(value, text)
     source = value if kind is not None else _LINE_END.sub("", value)
     if kind in _PARAMETERIZED:
         return bool(SMTP.header_factory(name, text).params == value.params)

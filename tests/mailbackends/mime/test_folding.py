@@ -177,6 +177,7 @@ def test_a_name_never_becomes_an_address(given: list[Address], policy: Any) -> N
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(MAILBOXES, min_size=1, max_size=4))
+@example([Address("0 s<4.,q~i0b ~(> \u013a \u3590\u00cbk\u0109FD\u013f 5\\ 0", "a", "a.example")])
 def test_names_are_read_as_they_were_given(given: list[Address]) -> None:
     value = stored("To", given)
     if value is None:
