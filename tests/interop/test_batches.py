@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 pytest.importorskip("django", reason="these go through Django and Flask, too")
@@ -14,12 +12,6 @@ from interop.mails import Mail
 from interop.servers.all import AllServers
 
 BOTH = ("Mailer", "AsyncMailer")
-
-# Once, on a machine with other load, a server kept a batch waiting for two minutes.
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("MAILBACKENDS_INTEROP_FULL"),
-    reason="batches of 80 messages: set MAILBACKENDS_INTEROP_FULL to run them",
-)
 
 
 @pytest.mark.parametrize("client", BOTH)

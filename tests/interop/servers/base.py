@@ -215,21 +215,28 @@ class Process:
         return f"{self._child.args!r} {what}: {self.log.read_text(errors='replace')[-2000:]}"
 
 
+# All that were drawn: a server binds its ports only when it starts, and until then another draw
+# must not get them.
+_drawn: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that are not in use.
+    """Ports of loopback that are not in use, and that no earlier call returned.
 
     They are below the ephemeral ports: a server that is started again must find its port free,
     and not used by an outgoing connection.
     """
     ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            one = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                one.bind((HOST, random.SystemRandom().randrange(8192, max(ephemeral, 16384))))
-                ports.append(one.getsockname()[1])
-        return ports
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(8192, max(ephemeral, 16384))
+        if port in _drawn:
+            continue
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            ports.append(port)
+            _drawn.add(port)
+    return ports
 
 
 def wait_until(
