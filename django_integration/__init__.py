@@ -6,7 +6,7 @@ Set ``EMAIL_BACKEND = "django_integration.EmailBackend"`` or, from Django 6.1 on
 
 - ``settings``, ``configuration``, ``staging``: from Django's settings to options
 - ``backend``, ``copies``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to
-  a Mailer
+  a Mailer; ``async_mail``, ``async_delivery``, ``async_registry``: the same in an event loop
 - ``checks``, ``health``, ``signals``, ``mailbox``, ``testing``: everything around it
 """
 
@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from django_integration.async_mail import asend, asend_mail, asend_mass_mail
     from django_integration.attachments import attach_inline_image, attach_path
     from django_integration.backend import EmailBackend
     from django_integration.delivery import receipt_of
@@ -37,6 +38,9 @@ __all__ = [
     "RawEmailMessage",
     "SendCancelled",
     "SettingsError",
+    "asend",
+    "asend_mail",
+    "asend_mass_mail",
     "attach_inline_image",
     "attach_path",
     "post_send",
@@ -46,7 +50,7 @@ __all__ = [
 ]
 
 # Imported when first used: the pytest plugin must not import Django, nor need it.
-_MODULES = ("errors", "signals", "attachments", "messages", "delivery", "backend")
+_MODULES = ("errors", "signals", "attachments", "messages", "delivery", "backend", "async_mail")
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from mailbackends import (
     InvalidAddressError,
     InvalidMessageError,
     Mailer,
+    Options,
     PoolTimeout,
     Receipt,
     SMTPException,
@@ -30,6 +31,9 @@ from mailbackends import (
 __all__ = ["Delivery", "receipt_of"]
 
 SendOne = Callable[[Submission], Receipt]
+Result = Receipt | BaseException
+"""A `BaseException` is the ``CancelledError`` of an asynchronous caller that has left."""
+_SIGNAL_FAILED = "The signal for a message could not be sent"
 
 
 def receipt_of(message: EmailMessage) -> Receipt | None:
@@ -62,7 +66,7 @@ class _Entry:
 
     def __init__(self, message: EmailMessage) -> None:
         self.message = message
-        self.result: Receipt | Exception
+        self.result: Result
 
 
 class Delivery:
@@ -83,13 +87,11 @@ class Delivery:
         Once the server could not be reached, further messages fail without waiting for it
         again, until ``circuit_pause`` has passed.
         """
-        self._is_fast = mailer.options.fast_paths
-        self._pause = mailer.options.circuit_pause
+        self._begin(mailer.options)
         waiting: deque[_Entry] = deque()
         for result in mailer.stream_messages(self._submissions(messages, waiting)):
             self._settle(waiting.popleft(), result)
-            if isinstance(result, SMTPException) and _is_unreachable(result):
-                self._unreachable, self._unreachable_since = result, time.monotonic()
+            self._note_unreachable(result)
 
     def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
         """Send each message with ``send``, which raises on failure."""
@@ -114,7 +116,7 @@ class Delivery:
         """
         if self.accepted == len(self._entries) and self.backend.on_partial_refusal != "raise":
             return self.accepted
-        outcomes = [(entry.message, entry.result) for entry in self._entries]
+        outcomes: Any = [(entry.message, entry.result) for entry in self._entries]
         failures = [
             result
             for _, result in outcomes
@@ -128,30 +130,31 @@ class Delivery:
             raise failures[0]
         raise BatchError(outcomes) from failures[0]
 
-    def _submissions(
-        self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
-    ) -> Iterator[Submission]:
-        for message in messages:
-            entry = _Entry(message)
-            self._entries.append(entry)
-            if self._unreachable and time.monotonic() - self._unreachable_since >= self._pause:
-                self._unreachable = None
-            prepared = self._unreachable or self._prepare(message)
-            if isinstance(prepared, Exception):
-                self._settle(entry, prepared)
-            else:
-                waiting.append(entry)
-                yield prepared
+    # What follows decides, and waits for nothing: `AsyncDelivery` uses it too.
 
-    def _prepare(self, message: EmailMessage) -> Submission | Exception:
+    def _begin(self, options: Options) -> None:
+        self._is_fast = options.fast_paths
+        self._pause = options.circuit_pause
+
+    def _enter(self, message: EmailMessage) -> _Entry:
+        entry = _Entry(message)
+        self._entries.append(entry)
+        if self._unreachable and time.monotonic() - self._unreachable_since >= self._pause:
+            self._unreachable = None
+        return entry
+
+    def _note_unreachable(self, result: Receipt | Exception) -> None:
+        if isinstance(result, SMTPException) and _is_unreachable(result):
+            self._unreachable, self._unreachable_since = result, time.monotonic()
+
+    def _build(self, message: EmailMessage) -> Submission | Exception:
         try:
-            if pre_send.receivers:
-                self._send_signal(pre_send, message, robust=False)
             return as_submission(message, self.backend.staging, fast=self._is_fast)
         except Exception as error:
             return error
 
-    def _settle(self, entry: _Entry, result: Receipt | Exception) -> None:
+    def _record(self, entry: _Entry, result: Result) -> tuple[Signal, dict[str, Any]] | None:
+        """Set the message's attributes and log the result; return the signal to send for it."""
         message: Any = entry.message
         if isinstance(result, SMTPException):
             name_settings(result, self.backend.alias)
@@ -162,31 +165,64 @@ class Delivery:
         if isinstance(result, Receipt):
             self.accepted += 1
             logger.debug("Sent: %s", result)
-            if post_send.receivers:
-                self._send_signal(post_send, message, receipt=result)
-            if result.refused and self.backend.on_partial_refusal == "raise":
-                # The Mailer has already logged a warning.
-                entry.result = message.send_error = PartialRefusal(result)
-        elif isinstance(result, SendCancelled):
+            return post_send, {"receipt": result}
+        if isinstance(result, SendCancelled):
             logger.info("Cancelled: %s", result)
-        else:
-            logger.warning("Not sent (%s): %s", type(result).__name__, result)
-            self._send_signal(send_failed, message, error=result)
+            return None
+        logger.warning("Not sent (%s): %s", type(result).__name__, result)
+        return send_failed, {"error": result}
 
-    def _send_signal(
-        self, signal: Signal, message: EmailMessage, *, robust: bool = True, **more: Any
-    ) -> None:
+    def _apply_policy(self, entry: _Entry) -> None:
+        """Make an error of a partial refusal if the backend says so; after the signal."""
+        result = entry.result
+        is_partial = isinstance(result, Receipt) and result.refused
+        if is_partial and self.backend.on_partial_refusal == "raise":
+            # The Mailer has already logged a warning.
+            message: Any = entry.message
+            entry.result = message.send_error = PartialRefusal(result)
+
+    def _arguments(self, message: EmailMessage) -> dict[str, Any]:
+        """What each signal has."""
         backend = self.backend
-        more |= {"message": message, "alias": backend.alias, "backend": backend}
-        if not robust:
-            signal.send(type(backend), **more)
-            return
-        try:
-            signal.send_robust(type(backend), **more)
-        except Exception:
-            # The message is settled. Django itself raises here if a receiver is a coroutine
-            # function and this thread is running an event loop.
-            logger.exception("The signal for a message could not be sent")
+        return {
+            "sender": type(backend),
+            "message": message,
+            "alias": backend.alias,
+            "backend": backend,
+        }
+
+    # What follows waits.
+
+    def _submissions(
+        self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
+    ) -> Iterator[Submission]:
+        for message in messages:
+            entry = self._enter(message)
+            prepared = self._unreachable or self._prepare(message)
+            if isinstance(prepared, Exception):
+                self._settle(entry, prepared)
+            else:
+                waiting.append(entry)
+                yield prepared
+
+    def _prepare(self, message: EmailMessage) -> Submission | Exception:
+        if pre_send.receivers:
+            try:
+                pre_send.send(**self._arguments(message))
+            except Exception as error:
+                return error
+        return self._build(message)
+
+    def _settle(self, entry: _Entry, result: Receipt | Exception) -> None:
+        signal = self._record(entry, result)
+        if signal is not None and signal[0].receivers:
+            try:
+                signal[0].send_robust(**self._arguments(entry.message), **signal[1])
+            except Exception:
+                # The message is settled. Django itself raises here if a receiver is a coroutine
+                # function and this thread is running an event loop.
+                logger.exception(_SIGNAL_FAILED)
+        self._apply_policy(entry)
 
 
 def _is_unreachable(error: SMTPException) -> bool:

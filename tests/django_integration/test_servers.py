@@ -56,7 +56,14 @@ async def send_async(request):
     await sync_to_async(send)(request)
     return HttpResponse(str(os.getpid()))
 
-urlpatterns = [path("sync/", send), path("async/", send_async)]
+async def send_in_the_loop(request):
+    from django_integration import asend_mail
+    await asend_mail("s", str(os.getpid()), "shop@example.com", ["a@example.com"])
+    return HttpResponse(str(os.getpid()))
+
+urlpatterns = [
+    path("sync/", send), path("async/", send_async), path("loop/", send_in_the_loop)
+]
 wsgi = get_wsgi_application()
 asgi = get_asgi_application()
 if os.environ.get("AT_IMPORT"):
@@ -180,6 +187,22 @@ def test_under_asgi_async_and_sync_views_share_the_pool(server: MailServer, tmp_
             get(f"{base}/sync/")
     assert len(server.messages) == 6
     assert server.connections == 1
+
+
+def test_under_asgi_async_views_share_the_connections_of_the_loop(
+    server: MailServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn")
+    command = (
+        *(*PYTHON, "uvicorn", "project:asgi", "--host=127.0.0.1"),
+        *("--port={port}", "--log-level=warning"),
+    )
+    with running(tmp_path, server, *command) as base:
+        for _ in range(3):
+            get(f"{base}/loop/")
+    assert len(server.messages) == 3
+    assert server.connections == 1
+    server.wait(lambda: server.open_connections == 0)
 
 
 def test_many_mails_at_once_from_one_event_loop(mail: MailServer) -> None:
