@@ -12,14 +12,23 @@ import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from flask_integration.loops import LoopMailers
 from flask_integration.posting import Posting
-from mailbackends import ConfigurationError, Mailer, Options, Receipt, Reply, Submission
+from mailbackends import (
+    AsyncMailer,
+    ConfigurationError,
+    Mailer,
+    Options,
+    Receipt,
+    Reply,
+    Submission,
+)
 
 __all__ = [
     "Backend",
@@ -76,6 +85,21 @@ class Backend(ABC):
                 outcome = error
             yield outcome
 
+    @property
+    def is_async(self) -> bool:
+        """Whether `asend` and `asend_many` exist, and do not block the event loop."""
+        return False
+
+    async def asend(self, posting: Posting) -> Receipt:
+        """As `send`, awaited. Called only if `is_async`."""
+        raise NotImplementedError
+
+    def asend_many(
+        self, postings: AsyncIterable[Posting]
+    ) -> AsyncGenerator[Receipt | Exception, None]:
+        """As `send_many`, awaited. Called only if `is_async`."""
+        raise NotImplementedError
+
     def hold(self) -> AbstractContextManager[Backend]:
         """Return what `Mail.connect` sends on within its block."""
         return nullcontext(self)
@@ -99,10 +123,48 @@ def local_receipt(posting: Posting, text: str) -> Receipt:
 
 
 class SmtpBackend(Backend):
-    """Sends over the connections of one pool, which all threads share."""
+    """Sends over the connections of one pool, which all threads share.
+
+    Coroutines use a pool of their event loop, to the servers of ``mailer``: a subclass that
+    sets another ``mailer`` sends there in both ways.
+    """
+
+    _strategy: Literal["ordered", "round_robin"] = "ordered"
+    _loops: LoopMailers | None = None
 
     def __init__(self, state: BackendSettings) -> None:
         self.mailer = Mailer([state.options, *state.fallbacks], strategy=state.strategy)
+        self._strategy = state.strategy
+
+    @property
+    def is_async(self) -> bool:
+        """True, unless a subclass has changed how messages are sent in threads only."""
+        kind = type(self)
+        is_changed = (
+            kind.send is not SmtpBackend.send or kind.send_many is not SmtpBackend.send_many
+        )
+        return kind.asend is not SmtpBackend.asend or not is_changed
+
+    async def asend(self, posting: Posting) -> Receipt:
+        """Send over a connection of the running event loop."""
+        mailer = await self._async_mailers().get()
+        return await mailer.send_message(
+            posting.message,
+            posting.from_addr,
+            posting.to_addrs,
+            mail_options=posting.mail_options,
+            rcpt_options=posting.rcpt_options,
+        )
+
+    async def asend_many(
+        self, postings: AsyncIterable[Posting]
+    ) -> AsyncGenerator[Receipt | Exception, None]:
+        """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
+        mailer = await self._async_mailers().get()
+        submissions = (_submission(posting) async for posting in postings)
+        async with aclosing(mailer.stream_messages(submissions)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     def send(self, posting: Posting) -> Receipt:
         """Send over a connection of the pool."""
@@ -110,16 +172,7 @@ class SmtpBackend(Backend):
 
     def send_many(self, postings: Iterable[Posting]) -> Iterator[Receipt | Exception]:
         """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
-        submissions = (
-            Submission(
-                posting.message,
-                posting.from_addr,
-                posting.to_addrs,
-                posting.mail_options,
-                posting.rcpt_options,
-            )
-            for posting in postings
-        )
+        submissions = map(_submission, postings)
         yield from self.mailer.stream_messages(submissions)
 
     @contextmanager
@@ -136,6 +189,24 @@ class SmtpBackend(Backend):
     def close(self) -> None:
         """Close the connections of the pool."""
         self.mailer.close()
+        if self._loops is not None:
+            self._loops.close()
+
+    def _async_mailers(self) -> LoopMailers:
+        # setdefault() is one step, should two loops send their first message at once.
+        made = LoopMailers(lambda: AsyncMailer(self.mailer.servers, strategy=self._strategy))
+        found: LoopMailers = vars(self).setdefault("_loops", made)
+        return found
+
+
+def _submission(posting: Posting) -> Submission:
+    return Submission(
+        posting.message,
+        posting.from_addr,
+        posting.to_addrs,
+        posting.mail_options,
+        posting.rcpt_options,
+    )
 
 
 class _PinnedBackend(Backend):

@@ -5,10 +5,11 @@ The sender of a signal is always the application.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ from mailbackends import Receipt
 
 __all__ = [
     "SenderState",
+    "adeliver",
+    "adeliver_many",
     "deliver",
     "deliver_many",
     "email_dispatched",
@@ -29,6 +32,7 @@ __all__ = [
     "email_sent",
     "signals",
     "suppressed",
+    "try_to_prepare",
 ]
 
 signals = Namespace()
@@ -82,44 +86,121 @@ def deliver(
     return receipt
 
 
+async def adeliver(
+    app: Flask, message: Any, posting: Awaitable[Posting], backend: Backend | None
+) -> Receipt:
+    """As `deliver`, awaited. ``backend`` is None if sending is suppressed."""
+    try:
+        prepared = await posting
+        receipt = await backend.asend(prepared) if backend else suppressed(prepared)
+    except Exception as error:
+        _publish(app, message, error)
+        raise
+    except CancelledError as error:
+        if hasattr(error, "outcome"):  # the Mailer had the message
+            _publish(app, message, error)
+        raise
+    _publish(app, message, receipt)
+    return receipt
+
+
+class _Batch:
+    """Messages that were read and have no outcome yet, in order."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        # The error is that of a message which could not be prepared.
+        self._pending: deque[tuple[Any, Exception | None]] = deque()
+
+    def add(self, message: Any, prepared: Posting | Exception) -> bool:
+        """Add a message; True if it is to be sent."""
+        error = prepared if isinstance(prepared, Exception) else None
+        self._pending.append((message, error))
+        return error is None
+
+    def unprepared(self) -> Iterator[Exception]:
+        """Publish and yield the errors that come before the next message that is sent."""
+        while self._pending and (error := self._pending[0][1]) is not None:
+            _publish(self._app, self._pending.popleft()[0], error)
+            yield error
+
+    def publish(self, outcome: Receipt | BaseException) -> None:
+        """Publish the outcome of the next message."""
+        if self._pending:
+            _publish(self._app, self._pending.popleft()[0], outcome)
+
+
 def deliver_many(
     app: Flask, state: SenderState, messages: Iterable[Any]
 ) -> Iterator[Receipt | Exception]:
     """Yield one outcome for each message, in order, reading messages as outcomes are asked for."""
-    # Messages that were read and have no outcome yet, in order. The error is that of a
-    # message which could not be prepared.
-    pending: deque[tuple[Any, Exception | None]] = deque()
+    batch = _Batch(app)
 
     def prepared() -> Iterator[Posting]:
         for message in messages:
-            try:
-                posting = prepare(message, state)
-            except Exception as error:
-                pending.append((message, error))
-            else:
-                pending.append((message, None))
+            posting = try_to_prepare(message, state)
+            if batch.add(message, posting) and isinstance(posting, Posting):
                 yield posting
-
-    def unprepared() -> Iterator[Exception]:
-        while pending and (error := pending[0][1]) is not None:
-            _publish(app, pending.popleft()[0], error)
-            yield error
 
     with state.lease_backend() as backend:
         outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
         try:
             for outcome in outcomes:
-                yield from unprepared()
-                _publish(app, pending.popleft()[0], outcome)
+                yield from batch.unprepared()
+                batch.publish(outcome)
                 yield outcome
         except Exception:  # of ``messages``: first, the outcomes of those before it
-            yield from unprepared()
+            yield from batch.unprepared()
             raise
-        yield from unprepared()
+        yield from batch.unprepared()
 
 
-def _publish(app: Flask, message: Any, outcome: Receipt | Exception) -> None:
-    if isinstance(outcome, Exception):
+async def adeliver_many(
+    app: Flask,
+    backend: Backend | None,
+    messages: Iterable[Any],
+    prepare_one: Callable[[Any], Awaitable[Posting | Exception]],
+) -> list[Receipt | Exception]:
+    """As `deliver_many`, awaited, with a list of all outcomes."""
+    batch = _Batch(app)
+    found: list[Receipt | Exception] = []
+
+    async def prepared() -> AsyncGenerator[Posting, None]:
+        for message in messages:
+            posting = await prepare_one(message)
+            if batch.add(message, posting) and isinstance(posting, Posting):
+                yield posting
+
+    async def withheld() -> AsyncGenerator[Receipt | Exception, None]:
+        async for posting in prepared():
+            yield suppressed(posting)
+
+    try:
+        outcomes = backend.asend_many(prepared()) if backend else withheld()
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                found += batch.unprepared()
+                batch.publish(outcome)
+                found.append(outcome)
+    except CancelledError as error:
+        if hasattr(error, "outcome"):  # that of the message which was being sent
+            found += batch.unprepared()
+            batch.publish(error)
+        raise
+    found += batch.unprepared()
+    return found
+
+
+def try_to_prepare(message: Any, state: SenderState) -> Posting | Exception:
+    """Return what `prepare` returns or raises."""
+    try:
+        return prepare(message, state)
+    except Exception as error:
+        return error
+
+
+def _publish(app: Flask, message: Any, outcome: Receipt | BaseException) -> None:
+    if isinstance(outcome, BaseException):
         _call_receivers(email_failed, app, message=message, error=outcome)
     else:
         _call_receivers(email_dispatched, app, message=message)

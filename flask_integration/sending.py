@@ -6,26 +6,34 @@ import asyncio
 import contextvars
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from flask import Flask, current_app, has_app_context
 
 from flask_integration.addresses import Address
+from flask_integration.backends import Backend
 from flask_integration.delivery import (
     SenderState,
+    adeliver,
+    adeliver_many,
     deliver,
     deliver_many,
     email_dispatched,
     suppressed,
+    try_to_prepare,
 )
+from flask_integration.loops import is_for_one_call
 from flask_integration.message import Message
-from flask_integration.posting import Posting
+from flask_integration.posting import Posting, prepare
 from mailbackends import Receipt, Reply
 
 __all__ = ["MailConnection", "Sender", "current_application"]
+
+T = TypeVar("T")
+_SHORT = 50_000  # in characters
 
 
 class Sender(ABC):
@@ -87,23 +95,45 @@ class Sender(ABC):
         return MailConnection(state, app)
 
     async def asend(self, message: Any, envelope_from: Address | None = None) -> Receipt:
-        """As `send`, but in a thread, so that the event loop of an async view continues.
+        """As `send`, awaited in the running event loop, whose connections it uses.
 
-        Flask runs each async view in its own event loop. Threads share the connections of
-        the pool between all of them; a connection of an event loop would end with the view.
+        Two kinds of messages are sent in a thread: those of a backend that blocks, and those
+        of an async view under WSGI. Flask runs each such view in a loop that ends with it;
+        threads share the connections of the pool between all views. The mailer has as many
+        threads as it may have connections, and does not use the event loop's executor.
+        Further messages wait in a queue, and are not subject to MAIL_POOL_TIMEOUT.
 
-        The mailer has as many threads as it may have connections, and does not use the event
-        loop's executor, which name lookups need. Further messages wait in a queue, and are not
-        subject to MAIL_POOL_TIMEOUT.
+        Cancelling the task: see `mailbackends.AsyncMailer`. In a thread, a message that waits
+        in the queue is not sent, and one that is being sent is not stopped.
 
-        Cancelling the task stops a message that waits in the queue, but not one that is
-        being sent.
+        Receivers of signals are called in the loop, or in that thread.
         """
-        executor = self._target()[1].executor
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            executor, context.run, self.send, message, envelope_from
-        )
+        app, state = self._target()
+        with state.lease_backend() as backend:
+            if _needs_thread(backend):
+                return await _in_thread(state, self.send, message, envelope_from)
+
+            async def prepared() -> Posting:
+                if _is_short(message):
+                    return prepare(message, state, envelope_from)
+                return await _in_thread(state, prepare, message, state, envelope_from)
+
+            return await adeliver(app, message, prepared(), backend)
+
+    async def asend_many(self, messages: Iterable[Any]) -> list[Receipt | Exception]:
+        """As `send_many`, awaited; see `asend`."""
+        given = list(messages)
+        app, state = self._target()
+        with state.lease_backend() as backend:
+            if _needs_thread(backend):
+                return await _in_thread(state, self.send_many, given)
+
+            async def prepare_one(message: Any) -> Posting | Exception:
+                if _is_short(message):
+                    return try_to_prepare(message, state)
+                return await _in_thread(state, try_to_prepare, message, state)
+
+            return await adeliver_many(app, backend, given, prepare_one)
 
     @contextmanager
     def record_messages(self) -> Iterator[list[Any]]:
@@ -189,6 +219,26 @@ class MailConnection:
         if self.host is self._own_host:
             return self._own_host.send(posting)  # type: ignore[no-any-return]
         return _send_by_smtplib(self.host, posting)
+
+
+def _needs_thread(backend: Backend | None) -> bool:
+    if backend is None:  # nothing is sent
+        return False
+    return not backend.is_async or is_for_one_call(asyncio.get_running_loop())
+
+
+async def _in_thread(state: SenderState, function: Callable[..., T], *arguments: Any) -> T:
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(
+        state.executor, context.run, function, *arguments
+    )
+
+
+def _is_short(message: Any) -> bool:
+    """True for a message that is written within about a millisecond."""
+    if type(message) is not Message or message.attachments:
+        return False
+    return len(message.body or "") + len(message.html or "") <= _SHORT
 
 
 def current_application() -> Flask:
