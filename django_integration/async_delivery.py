@@ -32,7 +32,7 @@ class AsyncDelivery(Delivery):
             CancelledError: with ``outcome``, which the message that was being sent has in its
                 ``send_error`` too, and `send_failed` in its ``error``.
         """
-        self._begin(mailer.options)
+        self._options = mailer.options
         waiting: deque[_Entry] = deque()
         submissions = self._asubmissions(messages, waiting)
         try:
@@ -42,7 +42,6 @@ class AsyncDelivery(Delivery):
             ):
                 async for result in results:
                     await self._asettle(waiting.popleft(), result)
-                    self._note_unreachable(result)
         except asyncio.CancelledError as error:
             if waiting and hasattr(error, "outcome"):
                 await self._asettle(waiting.popleft(), error)
@@ -52,8 +51,10 @@ class AsyncDelivery(Delivery):
         self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
     ) -> AsyncGenerator[Submission, None]:
         for message in messages:
-            entry = self._enter(message)
-            prepared = self._unreachable or await self._aprepare(message)
+            entry = _Entry(message)
+            self._entries.append(entry)
+            unreachable = self._unreachable and self._still_unreachable()
+            prepared = unreachable or await self._aprepare(message)
             if isinstance(prepared, Exception):
                 await self._asettle(entry, prepared)
             else:
@@ -72,12 +73,13 @@ class AsyncDelivery(Delivery):
         return await sync_to_async(self._build)(message)
 
     async def _asettle(self, entry: _Entry, result: Result) -> None:
-        signal = self._record(entry, result)
-        if signal is not None and signal[0].receivers:
-            try:
-                await signal[0].asend_robust(**self._arguments(entry.message), **signal[1])
-            except Exception:
-                logger.exception(_SIGNAL_FAILED)
+        if (to_send := self._record(entry, result)) is None:
+            return
+        signal, more = to_send
+        try:
+            await signal.asend_robust(**self._arguments(entry.message), **more)
+        except Exception:
+            logger.exception(_SIGNAL_FAILED)
         self._apply_policy(entry)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
@@ -76,10 +76,9 @@ class Delivery:
         self.backend = backend
         self.accepted = 0
         self._entries: list[_Entry] = []
-        self._is_fast = False  # only the Mailer takes written messages
+        self._options: Options | None = None  # of the Mailer, if that is what sends
         self._unreachable: SMTPException | None = None
         self._unreachable_since = 0.0
-        self._pause = 0.0  # in seconds
 
     def send_by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
         """Send all messages through the pool; a failed message does not stop the others.
@@ -87,11 +86,12 @@ class Delivery:
         Once the server could not be reached, further messages fail without waiting for it
         again, until ``circuit_pause`` has passed.
         """
-        self._begin(mailer.options)
+        self._options = mailer.options
         waiting: deque[_Entry] = deque()
         for result in mailer.stream_messages(self._submissions(messages, waiting)):
-            self._settle(waiting.popleft(), result)
-            self._note_unreachable(result)
+            entry = waiting.popleft()
+            if to_send := self._record(entry, result):
+                self._publish(entry, *to_send)
 
     def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
         """Send each message with ``send``, which raises on failure."""
@@ -101,7 +101,9 @@ class Delivery:
                 result: Receipt | Exception = send(submission)
             except Exception as error:
                 result = error
-            self._settle(waiting.popleft(), result)
+            entry = waiting.popleft()
+            if to_send := self._record(entry, result):
+                self._publish(entry, *to_send)
 
     def finish(self) -> int:
         """The number of accepted messages.
@@ -132,32 +134,31 @@ class Delivery:
 
     # What follows decides, and waits for nothing: `AsyncDelivery` uses it too.
 
-    def _begin(self, options: Options) -> None:
-        self._is_fast = options.fast_paths
-        self._pause = options.circuit_pause
-
-    def _enter(self, message: EmailMessage) -> _Entry:
-        entry = _Entry(message)
-        self._entries.append(entry)
-        if self._unreachable and time.monotonic() - self._unreachable_since >= self._pause:
+    def _still_unreachable(self) -> SMTPException | None:
+        """The error for further messages, until ``circuit_pause`` has passed."""
+        pause = self._options.circuit_pause if self._options else 0.0
+        if time.monotonic() - self._unreachable_since >= pause:
             self._unreachable = None
-        return entry
-
-    def _note_unreachable(self, result: Receipt | Exception) -> None:
-        if isinstance(result, SMTPException) and _is_unreachable(result):
-            self._unreachable, self._unreachable_since = result, time.monotonic()
+        return self._unreachable
 
     def _build(self, message: EmailMessage) -> Submission | Exception:
+        # Only the Mailer takes written messages.
+        is_fast = self._options is not None and self._options.fast_paths
         try:
-            return as_submission(message, self.backend.staging, fast=self._is_fast)
+            return as_submission(message, self.backend.staging, fast=is_fast)
         except Exception as error:
             return error
 
     def _record(self, entry: _Entry, result: Result) -> tuple[Signal, dict[str, Any]] | None:
-        """Set the message's attributes and log the result; return the signal to send for it."""
+        """Set the message's attributes, and log the result.
+
+        Returns the signal and its arguments for `_publish`; None if there is nothing to do.
+        """
         message: Any = entry.message
         if isinstance(result, SMTPException):
             name_settings(result, self.backend.alias)
+            if self._options and result is not self._unreachable and _is_unreachable(result):
+                self._unreachable, self._unreachable_since = result, time.monotonic()
         entry.result = result
         is_receipt = isinstance(result, Receipt)
         message.receipt = result if is_receipt else None
@@ -165,21 +166,22 @@ class Delivery:
         if isinstance(result, Receipt):
             self.accepted += 1
             logger.debug("Sent: %s", result)
-            return post_send, {"receipt": result}
+            is_error = result.refused and self.backend.on_partial_refusal == "raise"
+            return (post_send, {"receipt": result}) if post_send.receivers or is_error else None
         if isinstance(result, SendCancelled):
             logger.info("Cancelled: %s", result)
             return None
         logger.warning("Not sent (%s): %s", type(result).__name__, result)
-        return send_failed, {"error": result}
+        return (send_failed, {"error": result}) if send_failed.receivers else None
 
     def _apply_policy(self, entry: _Entry) -> None:
-        """Make an error of a partial refusal if the backend says so; after the signal."""
+        """Make an error of a partial refusal, for ``on_partial_refusal``; after the signal."""
         result = entry.result
         is_partial = isinstance(result, Receipt) and result.refused
         if is_partial and self.backend.on_partial_refusal == "raise":
             # The Mailer has already logged a warning.
             message: Any = entry.message
-            entry.result = message.send_error = PartialRefusal(result)
+            entry.result = message.send_error = PartialRefusal(cast(Receipt, result))
 
     def _arguments(self, message: EmailMessage) -> dict[str, Any]:
         """What each signal has."""
@@ -197,31 +199,31 @@ class Delivery:
         self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
     ) -> Iterator[Submission]:
         for message in messages:
-            entry = self._enter(message)
-            prepared = self._unreachable or self._prepare(message)
+            entry = _Entry(message)
+            self._entries.append(entry)
+            prepare = self._prepare if pre_send.receivers else self._build
+            prepared = (self._unreachable and self._still_unreachable()) or prepare(message)
             if isinstance(prepared, Exception):
-                self._settle(entry, prepared)
+                if to_send := self._record(entry, prepared):
+                    self._publish(entry, *to_send)
             else:
                 waiting.append(entry)
                 yield prepared
 
     def _prepare(self, message: EmailMessage) -> Submission | Exception:
-        if pre_send.receivers:
-            try:
-                pre_send.send(**self._arguments(message))
-            except Exception as error:
-                return error
+        try:
+            pre_send.send(**self._arguments(message))
+        except Exception as error:
+            return error
         return self._build(message)
 
-    def _settle(self, entry: _Entry, result: Receipt | Exception) -> None:
-        signal = self._record(entry, result)
-        if signal is not None and signal[0].receivers:
-            try:
-                signal[0].send_robust(**self._arguments(entry.message), **signal[1])
-            except Exception:
-                # The message is settled. Django itself raises here if a receiver is a coroutine
-                # function and this thread is running an event loop.
-                logger.exception(_SIGNAL_FAILED)
+    def _publish(self, entry: _Entry, signal: Signal, more: dict[str, Any]) -> None:
+        try:
+            signal.send_robust(**self._arguments(entry.message), **more)
+        except Exception:
+            # The message is settled. Django itself raises here if a receiver is a coroutine
+            # function and this thread is running an event loop.
+            logger.exception(_SIGNAL_FAILED)
         self._apply_policy(entry)
 
 
