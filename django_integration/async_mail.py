@@ -26,7 +26,7 @@ async def asend(message: EmailMessage, *, using: str | None = None) -> int:
         TypeError: ``using`` was given, and the message has a connection already.
     """
     if type(message).send is not EmailMessage.send or "send" in vars(message):
-        arguments = {} if using is None else {"using": using}
+        arguments: dict[str, Any] = {} if using is None else {"using": using}
         return int(await sync_to_async(message.send)(**arguments) or 0)
     # Django 6.1 warns of the attribute without the underscore.
     given = vars(message).get("_connection" if HAS_MAILERS else "connection")

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -148,7 +148,8 @@ class SmtpBackend(Backend):
     async def asend(self, posting: Posting) -> Receipt:
         """Send over a connection of the running event loop."""
         mailer = await self._async_mailers().get()
-        return await mailer.send_message(
+        send: Callable[..., Awaitable[Receipt]] = mailer.send_message
+        return await send(
             posting.message,
             posting.from_addr,
             posting.to_addrs,

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
-from django_integration import BatchError, PartialRefusal, SendCancelled, receipt_of
+from django_integration import BatchError, PartialRefusal, SendCancelled, asend, receipt_of
 from django_integration.health import check_mail
 from mailbackends import SMTPException
 
@@ -91,13 +91,13 @@ def api_password_reset(request: HttpRequest) -> JsonResponse:
 
 @csrf_exempt
 @require_POST
-def api_catalogue(request: HttpRequest) -> JsonResponse:
-    """The catalogue for one visitor."""
+async def api_catalogue(request: HttpRequest) -> JsonResponse:
+    """The catalogue for one visitor, from an ``async def`` view."""
     form = ContactForm(_json(request))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
     message = catalogue(form.cleaned_data["email"])
-    message.send()  # an error is reported to ADMINS
+    await asend(message)  # an error is reported to ADMINS
     return JsonResponse({"receipt": journal.as_json(receipt_of(message))}, status=202)
 
 
