@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -176,3 +177,10 @@ def test_every_check_is_documented() -> None:
 
     for identifier in set(re.findall(r"mailbackends\.[EW]\d{3}", checks.__doc__ or "")):
         assert f"`{identifier}`" in TEXT
+
+
+def test_the_async_view_sends(mail: MailServer) -> None:
+    [code] = blocks("async_views.py")
+    view = run(code)["order"]
+    assert asyncio.run(view(RequestFactory().get("/"))).content == b"Thank you"
+    assert mail.message.rcpt_tos == ("ada@example.com",)
