@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
@@ -10,13 +11,16 @@ from contextlib import aclosing
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+from django_integration.async_registry import async_registry
 from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
-from django_integration.logs import logger
+from django_integration.logs import logger, sending
 from django_integration.messages import RawEmailMessage
+from django_integration.registry import MailerKey
 from django_integration.signals import pre_send
+from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
 
-__all__ = ["AsyncDelivery"]
+__all__ = ["AsyncDelivery", "AsyncSending"]
 
 # Writing this much takes about a millisecond.
 _SHORT = 50_000  # in characters
@@ -81,6 +85,57 @@ class AsyncDelivery(Delivery):
         except Exception:
             logger.exception(_SIGNAL_FAILED)
         self._apply_policy(entry)
+
+
+class AsyncSending(ABC):
+    """The part of `EmailBackend` that sends in an event loop."""
+
+    alias: str | None
+    fail_silently: bool
+    staging: Staging
+    on_partial_refusal: str
+
+    @property
+    @abstractmethod
+    def mailer_key(self) -> MailerKey:
+        """See `EmailBackend`."""
+
+    @abstractmethod
+    def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+        """See `EmailBackend`."""
+
+    @abstractmethod
+    def _is_extended(self) -> bool: ...
+
+    @abstractmethod
+    def _overrides(self, *names: str) -> bool: ...
+
+    async def asend_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+        """As `send_messages`, awaited in the running event loop, by an `AsyncMailer`.
+
+        A subclass that extends how messages are sent, and has no ``asend_messages()`` itself,
+        sends in the thread that Django uses for synchronous code.
+
+        Raises: as `send_messages`; CancelledError, with ``outcome``.
+        """
+        if not email_messages:
+            return 0
+        is_native = type(self).asend_messages is not AsyncSending.asend_messages
+        is_native = is_native or not self._overrides(
+            "send_messages", "_send_all", "_send_pooled", "_send_through"
+        )
+        if not is_native or self._is_extended():
+            return int(await sync_to_async(self.send_messages)(email_messages) or 0)
+        with sending() as silently:
+            try:
+                delivery = AsyncDelivery(self)
+                async with async_registry.mailer(self.mailer_key) as mailer:
+                    await delivery.asend_by_mailer(mailer, email_messages)
+                return delivery.finish()
+            except Exception:
+                if silently:
+                    return 0
+                raise
 
 
 def _is_quick(message: EmailMessage) -> bool:

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from operator import attrgetter, is_
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import DNS_NAME, EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from django_integration.addresses import prep_address
-from django_integration.async_delivery import AsyncDelivery
-from django_integration.async_registry import async_registry
+from django_integration.async_delivery import AsyncSending
 from django_integration.compat import (
     HAS_MAILERS,
     configuration_error,
@@ -46,7 +44,7 @@ from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 __all__ = ["EmailBackend"]
 
 
-class EmailBackend(Copyable, BaseEmailBackend):
+class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
     """Sends Django's messages through pooled connections that outlive the backend.
 
     A replacement for ``django.core.mail.backends.smtp.EmailBackend``: it has the same
@@ -263,33 +261,6 @@ class EmailBackend(Copyable, BaseEmailBackend):
         with sending() as silently:
             try:
                 return self._send_all(email_messages)
-            except Exception:
-                if silently:
-                    return 0
-                raise
-
-    async def asend_messages(self, email_messages: Iterable[EmailMessage]) -> int:
-        """As `send_messages`, awaited in the running event loop, by an `AsyncMailer`.
-
-        A subclass that extends how messages are sent, and has no ``asend_messages()`` itself,
-        sends in the thread that Django uses for synchronous code.
-
-        Raises: as `send_messages`; CancelledError, with ``outcome``.
-        """
-        if not email_messages:
-            return 0
-        is_native = type(self).asend_messages is not EmailBackend.asend_messages
-        is_native = is_native or not self._overrides(
-            "send_messages", "_send_all", "_send_pooled", "_send_through"
-        )
-        if not is_native or self._is_extended():
-            return int(await sync_to_async(self.send_messages)(email_messages) or 0)
-        with sending() as silently:
-            try:
-                delivery = AsyncDelivery(self)
-                async with async_registry.mailer(self.mailer_key) as mailer:
-                    await delivery.asend_by_mailer(mailer, email_messages)
-                return delivery.finish()
             except Exception:
                 if silently:
                     return 0
