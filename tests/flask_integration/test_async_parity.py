@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_integration import Mail, Message, SmtpBackend, email_dispatched, email_failed, email_sent
-from mailbackends import Receipt
+from mailbackends import Mailer, Receipt
 from support.ports import free_port
 from support.server import MailServer
 
@@ -155,3 +155,17 @@ def test_a_backend_that_extends_send_is_used_in_a_thread(
     mail = Mail(make_app(**settings, MAIL_BACKEND=Tagging))
     asyncio.run(mail.asend(Message("s", ["a@example.com"], body="b")))
     assert len(mail_server.messages) == 1
+
+
+def test_a_subclass_with_another_mailer_sends_there_in_a_loop_too(
+    make_app: MakeApp, mail_server: MailServer, settings: dict[str, Any]
+) -> None:
+    with MailServer() as other:
+
+        class Elsewhere(SmtpBackend):
+            def __init__(self, state: Any) -> None:
+                self.mailer = Mailer(f"smtp://{other.host}:{other.port}")
+
+        mail = Mail(make_app(**settings, MAIL_BACKEND=Elsewhere))
+        asyncio.run(mail.asend(Message("s", ["a@example.com"], body="b")))
+        assert [len(mail_server.messages), len(other.messages)] == [0, 1]
