@@ -233,7 +233,8 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         shown = [f"<{one_line(address)}> {reply}" for address, reply in first]
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
-        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
+        fix = f": {hint}" if (hint := hint_for(str(self.reply))) else ""
+        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}{fix}"
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):

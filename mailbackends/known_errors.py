@@ -1,4 +1,4 @@
-"""What to do about errors that are known: of connecting, and of Microsoft and Google."""
+"""What to do about errors that are known: of connecting, of any server, of Microsoft and Google."""
 
 from __future__ import annotations
 
@@ -62,6 +62,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (r"invalid_client", "client_id or client_secret are wrong: check both"),
     (r"invalid_scope", "the scope is unknown to this endpoint: check it"),
+    # RFC 3207 section 4, and RFC 4954 section 6: to any command before TLS, or before a login.
+    (
+        r"(?:^|: )530 .*STARTTLS",
+        'the server requires TLS: turn on STARTTLS (security="starttls"; in Django use_tls or '
+        "EMAIL_USE_TLS)",
+    ),
+    (r"(?:^|: )530 ", "the server requires a login: give a user name and a password"),
 )
 
 

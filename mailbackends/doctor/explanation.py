@@ -20,9 +20,6 @@ def explained(error: OSError) -> str:
     text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
     if hint := hint_for(text):
         return text if hint in text else f"{text}: {hint}"
-    # RFC 4954 section 6: the server requires a login.
-    if reply is not None and reply.code == 530:
-        return f"{text}: the server requires a login (or TLS): give a user name and a password"
     if isinstance(error, SMTPSenderRefused):
         return f"{text}: this server or login may not send as <{error.sender}>"
     if isinstance(error, SMTPRecipientsRefused):

@@ -130,3 +130,13 @@ def test_a_hint_about_tls_names_the_settings_of_django(
     for error in (caught.value, opened.value, message.send_error):  # type: ignore[attr-defined]
         assert setting in str(error).lower()
         assert "security=" not in str(error)
+
+
+def test_a_server_that_takes_mail_only_under_tls_is_explained(use_mail: Use) -> None:
+    with MailServer() as server:
+        server.answer("MAIL", "530 5.7.0 Must issue a STARTTLS command first")
+        use_mail(host=server.host, port=server.port)
+        with pytest.raises(SMTPException) as caught:
+            EmailMessage("s", "b", to=["a@example.com"]).send()
+    assert "turn on STARTTLS" in str(caught.value)
+    assert "EMAIL_USE_TLS" in str(caught.value)

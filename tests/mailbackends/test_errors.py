@@ -366,3 +366,21 @@ def test_a_failed_connection_names_the_server_the_cause_and_the_fix(cause, mend)
     assert "cannot connect to mail.example.com:25" in str(error)
     assert mend in str(error)
     assert (error.errno, error.outcome) == (cause.errno, Outcome.NOT_SENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"5.7.0 Must issue a STARTTLS command first", 'turn on STARTTLS (security="starttls"'),
+        (b"5.7.0 Authentication required", "give a user name and a password"),
+        (b"5.7.57 Client not authenticated to send mail", "give a user name and a password"),
+    ],
+)
+def test_a_server_that_requires_tls_or_a_login_is_explained(text: bytes, words: str):
+    sender = errors.SMTPSenderRefused(530, text, "a@example.com")
+    recipients = errors.SMTPRecipientsRefused({"b@example.com": (530, text)})
+    for error in (sender, recipients):
+        error.outcome = Outcome.REFUSED
+        error.server = "mail.example.com:25"
+        assert words in str(error)
+    assert "give a user name" not in str(errors.SMTPSenderRefused(550, b"530 x", "a@example.com"))
