@@ -25,6 +25,7 @@ from mailbackends.oauth import describe_token
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.providers import provider_of
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret
 from mailbackends.transport.deadline import Timeouts
@@ -71,7 +72,7 @@ def diagnose(
             try:
                 examine()
             except OSError as problem:
-                error = explained(problem)
+                error = diagnosis.with_provider(name, explained(problem))
             yield Step(
                 name,
                 time.monotonic() - started,
@@ -133,6 +134,16 @@ class _Diagnosis:
             yield "login", self.login
         if self.addresses is not None:
             yield "probe", self.probe
+
+    def with_provider(self, step: str, error: str) -> str:
+        """The error, with what is known of this provider where that may be the reason."""
+        provider = provider_of(self.options.host)
+        if provider is None:
+            return error
+        if step == "login" and self.options.tokens is None:
+            return f"{error}. {provider.name} takes {provider.login}"
+        hint = provider.hint(self.options.server_port, self.options.security)
+        return f"{error}. {hint}" if hint else error
 
     def resolve(self) -> None:
         try:

@@ -14,6 +14,7 @@ from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, parsed
 from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
+from mailbackends.providers import providers
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean
 
@@ -78,6 +79,43 @@ class Options(OptionTable):
         """
         url, options = hide_urls(url), hide_secrets(options)
         return cls.from_mapping({**cls.parse_url(url), **options})
+
+    @classmethod
+    def preset(cls, provider: str, **options: Any) -> Options:
+        """The host, port and TLS of a known mail provider, and further options.
+
+        ``Options.preset("postmark", username=token, password=token)``. docs/providers.md lists
+        the providers. Some need a ``region`` or the ``host``. Options given here take
+        precedence over those of the preset.
+
+        Raises:
+            ConfigurationError: the provider is unknown, or needs a region or host; or as for
+                `from_mapping`.
+        """
+        region = options.pop("region", None)
+        options = hide_secrets(options)
+        known = providers().get(provider)
+        if known is None:
+            raise ConfigurationError(
+                f"unknown provider {provider!r}: {did_you_mean(provider, providers())}"
+            )
+        for name, value in (("region", region), ("host", options.get("host"))):
+            if f"{{{name}}}" in known.host and not value:
+                raise ConfigurationError(
+                    f"the preset {provider!r} needs {name}: "
+                    f"Options.preset({provider!r}, {name}='...')"
+                )
+        if region is not None and "{region}" not in known.host:
+            raise ConfigurationError(f"the preset {provider!r} takes no region: remove it")
+        values: dict[str, Any] = {
+            "host": known.host.replace("{region}", str(region)),
+            "port": known.port,
+            "security": known.security,
+            **known.options,
+        }
+        if known.username is not None and "password" in options:
+            values["username"] = known.username
+        return cls.from_mapping({**values, **options})
 
     @classmethod
     def parse_url(cls, url: str | SecretURL) -> dict[str, Any]:

@@ -31,11 +31,10 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def test_the_page_of_options_is_the_one_that_the_code_gives() -> None:
-    generator = load(DOCS / "_ext" / "options_page.py")
-    assert generator.PAGE.read_text("utf-8") == generator.page(), (
-        "run `python docs/_ext/options_page.py`"
-    )
+@pytest.mark.parametrize("name", ["options_page.py", "providers_page.py"])
+def test_each_generated_page_is_up_to_date(name: str) -> None:
+    generator = load(DOCS / "_ext" / name)
+    assert generator.PAGE.read_text("utf-8") == generator.page(), f"run `python docs/_ext/{name}`"
 
 
 def test_the_page_of_options_has_each_option_once() -> None:
