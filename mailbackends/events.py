@@ -69,8 +69,8 @@ class ConnectionRetired(_AtServer):
     """A connection was closed, and will not be used again."""
 
     reason: str
-    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"`` or ``"closed"``, or
-    another reason given when it was released."""
+    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"``, ``"refusals"`` or
+    ``"closed"``, or another reason given when it was released."""
     messages: int
     """Messages sent over it."""
     age: float

@@ -70,6 +70,7 @@ class PoolStats:
     retired: dict[str, int]
     """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``,
     ``"dead"`` (found closed by the server before it was used again), ``"error"``,
+    ``"refusals"`` (the server refused too many messages in a row, or MAIL for now),
     ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
 
     def as_dict(self) -> dict[str, Any]:
