@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mailbackends.errors import Outcome, SMTPException
-from mailbackends.jsonable import fields_as_dict
+from mailbackends.texts import fields_as_dict
 
 __all__ = [
     "ConnectionOpened",

@@ -8,9 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mailbackends.jsonable import jsonable
 from mailbackends.reply import Reply
-from mailbackends.texts import one_line
+from mailbackends.texts import jsonable, one_line
 
 __all__ = ["Outcome", "SMTPException", "smtplib"]
 

@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from mailbackends.client.quoting import CRLF, Data
+from mailbackends.client.formatting import CRLF, Data
 from mailbackends.client.reader import ReplyReader
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected, SMTPTimeoutError
 from mailbackends.protocol.masking import Masking, masked_line, secrets_in

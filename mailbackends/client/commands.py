@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailbackends.client.channel import CodeAndText, CommandChannel
-from mailbackends.client.quoting import Data, address_only, as_bytes, dot_stuff, quoteaddr
+from mailbackends.client.formatting import Data, address_only, as_bytes, dot_stuff, quoteaddr
 from mailbackends.errors import (
     SMTPDataError,
     SMTPDeliveryUnknown,

@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from mailbackends.client.channel import DEFAULT_TIMEOUT, CodeAndText, SourceAddress
+from mailbackends.client.formatting import Data, as_bytes, flattened, without_bcc
 from mailbackends.client.login import Login
-from mailbackends.client.message import flattened, without_bcc
-from mailbackends.client.quoting import Data, as_bytes
 from mailbackends.errors import (
     SMTPConnectError,
     SMTPDataError,
@@ -29,10 +28,9 @@ from mailbackends.protocol import envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import size_refusal
 from mailbackends.protocol.session import INJECTED
-from mailbackends.transport.deadline import Deadline
-from mailbackends.transport.hostname import own_name
+from mailbackends.transport.dial import own_name
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Deadline, run
 
 __all__ = ["SMTP", "Refused", "under_tls"]
 

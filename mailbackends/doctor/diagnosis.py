@@ -28,13 +28,11 @@ from mailbackends.protocol.session import Dialogue, Session
 from mailbackends.providers import provider_of
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret
-from mailbackends.transport.deadline import Timeouts
-from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.transport.dial import dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import client_context, verified_chain
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Timeouts, run
 
 __all__ = ["diagnose"]
 

@@ -7,9 +7,8 @@ once, as coroutines, and `mailer` runs them for threads, `aio` in an event loop.
 from mailbackends.mailer.circuit import CircuitState
 from mailbackends.mailer.mailer import Mailer, MailerStats, PinnedConnection
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.server import ServerStats
-from mailbackends.mailer.submission import Submission
+from mailbackends.mailer.submission import Receipt, Submission
 from mailbackends.mime.attachment import FileAttachment
 
 __all__ = [

@@ -16,11 +16,10 @@ from mailbackends.mailer.batch import AsyncItems, Messages, PipelinedBatch, as_s
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.mailer import BaseMailer
 from mailbackends.mailer.option_table import hide_secrets
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import LeasesAt, Strategy
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.server_list import ServerOrServers, hide_servers
-from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission
 from mailbackends.pool.aio import AsyncPool
 from mailbackends.transport.aio import LoopWaiter
 

@@ -12,20 +12,19 @@ from typing import Any
 
 from mailbackends.errors import Outcome
 from mailbackends.events import EventHook
-from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.batch import Items, PipelinedBatch, as_submission, as_values, in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import Router, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.server_list import ServerOrServers, hide_servers, options_of
-from mailbackends.mailer.submission import Submission
+from mailbackends.mailer.submission import Receipt, Submission
 from mailbackends.mailer.throttle import throttle_of
 from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
+from mailbackends.texts import fields_as_dict
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
 __all__ = ["BaseMailer", "Mailer", "MailerStats", "PinnedConnection"]

@@ -20,7 +20,6 @@ from mailbackends.errors import (
     SMTPSenderRefused,
 )
 from mailbackends.events import EventHook, EventSink, MessageFailed, MessageSent
-from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
@@ -31,6 +30,7 @@ from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
+from mailbackends.texts import fields_as_dict
 from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 

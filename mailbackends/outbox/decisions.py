@@ -20,7 +20,7 @@ from mailbackends.errors import (
     SMTPNotSupportedError,
     SMTPRecipientsRefused,
 )
-from mailbackends.mailer.receipt import Receipt
+from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.state import LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.values import (
     Change,

@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from mailbackends.errors import ConfigurationError
-from mailbackends.jsonable import fields_as_dict
 from mailbackends.outbox.state import RecipientState, State
 from mailbackends.reply import Reply
+from mailbackends.texts import fields_as_dict
 
 __all__ = [
     "BlobPart",

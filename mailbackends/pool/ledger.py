@@ -32,7 +32,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from mailbackends.jsonable import fields_as_dict
+from mailbackends.texts import fields_as_dict
 
 __all__ = ["Entry", "Lease", "Ledger", "Limits", "PoolStats"]
 

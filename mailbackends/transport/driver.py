@@ -17,9 +17,9 @@ from mailbackends.errors import (
 )
 from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
-from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import WANTS_CERTIFICATE, wants_certificate
+from mailbackends.transport.waiting import Timeouts
 
 __all__ = ["Driver"]
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.tls import explained
-from mailbackends.transport.waiting import BLOCKING, Waiter
+from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
 
 __all__ = ["Stream", "poll_of"]
 

@@ -22,7 +22,7 @@ from mailbackends.protocol.dialogue import ask, greeting, hello, quit_now, start
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.session import State
 from mailbackends.protocol.transaction import deliver
-from mailbackends.transport.deadline import Timeouts
+from mailbackends.transport.waiting import Timeouts
 from support import certs
 from support.far_end import FarEnd
 

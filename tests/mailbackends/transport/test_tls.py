@@ -12,10 +12,9 @@ import pytest
 import trustme
 
 from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTLSError
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import client_context, explained, wants_certificate
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Deadline, run
 from support import certs
 
 
