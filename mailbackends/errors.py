@@ -38,7 +38,7 @@ import ssl
 from collections.abc import Mapping
 from itertools import islice
 
-from mailbackends.known_errors import connection_fix, hint_for
+from mailbackends.known_errors import connection_fix, fix_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
 from mailbackends.texts import one_line
@@ -100,9 +100,8 @@ class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
     @classmethod
     def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
         """The exception for ``error`` while connecting to ``server``, with a suggested fix."""
-        made = cls(
-            f"cannot connect to {server}: {error.strerror or error}: {connection_fix(error)}"
-        )
+        made = cls(f"cannot connect to {server}: {error.strerror or error}")
+        made.suggesting(connection_fix(error))
         made.errno = error.errno
         made.outcome = Outcome.NOT_SENT
         return made
@@ -140,8 +139,10 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
         self.reply = Reply.of(code, msg)
 
     def _what(self) -> str:
-        hint = hint_for(str(self.reply))
-        return f"{self._refusal()}: {self.reply}" + (f": {hint}" if hint else "")
+        return f"{self._refusal()}: {self.reply}"
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(str(self.reply))
 
     def _refusal(self) -> str:
         return self._refused
@@ -207,6 +208,9 @@ class SMTPProtocolError(SMTPResponseException):
     def _what(self) -> str:
         return f"{self._refused}: {self.reply.text if self.reply else ''}"
 
+    def _known_fix(self) -> str | None:
+        return self._fix
+
 
 class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
     """All recipients were refused.
@@ -233,8 +237,10 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         shown = [f"<{one_line(address)}> {reply}" for address, reply in first]
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
-        fix = f": {hint}" if (hint := hint_for(str(self.reply))) else ""
-        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}{fix}"
+        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(str(self.reply))
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):
@@ -249,7 +255,7 @@ class SMTPTLSError(SMTPException, ssl.SSLError):
 
     def __str__(self) -> str:
         # ssl.SSLError's own shows the arguments as a tuple.
-        return super().__str__() if self._concerns_a_message else self._what()
+        return super().__str__() if self._concerns_a_message else self.what
 
 
 class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
@@ -296,6 +302,9 @@ class TokenError(_NothingSent):
         self.code = code
         self.args = (text, code)
         self.is_transient = code in _TRANSIENT_CODES
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(f"{self.code} {self.args[0]}")
 
 
 _TRANSIENT_CODES = frozenset(

@@ -70,6 +70,8 @@ def diagnose(
             try:
                 examine()
             except OSError as problem:
+                if isinstance(problem, SMTPException):
+                    problem.wording = options.wording
                 error = diagnosis.with_provider(name, explained(problem))
             yield Step(
                 name,
@@ -109,6 +111,7 @@ class _Diagnosis:
                 certfile=options.ssl_certfile,
                 keyfile=options.ssl_keyfile,
                 minimum_version=options.tls_minimum_version,
+                wording=options.wording,
             )
         self.stream: Stream | None = None
         self.session = Session(is_lmtp=options.protocol == "lmtp")
@@ -215,9 +218,8 @@ class _Diagnosis:
         except OSError:
             return
         else:
-            raise SMTPTLSError(
-                "the server sends no greeting: it expects TLS from the first byte: set "
-                f'security="tls" (smtps://{self.options.server})'
+            raise SMTPTLSError("the server sends no greeting").suggesting(
+                "it expects TLS from the first byte: {use_tls}"
             )
 
     def hello(self) -> None:
@@ -225,7 +227,8 @@ class _Diagnosis:
         self.findings.append(f"as {self.name}")
         self._describe_extensions()
         if self.options.security == "none" and "STARTTLS" in self.session.extensions:
-            self.warnings.append("the server offers TLS, and it is not used: set STARTTLS")
+            fix = self.options.wording.render("{use_starttls}")
+            self.warnings.append(f"the server offers TLS, and it is not used: {fix}")
 
     def starttls(self) -> None:
         self._run(dialogue.starttls(self.session, self.name))

@@ -20,6 +20,7 @@ from mailbackends.errors import (
 )
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import Leases
+from mailbackends.mailer.options import Options
 from mailbackends.mailer.quirks import ServerQuirks
 from mailbackends.mailer.recipients import RecipientSplit
 from mailbackends.mailer.submission import Job
@@ -49,8 +50,9 @@ class Deadlines:
 class Dispatcher:
     """Sends messages over connections to one server. Thread-safe."""
 
-    def __init__(self, server: str) -> None:
-        self._server = server
+    def __init__(self, options: Options) -> None:
+        self._server = options.server
+        self._wording = options.wording
         self._quirks = ServerQuirks()
 
     async def send(
@@ -68,10 +70,11 @@ class Dispatcher:
             part = split.left if job.in_flight else split.left[: self._quirks.max_recipients]
             try:
                 limit = split.delivered(await self._send_part(job, part, leases, deadlines))
-            except (InvalidAddressError, InvalidMessageError):
+            except (InvalidAddressError, InvalidMessageError) as error:
+                error.wording = self._wording
                 raise
             except SMTPException as error:
-                error.server = self._server
+                error.server, error.wording = self._server, self._wording
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 split.failed(error)
             else:

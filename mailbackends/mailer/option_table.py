@@ -243,6 +243,7 @@ class OptionTable:
                 each.metadata["text"],
             )
             for each in fields(cls)
+            if "kind" in each.metadata
         }
 
 
@@ -274,7 +275,7 @@ def _harmless() -> frozenset[str]:
         name
         for name, option in OptionTable.table().items()
         if option.kind is not kinds.HOST and not option.kind.is_secret
-    )
+    ) | {"wording"}
 
 
 # What these are called elsewhere: in Django, Flask-Mail, smtplib and other URLs.

@@ -139,7 +139,7 @@ class Router:
                 lease = await source.acquire(deadline=self._deadlines(started, further).connected)
             except SMTPException as error:
                 server.failed(error)
-                error.server = server.options.server
+                error.server, error.wording = server.options.server, server.options.wording
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 error.earlier = tuple(errors)
                 errors.append(error)

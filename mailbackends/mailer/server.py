@@ -135,7 +135,7 @@ class Server:
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
-        self.dispatcher = Dispatcher(options.server)
+        self.dispatcher = Dispatcher(options)
         self.counters = Counters(emit)
         self.pool = pool(
             self._connect_blocking if waiter is BLOCKING else self._connect,
@@ -202,4 +202,5 @@ def _context(options: Options) -> ssl.SSLContext | None:
         certfile=options.ssl_certfile,
         keyfile=options.ssl_keyfile,
         minimum_version=options.tls_minimum_version,
+        wording=options.wording,
     )

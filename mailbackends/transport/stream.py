@@ -99,11 +99,9 @@ class Stream:
         server_hostname: str,
         deadline: Deadline,
         *,
-        trust: str = "as ssl_cafile",
+        after_starttls: bool = False,
     ) -> None:
         """Do the TLS handshake as the client.
-
-        ``trust`` says, in the words of the caller's interface, how to trust another authority.
 
         Raises:
             SMTPCertificateError, SMTPTLSError: with the reason and the fix.
@@ -127,7 +125,7 @@ class Stream:
         except SMTPTimeoutError:
             raise
         except (OSError, ValueError) as error:
-            raise explained(error, server_hostname, trust=trust) from error
+            raise explained(error, server_hostname, after_starttls=after_starttls) from error
 
     def is_quiet(self) -> bool:
         """True where nothing came since the last reply: no byte, no end of stream, no error.
