@@ -45,7 +45,7 @@ def greeting(session: Session) -> Dialogue[Reply]:
     try:
         reply: Reply = yield Want.REPLY
     except (SMTPServerDisconnected, SMTPTimeoutError) as error:
-        if fix := hints.no_greeting(session):
+        if error.hint is None and (fix := hints.no_greeting(session)):
             error.suggesting(fix)
         raise
     if reply.code != 220:
