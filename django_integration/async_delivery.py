@@ -18,6 +18,7 @@ from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
+from mailbackends.integration import Wording
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
 
@@ -93,6 +94,11 @@ class AsyncSending(ABC):
     fail_silently: bool
     staging: Staging
     on_partial_refusal: str
+
+    @property
+    @abstractmethod
+    def wording(self) -> Wording:
+        """See `EmailBackend`."""
 
     @property
     @abstractmethod
