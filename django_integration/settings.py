@@ -107,7 +107,9 @@ def read_settings() -> CurrentSettings | None:
             "write MAILBACKENDS = {'pool_size': 8}.",
             None,
         )
-    more = hide(getattr(settings, "MAILBACKENDS", None) or {})
+    given = dict(getattr(settings, "MAILBACKENDS", None) or {})
+    given.pop("outbox", None)  # read by `django_integration.outbox`
+    more = hide(given)
     # Django's defaults (localhost, 25) do not count once MAILBACKENDS names the server.
     elsewhere = not _NAMES_THE_SERVER.isdisjoint(more)
     now = current_settings()
