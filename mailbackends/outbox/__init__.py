@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
+from mailbackends.outbox.content import INLINE_LIMIT, outbox_message, source_of, submission_of
 from mailbackends.outbox.decisions import (
     KeyReusedError,
     RetryPolicy,
@@ -40,10 +42,13 @@ from mailbackends.outbox.values import (
 
 __all__ = [
     "FINAL",
+    "INLINE_LIMIT",
     "LEASED",
     "TRANSITIONS",
     "BlobPart",
+    "BlobStore",
     "Change",
+    "DirectoryBlobs",
     "KeyReusedError",
     "LeaseLost",
     "LogEntry",
@@ -65,11 +70,14 @@ __all__ = [
     "final_state",
     "lease_expired",
     "order_of_priorities",
+    "outbox_message",
     "parked",
     "pause_after",
     "recorded",
     "resent",
     "resolved",
     "retry_delay",
+    "source_of",
+    "submission_of",
     "uuid7",
 ]

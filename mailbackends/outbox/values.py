@@ -68,7 +68,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlobPart:
-    """A part of a content that is stored in a blob: its base64 lines belong at ``offset``."""
+    """A part of a content that is stored in a blob, and belongs at ``offset``."""
 
     offset: int
     """How many bytes of the stored content come before it."""
@@ -76,10 +76,12 @@ class BlobPart:
     """The SHA-256 of the blob, in hexadecimal: its name in the blob store."""
     size: int
     """The bytes of the blob, before base64."""
+    encoding: str = "base64"
+    """``"base64"`` where the blob is sent as base64 lines, ``"7bit"`` where it is sent as it is."""
 
     def as_list(self) -> list[Any]:
-        """For a JSON column: ``[offset, digest, size]``."""
-        return [self.offset, self.digest, self.size]
+        """For a JSON column: ``[offset, digest, size, encoding]``."""
+        return [self.offset, self.digest, self.size, self.encoding]
 
     @classmethod
     def all_from(cls, stored: Iterable[Iterable[Any]] | None) -> tuple[BlobPart, ...]:
