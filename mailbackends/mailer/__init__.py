@@ -4,8 +4,9 @@
 once, as coroutines, and `mailer` runs them for threads, `aio` in an event loop.
 """
 
+from mailbackends.mailer.base import MailerStats
 from mailbackends.mailer.circuit import CircuitState
-from mailbackends.mailer.mailer import Mailer, MailerStats, PinnedConnection
+from mailbackends.mailer.mailer import Mailer, PinnedConnection
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.server import ServerStats
 from mailbackends.mailer.submission import Receipt, Submission
