@@ -66,15 +66,12 @@ def providers() -> Mapping[str, Provider]:
     """All providers by key, in the order of the page."""
     with Path(__file__).with_name("providers.toml").open("rb") as file:
         tables = tomllib.load(file)
+    return {key: Provider(key, **_values(table)) for key, table in tables.items()}
+
+
+def _values(table: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: Provider(
-            key,
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in table.items()
-            },
-        )
-        for key, table in tables.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
     }
 
 
