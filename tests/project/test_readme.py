@@ -94,8 +94,8 @@ def test_the_first_screen_shows_both_frameworks_and_the_two_commands() -> None:
     assert "flask_integration" in first_screen
     commands = [code.strip() for language, code in _BLOCK.findall(README) if language == "sh"]
     assert commands == [
-        "python -m pip install tox && python -m tox -e demo",
-        "python -m pip install tox && python -m tox",
+        "python -m pip install -q tox && python -m tox -q -e demo",
+        "python -m pip install -q tox && python -m tox -q -e tests",
     ]
     assert all(command in first_screen for command in commands)
 
@@ -103,7 +103,7 @@ def test_the_first_screen_shows_both_frameworks_and_the_two_commands() -> None:
 def test_the_two_commands_use_existing_environments_and_files() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    assert "demo" in tox["tox"]["env_list"].split()
+    assert {"demo", "tests"} <= set(tox["tox"]["env_list"].split())
     for section in tox.sections():
         for command in tox[section].get("commands", "").splitlines():
             for word in shlex.split(re.sub(r"\{posargs:?|\}", " ", command)):
