@@ -24,6 +24,7 @@ catching it. The outcome is fixed by the class::
     ├── PoolTimeout                   not_sent   no connection became free in time
     ├── PoolClosed                    not_sent   the pool was closed before
     ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
+    ├── SigningError                  not_sent   a callable for a DKIM signature failed
     ├── ConfigurationError            not_sent   an option that is unknown or unusable
     ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
     └── InvalidMessageError           not_sent   a message that cannot be sent
@@ -44,31 +45,13 @@ from mailbackends.reply import Reply
 from mailbackends.texts import one_line
 
 __all__ = [
-    "ConfigurationError",
-    "InvalidAddressError",
-    "InvalidMessageError",
-    "Outcome",
-    "PoolClosed",
-    "PoolTimeout",
-    "RateLimited",
-    "SMTPAuthenticationError",
-    "SMTPCertificateError",
-    "SMTPConnectError",
-    "SMTPConnectionError",
-    "SMTPDataError",
-    "SMTPDeliveryUnknown",
-    "SMTPException",
-    "SMTPHeloError",
-    "SMTPNotSupportedError",
-    "SMTPProtocolError",
-    "SMTPRecipientsRefused",
-    "SMTPResponseException",
-    "SMTPSenderRefused",
-    "SMTPServerDisconnected",
-    "SMTPTLSError",
-    "SMTPTimeoutError",
-    "TokenError",
-]
+    "ConfigurationError", "InvalidAddressError", "InvalidMessageError", "Outcome", "PoolClosed",
+    "PoolTimeout", "RateLimited", "SMTPAuthenticationError", "SMTPCertificateError",
+    "SMTPConnectError", "SMTPConnectionError", "SMTPDataError", "SMTPDeliveryUnknown",
+    "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPProtocolError",
+    "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
+    "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError", "TokenError",
+]  # fmt: skip
 
 
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
@@ -287,6 +270,13 @@ class RateLimited(_NothingSent):
 
 class PoolClosed(_NothingSent):
     """The pool was closed, before the call or while it waited. Nothing was sent."""
+
+
+class SigningError(_NothingSent):
+    """The application's callable for a DKIM key or signature failed. Nothing was sent.
+
+    ``__cause__`` is its exception.
+    """
 
 
 class TokenError(_NothingSent):

@@ -55,6 +55,7 @@ class Connection:
         """True where the content may be sent before any reply."""
         self._timeouts = timeouts_of(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
+        self._signs_at_once = options.signer is None or options.signer.is_local
         self._sent_singly = 0
         self.refusals = 0
         """How often the server refused something since it last accepted a message."""
@@ -134,7 +135,7 @@ class Connection:
             return await self._result(started)
         session = self._driver.session
         waiter = self._driver.stream.waiter
-        if waiter is not BLOCKING and job.is_large:
+        if waiter is not BLOCKING and (job.is_large or not self._signs_at_once):
             prepared = await waiter.call(functools.partial(self._prepare, job), None)
         else:
             prepared = self._prepare(job)
@@ -211,7 +212,7 @@ class Connection:
         ``limit`` over one connection.
         """
         session = self._driver.session
-        if session.is_lmtp or not self.is_one_flight:
+        if session.is_lmtp or not self.is_one_flight or not self._signs_at_once:
             return False
         if self.messages + len(self._in_flight.pending) >= self._most(limit):
             return False
@@ -237,7 +238,12 @@ class Connection:
 
     def _prepare(self, job: Job) -> Prepared:
         session = self._driver.session
-        return job.prepare(session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths)
+        return job.prepare(
+            session.extensions,
+            is_tls=session.is_tls,
+            fast=self._options.fast_paths,
+            sign=self._options.signer,
+        )
 
     async def settle(self) -> None:
         """Wait for all that are in flight. Interrupted, the connection cannot go on."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from mailbackends.dkim import DKIM
 from mailbackends.mailer import option_kinds as kinds
 from mailbackends.mailer.option_kinds import Kind
 from mailbackends.mailer.url import hide_urls
@@ -209,6 +210,12 @@ class OptionTable:
         1,
         "How many messages a batch may send over one connection before the first of them was "
         "answered. More than 1 only for a server that is known to accept that.",
+    )
+
+    dkim: tuple[DKIM, ...] | None = _option(
+        kinds.DKIM_KEYS,
+        None,
+        "The key that signs messages (RFC 6376), as a dictionary or a `DKIM`; a list for several.",
     )
 
     rate: str | None = _option(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from mailbackends.dkim import Signer
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
@@ -192,6 +193,11 @@ class Options(OptionTable):
         names = (each.name for each in fields(OAuthSettings))
         settings = OAuthSettings(**{name: getattr(self, name) for name in names})
         return provider_from(settings, self.wording)
+
+    @functools.cached_property
+    def signer(self) -> Signer | None:
+        """What signs the content of each message, or None without ``dkim``."""
+        return Signer(self.dkim) if self.dkim else None
 
     def _check_oauth(self) -> None:
         given = [name for name in _OAUTH if getattr(self, name)]

@@ -14,6 +14,7 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     PoolTimeout,
+    SigningError,
     SMTPDataError,
     SMTPException,
     SMTPNotSupportedError,
@@ -168,7 +169,7 @@ class Server:
 
     def failed(self, error: SMTPException) -> None:
         """Note what that says about the server: nothing, where the fault is on this side."""
-        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError):
+        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError | SigningError):
             return
         # A refusal of recipients, or for good, is about the message: the server works.
         is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
-from typing import Any
+from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError, Outcome
 from mailbackends.mailer.in_flight import InFlightTransaction
+from mailbackends.mime.content import Content
 from mailbackends.mime.headers import check_headers
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
@@ -28,6 +29,8 @@ _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,
 # Bytes whose preparation takes about a millisecond.
 _LARGE = 256 * 1024
 _BYTES = (bytes, bytearray, memoryview)
+
+Sign: TypeAlias = Callable[[Content], Content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Job:
                 mail_parameters=checked_parameters("MAIL", submission.mail_options),
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
-        self._prepared: tuple[Extensions, bool, Prepared] | None = None
+        self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, where that was started before its turn came."""
         self.session: Session | None = None
@@ -121,20 +124,28 @@ class Job:
     @property
     def size(self) -> int | None:
         """The bytes of the content, once it was prepared; None before."""
-        return self._prepared[2].content.size if self._prepared else None
+        return self._prepared[3].content.size if self._prepared else None
 
     def prepare(
-        self, extensions: Extensions, *, is_tls: bool = False, fast: bool = True
+        self,
+        extensions: Extensions,
+        *,
+        is_tls: bool = False,
+        fast: bool = True,
+        sign: Sign | None = None,
     ) -> Prepared:
         """The message as a server with these extensions takes it; prepared once for alike ones.
 
         Raises:
             SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.
+            SigningError: ``sign`` failed.
         """
-        if self._prepared is None or self._prepared[:2] != (extensions, is_tls):
-            prepared = prepare(self.message, self.envelope, extensions, is_tls=is_tls, fast=fast)
-            self._prepared = extensions, is_tls, prepared
-        return self._prepared[2]
+        if self._prepared is None or self._prepared[:3] != (extensions, is_tls, sign):
+            prepared = prepare(
+                self.message, self.envelope, extensions, is_tls=is_tls, fast=fast, sign=sign
+            )
+            self._prepared = extensions, is_tls, sign, prepared
+        return self._prepared[3]
 
 
 @dataclass(frozen=True, slots=True)

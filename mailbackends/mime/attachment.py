@@ -159,6 +159,9 @@ class _Base64File(Encoded):
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
+    def __str__(self) -> str:
+        return f"the attachment {self.path}"
+
     def holds(self, text: str) -> bool:
         # A boundary begins with "=", which only ends base64.
         return False

@@ -157,6 +157,8 @@ class Encoded(ABC):
     """Length in bytes."""
     ends_line: bool = True
     """True if the last piece ends with CRLF."""
+    may_change: bool = True
+    """False if the bytes are the same each time. A file may be written to meanwhile."""
 
     @abstractmethod
     def pieces(self) -> Iterator[bytes]:
@@ -186,6 +188,7 @@ class EncodedText(Encoded):
     """A large ASCII text as lines that end with CRLF."""
 
     __slots__ = ("ends_line", "size", "text")
+    may_change = False
 
     def __init__(self, text: str) -> None:
         """``text`` is ASCII, with LF for each line end."""
@@ -209,6 +212,7 @@ class EncodedBytes(Encoded):
 
     __slots__ = ("data", "size")
     is_base64 = True
+    may_change = False
 
     def __init__(self, data: bytes) -> None:
         self.data = data
