@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from mailbackends.errors import ConfigurationError
-from mailbackends.secret import Secret, SecretCallable
+from mailbackends.secret import Secret
 
 __all__ = [
     "ED25519",
@@ -20,6 +20,7 @@ __all__ = [
     "load_key",
     "public_key_from",
     "service_key",
+    "verifies",
 ]
 
 RSA = "rsa-sha256"
@@ -144,6 +145,27 @@ def public_key_from(key: Any) -> PublicKey | None:
     return None
 
 
+def verifies(key: PublicKey, digest: bytes, signature: bytes) -> bool:
+    """True if the signature of a SHA-256 digest is by the private key of this one."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    try:
+        if key.algorithm == ED25519:
+            ed25519.Ed25519PublicKey.from_public_bytes(key.data).verify(signature, digest)
+        else:
+            public: Any = load_der_public_key(key.data)
+            if not isinstance(public, rsa.RSAPublicKey):
+                return False
+            public.verify(signature, digest, padding.PKCS1v15(), Prehashed(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
 def generate(algorithm: str = RSA, *, bits: int = 2048) -> Secret:
     """A new private key as PEM text (PKCS #8); ``bits`` is for RSA.
 
@@ -172,6 +194,6 @@ def generate(algorithm: str = RSA, *, bits: int = 2048) -> Secret:
     return Secret(pem.decode("ascii"))
 
 
-def service_key(algorithm: str, sign: SecretCallable) -> SigningKey:
+def service_key(algorithm: str, sign: Callable[[bytes], bytes]) -> SigningKey:
     """The key that only a callable can sign with: see `DKIM.sign`."""
     return SigningKey(algorithm, sign, None)

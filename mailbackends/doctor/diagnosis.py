@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from mailbackends.dkim import DKIM
+from mailbackends.dkim.record import Resolver
+from mailbackends.doctor.dkim import examine_key
 from mailbackends.doctor.explanation import explained
 from mailbackends.doctor.step import Step
 from mailbackends.errors import (
@@ -47,7 +51,11 @@ _NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
 
 
 def diagnose(
-    options: Options, *, probe_from: str | None = None, probe_to: str | None = None
+    options: Options,
+    *,
+    probe_from: str | None = None,
+    probe_to: str | None = None,
+    resolver: Resolver | None = None,
 ) -> Iterator[Step]:
     """Connect to the server with these options, up to and including the login.
 
@@ -55,13 +63,15 @@ def diagnose(
     message is sent, and the session ends with QUIT. With ``probe_from`` and ``probe_to`` the
     server is asked whether it would accept a message from this sender to this recipient
     (MAIL and RCPT, then RSET). With ``probe_from`` alone it is asked for the sender only, with
-    ``probe_to`` alone that address is the sender too; the sender may be empty.
+    ``probe_to`` alone that address is the sender too; the sender may be empty. Last, each key of
+    ``dkim`` is compared with its record in the DNS, by ``resolver``: a function from a name to
+    its TXT records. Default: ``dnspython``.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
         InvalidAddressError: one of the two addresses is invalid.
     """
-    diagnosis = _Diagnosis(options, _probe(probe_from, probe_to))
+    diagnosis = _Diagnosis(options, _probe(probe_from, probe_to), resolver)
     try:
         for name, examine in diagnosis.steps():
             started = time.monotonic()
@@ -96,8 +106,14 @@ def _probe(sender: str | None, recipient: str | None) -> tuple[str, str | None] 
 
 
 class _Diagnosis:
-    def __init__(self, options: Options, probe: tuple[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        probe: tuple[str, str | None] | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
         self.options = options
+        self.resolver = resolver
         self.addresses = probe
         self.timeouts = Timeouts(
             connect=options.connect_timeout or options.timeout,
@@ -135,6 +151,8 @@ class _Diagnosis:
             yield "login", self.login
         if self.addresses is not None:
             yield "probe", self.probe
+        for key in options.dkim or ():
+            yield "DKIM", functools.partial(self.examine_key, key)
 
     def with_provider(self, step: str, error: str) -> str:
         """The error, with what is known of this provider where that may be the reason."""
@@ -261,6 +279,9 @@ class _Diagnosis:
                 raise SMTPRecipientsRefused({recipient: (reply.code, reply.message)})
             self.findings.append(f"recipient <{recipient}>: {reply}")
         self._ask(Command("RSET"))
+
+    def examine_key(self, key: DKIM) -> None:
+        self.findings, self.warnings = examine_key(key, self.resolver)
 
     def _run(self, dialogue: Dialogue[T]) -> T:
         return run(self.driver.run(dialogue, self.timeouts))
