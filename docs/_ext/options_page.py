@@ -21,6 +21,7 @@ GROUPS = {
     "Time limits": "timeout connect_timeout content_timeout deadline",
     "The pool": "pool_size pool_timeout max_messages_per_connection max_lifetime max_idle",
     "Batches": "batch_connections batch_pipeline",
+    "Signatures": "dkim",
     "Rate, and several servers": "rate rate_storage circuit_failures circuit_pause",
     "The dialogue": "pipelining chunking fast_paths",
 }
@@ -37,6 +38,7 @@ DJANGO = {
 FLASK = {"host": "MAIL_SERVER"}
 DETAILS = {
     "oauth": "../oauth.md",
+    "dkim": "../dkim.md",
     "rate": "../rate-limit.md",
     "circuit_failures": "../failover.md",
     "batch_pipeline": "../mailer.md#many-messages",

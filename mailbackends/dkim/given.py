@@ -59,7 +59,13 @@ def hidden(name: object, value: Any) -> Any:
     if name == "sign" and callable(value):
         return SecretCallable(value)
     if isinstance(value, list | tuple):
-        return tuple(map(str, value))
-    if isinstance(value, os.PathLike):
-        return value
-    return plain_text(value) if plain_text(value) is not None else NotText(type(value).__name__)
+        return tuple(_plain(each) for each in value)
+    return value if isinstance(value, os.PathLike) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    text = str(value) if type(value) is int else plain_text(value)
+    if text is None:
+        return NotText(type(value).__name__)
+    # Pasted into the wrong place: the error text would show it.
+    return NotText("a private key") if "-----BEGIN" in text else text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mailbackends.dkim.given import KNOWN, GivenKey, HidesSecrets, hidden
 from mailbackends.dkim.keys import ED25519, RSA, SigningKey, load_key, service_key
 from mailbackends.errors import ConfigurationError, InvalidAddressError, SigningError
-from mailbackends.mime.idna import to_a_labels
+from mailbackends.mime.address import to_a_labels
 from mailbackends.secret import NotText, Secret, SecretCallable
 from mailbackends.texts import did_you_mean, plain_text
 
@@ -29,7 +29,7 @@ _FORMS = ("relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"
 _NEVER_SIGNED = frozenset({"dkim-signature", "return-path", "received", "bcc", "resent-bcc"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DKIM(HidesSecrets):
     """A key that signs mail (RFC 6376, RFC 8463), for the option ``dkim`` of a Mailer.
 
@@ -48,7 +48,7 @@ class DKIM(HidesSecrets):
     text, which is called at the first message."""
     key_file: str | os.PathLike[str] | None = None
     """A file with the private key as PEM text. It is read at once."""
-    sign: Callable[[bytes], bytes] | None = field(default=None, repr=False)
+    sign: Callable[[bytes], bytes] | None = None
     """In place of a key: returns the signature of a SHA-256 digest, as key management services
     do. PKCS #1 v1.5 for RSA; for Ed25519 the digest is the message (RFC 8463 section 3)."""
     algorithm: str = ""
@@ -60,8 +60,11 @@ class DKIM(HidesSecrets):
     """The forms of header and body: ``relaxed`` or ``simple`` each (section 3.4)."""
     fields: tuple[str, ...] = ()
     """Names of further header fields to sign."""
-    pem: Secret | None = field(default=None, init=False, repr=False)
+    pem: Secret | None = field(default=None, init=False)
     """The private key, unless only a callable has it."""
+
+    def __repr__(self) -> str:
+        return f"<DKIM {vars(self).get('selector')}._domainkey.{vars(self).get('domain')}>"
 
     def __post_init__(self) -> None:
         put = functools.partial(object.__setattr__, self)
@@ -90,12 +93,17 @@ class DKIM(HidesSecrets):
             )
         if isinstance(self.key, NotText):
             raise ConfigurationError(
-                f"dkim: key must be PEM text, a path or a callable, got {self.key.kind}"
+                f"dkim: key must be PEM text, a path or a callable, got {_kind(self.key)}"
             )
         if self.sign is not None and not callable(self.sign):
             raise ConfigurationError(
-                f"dkim: sign must be a callable, got {type(self.sign).__name__}: "
+                f"dkim: sign must be a callable, got {_kind(self.sign)}: "
                 "give a private key as key or key_file"
+            )
+        if isinstance(self.key_file, NotText):
+            raise ConfigurationError(
+                f"dkim: key_file must be the path of a PEM file, got {_kind(self.key_file)}: "
+                "give PEM text as key"
             )
         algorithms = (RSA, ED25519) if self.sign is not None else ("",)
         if self.sign is not None and not self.algorithm:
@@ -187,7 +195,7 @@ class DKIM(HidesSecrets):
 def _checked_name(name: str, value: Any) -> str:
     text = plain_text(value)
     if text is None:
-        raise ConfigurationError(f"dkim: {name} must be text, got {type(value).__name__}")
+        raise ConfigurationError(f"dkim: {name} must be text, got {_kind(value)}")
     if any(ord(c) <= 0x20 or ord(c) == 0x7F for c in text):
         raise ConfigurationError(
             f"dkim: {name}={text!r} contains white space or a control character: remove it"
@@ -201,6 +209,10 @@ def _checked_name(name: str, value: Any) -> str:
             f"got {text[:300]!r}"
         )
     return text
+
+
+def _kind(value: object) -> str:
+    return value.kind if isinstance(value, NotText) else type(value).__name__
 
 
 def _checked_sender(text: str) -> str:
@@ -223,9 +235,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     except TypeError:
         texts = [None]
     if None in texts:
-        raise ConfigurationError(
-            f"dkim: {name} must be a list of texts, got {type(value).__name__}"
-        )
+        raise ConfigurationError(f"dkim: {name} must be a list of texts, got {_kind(value)}")
     return tuple(text for text in texts if text is not None)
 
 
@@ -289,9 +299,9 @@ def _key_from(given: Any) -> DKIM:
     if isinstance(given, DKIM):
         return given
     if not isinstance(given, GivenKey):
-        kind = given.kind if isinstance(given, NotText) else type(given).__name__
         raise ConfigurationError(
-            f"dkim must be a dictionary or a list of dictionaries, got {kind}: write {_EXAMPLE}"
+            "dkim must be a dictionary or a list of dictionaries, "
+            f"got {_kind(given)}: write {_EXAMPLE}"
         )
     items = dict(given.items)
     for name in items:

@@ -20,9 +20,8 @@ from mailbackends.dkim.canonicalization import (
 )
 from mailbackends.dkim.settings import DKIM
 from mailbackends.errors import InvalidAddressError, InvalidMessageError, SigningError
-from mailbackends.mime.address import addresses_in, plain_address
+from mailbackends.mime.address import addresses_in, plain_address, to_a_labels
 from mailbackends.mime.content import Content
-from mailbackends.mime.idna import to_a_labels
 from mailbackends.mime.pieces import Encoded, Piece
 
 __all__ = ["OVERSIGNED", "SIGNED", "Signer", "signing_input"]

@@ -8,10 +8,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mailbackends.dkim import DKIM
 from mailbackends.dkim.record import Resolver
+from mailbackends.doctor.certificate import certificate_of
 from mailbackends.doctor.dkim import examine_key
 from mailbackends.doctor.explanation import explained
 from mailbackends.doctor.step import Step
@@ -35,16 +36,13 @@ from mailbackends.secret import Secret
 from mailbackends.transport.dial import dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.tls import client_context, verified_chain
+from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import Timeouts, run
 
 __all__ = ["diagnose"]
 
 T = TypeVar("T")
 
-# Most certificates are renewed a month before they expire: three weeks before, a renewal
-# has failed already.
-_SOON = 21 * 86400
 # How long to wait for a greeting before looking whether the server expects TLS, in seconds.
 _GREETING = 3.0
 _NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
@@ -313,25 +311,6 @@ class _Diagnosis:
             return
         cipher = sock.cipher()
         self.findings.append(f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}")
-        # Empty if the application's own context does not verify.
-        certificate: dict[str, Any] = dict(sock.getpeercert() or {})
-        if not certificate:
-            self.warnings.append("the certificate is not verified: ssl_context does not require it")
-            return
-        names = [value for _, value in certificate.get("subjectAltName", ())]
-        self.findings.append(f"certificate for {', '.join(names[:5]) or 'no name'}")
-        self.findings.append(f"issued by {_name(certificate.get('issuer', ()))}")
-        for authority in verified_chain(sock):
-            self.findings.append(
-                f"chain: {_name(authority.get('subject', ()))}, until {authority['notAfter']}"
-            )
-        left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
-        self.findings.append(f"good until {certificate['notAfter']} ({left / 86400:.0f} days)")
-        if left < _SOON:
-            self.warnings.append(f"the certificate expires in {left / 86400:.0f} days: renew it")
-
-
-def _name(parts: Any) -> str:
-    """The organization of a distinguished name as `ssl` represents it, or its common name."""
-    named = dict(pair for part in parts for pair in part)
-    return str(named.get("organizationName") or named.get("commonName") or "(no name)")
+        findings, warnings = certificate_of(sock)
+        self.findings += findings
+        self.warnings += warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from mailbackends.dkim import DKIM
 from mailbackends.dkim.keys import verifies
@@ -15,7 +16,7 @@ from mailbackends.dkim.record import (
     record_of,
     zone_lines,
 )
-from mailbackends.errors import ConfigurationError
+from mailbackends.errors import ConfigurationError, SMTPConnectionError
 
 __all__ = ["examine_key"]
 
@@ -43,22 +44,20 @@ def examine_key(key: DKIM, resolver: Resolver | None = None) -> tuple[list[str],
             warnings.append(f"the key has {public.bits} bits: make one with 2048 (RFC 8301)")
     try:
         records = (resolver or look_up)(key.record_name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error.args[0]}{publish}") from error
     except OSError as error:
-        raise type(error)(f"{error.args[0] if error.args else error}{publish}") from error
-    if public is not None:
-        comparison = compared(public, records)
-    else:
-        comparison = _tried(key, records)
+        raise SMTPConnectionError(f"{error}{publish}") from error
+    comparison = _tried(key, records) if public is None else compared(public, records)
     if comparison.error:
         raise ConfigurationError(f"{key.record_name}: {comparison.error}{publish}")
     findings.append("the published key matches")
     return findings, list(dict.fromkeys([*warnings, *comparison.warnings]))
 
 
-def _tried(key: DKIM, records: object) -> Comparison:
+def _tried(key: DKIM, records: Sequence[str]) -> Comparison:
     """What is wrong with the record, if only a callable can sign: whether it verifies that."""
-    texts = list(records) if isinstance(records, list | tuple) else []
-    published, comparison = published_key(texts)
+    published, comparison = published_key(records)
     if published is None:
         return comparison
     digest = hashlib.sha256(b"mailbackends doctor").digest()

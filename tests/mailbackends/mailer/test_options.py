@@ -337,6 +337,7 @@ def test_the_table_describes_each_option() -> None:
         assert getattr(Options(), name) == option.default
     assert {name for name, option in table.items() if option.kind.is_secret} == {
         "client_secret",
+        "dkim",
         "password",
         "rate_storage",
         "refresh_token",
