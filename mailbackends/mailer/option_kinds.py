@@ -191,7 +191,11 @@ def _token_provider(name: str, value: Any) -> SecretCallable:
 
 
 def _dkim_keys(name: str, value: Any) -> tuple[DKIM, ...]:
-    return keys_from(hide_dkim(value))
+    try:
+        return keys_from(hide_dkim(value))
+    except ConfigurationError as error:
+        text = str(error.args[0])
+    raise ConfigurationError(f"{name}{text.removeprefix('dkim')}")
 
 
 def one_of(*choices: str) -> Kind:
