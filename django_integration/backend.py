@@ -16,6 +16,7 @@ from django_integration.async_delivery import AsyncSending
 from django_integration.compat import (
     HAS_MAILERS,
     configuration_error,
+    name_settings,
     warn_of_construction,
 )
 from django_integration.configuration import InvalidConfiguration, configuration, make_options
@@ -38,8 +39,7 @@ from django_integration.settings import (
     hide,
     unknown_options,
 )
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret, SMTPException
-from mailbackends.integration import Wording
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 
 __all__ = ["EmailBackend"]
 
@@ -118,8 +118,9 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             self._configured = tuple(map(vars(self).get, ATTRIBUTES))
             self.staging = self._configuration.staging
             self.on_partial_refusal = self._configuration.on_partial_refusal
-            if self.alias is not None:
-                _ = self.mailer_key  # raise InvalidMailer now and not with the first message
+            if self.alias is not None:  # raise InvalidMailer now and not with the first message
+                is_changed = self._overrides("options", "ssl_context")
+                _ = self.mailer_key if is_changed else self._configuration.mailer_key
         except ImproperlyConfigured as error:
             self._configuration = InvalidConfiguration.instead_of(error, kwargs.get("alias"))
             vars(self).update(dict.fromkeys(ATTRIBUTES), alias=kwargs["alias"])
@@ -151,18 +152,13 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
     # Configuration
 
     @property
-    def wording(self) -> Wording:
-        """What the settings are called, for the texts of errors."""
-        return self._configuration.wording
-
-    @property
     def options(self) -> Options:
         """The options by the current attributes: a subclass may have changed them.
 
         Raises:
             SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
-        return make_options(self._current_options(), self.wording, self.alias)
+        return make_options(self._current_options(), alias=self.alias)
 
     @property
     def mailer_key(self) -> MailerKey:
@@ -235,8 +231,7 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             raise
         except OSError as error:
             self.connection = None
-            if isinstance(error, SMTPException):
-                error.wording = self.wording
+            name_settings(error, self.alias)
             if not self.fail_silently:
                 raise
             logger.warning("Cannot send (%s): %s", type(error).__name__, error)

@@ -6,7 +6,8 @@ caller leaves, an exception between any two lines included.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from mailbackends.errors import PoolClosed
 from mailbackends.mailer.connection import Connection
@@ -19,9 +20,9 @@ __all__ = ["LeasedConnection", "Leases", "PoolLeases"]
 class Leases(Protocol):
     """Hands out one connection at a time, and owns its lease. Not thread-safe."""
 
-    async def acquire(
+    def acquire(
         self, *, deadline: float | None = None, fresh: bool = False
-    ) -> Lease[Connection]:
+    ) -> Coroutine[Any, Any, Lease[Connection]]:
         """A connection for the caller alone; a new one if ``fresh``.
 
         Raises:
@@ -39,20 +40,17 @@ class PoolLeases:
     """A connection of the pool for each message."""
 
     _lease: Lease[Connection] | None = None
-    _before = 0  # the messages sent over it when it was taken
 
     def __init__(self, pool: BasePool[Connection]) -> None:
         self._pool = pool
 
-    async def acquire(
+    def acquire(
         self, *, deadline: float | None = None, fresh: bool = False
-    ) -> Lease[Connection]:
+    ) -> Coroutine[Any, Any, Lease[Connection]]:
         """See `Leases.acquire`."""
         lease: Lease[Connection] = Lease(fresh)
         self._lease = lease
-        await self._pool.fill(lease, deadline=deadline)
-        self._before = lease.connection.messages
-        return lease
+        return self._pool.fill(lease, deadline=deadline)
 
     def __del__(self) -> None:
         # The last resort: an exception came within the `finally` that was about to release it.
@@ -64,11 +62,8 @@ class PoolLeases:
         owned = self._lease
         if owned is None or owned.entry is None:
             return
-        connection = owned.connection
         # The session knows whether it can go on, whatever the exception.
-        spent = connection.spent(limit)
-        messages = connection.messages - self._before
-        self._pool.release(owned, reusable=not spent, messages=messages, reason=spent)
+        _give_back(self._pool, owned, owned.entry.connection.spent(limit))
 
 
 class LeasedConnection:
@@ -77,7 +72,6 @@ class LeasedConnection:
     def __init__(self, pool: BasePool[Connection]) -> None:
         self._pool = pool
         self._lease: Lease[Connection] | None = None
-        self._before = 0  # the messages sent over it when it was taken
         self._last: Connection | None = None  # the one over which the last message went
         self._is_closed = False
 
@@ -99,9 +93,7 @@ class LeasedConnection:
             raise PoolClosed("the batch was ended before this message was sent")
         lease: Lease[Connection] = Lease(fresh)
         self._lease = lease
-        await self._pool.fill(lease, deadline=deadline)
-        self._before = lease.connection.messages
-        return lease
+        return await self._pool.fill(lease, deadline=deadline)
 
     def reused(self) -> Lease[Connection] | None:
         """The connection that is leased, as one that has served before; None where none is."""
@@ -117,7 +109,7 @@ class LeasedConnection:
             return
         self._last = lease.connection
         if self._lease is lease and (reason := lease.connection.spent(limit)):
-            self._put_back(lease, reason)
+            _give_back(self._pool, lease, reason)
         # Else it went back before: what was in flight over it ended only now.
 
     async def give_back(self, *, reason: str = "") -> None:
@@ -129,13 +121,17 @@ class LeasedConnection:
             await lease.connection.settle()
         finally:
             # Also where the wait was interrupted; a second release does nothing.
-            self._put_back(lease, reason or lease.connection.spent())
+            _give_back(self._pool, lease, reason or lease.connection.spent())
 
     async def close(self) -> None:
         """Return the connection to the pool, and take no other."""
         self._is_closed = True
         await self.give_back()
 
-    def _put_back(self, lease: Lease[Connection], reason: str) -> None:
-        messages = lease.connection.messages - self._before
-        self._pool.release(lease, reusable=not reason, messages=messages, reason=reason)
+
+def _give_back(pool: BasePool[Connection], lease: Lease[Connection], spent: str) -> None:
+    """Return the connection to the pool; ``spent`` says why it cannot be used again."""
+    if (entry := lease.entry) is not None:
+        # The connection counts its messages; the pool counts them when it gets it back.
+        messages = entry.connection.messages - entry.messages
+        pool.release(lease, reusable=not spent, messages=messages, reason=spent)

@@ -12,8 +12,6 @@ __all__ = ["ServerQuirks"]
 # Seconds after which a server gets another chance: its administrator may have fixed it, and
 # what looked like its fault may have been the network's.
 _SECONDS = 600.0
-# Seconds after which a message that is refused is again tried over a new connection.
-_REFUSING_SECONDS = 60.0
 
 
 class ServerQuirks:
@@ -27,7 +25,6 @@ class ServerQuirks:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock_step_until = 0.0
-        self._refuses_until = 0.0
         self._chunking = self._first_chunking, 0.0
         self._max_recipients: tuple[int | None, float] = (None, 0.0)
         self._max_messages: tuple[int | None, float] = (None, 0.0)
@@ -46,26 +43,14 @@ class ServerQuirks:
     @property
     def max_recipients(self) -> int | None:
         """The recipients it took for one message before it said 452."""
-        return self._current(self._max_recipients)
+        count, until = self._max_recipients
+        return count if count is not None and self._clock() < until else None
 
     @property
     def max_messages(self) -> int | None:
         """The messages it took over one connection before it said 421."""
-        return self._current(self._max_messages)
-
-    @property
-    def refuses_new_connections(self) -> bool:
-        """True where it refuses senders over new connections just as over used ones."""
-        return bool(self._refuses_until) and self._clock() < self._refuses_until
-
-    def note_refuses_new_connections(self) -> None:
-        """It refused a sender for now, over a connection that had carried no message."""
-        self._refuses_until = self._clock() + _REFUSING_SECONDS
-
-    def note_accepted(self) -> None:
-        """It accepted a message."""
-        if self._refuses_until:
-            self._refuses_until = 0.0
+        count, until = self._max_messages
+        return count if count is not None and self._clock() < until else None
 
     def note_lock_step(self) -> None:
         """It failed on commands that came in one write."""
@@ -84,7 +69,3 @@ class ServerQuirks:
         """It took so many messages over one connection."""
         if count > 0:
             self._max_messages = (count, self._clock() + _SECONDS)
-
-    def _current(self, limit: tuple[int | None, float]) -> int | None:
-        value, until = limit
-        return value if value is not None and self._clock() < until else None

@@ -79,7 +79,6 @@ class RecipientSplit:
             refused = {to: (r.code, r.message) for to, r in self.result.refused.items()}
             everyone = SMTPRecipientsRefused(refused)
             everyone.outcome, everyone.server = error.outcome, error.server
-            everyone.wording = error.wording
             raise everyone from error
         if isinstance(error, SMTPDeliveryUnknown):
             self._pass({*error.unknown, *error.accepted, *error.refused})
@@ -123,7 +122,7 @@ class Failover:
         """The recipients for the next server; none at the end."""
         self._accepted: list[str] = []
         self._refused: dict[str, Reply] = {}
-        self._reply: Reply | None = None
+        self._delivery: Delivery | None = None  # the last one
         self._errors: list[SMTPException] = []
 
     @property
@@ -135,7 +134,7 @@ class Failover:
         """Note that a server accepted the message, for at least one of those who were left."""
         self._accepted += delivery.accepted
         self._refused |= delivery.refused
-        self._reply = delivery.reply
+        self._delivery = delivery
         if not delivery.refused:
             # A delivery accounts for each recipient that was given: nobody is left.
             self.left = ()
@@ -165,10 +164,13 @@ class Failover:
             SMTPException: no recipient was served, or it is unknown which were. It is the
                 error of the last server; ``earlier`` has those before it.
         """
+        delivery = self._delivery
+        if delivery is not None and not self._refused and not self._errors:
+            return delivery  # The first server took it for everyone: the usual case.
         last = self._errors[-1] if self._errors else None
         if last is None or (self.is_served and not isinstance(last, SMTPDeliveryUnknown)):
-            refused = self._still_refused() if self._refused else {}
-            return Delivery(self._accepted, refused, self._reply)
+            reply = None if delivery is None else delivery.reply
+            return Delivery(self._accepted, self._still_refused(), reply)
         raise self._joined(last)
 
     def _without(self, *others: Iterable[str]) -> tuple[str, ...]:
@@ -188,7 +190,6 @@ class Failover:
             # Some were refused for good at an earlier server.
             everyone = SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
             everyone.outcome, everyone.server = error.outcome, error.server
-            everyone.wording = error.wording
             everyone.__cause__ = error
             error = everyone
         error.accepted = (*self._accepted, *error.accepted)

@@ -6,7 +6,7 @@ import functools
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from mailbackends.errors import (
@@ -22,11 +22,13 @@ from mailbackends.events import EventHook, EventSink
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Deadlines
 from mailbackends.mailer.leases import Leases
+from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.recipients import Failover
 from mailbackends.mailer.server import Counters, Server
-from mailbackends.mailer.submission import Job, Receipt, Submission
+from mailbackends.mailer.submission import Job, Submission
 from mailbackends.mailer.throttle import LocalThrottle, Throttle
 from mailbackends.pool import Lease
+from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.waiting import BLOCKING
 
 __all__ = ["LeasesAt", "Router", "Strategy"]
@@ -101,7 +103,7 @@ class Router:
             self.counters.failed(error, job, started, recipients=recipients)
             raise
         try:
-            delivery = (await self._try_servers(job, leases, started)).end()
+            delivery = await self._try_servers(job, leases, started)
         except SMTPException as error:
             self.counters.count(error)
             raise
@@ -132,14 +134,14 @@ class Router:
         """
         started = time.monotonic()
         errors: list[SMTPException] = []
-        for server, further in self._candidates():
+        for server, further in self._only or self._in_order():
             source = leases(server)
             lease: Lease[Connection] | None = None
             try:
                 lease = await source.acquire(deadline=self._deadlines(started, further).connected)
             except SMTPException as error:
                 server.failed(error)
-                error.server, error.wording = server.options.server, server.options.wording
+                error.server = server.options.server
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 error.earlier = tuple(errors)
                 errors.append(error)
@@ -164,10 +166,11 @@ class Router:
             # It asks a store over the network.
             await waiter.call(functools.partial(throttle.wait, latest), None)
 
-    async def _try_servers(self, job: Job, leases: LeasesAt, started: float) -> Failover:
+    async def _try_servers(self, job: Job, leases: LeasesAt, started: float) -> Delivery:
         failover = Failover(job.envelope.forward_paths)
         tried_at = started
-        for server, further in self._candidates():
+        # The circuit of the only server is not asked: there is no other.
+        for server, further in self._only or self._in_order():
             recipients, deadlines = failover.left, self._deadlines(started, further)
             try:
                 delivery = await server.dispatcher.send(job, recipients, leases(server), deadlines)
@@ -194,11 +197,7 @@ class Router:
             if not goes_on:
                 break
             tried_at = time.monotonic()
-        return failover
-
-    def _candidates(self) -> Iterable[tuple[Server, int]]:
-        # The circuit of the only server is not asked: there is no other.
-        return self._only or self._in_order()
+        return failover.end()
 
     def _in_order(self) -> Iterator[tuple[Server, int]]:
         """The servers in the order in which to try them, each with the number of those after it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from collections import Counter
@@ -14,13 +13,13 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     PoolTimeout,
-    SigningError,
     SMTPDataError,
     SMTPException,
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
 from mailbackends.events import EventHook, EventSink, MessageFailed, MessageSent
+from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
@@ -31,7 +30,6 @@ from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
-from mailbackends.texts import fields_as_dict
 from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
@@ -63,25 +61,27 @@ class Counters:
     def __init__(self, emit: EventSink) -> None:
         self._emit = emit
         self._lock = ProcessLock()
-        # By process id, so that a forked child does not count its parent's messages again.
-        self._outcomes: dict[int, Counter[Outcome]] = {}
+        self._outcomes: Counter[Outcome] = Counter()
+        # A forked child has another lock, and must not count its parent's messages again.
+        self._counted_under = self._lock.here
 
     @property
     def outcomes(self) -> dict[Outcome, int]:
         """The number of messages by outcome."""
-        with self._lock.here:
-            return dict(self._outcomes.get(os.getpid(), ()))
+        lock = self._lock.here
+        with lock:
+            return dict(self._outcomes) if lock is self._counted_under else {}
 
     def count(self, error: BaseException | None = None) -> None:
         """Count a message that was accepted, or the outcome of one that failed with `error`."""
         outcome = Outcome.ACCEPTED
         if error is not None:
             outcome = getattr(error, "outcome", None) or Outcome.NOT_SENT
-        with self._lock.here:
-            mine = self._outcomes.get(os.getpid())
-            if mine is None:
-                mine = self._outcomes[os.getpid()] = Counter()
-            mine[outcome] += 1
+        lock = self._lock.here
+        with lock:
+            if lock is not self._counted_under:
+                self._outcomes, self._counted_under = Counter(), lock
+            self._outcomes[outcome] += 1
 
     def sent(self, delivery: Delivery, job: Job, started: float, *, is_final: bool = True) -> None:
         """Count a message that a server accepted, and emit the event."""
@@ -136,7 +136,7 @@ class Server:
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
-        self.dispatcher = Dispatcher(options)
+        self.dispatcher = Dispatcher(options.server)
         self.counters = Counters(emit)
         self.pool = pool(
             self._connect_blocking if waiter is BLOCKING else self._connect,
@@ -169,7 +169,7 @@ class Server:
 
     def failed(self, error: SMTPException) -> None:
         """Note what that says about the server: nothing, where the fault is on this side."""
-        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError | SigningError):
+        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError):
             return
         # A refusal of recipients, or for good, is about the message: the server works.
         is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient
@@ -203,5 +203,4 @@ def _context(options: Options) -> ssl.SSLContext | None:
         certfile=options.ssl_certfile,
         keyfile=options.ssl_keyfile,
         minimum_version=options.tls_minimum_version,
-        wording=options.wording,
     )

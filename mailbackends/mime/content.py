@@ -79,7 +79,9 @@ def from_bytes(data: bytes) -> Content:
     Every line end becomes CRLF, including a lone CR or LF, which a server could take for one
     (SMTP smuggling, CVE-2023-51764). A missing end of the last line is added.
     """
-    return _made_of([with_crlf(data)])
+    data = with_crlf(data)
+    pieces = (data,) if data.endswith(b"\r\n") else (data, b"\r\n")
+    return Content(pieces, not data.isascii(), sum(map(len, pieces)))
 
 
 def from_message(
@@ -125,10 +127,13 @@ def from_written(
 
     Raises: as `from_message`.
     """
-    if message.is_final or (fast and not utf8):
+    if fast and not utf8:
         pieces = _joined(message.pieces)
-        content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in pieces])
-        if message.is_final or allow_8bit or not content.is_8bit:
+        if len(pieces) == 1 and isinstance(pieces[0], bytes):
+            content = from_bytes(pieces[0])
+        else:
+            content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in pieces])
+        if allow_8bit or not content.is_8bit:
             return content
     return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)
 

@@ -98,17 +98,19 @@ class BasePool(ABC, Generic[C]):
     async def _wait(self, gate: Any, seconds: float) -> None:
         """Return when the waiter is woken, or time has run out."""
 
-    async def fill(self, lease: Lease[C], *, deadline: float | None = None) -> None:
-        """Put a connection into a new lease: the one used last if any is idle. See `acquire`."""
+    async def fill(self, lease: Lease[C], *, deadline: float | None = None) -> Lease[C]:
+        """Put a connection into a new lease: the one used last if any is idle. See `acquire`.
+
+        Returns the lease.
+        """
         books = self._here()
         self._sweep(books)
         try:
             with books.lock:
                 if books.ledger.is_closed:
                     raise PoolClosed(_CLOSED)
-                books.ledger.request(lease)
                 gate = None
-                if not books.ledger.holds(lease):
+                if not books.ledger.request(lease):
                     lease.wake, gate = self._gate()
                     # A finalizer may have released another one before it could be woken.
                     gate = None if books.ledger.holds(lease) else gate
@@ -116,6 +118,7 @@ class BasePool(ABC, Generic[C]):
                 await self._wait_for_place(books, lease, gate, deadline)
             if not self._find_alive(books, lease):
                 await self._open_into(books, lease, deadline)
+            return lease
         except BaseException:
             self._abandon(books, lease)
             raise
@@ -224,10 +227,8 @@ class BasePool(ABC, Generic[C]):
         raise PoolTimeout(
             f"no connection became free in {waited:.3g} s ({limit}; pool_timeout is "
             f"{self._timeout:g} s): {stats.in_use} in use and {stats.opening} being opened "
-            f"of pool_size {self._limits.size}, {stats.waiters} waiting"
-        ).suggesting(
-            "raise {pool_size} if the server allows more connections, or {pool_timeout} if it "
-            "may take longer"
+            f"of pool_size {self._limits.size}, {stats.waiters} waiting. Raise pool_size if "
+            f"the server allows more connections, or pool_timeout if it may take longer"
         )
 
     def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:

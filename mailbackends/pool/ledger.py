@@ -32,7 +32,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from mailbackends.texts import fields_as_dict
+from mailbackends.jsonable import fields_as_dict
 
 __all__ = ["Entry", "Lease", "Ledger", "Limits", "PoolStats"]
 
@@ -68,9 +68,9 @@ class PoolStats:
     reused: int
     """How often a connection that had served before was handed out again."""
     retired: dict[str, int]
-    """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``, ``"dead"``
-    (the server had closed it before it was used again), ``"error"``, ``"refusals"`` (many in
-    a row), ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
+    """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``,
+    ``"dead"`` (found closed by the server before it was used again), ``"error"``,
+    ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types."""
@@ -163,10 +163,11 @@ class Ledger(Generic[C]):
         """
         return list(self._entries)
 
-    def request(self, lease: Lease[C]) -> None:
-        """Put `lease` at the end of the queue; it may be served at once."""
+    def request(self, lease: Lease[C]) -> bool:
+        """Put `lease` at the end of the queue. True where it has a place at once."""
         self._waiting[lease] = None
         self._serve()
+        return lease in self._held
 
     def give_up(self, lease: Lease[C]) -> bool:
         """Take `lease` from the queue. False where it has left it: it has a place after all."""

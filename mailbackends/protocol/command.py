@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailbackends.protocol.masking import HIDDEN, masked_line
 
@@ -35,6 +35,8 @@ class Command:
     verb: str
     argument: str = ""
     is_secret: bool = False
+    ends_group: bool = field(init=False, repr=False)
+    """True if nothing may follow before the reply (RFC 2920 section 3.1)."""
 
     def __post_init__(self) -> None:
         # No local variable contains the text, which may be a secret: error reports show those.
@@ -45,16 +47,12 @@ class Command:
         ):
             shown = "(hidden)" if self.is_secret else f"{self.verb} {self.argument}"
             raise ValueError(f"a command cannot contain control characters: {shown!r}")
+        self.ends_group = not self.verb or self.verb in _ENDS_GROUP
 
     @property
     def line(self) -> bytes:
         """The line as it is sent, with its CRLF, in UTF-8 (RFC 6531 section 3.1)."""
         return f"{self.verb} {self.argument}".strip(" ").encode() + b"\r\n"
-
-    @property
-    def ends_group(self) -> bool:
-        """True if nothing may follow before the reply (RFC 2920 section 3.1)."""
-        return not self.verb or self.verb in _ENDS_GROUP
 
     def __str__(self) -> str:
         line = f"{self.verb} {self.argument}".strip(" ")
@@ -68,12 +66,12 @@ class Command:
 
 def mail(reverse_path: str, parameters: tuple[str, ...] = ()) -> Command:
     """MAIL with its parameters (RFC 5321 section 4.1.1.2). The empty path is the null one."""
-    return Command("MAIL", " ".join((f"FROM:<{reverse_path}>", *parameters)))
+    return Command("MAIL", " ".join([f"FROM:<{reverse_path}>", *parameters]))
 
 
 def rcpt(forward_path: str, parameters: tuple[str, ...] = ()) -> Command:
     """RCPT with its parameters (RFC 5321 section 4.1.1.3)."""
-    return Command("RCPT", " ".join((f"TO:<{forward_path}>", *parameters)))
+    return Command("RCPT", " ".join([f"TO:<{forward_path}>", *parameters]))
 
 
 def bdat(size: int, *, last: bool) -> Command:

@@ -45,8 +45,7 @@ def greeting(session: Session) -> Dialogue[Reply]:
     try:
         reply: Reply = yield Want.REPLY
     except (SMTPServerDisconnected, SMTPTimeoutError) as error:
-        if error.hint is None and (fix := hints.no_greeting(session)):
-            error.suggesting(fix)
+        error.args = (f"{error}{hints.no_greeting(session)}",)
         raise
     if reply.code != 220:
         session.close()
@@ -86,8 +85,9 @@ def starttls(session: Session, name: str) -> Dialogue[None]:
     """
     if "STARTTLS" not in session.extensions:
         session.close()
-        error = SMTPNotSupportedError("STARTTLS extension not supported by server")
-        raise error.suggesting(hints.no_starttls(session.extensions))
+        raise SMTPNotSupportedError(
+            f"STARTTLS extension not supported by server.{hints.no_starttls(session)}"
+        )
     reply = yield from ask(session, Command("STARTTLS"))
     if reply.code != 220:
         session.close()
@@ -109,8 +109,9 @@ def login(
         SMTPProtocolError: the server sends challenges without end. The session is closed.
     """
     if "AUTH" not in session.extensions:
-        unsupported = SMTPNotSupportedError("SMTP AUTH extension not supported by server")
-        raise unsupported.suggesting(hints.no_login(session.extensions, is_tls=session.is_tls))
+        raise SMTPNotSupportedError(
+            f"SMTP AUTH extension not supported by server.{hints.no_login(session)}"
+        )
     session.masking.exempt(credentials.username, credentials.authorization_identity)
     attempts = authentication.attempts(session.extensions.auth_mechanisms, credentials, allowed)
     mechanism = next(attempts)

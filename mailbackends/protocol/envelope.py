@@ -151,6 +151,8 @@ def _each_once(paths: list[str]) -> tuple[str, ...]:
 
     Domains are compared case-insensitively, and as A-labels.
     """
+    if len(paths) == 1:
+        return (paths[0],)
     if "".join(paths).isascii() and len({path.lower() for path in paths}) == len(paths):
         return tuple(paths)  # all differ in more than that
     found: dict[str, str] = {}

@@ -47,6 +47,8 @@ class Masking:
     """
 
     def __init__(self) -> None:
+        self.has_secrets = False
+        """True if there is anything to mask. An attribute, since it is asked for each reply."""
         self._patterns: dict[bytes, bytes] = {}
         self._public: set[bytes] = set()
         # Lower-case texts, one of which is in every reply that has something to mask.
@@ -110,3 +112,4 @@ class Masking:
         ends = {secret[:_LONG].lower(), *({secret[-_LONG:].lower()} if is_cut else ())}
         self._needles = tuple({*self._needles, *ends})
         self._pattern = None
+        self.has_secrets = True

@@ -172,10 +172,9 @@ def check_supported(
             continue
         reason = _lacking(keyword.upper(), value, rule, extensions, is_tls=is_tls)
         if reason:
-            what, _, fix = reason.partition(": ")
-            error = SMTPNotSupportedError(f"{parameter} cannot be used: {what}")
+            error = SMTPNotSupportedError(f"{parameter} cannot be used: {reason}")
             error.outcome = Outcome.NOT_SENT
-            raise error.suggesting(fix) if fix else error
+            raise error
 
 
 def _lacking(
@@ -183,7 +182,7 @@ def _lacking(
 ) -> str | None:
     if keyword == "REQUIRETLS" and not is_tls:
         # RFC 8689 section 4.2.1: the first hop must be encrypted, too.
-        return "this connection has no TLS: {use_any_tls}"
+        return "this connection has no TLS: set security='starttls' or 'tls'"
     if rule.extension not in extensions:
         return f"the server does not announce {rule.extension}: leave it out, or use another server"
     first, _, second = extensions.keywords[rule.extension].strip().partition(" ")

@@ -93,11 +93,12 @@ class Session:
                 last = self._in_flight[-1][0]
                 raise RuntimeError(f"{command!r} must wait for the reply to {last}")
             self._group_ended = command.ends_group
+            # The repr of a memoryview, which an error report may contain, shows no bytes.
+            line = memoryview(command.line) if command.is_secret else command.line
             if command.is_secret:
                 self.masking.remember(command.argument.rpartition(" ")[2])
-            # The repr of a memoryview, which an error report may contain, shows no bytes.
-            lines.append(memoryview(command.line) if command.is_secret else command.line)
-            self._queued += len(lines[-1])
+            lines.append(line)
+            self._queued += len(line)
             self._in_flight.append((command.verb or "AUTH", self._queued))
             if self._trace:
                 self._trace(f"> {command}")
@@ -237,7 +238,8 @@ class Session:
                 return None
             if reply.code == 334:
                 challenge = reply
-            reply = self.masking.masked(reply)
+            if self.masking.has_secrets:
+                reply = self.masking.masked(reply)
             if self._trace:
                 self._trace(f"< {reply}")
             self._match(reply)

@@ -23,7 +23,13 @@ from mailbackends.errors import (
     SMTPTimeoutError,
 )
 from mailbackends.mime.content import Content
-from mailbackends.protocol.chunking import MAX_ONE_FLIGHT, NOT_READ, Chunking, split_content
+from mailbackends.protocol.chunking import (
+    MAX_ONE_FLIGHT,
+    NOT_READ,
+    Chunking,
+    SplitContent,
+    split_content,
+)
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
 from mailbackends.protocol.dialogue import wait_for_close
@@ -119,8 +125,11 @@ class _Transaction(DeliveryRecord):
             yield from self._envelope_replies()
             if self.sender_refusal or not self.pending:
                 yield from self._end_refused()
-            if is_supported := (yield from self._probe_chunking()):
-                yield from self._send_content()
+            if is_supported := self.probe is None or (yield from self._probe_chunking(self.probe)):
+                if not self.one_flight:
+                    yield from self._send_content()
+                if self.session.is_lmtp:
+                    self.session.expect_content_replies(len(self.pending) - 1)
                 yield from self._content_replies()
         except SMTPException as error:
             if self.chunking and self.was_sent and _has_no_reply(error):
@@ -154,15 +163,23 @@ class _Transaction(DeliveryRecord):
             reply = yield from self._reply_to(command, is_last=False)
             if self.session.state is State.CLOSED:
                 yield from self._give_up(reply, f"the server refused RSET: {reply}")
-        reply = yield from self._reply_to(self.mail, is_last=False)
+        # As `_reply_to`, without a generator for each command.
+        if not self.pipelining:
+            self.session.send(self.mail)
+        reply = yield self.want
+        if reply.code == 421:
+            yield from self._closing(reply, is_last=False)
         self.session.stalled_in_group = self.pipelining
         if not reply.is_positive:
             self.sender_refusal = reply
             if not self.pipelining:
                 return
         for address, command in zip(self.recipients, self.rcpts, strict=True):
-            is_last = command is self.rcpts[-1]
-            reply = yield from self._reply_to(command, is_last=is_last)
+            if not self.pipelining:
+                self.session.send(command)
+            reply = yield self.want
+            if reply.code == 421:
+                yield from self._closing(reply, is_last=command is self.rcpts[-1])
             if reply.is_positive:
                 self.pending.append(address)
             else:
@@ -170,19 +187,24 @@ class _Transaction(DeliveryRecord):
         self.session.stalled_in_group = False
 
     def _reply_to(self, command: Command, *, is_last: bool = True) -> Dialogue[Reply]:
-        """The reply to a command of the group; in lock-step, the command is sent only now.
-
-        If it is not the last one, a recipient after it may be accepted whatever the reply.
-        """
+        """The reply to a command of the group; in lock-step, the command is sent only now."""
         if not self.pipelining:
             self.session.send(command)
         reply: Reply = yield self.want
         if reply.code == 421:
-            if self.was_sent and (self.pending or not is_last):
-                yield from self._give_up(reply, f"the server closed the connection: {reply}")
-            # It came before the server asked for content: nothing of the message was taken.
-            raise self.not_sent(reply, f"the server closed the connection: {reply}")
+            yield from self._closing(reply, is_last=is_last)
         return reply
+
+    def _closing(self, reply: Reply, *, is_last: bool) -> Dialogue[None]:
+        """Raise the error for a 421 to a command of the group.
+
+        If it is not the last one, a recipient after it may be accepted whatever the reply.
+        """
+        what = f"the server closed the connection: {reply}"
+        if self.was_sent and (self.pending or not is_last):
+            yield from self._give_up(reply, what)
+        # It came before the server asked for content: nothing of the message was taken.
+        raise self.not_sent(reply, what)
 
     def _give_up(self, reply: Reply, what: str) -> Dialogue[None]:
         """Raise the error for a reply after which nothing more can be sent.
@@ -219,12 +241,10 @@ class _Transaction(DeliveryRecord):
         self.session.abandon_transaction()
         raise self.refusal()
 
-    def _probe_chunking(self) -> Dialogue[bool]:
-        """Send the first chunk if BDAT is unproved: False if the server does not support it."""
-        if self.probe is None:
-            return True
+    def _probe_chunking(self, probe: SplitContent) -> Dialogue[bool]:
+        """Send the first chunk, as BDAT is unproved: False if the server does not support it."""
         if not self.probe_in_group:
-            self.session.send_chunk(self.probe.first)
+            self.session.send_chunk(probe.first)
         try:
             reply: Reply = yield Want.REPLY
         except SMTPException:
@@ -249,17 +269,13 @@ class _Transaction(DeliveryRecord):
             raise self.not_sent(reply, f"the server refused RSET: {reply}")
 
     def _send_content(self) -> Dialogue[None]:
-        if self.one_flight:
-            pass
-        elif self.chunking:
+        if self.chunking:
             self._send_last_chunk()
         else:
             reply = yield from self._reply_to(Command("DATA"))
             if reply.code != 354:
                 raise SMTPDataError(reply.code, reply.message)
             self.content_sent = self.session.send_content(self.content.dot_stuffed())
-        if self.session.is_lmtp:
-            self.session.expect_content_replies(len(self.pending) - 1)
 
     def _send_last_chunk(self) -> None:
         if self.probe is not None:

@@ -17,9 +17,9 @@ from mailbackends.errors import (
 )
 from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
+from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import WANTS_CERTIFICATE, wants_certificate
-from mailbackends.transport.waiting import Timeouts
 
 __all__ = ["Driver"]
 
@@ -121,7 +121,7 @@ class Driver:
 
     def send_at_once(self) -> None:
         """Write what is queued as far as that needs no waiting, and drop the rest."""
-        while self._load() and self._send():
+        while (self._unsent or self._load()) and self._send():
             pass
 
     async def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
@@ -129,13 +129,10 @@ class Driver:
             if self._tls_context is None:
                 raise SMTPTLSError("the server is ready for TLS, but no context was given")
             await self.stream.start_tls(
-                self._tls_context,
-                self._tls_hostname,
-                timeouts.for_handshake(),
-                after_starttls=True,
+                self._tls_context, self._tls_hostname, timeouts.for_handshake()
             )
             return None
-        if self._load() and (reply := await self._write(timeouts)) is not None:
+        if (self._unsent or self._load()) and (reply := await self._write(timeouts)) is not None:
             return reply
         waits_for_content = want is Want.CONTENT_REPLY
         deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
@@ -145,14 +142,14 @@ class Driver:
                 return reply
 
     async def _write(self, timeouts: Timeouts) -> Reply | None:
-        """Write all that is queued, unless a reply comes first, which is returned.
+        """Write all that is queued, and there is some, unless a reply comes first: it is returned.
 
         Reading goes on while the server takes nothing: it may have stopped because nobody
         reads its replies, and then neither side would ever go on.
         """
         deadline = None
         written = 0
-        while self._load():
+        while self._unsent or self._load():
             try:
                 if sent := self._send():
                     deadline = None
@@ -170,8 +167,8 @@ class Driver:
         return None
 
     def _load(self) -> bool:
-        if not self._unsent:
-            self._unsent = self.session.data_to_send(_WRITE_AHEAD)
+        """Take what the session has to send; False where there is nothing."""
+        self._unsent = self.session.data_to_send(_WRITE_AHEAD)
         return bool(self._unsent)
 
     def _send(self) -> int:
@@ -233,7 +230,5 @@ class _Steps(Generic[T]):
 
 
 def _disconnected(error: OSError | None = None) -> SMTPServerDisconnected:
-    if wants_certificate(error):
-        made = SMTPServerDisconnected("Connection unexpectedly closed")
-        return made.suggesting(WANTS_CERTIFICATE)
-    return SMTPServerDisconnected(f"Connection unexpectedly closed{f': {error}' if error else ''}")
+    reason = f": {WANTS_CERTIFICATE if wants_certificate(error) else error}" if error else ""
+    return SMTPServerDisconnected(f"Connection unexpectedly closed{reason}")

@@ -6,14 +6,15 @@ import contextlib
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import BuiltinFunctionType
 from typing import Any
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
+from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.tls import explained
-from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
+from mailbackends.transport.waiting import BLOCKING, Waiter
 
 __all__ = ["Stream", "poll_of"]
 
@@ -34,11 +35,22 @@ class Stream:
             # systems it fails once the server has hung up; the next read reports that.
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock = sock
         self.waiter = waiter
+        self._use(sock)
         # TLS may have to read before it can write, and the other way round.
         self._writing_waits_to_read = False
         self._reading_waits_to_write = False
+
+    def _use(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # What TLS has read already.
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else None
+        # Windows has no sendmsg(), and TLS neither.
+        self._sendmsg: Callable[[Sequence[Buffer]], int] | None = (
+            getattr(sock, "sendmsg", None) if self._pending is None else None
+        )
+        # The poll object that looks for bytes, and the function that made it.
+        self._poll: tuple[Any, Any] = (None, None)
 
     @property
     def sock(self) -> socket.socket:
@@ -53,12 +65,11 @@ class Stream:
         """
         self._writing_waits_to_read = False
         try:
-            if isinstance(self._sock, ssl.SSLSocket) or not hasattr(self._sock, "sendmsg"):
-                # Windows has no sendmsg().
+            if self._sendmsg is None:
                 return self._sock.send(_joined(buffers))
             if len(buffers) > _MAX_BUFFERS:
                 buffers = buffers[:_MAX_BUFFERS]
-            return self._sock.sendmsg(buffers)
+            return self._sendmsg(buffers)
         except ssl.SSLWantReadError:
             self._writing_waits_to_read = True
         except (BlockingIOError, ssl.SSLWantWriteError):
@@ -80,18 +91,16 @@ class Stream:
             pass
         return None
 
-    async def wait(self, deadline: Deadline, *, for_writing: bool = False) -> None:
+    def wait(self, deadline: Deadline, *, for_writing: bool = False) -> Coroutine[Any, Any, None]:
         """Wait for bytes to read, or also for room to write.
 
         Raises:
             SMTPTimeoutError: neither in time.
         """
-        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
-            return
         # A socket that has room all the time would end the wait at once, for ever.
         for_writing = for_writing and not self._writing_waits_to_read
         for_writing = for_writing or self._reading_waits_to_write
-        await self._wait(deadline, reading=True, writing=for_writing)
+        return self._wait(deadline, reading=True, writing=for_writing)
 
     async def start_tls(
         self,
@@ -99,9 +108,11 @@ class Stream:
         server_hostname: str,
         deadline: Deadline,
         *,
-        after_starttls: bool = False,
+        trust: str = "as ssl_cafile",
     ) -> None:
         """Do the TLS handshake as the client.
+
+        ``trust`` says, in the words of the caller's interface, how to trust another authority.
 
         Raises:
             SMTPCertificateError, SMTPTLSError: with the reason and the fix.
@@ -112,9 +123,10 @@ class Stream:
             name = server_hostname.strip("[]").rstrip(".")
             # wrap_socket() encodes it too, but loses the socket where that fails.
             name.encode("idna")
-            self._sock = tls = context.wrap_socket(
+            tls = context.wrap_socket(
                 self._sock, server_hostname=name or None, do_handshake_on_connect=False
             )
+            self._use(tls)
             while True:
                 try:
                     return tls.do_handshake()
@@ -125,7 +137,7 @@ class Stream:
         except SMTPTimeoutError:
             raise
         except (OSError, ValueError) as error:
-            raise explained(error, server_hostname, after_starttls=after_starttls) from error
+            raise explained(error, server_hostname, trust=trust) from error
 
     def is_quiet(self) -> bool:
         """True where nothing came since the last reply: no byte, no end of stream, no error.
@@ -134,22 +146,26 @@ class Stream:
         nobody asked for it, and the connection is of no more use.
         """
         try:
-            if self._nothing_came():
-                return True
+            if self._pending is None or not self._pending():
+                # With TLS, to look costs a third of an attempt to read.
+                look = self._reading()
+                if look is not None and not look(0):
+                    return True
             # With TLS what came may be for TLS itself: a new session ticket, say.
             return self.receive_some() is None
         except OSError:
             return False
 
-    def _nothing_came(self) -> bool:
-        """True where that is sure: with TLS, this costs a third of an attempt to read."""
-        look = poll_of(self._sock)
-        if look is None or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
-            return False
-        return not look(0)
+    def _reading(self) -> Any:
+        """As `poll_of` the socket, which is asked once, unless poll() is replaced."""
+        made_by = getattr(select, "poll", None)
+        if self._poll[0] is not made_by:
+            self._poll = made_by, poll_of(self._sock)
+        return self._poll[1]
 
     def abort(self) -> None:
         """Close the descriptor. Not a byte goes out, not even TLS's close_notify."""
+        self._poll = (None, None)
         self.waiter.forget(self._sock)
         with contextlib.suppress(OSError):
             self._sock.close()
@@ -157,12 +173,19 @@ class Stream:
     async def _wait(
         self, deadline: Deadline, *, reading: bool = False, writing: bool = False
     ) -> None:
+        if self._pending is not None and self._pending():
+            return
         seconds = deadline.remaining()
         if seconds is not None and seconds < 0.0:
             seconds = 0.0
-        if not await self.waiter.ready(
-            self._sock, reading=reading, writing=writing, seconds=seconds
-        ):
+        if not writing and self.waiter is BLOCKING and (look := self._reading()) is not None:
+            # What `ready` would do, with the same poll object each time.
+            is_ready = look(None if seconds is None else seconds * 1000)
+        else:
+            is_ready = await self.waiter.ready(
+                self._sock, reading=reading, writing=writing, seconds=seconds
+            )
+        if not is_ready:
             raise SMTPTimeoutError(deadline.exceeded())
 
 

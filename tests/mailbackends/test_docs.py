@@ -19,10 +19,7 @@ SAMPLES = [
         ),
         id=page,
     )
-    for page in (
-        *("mailer", "failover", "rate-limit", "observability", "oauth", "providers", "async"),
-        "dkim",
-    )
+    for page in ("mailer", "failover", "rate-limit", "observability", "oauth", "async")
 ]
 
 

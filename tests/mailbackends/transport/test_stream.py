@@ -9,8 +9,9 @@ import threading
 import pytest
 
 from mailbackends.errors import SMTPTimeoutError, SMTPTLSError
+from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import Deadline, run
+from mailbackends.transport.waiting import run
 from support import certs
 
 
@@ -229,7 +230,7 @@ class Contrary(ssl.SSLSocket):
 @pytest.fixture
 def contrary(pair):
     stream, server = pair
-    stream._sock = Contrary(stream.sock)
+    stream._use(Contrary(stream.sock))
     return stream, server
 
 
