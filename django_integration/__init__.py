@@ -6,7 +6,7 @@ Set ``EMAIL_BACKEND = "django_integration.EmailBackend"`` or, from Django 6.1 on
 
 - ``settings``, ``configuration``, ``staging``: from Django's settings to options
 - ``backend``, ``copies``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to
-  a Mailer; ``async_mail``, ``async_delivery``, ``async_registry``: the same in an event loop
+  a Mailer; ``async_mail``, ``async_delivery``: the same in an event loop
 - ``checks``, ``health``, ``signals``, ``mailbox``, ``testing``: everything around it
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.headerregistry import AddressHeader
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from django.utils.encoding import force_str
 from mailbackends import InvalidAddressError
 from mailbackends.integration import check_visible, plain_address, to_ascii
 
-__all__ = ["envelope_address", "is_local_default", "prep_address"]
+__all__ = ["envelope_address", "is_local_default", "prep_address", "with_quotes"]
 
 # What the email package's parser reports and mail servers accept.
 _HARMLESS = {
@@ -28,6 +29,11 @@ _HARMLESS = {
     "Invalid trailing '.' in local part",
 }
 _NOT_ASCII = "local-part contains non-ASCII characters)"  # fine with SMTPUTF8
+# Words in place of a local part, alone or in angle brackets.
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
+_UNQUOTED = re.compile(
+    rf"(?P<before>[^<>@]*<)?(?P<local>{_WORD}(?:(?<!\.) (?!\.){_WORD})+)(?P<after>@{_WORD})(?(1)>)"
+)
 _WRITE = "write it as 'name@example.com' or 'Name <name@example.com>'"
 
 
@@ -68,7 +74,21 @@ def envelope_address(address: Any) -> str:
     return str(_parse(text, {*_HARMLESS, _NOT_ASCII}).addr_spec)
 
 
+def with_quotes(text: str) -> str:
+    """The address with its local part in quotes if that has blanks: ``"a b"@example.com``.
+
+    Mobile providers have given out such addresses, and Django before 6.0 quoted them. Anything
+    else is returned as it is.
+    """
+    found = _UNQUOTED.fullmatch(text.strip(" ")) if " " in text else None
+    if found is None:
+        return text
+    before, local, after = found["before"] or "", found["local"], found["after"]
+    return f'{before}"{local}"{after}{">" if before else ""}'
+
+
 def _parse(text: str, allowed: set[str]) -> Any:
+    text = with_quotes(text)
     if "\r" in text or "\n" in text:
         raise InvalidAddressError(f"Invalid address {text!r}: it contains a line break. Remove it.")
     try:

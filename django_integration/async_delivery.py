@@ -11,14 +11,14 @@ from contextlib import aclosing
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
-from django_integration.async_registry import async_registry
 from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
 from django_integration.logs import logger, sending
 from django_integration.messages import RawEmailMessage
-from django_integration.registry import MailerKey
+from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
+from mailbackends.integration import Wording
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
 
@@ -94,6 +94,11 @@ class AsyncSending(ABC):
     fail_silently: bool
     staging: Staging
     on_partial_refusal: str
+
+    @property
+    @abstractmethod
+    def wording(self) -> Wording:
+        """See `EmailBackend`."""
 
     @property
     @abstractmethod

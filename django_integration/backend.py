@@ -16,7 +16,6 @@ from django_integration.async_delivery import AsyncSending
 from django_integration.compat import (
     HAS_MAILERS,
     configuration_error,
-    name_settings,
     warn_of_construction,
 )
 from django_integration.configuration import InvalidConfiguration, configuration, make_options
@@ -39,7 +38,8 @@ from django_integration.settings import (
     hide,
     unknown_options,
 )
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret, SMTPException
+from mailbackends.integration import Wording
 
 __all__ = ["EmailBackend"]
 
@@ -152,13 +152,18 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
     # Configuration
 
     @property
+    def wording(self) -> Wording:
+        """What the settings are called, for the texts of errors."""
+        return self._configuration.wording
+
+    @property
     def options(self) -> Options:
         """The options by the current attributes: a subclass may have changed them.
 
         Raises:
             SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
-        return make_options(self._current_options(), alias=self.alias)
+        return make_options(self._current_options(), self.wording, self.alias)
 
     @property
     def mailer_key(self) -> MailerKey:
@@ -231,7 +236,8 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             raise
         except OSError as error:
             self.connection = None
-            name_settings(error, self.alias)
+            if isinstance(error, SMTPException):
+                error.wording = self.wording
             if not self.fail_silently:
                 raise
             logger.warning("Cannot send (%s): %s", type(error).__name__, error)

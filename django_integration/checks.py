@@ -72,7 +72,7 @@ def register() -> None:
 def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """Find options that cannot work, or do not do what they seem to do."""
     found: list[checks.CheckMessage] = []
-    if mailers_configured() and getattr(settings, "MAILBACKENDS", None):
+    if mailers_configured() and set(getattr(settings, "MAILBACKENDS", None) or ()) - {"outbox"}:
         found.append(
             checks.Warning(
                 "MAILBACKENDS is not read, since MAILERS is set.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.policy
-import re
 from email.policy import Policy
 from functools import lru_cache
 from typing import Any
@@ -24,11 +23,9 @@ __all__ = [
     "backends_configured",
     "configuration_error",
     "current_settings",
-    "in_django_terms",
     "is_overridden",
     "mailer_options",
     "mailers_configured",
-    "name_settings",
     "resolve_lazy",
     "warn_of_construction",
 ]
@@ -69,7 +66,6 @@ def is_overridden(name: str) -> bool:
 
 def configuration_error(message: str, alias: str | None) -> ImproperlyConfigured:
     """The exception for an unusable configuration: ``InvalidMailer`` with ``MAILERS``."""
-    message = in_django_terms(message, alias)
     if alias is None or not HAS_MAILERS:
         return SettingsError(message)
     from django.core.mail import InvalidMailer
@@ -90,28 +86,6 @@ def resolve_lazy(value: Any) -> Any:
             value._setup()
         value = value._wrapped
     return value
-
-
-def in_django_terms(text: str, alias: str | None) -> str:
-    """An error text with Django's settings in place of the Mailer's option ``security``."""
-    if "security=" not in text:
-        return text
-    starttls, tls = "EMAIL_USE_TLS = True", "EMAIL_USE_SSL = True"
-    if alias is not None:
-        starttls, tls = "'use_tls': True", "'use_ssl': True"
-    for pattern, words in (
-        (r"""security=['"]starttls['"] or (?:security=)?['"]tls['"]""", f"{starttls} or {tls}"),
-        (r"""security=['"]starttls['"]""", starttls),
-        (r"""security=['"]tls['"](?: \(smtps://\)|, smtps://)?""", tls),
-    ):
-        text = re.sub(pattern, words, text)
-    return text
-
-
-def name_settings(error: BaseException, alias: str | None) -> None:
-    """Change the text of an error of the Mailer as `in_django_terms`."""
-    if error.args and isinstance(error.args[0], str):
-        error.args = (in_django_terms(error.args[0], alias), *error.args[1:])
 
 
 def backend_for(using: str | None = None) -> Any:

@@ -6,7 +6,6 @@ takes effect at once; what follows from them is cached, with all of them as the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -18,8 +17,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django_integration.compat import (
     LAZY,
     configuration_error,
-    current_settings,
-    is_overridden,
     resolve_lazy,
 )
 from django_integration.registry import MailerKey
@@ -35,6 +32,7 @@ from django_integration.settings import (
 )
 from django_integration.staging import Staging
 from mailbackends import ConfigurationError, Options, Secret
+from mailbackends.integration import Wording
 
 __all__ = ["CacheKey", "Configuration", "InvalidConfiguration", "configuration", "make_options"]
 
@@ -93,9 +91,10 @@ class Configuration:
     """Further servers, for mail that the first one does not accept for now."""
     fallbacks_share_login: bool
     """The login was given beside the URLs and not in the first one: it is for all servers."""
+    wording: Wording = field(repr=False)
 
     @classmethod
-    def of(cls, options: dict[str, Any], alias: str | None) -> Configuration:
+    def of(cls, options: dict[str, Any], wording: Wording, alias: str | None) -> Configuration:
         """From the result of `collect_options`. Raises: as that."""
         return cls(
             alias=alias,
@@ -112,6 +111,7 @@ class Configuration:
             strategy=_one_of("strategy", ("ordered", "round_robin"), options, alias),
             fallback_urls=options.get("fallback_urls", ()),
             fallbacks_share_login=options.get("fallbacks_share_login", False),
+            wording=wording,
         )
 
     @cached_property
@@ -122,7 +122,7 @@ class Configuration:
             SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
         options = {**self.other_options, **self.attributes}
-        return self.mailer_key_for(make_options(options, alias=self.alias), options)
+        return self.mailer_key_for(make_options(options, self.wording, self.alias), options)
 
     def mailer_key_for(self, first: Options, options: Mapping[str, Any]) -> MailerKey:
         """The key for this first server, and the fallbacks with ``options`` as theirs.
@@ -144,7 +144,8 @@ class Configuration:
             server = options_from_url(url, self.alias)
             uses_tls = server["use_tls"] or server["use_ssl"]
             whole = (shared if uses_tls else without_tls) | server
-            found.append(make_options(with_defaults(whole, self.alias), alias=self.alias))
+            whole = with_defaults(whole, self.alias)
+            found.append(make_options(whole, self.wording, self.alias))
         return tuple(found)
 
 
@@ -204,14 +205,16 @@ def _made(
     settings: tuple[CacheKey, ...] | None,
 ) -> Configuration:
     current = None if settings is None else CurrentSettings(*(key.given() for key in settings))
-    options = collect_options(given.given(), alias=alias, per_call=per_call, current=current)
-    return Configuration.of(options, alias)
+    options, wording = collect_options(
+        given.given(), alias=alias, per_call=per_call, current=current
+    )
+    return Configuration.of(options, wording, alias)
 
 
 _cached = lru_cache(maxsize=64)(_made)
 
 
-def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
+def make_options(options: Mapping[str, Any], wording: Wording, alias: str | None) -> Options:
     """The `Options` from the result of `collect_options`, or from a backend's attributes.
 
     Raises: as `collect_options`.
@@ -234,24 +237,14 @@ def make_options(options: Mapping[str, Any], *, alias: str | None) -> Options:
     if "username" not in values or not any(values.get(name) for name in means):
         values.pop("username", None)
         values.pop("password", None)
-    key = CacheKey.of(values)
+    key = CacheKey.of({**values, "wording": wording})
     try:
         try:
             return _cached_options(key)
         except TypeError:  # an unhashable value
             return _made_options(key)
     except ConfigurationError as error:
-        raise configuration_error(_with_setting(str(error), options, alias), alias) from error
-
-
-def _with_setting(text: str, options: Mapping[str, Any], alias: str | None) -> str:
-    """The error text with the name of the setting, if the value is from ``EMAIL_*``."""
-    name = re.match(r"\w*", text)
-    setting = ATTRIBUTES.get(name[0]) if name else None
-    if alias is not None or name is None or setting is None or not is_overridden(setting):
-        return text
-    is_from_settings = getattr(current_settings(), setting) == options.get(name[0])
-    return f"{setting}{text[name.end() :]}" if is_from_settings else text
+        raise configuration_error(str(error), alias) from error
 
 
 def _is_empty(value: Any) -> bool:

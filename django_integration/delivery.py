@@ -10,7 +10,6 @@ from typing import Any, Protocol, cast
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
-from django_integration.compat import name_settings
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
 from django_integration.messages import as_submission
@@ -27,6 +26,7 @@ from mailbackends import (
     SMTPException,
     Submission,
 )
+from mailbackends.integration import Wording
 
 __all__ = ["Delivery", "receipt_of"]
 
@@ -57,6 +57,9 @@ class _Backend(Protocol):
     fail_silently: bool
     staging: Staging
     on_partial_refusal: str
+
+    @property
+    def wording(self) -> Wording: ...
 
 
 class _Entry:
@@ -156,7 +159,7 @@ class Delivery:
         """
         message: Any = entry.message
         if isinstance(result, SMTPException):
-            name_settings(result, self.backend.alias)
+            result.wording = self.backend.wording
             if self._options and result is not self._unreachable and _is_unreachable(result):
                 self._unreachable, self._unreachable_since = result, time.monotonic()
         entry.result = result

@@ -20,7 +20,7 @@ from typing import Any
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.utils.encoding import force_str
 
-from django_integration.addresses import envelope_address
+from django_integration.addresses import envelope_address, with_quotes
 from django_integration.attachments import group_inline_images
 from django_integration.compat import HAS_MODERN_EMAIL, LAZY, resolve_lazy
 from django_integration.errors import InvalidHeaderError, SendCancelled
@@ -96,7 +96,7 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
     if isinstance(message, RawEmailMessage):
         head = f"{ORIGINAL_RECIPIENTS}: {', '.join(original)}\r\n".encode() if original else b""
         return Submission(head + message.content, sender, tuple(recipients))
-    if fast and not needs_utf8 and not original:
+    if fast and not needs_utf8 and not original and '"' not in "".join(recipients):
         ready = written(message, partial(_built, message, False))
         if ready is not None:
             return Submission(ready, sender, tuple(recipients))
@@ -157,6 +157,7 @@ def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Mess
 # What str.splitlines() takes for the end of a line, except CR and LF. The email package splits
 # header values there, or refuses them.
 _NOT_LINE_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_TO_SIMPLIFY = re.compile(rf"{_NOT_LINE_ENDS.pattern}| [^ <>@\n]+@")  # the latter has blanks
 _UTF8 = Charset("utf-8")
 
 
@@ -177,7 +178,7 @@ def _simplified(message: EmailMessage) -> EmailMessage:
             break
     else:
         texts = "\n".join(map(str, values))
-        if texts.isascii() and not _NOT_LINE_ENDS.search(texts):
+        if texts.isascii() and not _TO_SIMPLIFY.search(texts):
             return message
     simplified = {
         "subject": _text(message.subject),
@@ -242,8 +243,9 @@ def _encoded_words(text: str) -> str:
 def _mailbox(value: Any) -> Any:
     value = resolve_lazy(value)
     text = str(value)
+    quoted = with_quotes(text)
     if text.isascii() or "\n" in text or "\r" in text:
-        return value
+        return value if quoted is text else quoted
     name, address = parseaddr(text)
     # Django 5.2 would write an encoded word in place of an address that has such a character.
     check_visible(address, of="header's")

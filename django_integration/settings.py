@@ -20,8 +20,9 @@ from django_integration.compat import (
     mailer_options,
     mailers_configured,
 )
+from django_integration.wording import ARGUMENTS, ATTRIBUTES, wording_for
 from mailbackends import ConfigurationError, Options, Secret
-from mailbackends.integration import hide_secrets, nearest, server_urls
+from mailbackends.integration import Wording, hide_secrets, nearest, server_urls
 
 __all__ = [
     "ATTRIBUTES",
@@ -39,19 +40,6 @@ __all__ = [
     "unknown_options",
     "with_defaults",
 ]
-
-ATTRIBUTES = {
-    "host": "EMAIL_HOST",
-    "port": "EMAIL_PORT",
-    "username": "EMAIL_HOST_USER",
-    "password": "EMAIL_HOST_PASSWORD",
-    "use_tls": "EMAIL_USE_TLS",
-    "use_ssl": "EMAIL_USE_SSL",
-    "timeout": "EMAIL_TIMEOUT",
-    "ssl_keyfile": "EMAIL_SSL_KEYFILE",
-    "ssl_certfile": "EMAIL_SSL_CERTFILE",
-}
-"""The attributes of Django's own backend, each with its setting."""
 
 BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
 """Options of the backend itself, which the `Mailer` does not have."""
@@ -119,7 +107,9 @@ def read_settings() -> CurrentSettings | None:
             "write MAILBACKENDS = {'pool_size': 8}.",
             None,
         )
-    more = hide(getattr(settings, "MAILBACKENDS", None) or {})
+    given = dict(getattr(settings, "MAILBACKENDS", None) or {})
+    given.pop("outbox", None)  # read by `django_integration.outbox`
+    more = hide(given)
     # Django's defaults (localhost, 25) do not count once MAILBACKENDS names the server.
     elsewhere = not _NAMES_THE_SERVER.isdisjoint(more)
     now = current_settings()
@@ -139,8 +129,10 @@ def collect_options(
     alias: str | None,
     per_call: frozenset[str],
     current: CurrentSettings | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Wording]:
     """All options of one backend: the settings, overridden by the arguments of one call.
+
+    Also what their settings are called, for the texts of errors.
 
     With an ``alias``, ``given`` is its OPTIONS, except for the names in ``per_call``.
     Without one, ``given`` holds the constructor's arguments, and ``current`` the settings.
@@ -151,17 +143,19 @@ def collect_options(
     if alias is not None:
         fixed = {name: value for name, value in given.items() if name not in per_call}
         call = {name: value for name, value in given.items() if name in per_call}
-        options = _merge(_sources(fixed, "OPTIONS", alias), alias)
+        options, origin = _merge(_sources(fixed, "OPTIONS", alias), alias)
     else:
         call = dict(given)
-        options = {} if current is None else _merge(_settings_sources(current), alias)
+        options, origin = ({}, {}) if current is None else _merge(_settings_sources(current), alias)
     if call.get("url") is not None:
         for name in SERVER_OPTIONS:
             options.pop(name, None)
     if any(call.get(name) is not None for name in ("url", *SERVER_OPTIONS)):
         options.pop("fallback_urls", None)  # they belong to the settings' server, not to this one
-    options |= _merge(_sources(call, "the arguments", alias), alias)
-    return with_defaults(options, alias)
+    of_the_call, from_the_call = _merge(_sources(call, ARGUMENTS, alias), alias)
+    origin |= from_the_call
+    options = with_defaults(options | of_the_call, alias)
+    return options, wording_for(options, origin, alias)
 
 
 def _settings_sources(current: CurrentSettings) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -237,7 +231,10 @@ def options_from_url(url: Any, alias: str | None) -> dict[str, Any]:
     return options | _from_security(options.pop("security", "none"), alias)
 
 
-def _merge(sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None) -> dict[str, Any]:
+def _merge(
+    sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options of all sources, and where each is from."""
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for where, values in sources:
@@ -251,7 +248,7 @@ def _merge(sources: Iterable[tuple[str, dict[str, Any]]], alias: str | None) -> 
                     alias,
                 )
             merged[name], origin[name] = value, where
-    return merged
+    return merged, origin
 
 
 def with_defaults(options: dict[str, Any], alias: str | None) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 from flask import current_app, has_app_context
 
-from flask_integration import mime, templates
+from flask_integration import mime
 from flask_integration.addresses import Address, bare_addresses, display, evaluated
 from flask_integration.attachment import Attachment
 from flask_integration.headers import bad_header
-from flask_integration.rendering import Rendering, current_rendering
+from flask_integration.rendering import Rendering, current_rendering, render
 from mailbackends import FileAttachment, Receipt
 
 __all__ = ["Message"]
@@ -118,7 +118,7 @@ class Message:
             InvalidMessageError: there is no subject.
             RuntimeError: there is no application context.
         """
-        rendered = templates.render(name, {**values, **(context or {})}, subject)
+        rendered = render(name, {**values, **(context or {})}, subject)
         return cls(
             rendered.subject,
             recipients,

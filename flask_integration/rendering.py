@@ -1,4 +1,4 @@
-"""How an application wants its messages rendered, and what is done to their HTML.
+"""A message's subject, text and HTML: from templates, and as an application wants them rendered.
 
 Mail programs need styles on the elements and a text alternative. Both are made by libraries
 that do only that: ``python -m pip install "mailbackends[html]"``.
@@ -6,21 +6,26 @@ that do only that: ``python -m pip install "mailbackends[html]"``.
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from flask import current_app, has_app_context
+from flask import Flask, current_app, has_app_context
+from jinja2 import Template, TemplateNotFound
 
-from mailbackends import ConfigurationError
+from mailbackends import ConfigurationError, InvalidMessageError
 
 __all__ = [
+    "Rendered",
     "Rendering",
     "can_make_text",
     "current_rendering",
     "inline_styles",
+    "render",
     "require_libraries",
     "text_of",
 ]
@@ -103,3 +108,81 @@ def _library(module: str, key: str) -> Any:
             f"{key} needs the package {package}: "
             'python -m pip install "mailbackends[html]", or set it to False'
         ) from error
+
+
+_PREFIX = "subject:"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The rendered templates. At least one of ``text`` and ``html`` is not None."""
+
+    subject: str
+    text: str | None
+    html: str | None
+
+
+def render(name: str, context: Mapping[str, Any], subject: str | None = None) -> Rendered:
+    """Render ``name.txt`` and ``name.html`` as Flask does, with its context processors.
+
+    Raises:
+        jinja2.TemplateNotFound: neither exists.
+        InvalidMessageError: there is no subject.
+        RuntimeError: there is no application context.
+    """
+    if not has_app_context():
+        raise RuntimeError(
+            "Message.from_template() needs the templates of an application: call it in a "
+            "request, or inside 'with app.app_context():'"
+        )
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    plain, rich = _find(app, f"{name}.txt"), _find(app, f"{name}.html")
+    if plain is None and rich is None:
+        raise TemplateNotFound(name, f"neither {name}.txt nor {name}.html was found")
+    values = dict(context)
+    app.update_template_context(values)
+    text_subject, text = _render(plain, values)
+    html_subject, markup = _render(rich, values)
+    first_line, text = _first_line(text)
+    subject = subject or text_subject or html.unescape(html_subject or "") or first_line
+    if not subject:
+        raise InvalidMessageError(
+            f"the templates of {name!r} have no subject: begin {name}.txt with a line "
+            "'Subject: ...', or define {% block subject %}, or pass subject="
+        )
+    # A line break in a value must not begin another header.
+    return Rendered(" ".join(subject.split()), text, markup)
+
+
+def _find(app: Flask, name: str) -> Template | None:
+    try:
+        return app.jinja_env.get_template(name)
+    except TemplateNotFound as error:
+        if error.name != name:  # a template that it includes or extends is missing
+            raise
+        return None
+
+
+def _render(template: Template | None, values: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the block "subject" or None, and the text without that block."""
+    if template is None:
+        return None, None
+    context = template.new_context(values)
+    concat = template.environment.concat
+    try:
+        subject = None
+        if "subject" in template.blocks:
+            subject = concat(template.blocks["subject"](context))
+            # The text leaves it out.
+            context.blocks["subject"] = [lambda _: iter(())]
+        return subject, concat(template.root_render_func(context)).lstrip("\r\n")
+    except Exception:
+        template.environment.handle_exception()
+
+
+def _first_line(text: str | None) -> tuple[str, str | None]:
+    """Return the subject in a first line ``Subject: ...``, and the text after it."""
+    line, _, rest = (text or "").partition("\n")
+    if not line.lower().startswith(_PREFIX):
+        return "", text
+    return line[len(_PREFIX) :].strip(), rest.lstrip("\r\n")

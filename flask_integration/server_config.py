@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flask_integration.errors import ConfigurationWarning
 from mailbackends import ConfigurationError, Options
+from mailbackends.integration import Wording
 
 __all__ = ["OPTION_OF", "client_certificate", "count", "flag", "read_servers", "warn", "words"]
 
 # Where and how to deliver: the options of `mailbackends.Mailer` under their own names, and
 # Flask-Mail's name for the host.
 OPTION_OF = {name.upper(): name for name in Options.known()} | {"SERVER": "host"}
-
-# The name of an option in an error text: at its beginning, before "=", or unmistakable.
-_OPTION = re.compile(
-    "|".join(
-        rf"\b{name}\b" if "_" in name else rf"^{name}\b|\b{name}(?==)"
-        for name in sorted(Options.known(), key=len, reverse=True)
-    )
-)
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -67,31 +59,51 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
         servers = [Options.parse_url(url) for url in urls] or [{}]
     except ConfigurationError as error:
         raise ConfigurationError(f"{label}URL: {error}") from None
-    try:
-        with_tls = [(said | options).get("security", "none") != "none" for said in servers]
-        # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
-        unused = _TLS if any(with_tls) else _CERTIFICATE
-        clear = {name: value for name, value in options.items() if name not in unused}
-        return [
-            Options.from_mapping(said | (options if has_tls else clear))
-            for said, has_tls in zip(servers, with_tls, strict=True)
-        ]
-    except ConfigurationError as error:
-        in_urls = {name for said in servers for name in said} - options.keys()
-        raise ConfigurationError(_in_words_of_flask(str(error), label, in_urls)) from None
+    with_tls = [(said | options).get("security", "none") != "none" for said in servers]
+    # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
+    unused = _TLS if any(with_tls) else _CERTIFICATE
+    clear = {name: value for name, value in options.items() if name not in unused}
+    return [
+        Options.from_mapping(
+            said
+            | (options if has_tls else clear)
+            | {"wording": _wording(values, label, in_url=said.keys() - options.keys())}
+        )
+        for said, has_tls in zip(servers, with_tls, strict=True)
+    ]
 
 
-def _in_words_of_flask(text: str, label: str, in_urls: set[str]) -> str:
-    """Return an error text of `Options` with the names of the settings for those of the options.
+def _wording(values: Mapping[str, Any], label: str, in_url: Collection[str]) -> Wording:
+    """Return what the options are called in this configuration, for the texts of errors."""
+    names = {"host": f"{label}SERVER"} | {name: f"{name} in {label}URL" for name in in_url}
+    if values.get("URL"):
+        url = f"{label}URL"
+        return Wording(
+            use_starttls=f"write smtp+starttls:// in {url}",
+            use_tls=f"write smtps:// in {url}",
+            use_any_tls=f"write smtp+starttls:// or smtps:// in {url}",
+            log_in=f"set {label}USERNAME and {label}PASSWORD, or write both into {url}",
+            log_out=f"leave user name and password out of {url}",
+            names={"host": f"the host in {url}", "port": f"the port in {url}"} | names,
+            pattern=f"{label}{{upper}}",
+        )
+    starttls, tls = (f"set {label}USE_{name} = True" for name in ("TLS", "SSL"))
+    not_starttls, not_tls = (f"{label}USE_{name} = False" for name in ("TLS", "SSL"))
+    if values.get("SECURITY"):
+        starttls, tls = (f"set {label}SECURITY = {name!r}" for name in ("starttls", "tls"))
+    return Wording(
+        use_starttls=f"{starttls} and {not_tls}" if _given_true(values, "USE_SSL") else starttls,
+        use_tls=f"{tls} and {not_starttls}" if _given_true(values, "USE_TLS") else tls,
+        use_any_tls=f"{starttls}, or {tls.removeprefix('set ')}",
+        log_in=f"set {label}USERNAME and {label}PASSWORD",
+        log_out=f"remove {label}USERNAME and {label}PASSWORD",
+        names=names,
+        pattern=f"{label}{{upper}}",
+    )
 
-    Options that were given in a URL keep their names.
-    """
-    names = {option: f"{label}{setting}" for setting, option in OPTION_OF.items()}
-    names["host"] = f"{label}SERVER"
-    found = _OPTION.search(text)
-    if found and found[0] in in_urls:
-        return f"{label}URL: {text}"
-    return _OPTION.sub(lambda option: names[option[0]], text)
+
+def _given_true(values: Mapping[str, Any], name: str) -> bool:
+    return bool(flag(name, values.get(name)))
 
 
 def _given(values: Mapping[str, Any]) -> set[str]:

@@ -121,6 +121,11 @@ class MailState(Sender):
             ConfigurationError: an attribute was set to a value that cannot be used.
         """
         changes = dict(self._changes)
+        if changes:
+            # They were set by the names of the attributes.
+            wording = self.settings.options.wording
+            names = {**wording.names, **{name: name for name in changes}}
+            changes["wording"] = replace(wording, names=names)
         if changes.get("security", self.settings.options.security) == "none":
             changes |= {"ssl_certfile": None, "ssl_keyfile": None}
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailbackends.client import bCRLF as bCRLF
     from mailbackends.client import quoteaddr as quoteaddr
     from mailbackends.client import quotedata as quotedata
+    from mailbackends.dkim import DKIM
     from mailbackends.doctor import Step, diagnose
     from mailbackends.errors import (
         ConfigurationError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         PoolClosed,
         PoolTimeout,
         RateLimited,
+        SigningError,
         SMTPAuthenticationError,
         SMTPCertificateError,
         SMTPConnectionError,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from mailbackends.secret import Secret
 
 __all__ = [
+    "DKIM",
     "LMTP",
     "SMTP",
     "SMTP_SSL",
@@ -94,6 +97,7 @@ __all__ = [
     "SMTPTLSError",
     "SMTPTimeoutError",
     "Secret",
+    "SigningError",
     "Step",
     "Submission",
     "TokenError",
@@ -109,12 +113,14 @@ _MODULE_OF = {
     for module, names in {
         "client": "CRLF LMTP LMTP_PORT OLDSTYLE_AUTH SMTP SMTP_PORT SMTP_SSL SMTP_SSL_PORT bCRLF "
         "quoteaddr quotedata",
+        "dkim": "DKIM",
         "doctor": "Step diagnose",
         "errors": "ConfigurationError InvalidAddressError InvalidMessageError Outcome PoolClosed "
         "PoolTimeout RateLimited SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
         "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
-        "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError TokenError",
+        "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError SigningError "
+        "TokenError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "mailer.aio": "AsyncMailer",
         "protocol.delivery_options": "DeliveryOptions delivery_options",

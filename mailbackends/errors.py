@@ -24,6 +24,7 @@ catching it. The outcome is fixed by the class::
     ├── PoolTimeout                   not_sent   no connection became free in time
     ├── PoolClosed                    not_sent   the pool was closed before
     ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
+    ├── SigningError                  not_sent   a callable for a DKIM signature failed
     ├── ConfigurationError            not_sent   an option that is unknown or unusable
     ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
     └── InvalidMessageError           not_sent   a message that cannot be sent
@@ -38,37 +39,19 @@ import ssl
 from collections.abc import Mapping
 from itertools import islice
 
-from mailbackends.known_errors import connection_fix, hint_for
+from mailbackends.known_errors import connection_fix, fix_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
 from mailbackends.texts import one_line
 
 __all__ = [
-    "ConfigurationError",
-    "InvalidAddressError",
-    "InvalidMessageError",
-    "Outcome",
-    "PoolClosed",
-    "PoolTimeout",
-    "RateLimited",
-    "SMTPAuthenticationError",
-    "SMTPCertificateError",
-    "SMTPConnectError",
-    "SMTPConnectionError",
-    "SMTPDataError",
-    "SMTPDeliveryUnknown",
-    "SMTPException",
-    "SMTPHeloError",
-    "SMTPNotSupportedError",
-    "SMTPProtocolError",
-    "SMTPRecipientsRefused",
-    "SMTPResponseException",
-    "SMTPSenderRefused",
-    "SMTPServerDisconnected",
-    "SMTPTLSError",
-    "SMTPTimeoutError",
-    "TokenError",
-]
+    "ConfigurationError", "InvalidAddressError", "InvalidMessageError", "Outcome", "PoolClosed",
+    "PoolTimeout", "RateLimited", "SMTPAuthenticationError", "SMTPCertificateError",
+    "SMTPConnectError", "SMTPConnectionError", "SMTPDataError", "SMTPDeliveryUnknown",
+    "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPProtocolError",
+    "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
+    "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError", "TokenError",
+]  # fmt: skip
 
 
 class SMTPNotSupportedError(SMTPException, smtplib.SMTPNotSupportedError):
@@ -100,9 +83,8 @@ class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
     @classmethod
     def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
         """The exception for ``error`` while connecting to ``server``, with a suggested fix."""
-        made = cls(
-            f"cannot connect to {server}: {error.strerror or error}: {connection_fix(error)}"
-        )
+        made = cls(f"cannot connect to {server}: {error.strerror or error}")
+        made.suggesting(connection_fix(error))
         made.errno = error.errno
         made.outcome = Outcome.NOT_SENT
         return made
@@ -140,8 +122,10 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
         self.reply = Reply.of(code, msg)
 
     def _what(self) -> str:
-        hint = hint_for(str(self.reply))
-        return f"{self._refusal()}: {self.reply}" + (f": {hint}" if hint else "")
+        return f"{self._refusal()}: {self.reply}"
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(str(self.reply))
 
     def _refusal(self) -> str:
         return self._refused
@@ -207,6 +191,9 @@ class SMTPProtocolError(SMTPResponseException):
     def _what(self) -> str:
         return f"{self._refused}: {self.reply.text if self.reply else ''}"
 
+    def _known_fix(self) -> str | None:
+        return self._fix
+
 
 class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
     """All recipients were refused.
@@ -233,8 +220,10 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         shown = [f"<{one_line(address)}> {reply}" for address, reply in first]
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
-        fix = f": {hint}" if (hint := hint_for(str(self.reply))) else ""
-        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}{fix}"
+        return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(str(self.reply))
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):
@@ -249,7 +238,7 @@ class SMTPTLSError(SMTPException, ssl.SSLError):
 
     def __str__(self) -> str:
         # ssl.SSLError's own shows the arguments as a tuple.
-        return super().__str__() if self._concerns_a_message else self._what()
+        return super().__str__() if self._concerns_a_message else self.what
 
 
 class SMTPCertificateError(SMTPTLSError, ssl.SSLCertVerificationError):
@@ -283,6 +272,13 @@ class PoolClosed(_NothingSent):
     """The pool was closed, before the call or while it waited. Nothing was sent."""
 
 
+class SigningError(_NothingSent):
+    """The application's callable for a DKIM key or signature failed. Nothing was sent.
+
+    ``__cause__`` is its exception.
+    """
+
+
 class TokenError(_NothingSent):
     """No access token could be obtained, so nobody could log in. Nothing was sent.
 
@@ -296,6 +292,9 @@ class TokenError(_NothingSent):
         self.code = code
         self.args = (text, code)
         self.is_transient = code in _TRANSIENT_CODES
+
+    def _known_fix(self) -> str | None:
+        return self._fix or fix_for(f"{self.code} {self.args[0]}")
 
 
 _TRANSIENT_CODES = frozenset(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mailbackends.errors import Outcome, SMTPException
-from mailbackends.jsonable import fields_as_dict
+from mailbackends.texts import fields_as_dict
 
 __all__ = [
     "ConnectionOpened",
@@ -69,8 +69,8 @@ class ConnectionRetired(_AtServer):
     """A connection was closed, and will not be used again."""
 
     reason: str
-    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"`` or ``"closed"``, or
-    another reason given when it was released."""
+    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"``, ``"refusals"`` or
+    ``"closed"``, or another reason given when it was released."""
     messages: int
     """Messages sent over it."""
     age: float

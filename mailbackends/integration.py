@@ -11,10 +11,13 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `is_field_name` checks the name of a header field.
 - `encoded_words` writes text for a header field (RFC 2047).
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
-- `nearest` finds the known name that a misspelled one is closest to.
+- `nearest` finds the known name that a misspelled one is closest to; `did_you_mean` is the end
+  of an error text with it.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
   anything can fail and show it in the variables of a traceback; `server_urls` does so with
   the URLs in a setting.
+- `Wording` has the words of an interface for error texts: what it calls the options. It is the
+  value of ``Options.wording``.
 """
 
 from __future__ import annotations
@@ -27,14 +30,17 @@ from mailbackends.mime.headers import is_field_name
 from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
-from mailbackends.texts import nearest, plain_text
+from mailbackends.texts import did_you_mean, nearest, plain_text
+from mailbackends.wording import Wording
 
 __all__ = [
     "LINE_LENGTH",
+    "Wording",
     "WrittenMessage",
     "base64_body",
     "check_visible",
     "checked_policy",
+    "did_you_mean",
     "encoded_words",
     "hide_secrets",
     "is_field_name",

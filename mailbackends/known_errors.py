@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import socket
 
-__all__ = ["connection_fix", "hint_for"]
+__all__ = ["connection_fix", "fix_for"]
 
 # From learn.microsoft.com (Entra error codes; Exchange Online SMTP AUTH) and
 # support.google.com (SMTP errors; OAuth 2.0 errors), looked up in November 2026.
-_HINTS: tuple[tuple[str, str], ...] = (
+_FIXES: tuple[tuple[str, str], ...] = (
     (
         r"AADSTS700016",
-        "the application was not found in this tenant: check client_id and tenant",
+        "the application was not found in this tenant: check {client_id} and {tenant}",
     ),
     (
         r"AADSTS7000215",
@@ -23,8 +23,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the client secret has expired: create a new one under Certificates & secrets",
     ),
     (r"AADSTS700027", "the certificate is not registered with the application: upload it there"),
-    (r"AADSTS90002", "the tenant was not found: give its id or a verified domain as tenant"),
-    (r"AADSTS50034", "the user was not found in this tenant: check the mailbox and the tenant"),
+    (r"AADSTS90002", "the tenant was not found: give its id or a verified domain as {tenant}"),
+    (r"AADSTS50034", "the user was not found in this tenant: check {username} and {tenant}"),
     (r"AADSTS(65001|70011)", "consent is missing: an administrator must grant SMTP.SendAsApp"),
     (
         r"535 5\.7\.139|SmtpClientAuthentication is disabled",
@@ -33,7 +33,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"550 5\.7\.30|Basic authentication is not supported",
-        "this server takes no password any more: log in with OAuth, oauth='microsoft'",
+        "this server takes no password any more: log in with OAuth, {oauth}='microsoft'",
     ),
     (
         r"535 5\.7\.3 Authentication unsuccessful",
@@ -43,11 +43,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Application-specific password required|534 5\.7\.9 .*(gsmtp|google)",
-        "Google takes no account password here: use oauth='google', or an app password",
+        "Google takes no account password here: use {oauth}='google', or an app password",
     ),
     (
         r"535 5\.7\.8 .*(gsmtp|google)",
-        "user name, password or token were refused: with oauth='google' the token's subject "
+        "user name, password or token were refused: with {oauth}='google' the token's subject "
         "must be the user name",
     ),
     (
@@ -60,30 +60,29 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the refresh token or subject is not valid: it was revoked, has expired, or the clock "
         "is wrong; get a new one with: mailbackends oauth login",
     ),
-    (r"invalid_client", "client_id or client_secret are wrong: check both"),
+    (r"invalid_client", "{client_id} or {client_secret} is wrong: check both"),
     (r"invalid_scope", "the scope is unknown to this endpoint: check it"),
     # RFC 3207 section 4, and RFC 4954 section 6: to any command before TLS, or before a login.
     (
         r"(?:^|: )530 .*STARTTLS",
-        'the server requires TLS: turn on STARTTLS (security="starttls"; in Django use_tls or '
-        "EMAIL_USE_TLS)",
+        "the server requires TLS: {use_starttls}",
     ),
-    (r"(?:^|: )530 ", "the server requires a login: give a user name and a password"),
+    (r"(?:^|: )530 ", "the server requires a login: {log_in}"),
 )
 
 
 def connection_fix(error: OSError) -> str:
-    """What to do about an error while connecting."""
+    """What to do about an error while connecting, for a `mailbackends.wording.Wording`."""
     if isinstance(error, socket.gaierror):
-        return "the name does not resolve: check the host"
+        return "the name does not resolve: check {host}"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return "nobody listens there: check host and port, and that the server runs"
-    return "check the network and the host"
+        return "nothing listens there: check {host} and {port}, and that the server runs"
+    return "check the network and {host}"
 
 
-def hint_for(text: str) -> str | None:
-    """What to do about an error of a token endpoint or a mail server, or None."""
-    for pattern, hint in _HINTS:
+def fix_for(text: str) -> str | None:
+    """What to do about an error of a token endpoint or a mail server, or None. Likewise."""
+    for pattern, fix in _FIXES:
         if re.search(pattern, text):
-            return hint
+            return fix
     return None

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from mailbackends.jsonable import jsonable
 from mailbackends.reply import Reply
-from mailbackends.texts import one_line
+from mailbackends.texts import jsonable, one_line
+from mailbackends.wording import MAILER, Wording
 
 __all__ = ["Outcome", "SMTPException", "smtplib"]
 
@@ -87,7 +87,11 @@ class SMTPException(smtplib.SMTPException):
     """True where a `Mailer` had no connection to send over, as the next message would not."""
     earlier: tuple[SMTPException, ...] = ()
     """The errors of the servers that were tried before this one."""
+    wording: Wording = MAILER
+    """The words of the interface in use, for `hint`."""
 
+    _fix: str | None = None
+    """What to do about it, with the names of options in braces: see `mailbackends.wording`."""
     _always_concerns_a_message: ClassVar[bool] = False
     _own_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that only this class has, for `as_dict`."""
@@ -106,20 +110,32 @@ class SMTPException(smtplib.SMTPException):
         return self.reply.is_transient
 
     @property
+    def hint(self) -> str | None:
+        """What to do about it, in the words of the interface in use; None where that is unknown."""
+        fix = self._known_fix()
+        return self.wording.render(fix) if fix else None
+
+    @property
     def what(self) -> str:
-        """What happened, in one line, without the server and the outcome."""
-        return self._what()
+        """What happened, in one line, and what to do about it, without server and outcome."""
+        return f"{self._what()}: {hint}" if (hint := self.hint) else self._what()
+
+    def suggesting(self, fix: str) -> Self:
+        """This error with a fix, in which ``{username}`` is the name of that setting."""
+        self._fix = fix
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """The error in JSON's types, to log it or to return it from a task.
 
-        The keys are ``error`` (the name of the class), ``text``, ``outcome``,
+        The keys are ``error`` (the name of the class), ``text``, ``hint``, ``outcome``,
         ``is_transient``, ``server``, ``reply``, ``accepted``, ``refused`` and ``earlier``, and
         those that only some classes have, such as ``retry_after``.
         """
         return {
             "error": type(self).__name__,
             "text": one_line(str(self)),
+            "hint": self.hint,
             "outcome": jsonable(self.outcome),
             "is_transient": self.is_transient,
             "server": self.server,
@@ -132,6 +148,9 @@ class SMTPException(smtplib.SMTPException):
 
     def _what(self) -> str:
         return one_line(str(self.args[0])) if self.args else type(self).__name__
+
+    def _known_fix(self) -> str | None:
+        return self._fix
 
     @property
     def _concerns_a_message(self) -> bool:
@@ -146,4 +165,4 @@ class SMTPException(smtplib.SMTPException):
         return f"{self._what_and_where()}: {_CONSEQUENCE[self.outcome]}{before}"
 
     def _what_and_where(self) -> str:
-        return f"{self._what()} [{self.server}]" if self.server else self._what()
+        return f"{self.what} [{self.server}]" if self.server else self.what

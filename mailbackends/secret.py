@@ -91,11 +91,11 @@ class SecretCallable:
 
     __slots__ = ("__call",)
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[..., Any]) -> None:
         self.__call = call
 
-    def __call__(self) -> Any:
-        return self.__call()
+    def __call__(self, *args: Any) -> Any:
+        return self.__call(*args)
 
     def reject(self) -> None:
         """Pass on that the secret was refused, if the callable has this method too."""

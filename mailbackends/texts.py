@@ -1,13 +1,15 @@
-"""What error texts and log lines are made of."""
+"""Values as text for errors and logs, and as JSON for `as_dict`."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
-__all__ = ["did_you_mean", "nearest", "one_line", "plain_text"]
+__all__ = ["did_you_mean", "fields_as_dict", "jsonable", "nearest", "one_line", "plain_text"]
 
 # A server's text may be shown in a log or a terminal: one line, and nothing that hides or
 # reorders the text next to it (controls, U+2028, the marks for bidirectional text, tags).
@@ -56,3 +58,33 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     meant = nearest(name, choices)
     return f"did you mean {meant!r}?" if meant else f"choose from {', '.join(map(repr, choices))}"
+
+
+def jsonable(value: Any) -> Any:
+    """The same value made of `dict`, `list`, `str`, `int`, `float`, `bool` and None.
+
+    What has a method ``as_dict`` is asked for it; any other dataclass becomes a dictionary of
+    its fields; of what JSON cannot express, the text is taken.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Enum):
+        return jsonable(value.value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return {str(jsonable(key)): jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(each) for each in value]
+    if not isinstance(value, type) and callable(as_dict := getattr(value, "as_dict", None)):
+        return as_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return fields_as_dict(value)
+    return str(value)
+
+
+def fields_as_dict(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, each as `jsonable` gives it."""
+    return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}

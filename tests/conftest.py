@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,20 @@ from support.server import MailServer
 # On a busy machine any example may take long: what holds does not depend on the time.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+
+def pytest_report_header() -> str:
+    """Say what a run covers: its Python and its frameworks, and which command covers the rest."""
+    found = []
+    for name in ("Django", "Flask"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"no {name}")
+    return (
+        f"mailbackends: with {' and '.join(found)} on one Python. `python -m tox` covers the other "
+        "versions, real servers, and connections cut at every byte."
+    )
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from mailbackends.texts import nearest
 
 __all__ = ["mailbackends"]
 
-# Each is in the module of the same name, which is imported when it is used.
-_COMMANDS = ("bulk", "demo", "doctor", "mailbox", "oauth", "send")
+# Each is in the module of the same name, with _ for -, which is imported when it is used.
+_COMMANDS = ("bulk", "demo", "dkim-key", "doctor", "mailbox", "oauth", "send")
 
 
 class _Commands(click.Group):
@@ -25,7 +25,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"mailbackends.cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        found: click.Command = getattr(import_module(f"mailbackends.cli.{module}"), module)
         return found
 
     def resolve_command(

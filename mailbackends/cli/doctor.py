@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mailbackends.cli.output import consoles, say, say_json
 from mailbackends.cli.server import options_from, server_options
+from mailbackends.dkim import DKIM
 from mailbackends.doctor import Step, describe, diagnose
 
 __all__ = ["doctor"]
@@ -30,9 +31,23 @@ _STYLES = {"": "", "ok": "green", "failed": "bold red", "warning": "yellow", "er
 @click.option(
     "--to", "recipient", metavar="ADDRESS", help="Ask whether this recipient is accepted."
 )
+@click.option("--dkim-domain", metavar="DOMAIN", help="Compare a DKIM key with its record.")
+@click.option("--dkim-selector", metavar="NAME", help="The selector of that record.")
+@click.option(
+    "--dkim-key-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The private key, a PEM file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(
-    url: str | None, sender: str | None, recipient: str | None, as_json: bool, **server: Any
+    url: str | None,
+    sender: str | None,
+    recipient: str | None,
+    dkim_domain: str | None,
+    dkim_selector: str | None,
+    dkim_key_file: str | None,
+    as_json: bool,
+    **server: Any,
 ) -> None:
     """Examine the server at URL: resolve, connect, TLS, EHLO, login.
 
@@ -41,6 +56,14 @@ def doctor(
     command line is wrong.
     """
     options = options_from(url, **server)
+    dkim = (dkim_domain, dkim_selector, dkim_key_file)
+    if any(dkim):
+        if dkim_domain is None or dkim_selector is None or dkim_key_file is None:
+            raise click.UsageError(
+                "--dkim-domain, --dkim-selector and --dkim-key-file belong together: give all"
+            )
+        key = DKIM(domain=dkim_domain, selector=dkim_selector, key_file=dkim_key_file)
+        options = options.replace(dkim=key)
     out, _ = consoles()
     if not as_json:
         say(out, (describe(options), "bold"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -13,11 +14,28 @@ import click
 from mailbackends.cli.message import read_text
 from mailbackends.cli.output import consoles, say
 from mailbackends.mailer import Options
+from mailbackends.wording import URL
 
 __all__ = ["PASSWORD_VARIABLE", "URL_VARIABLE", "options_from", "server_options"]
 
 URL_VARIABLE = "MAILBACKENDS_URL"
 PASSWORD_VARIABLE = "MAILBACKENDS_PASSWORD"  # noqa: S105 - the name of a variable
+
+_WORDING = dataclasses.replace(
+    URL,
+    log_in=f"give --username, and the password in {PASSWORD_VARIABLE} or --password-file",
+    log_out="leave user name and password out of URL and command line",
+    names={
+        "username": "--username",
+        "password": "--password-file",
+        "ssl_cafile": "--cafile",
+        "timeout": "--timeout",
+        "host": "the host in the URL",
+        "port": "the port in the URL",
+        "rate": "--rate",
+        "batch_connections": "--connections",
+    },
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -86,7 +104,7 @@ def options_from(
         password = _password(password_file, ask_password, options)
         if password is not None:
             options["password"] = password
-    return Options.from_mapping(options)
+    return Options.from_mapping({**options, "wording": _WORDING})
 
 
 def _password(file: str | None, ask: bool, options: dict[str, Any]) -> str | None:

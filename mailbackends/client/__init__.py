@@ -7,10 +7,9 @@ parameter of the protocol, such as `authentication.SMTPLIB_RULES`.
 """
 
 from mailbackends.client.channel import SMTP_PORT
-from mailbackends.client.lmtp import LMTP, LMTP_PORT
-from mailbackends.client.quoting import CRLF, bCRLF, quoteaddr, quotedata
+from mailbackends.client.formatting import CRLF, bCRLF, quoteaddr, quotedata
 from mailbackends.client.smtp import SMTP
-from mailbackends.client.smtp_ssl import SMTP_SSL, SMTP_SSL_PORT
+from mailbackends.client.variants import LMTP, LMTP_PORT, SMTP_SSL, SMTP_SSL_PORT
 from mailbackends.protocol.extensions import OLDSTYLE_AUTH
 
 __all__ = [

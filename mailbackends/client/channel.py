@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import sys
 from datetime import datetime
 from typing import Any
 
-from mailbackends.client.quoting import CRLF, Data
+from mailbackends.client.formatting import CRLF, Data
 from mailbackends.client.reader import ReplyReader
-from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected, SMTPTimeoutError
+from mailbackends.errors import (
+    SMTPException,
+    SMTPProtocolError,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+from mailbackends.protocol import hints
 from mailbackends.protocol.masking import Masking, masked_line, secrets_in
 from mailbackends.reply import Reply
+from mailbackends.wording import SMTPLIB
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -20,6 +28,7 @@ __all__ = [
     "CodeAndText",
     "CommandChannel",
     "SourceAddress",
+    "add_hint",
     "check_timeout",
 ]
 
@@ -97,7 +106,13 @@ class CommandChannel:
         # (AttributeError: a subclass's `_get_socket` may return a substitute for a socket.)
         with contextlib.suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._greeting(sock)
+        try:
+            return self._greeting(sock)
+        except SMTPException as error:
+            if isinstance(error, SMTPServerDisconnected) and not isinstance(sock, ssl.SSLSocket):
+                error.suggesting(hints.NO_GREETING)
+            add_hint(error)
+            raise
 
     def send(self, s: Data) -> None:
         """Send bytes as they are, or text in ``command_encoding``.
@@ -281,6 +296,16 @@ class CommandChannel:
             self._print_debug("reply:", repr(self._masking.mask(line + b"\n")))
         shown = self._masking.mask(reply.message)
         self._print_debug(f"reply: retcode ({reply.code}); Msg: {shown!a}")
+
+
+def add_hint(error: SMTPException) -> None:
+    """Show the error's hint, in this interface's words, below its traceback (PEP 678).
+
+    Its text stays the one that programs written for `smtplib` expect.
+    """
+    error.wording = SMTPLIB
+    if (hint := error.hint) and hint not in getattr(error, "__notes__", ()):
+        error.add_note(hint)
 
 
 def check_timeout(timeout: float | None) -> None:

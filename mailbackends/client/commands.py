@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from mailbackends.client.channel import CodeAndText, CommandChannel
-from mailbackends.client.quoting import Data, address_only, as_bytes, dot_stuff, quoteaddr
+from mailbackends.client.formatting import Data, address_only, as_bytes, dot_stuff, quoteaddr
 from mailbackends.errors import (
     SMTPDataError,
     SMTPDeliveryUnknown,
@@ -14,7 +15,7 @@ from mailbackends.errors import (
     SMTPProtocolError,
     SMTPServerDisconnected,
 )
-from mailbackends.protocol.extensions import announced
+from mailbackends.protocol.extensions import Extensions, announced
 
 __all__ = ["Commands"]
 
@@ -157,6 +158,13 @@ class Commands(CommandChannel):
         if self.debuglevel > 0:
             self._print_debug("data:", (code, message))
         return code, message
+
+    def _extensions(self) -> Extensions:
+        """What the server announced, in the form that the rest of the core uses."""
+        return Extensions({name.upper(): text for name, text in self.esmtp_features.items()})
+
+    def _is_tls(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
 
     def _content_reply(self) -> CodeAndText:
         return self.getreply()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from mailbackends.client.channel import CodeAndText
+from mailbackends.client.channel import CodeAndText, add_hint
 from mailbackends.client.commands import Commands
 from mailbackends.errors import (
     SMTPAuthenticationError,
     SMTPException,
     SMTPNotSupportedError,
 )
-from mailbackends.protocol import authentication, sasl
+from mailbackends.protocol import authentication, hints, sasl
 from mailbackends.protocol.command import Command
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret, SecretCallable, without_frames
@@ -71,6 +71,10 @@ class Login(Commands):
             return self._login(user, secret, initial_response_ok)
         except Exception as error:
             without_frames(error)
+            if isinstance(error, SMTPException):
+                if isinstance(error, SMTPAuthenticationError):
+                    error.username = user
+                add_hint(error)
             raise
 
     def _login(
@@ -78,7 +82,8 @@ class Login(Commands):
     ) -> CodeAndText:
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("auth"):
-            raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
+            error = SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
+            raise error.suggesting(hints.no_login(self._extensions(), is_tls=self._is_tls()))
         self.user = user
         self._masking.exempt(user)
         if isinstance(password, SecretCallable):

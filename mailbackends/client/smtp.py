@@ -11,13 +11,13 @@ from email.policy import EmailPolicy, Policy
 from types import TracebackType
 from typing import Any, Self
 
-from mailbackends.client.channel import DEFAULT_TIMEOUT, CodeAndText, SourceAddress
+from mailbackends.client.channel import DEFAULT_TIMEOUT, CodeAndText, SourceAddress, add_hint
+from mailbackends.client.formatting import Data, as_bytes, flattened, without_bcc
 from mailbackends.client.login import Login
-from mailbackends.client.message import flattened, without_bcc
-from mailbackends.client.quoting import Data, as_bytes
 from mailbackends.errors import (
     SMTPConnectError,
     SMTPDataError,
+    SMTPException,
     SMTPNotSupportedError,
     SMTPProtocolError,
     SMTPRecipientsRefused,
@@ -25,21 +25,18 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
-from mailbackends.protocol import envelope
+from mailbackends.protocol import envelope, hints
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import size_refusal
 from mailbackends.protocol.session import INJECTED
-from mailbackends.transport.deadline import Deadline
-from mailbackends.transport.hostname import own_name
+from mailbackends.transport.dial import own_name
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Deadline, run
 
 __all__ = ["SMTP", "Refused", "under_tls"]
 
 Refused = dict[str, CodeAndText]
 """Refused recipients, each with the code and the text of the refusal."""
-
-_TRUST = "in context=ssl.create_default_context(cafile=...)"
 
 
 class SMTP(Login):
@@ -116,7 +113,10 @@ class SMTP(Login):
         """
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("starttls"):
-            raise SMTPNotSupportedError("STARTTLS extension not supported by server.")
+            error = SMTPNotSupportedError("STARTTLS extension not supported by server.")
+            error.suggesting(hints.no_starttls(self._extensions()))
+            add_hint(error)
+            raise error
         if isinstance(self.sock, ssl.SSLSocket):
             raise SMTPNotSupportedError("STARTTLS: the connection is under TLS already.")
         code, message = self.docmd("STARTTLS")
@@ -164,14 +164,18 @@ class SMTP(Login):
         code, message = self.mail(from_addr, options)
         if code != 250:
             self._give_up(code)
-            raise SMTPSenderRefused(code, message, from_addr)
+            refusal = SMTPSenderRefused(code, message, from_addr)
+            add_hint(refusal)
+            raise refusal
         try:
             refused = self._send_recipients(to_addrs, rcpt_options)
             code, message = self.data(content)
         except SMTPDataError as error:
             self._give_up(error.smtp_code)
+            add_hint(error)
             raise
-        except (SMTPRecipientsRefused, SMTPServerDisconnected, SMTPProtocolError):
+        except (SMTPRecipientsRefused, SMTPServerDisconnected, SMTPProtocolError) as error:
+            add_hint(error)
             raise
         except Exception:
             # An address that cannot be sent, for example: the transaction is open, and the
@@ -279,16 +283,22 @@ class SMTP(Login):
 
     def _start_tls(self, context: ssl.SSLContext) -> None:
         sock, self.sock = self._replies().sock, None
-        self.sock = under_tls(context, sock, self._host)
+        self.sock = under_tls(context, sock, self._host, after_starttls=True)
 
 
-def under_tls(context: ssl.SSLContext, sock: socket.socket, host: str) -> socket.socket:
+def under_tls(
+    context: ssl.SSLContext, sock: socket.socket, host: str, *, after_starttls: bool = False
+) -> socket.socket:
     """The socket under TLS, with its timeout; closed if the handshake fails."""
     timeout = sock.gettimeout()
     stream = Stream(sock)
     deadline = Deadline.after(timeout, "the TLS handshake")
     try:
-        run(stream.start_tls(context, host, deadline, trust=_TRUST))
+        run(stream.start_tls(context, host, deadline, after_starttls=after_starttls))
+    except SMTPException as error:
+        add_hint(error)
+        stream.abort()
+        raise
     except BaseException:
         stream.abort()
         raise

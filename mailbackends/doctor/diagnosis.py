@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from mailbackends.dkim import DKIM
+from mailbackends.dkim.record import Resolver
+from mailbackends.doctor.certificate import certificate_of
+from mailbackends.doctor.dkim import examine_key
 from mailbackends.doctor.explanation import explained
 from mailbackends.doctor.step import Step
 from mailbackends.errors import (
@@ -25,30 +30,30 @@ from mailbackends.oauth import describe_token
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.providers import provider_of
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret
-from mailbackends.transport.deadline import Timeouts
-from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.transport.dial import dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.hostname import own_name
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.tls import client_context, verified_chain
-from mailbackends.transport.waiting import run
+from mailbackends.transport.tls import client_context
+from mailbackends.transport.waiting import Timeouts, run
 
 __all__ = ["diagnose"]
 
 T = TypeVar("T")
 
-# Most certificates are renewed a month before they expire: three weeks before, a renewal
-# has failed already.
-_SOON = 21 * 86400
 # How long to wait for a greeting before looking whether the server expects TLS, in seconds.
 _GREETING = 3.0
 _NOTEWORTHY = ("PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "STARTTLS")
 
 
 def diagnose(
-    options: Options, *, probe_from: str | None = None, probe_to: str | None = None
+    options: Options,
+    *,
+    probe_from: str | None = None,
+    probe_to: str | None = None,
+    resolver: Resolver | None = None,
 ) -> Iterator[Step]:
     """Connect to the server with these options, up to and including the login.
 
@@ -56,13 +61,15 @@ def diagnose(
     message is sent, and the session ends with QUIT. With ``probe_from`` and ``probe_to`` the
     server is asked whether it would accept a message from this sender to this recipient
     (MAIL and RCPT, then RSET). With ``probe_from`` alone it is asked for the sender only, with
-    ``probe_to`` alone that address is the sender too; the sender may be empty.
+    ``probe_to`` alone that address is the sender too; the sender may be empty. Last, each key of
+    ``dkim`` is compared with its record in the DNS, by ``resolver``: a function from a name to
+    its TXT records. Default: ``dnspython``.
 
     Raises:
         ConfigurationError: a file of certificates cannot be read.
         InvalidAddressError: one of the two addresses is invalid.
     """
-    diagnosis = _Diagnosis(options, _probe(probe_from, probe_to))
+    diagnosis = _Diagnosis(options, _probe(probe_from, probe_to), resolver)
     try:
         for name, examine in diagnosis.steps():
             started = time.monotonic()
@@ -71,7 +78,9 @@ def diagnose(
             try:
                 examine()
             except OSError as problem:
-                error = explained(problem)
+                if isinstance(problem, SMTPException):
+                    problem.wording = options.wording
+                error = diagnosis.with_provider(name, explained(problem))
             yield Step(
                 name,
                 time.monotonic() - started,
@@ -95,8 +104,14 @@ def _probe(sender: str | None, recipient: str | None) -> tuple[str, str | None] 
 
 
 class _Diagnosis:
-    def __init__(self, options: Options, probe: tuple[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        probe: tuple[str, str | None] | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
         self.options = options
+        self.resolver = resolver
         self.addresses = probe
         self.timeouts = Timeouts(
             connect=options.connect_timeout or options.timeout,
@@ -110,6 +125,7 @@ class _Diagnosis:
                 certfile=options.ssl_certfile,
                 keyfile=options.ssl_keyfile,
                 minimum_version=options.tls_minimum_version,
+                wording=options.wording,
             )
         self.stream: Stream | None = None
         self.session = Session(is_lmtp=options.protocol == "lmtp")
@@ -133,6 +149,18 @@ class _Diagnosis:
             yield "login", self.login
         if self.addresses is not None:
             yield "probe", self.probe
+        for key in options.dkim or ():
+            yield "DKIM", functools.partial(self.examine_key, key)
+
+    def with_provider(self, step: str, error: str) -> str:
+        """The error, with what is known of this provider where that may be the reason."""
+        provider = provider_of(self.options.host)
+        if provider is None:
+            return error
+        if step == "login" and self.options.tokens is None:
+            return f"{error}. {provider.name} takes {provider.login}"
+        hint = provider.hint(self.options.server_port, self.options.security)
+        return f"{error}. {hint}" if hint else error
 
     def resolve(self) -> None:
         try:
@@ -206,9 +234,8 @@ class _Diagnosis:
         except OSError:
             return
         else:
-            raise SMTPTLSError(
-                "the server sends no greeting: it expects TLS from the first byte: set "
-                f'security="tls" (smtps://{self.options.server})'
+            raise SMTPTLSError("the server sends no greeting").suggesting(
+                "it expects TLS from the first byte: {use_tls}"
             )
 
     def hello(self) -> None:
@@ -216,7 +243,8 @@ class _Diagnosis:
         self.findings.append(f"as {self.name}")
         self._describe_extensions()
         if self.options.security == "none" and "STARTTLS" in self.session.extensions:
-            self.warnings.append("the server offers TLS, and it is not used: set STARTTLS")
+            fix = self.options.wording.render("{use_starttls}")
+            self.warnings.append(f"the server offers TLS, and it is not used: {fix}")
 
     def starttls(self) -> None:
         self._run(dialogue.starttls(self.session, self.name))
@@ -250,6 +278,9 @@ class _Diagnosis:
             self.findings.append(f"recipient <{recipient}>: {reply}")
         self._ask(Command("RSET"))
 
+    def examine_key(self, key: DKIM) -> None:
+        self.findings, self.warnings = examine_key(key, self.resolver)
+
     def _run(self, dialogue: Dialogue[T]) -> T:
         return run(self.driver.run(dialogue, self.timeouts))
 
@@ -280,25 +311,6 @@ class _Diagnosis:
             return
         cipher = sock.cipher()
         self.findings.append(f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}")
-        # Empty if the application's own context does not verify.
-        certificate: dict[str, Any] = dict(sock.getpeercert() or {})
-        if not certificate:
-            self.warnings.append("the certificate is not verified: ssl_context does not require it")
-            return
-        names = [value for _, value in certificate.get("subjectAltName", ())]
-        self.findings.append(f"certificate for {', '.join(names[:5]) or 'no name'}")
-        self.findings.append(f"issued by {_name(certificate.get('issuer', ()))}")
-        for authority in verified_chain(sock):
-            self.findings.append(
-                f"chain: {_name(authority.get('subject', ()))}, until {authority['notAfter']}"
-            )
-        left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
-        self.findings.append(f"good until {certificate['notAfter']} ({left / 86400:.0f} days)")
-        if left < _SOON:
-            self.warnings.append(f"the certificate expires in {left / 86400:.0f} days: renew it")
-
-
-def _name(parts: Any) -> str:
-    """The organization of a distinguished name as `ssl` represents it, or its common name."""
-    named = dict(pair for part in parts for pair in part)
-    return str(named.get("organizationName") or named.get("commonName") or "(no name)")
+        findings, warnings = certificate_of(sock)
+        self.findings += findings
+        self.warnings += warnings

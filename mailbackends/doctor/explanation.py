@@ -8,7 +8,6 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     TokenError,
 )
-from mailbackends.known_errors import hint_for
 
 __all__ = ["explained"]
 
@@ -18,13 +17,15 @@ def explained(error: OSError) -> str:
     reply = getattr(error, "reply", None)
     what = error.args[0] if isinstance(error, TokenError) else None
     text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
-    if hint := hint_for(text):
-        return text if hint in text else f"{text}: {hint}"
+    if hint := getattr(error, "hint", None):
+        return f"{text}: {hint}"
     if isinstance(error, SMTPSenderRefused):
-        return f"{text}: this server or login may not send as <{error.sender}>"
+        return f"{text}: this server or login may not send as <{error.sender}>: use another sender"
     if isinstance(error, SMTPRecipientsRefused):
         fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
         return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
     if isinstance(error, SMTPAuthenticationError):
-        return f"{text}: check user name and password, and that this account may send"
+        return text + error.wording.render(
+            ": check {username} and {password}, and that this account may send"
+        )
     return text

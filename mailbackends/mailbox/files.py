@@ -6,8 +6,7 @@ from importlib.resources import files
 from urllib.parse import quote
 
 from mailbackends.mailbox.contents import View
-from mailbackends.mailbox.guard import FRAME, FRAME_WITH_REMOTE
-from mailbackends.mailbox.http import Refusal, Response
+from mailbackends.mailbox.http import FRAME, FRAME_WITH_REMOTE, Refusal, Response
 from mailbackends.mailbox.message import Part, clean_name
 
 __all__ = ["frame", "part", "raw", "static"]

@@ -6,9 +6,16 @@ import os
 import threading
 from typing import Any
 
-from mailbackends.mailbox import guard, pages, routes
+from mailbackends.mailbox import pages, routes
 from mailbackends.mailbox.contents import Contents
-from mailbackends.mailbox.http import Refusal, Request, Response, as_json
+from mailbackends.mailbox.http import (
+    Refusal,
+    Request,
+    Response,
+    as_json,
+    check_request,
+    hardened_headers,
+)
 from mailbackends.mailbox.server import MailServer
 
 __all__ = ["Mailbox"]
@@ -53,7 +60,7 @@ class Mailbox(Contents):
     def handle(self, request: Request) -> Response:
         """The response to a request. It does not raise, whatever a client sends."""
         try:
-            guard.check(request, self.store.token, self.hosts)
+            check_request(request, self.store.token, self.hosts)
             response = routes.answer(self, request)
         except Refusal as refused:
             if request.wants_json:
@@ -65,5 +72,5 @@ class Mailbox(Contents):
             else:
                 response = pages.refusal(self, request, refused)
         return Response(
-            response.body, response.content_type, response.status, guard.harden(response)
+            response.body, response.content_type, response.status, hardened_headers(response)
         )

@@ -1,7 +1,7 @@
 """Untrusted HTML: cleaning it for the frame, and extracting its links and text.
 
 Two independent defences protect the developer's browser: this cleaning, and the frame's
-sandbox with its content security policy (`mailbackends.mailbox.guard`).
+sandbox with its content security policy (`mailbackends.mailbox.http`).
 """
 
 from __future__ import annotations

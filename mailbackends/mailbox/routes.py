@@ -15,7 +15,7 @@ __all__ = ["answer"]
 
 
 def answer(box: Contents, request: Request) -> Response:
-    """The response to a request that `guard.check` let through.
+    """The response to a request that `http.check_request` let through.
 
     Raises:
         Refusal: the path does not exist, or does not allow this method.

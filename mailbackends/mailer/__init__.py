@@ -4,12 +4,12 @@
 once, as coroutines, and `mailer` runs them for threads, `aio` in an event loop.
 """
 
+from mailbackends.mailer.base import MailerStats
 from mailbackends.mailer.circuit import CircuitState
-from mailbackends.mailer.mailer import Mailer, MailerStats, PinnedConnection
+from mailbackends.mailer.mailer import Mailer, PinnedConnection
 from mailbackends.mailer.options import Options
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.server import ServerStats
-from mailbackends.mailer.submission import Submission
+from mailbackends.mailer.submission import Receipt, Submission
 from mailbackends.mime.attachment import FileAttachment
 
 __all__ = [

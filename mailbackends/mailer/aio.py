@@ -11,18 +11,17 @@ from email.message import Message
 from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome, SMTPException
-from mailbackends.events import EventHook
+from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import AsyncItems, Messages, PipelinedBatch, as_submission, each_of
+from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
-from mailbackends.mailer.mailer import BaseMailer
-from mailbackends.mailer.option_table import hide_secrets
-from mailbackends.mailer.receipt import Receipt
-from mailbackends.mailer.router import LeasesAt, Strategy
+from mailbackends.mailer.router import LeasesAt
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.server_list import ServerOrServers, hide_servers
-from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission
 from mailbackends.pool.aio import AsyncPool
+from mailbackends.pool.base import BasePool
 from mailbackends.transport.aio import LoopWaiter
+from mailbackends.transport.waiting import Waiter
 
 __all__ = ["AsyncMailer", "AsyncPinnedConnection"]
 
@@ -46,19 +45,11 @@ class AsyncMailer(BaseMailer):
         ConfigurationError: an option is unknown, unusable or contradicts another.
     """
 
-    def __init__(
-        self,
-        server: ServerOrServers = None,
-        *,
-        strategy: Strategy = "ordered",
-        on_event: EventHook | None = None,
-        **options: Any,
-    ) -> None:
-        server, options = hide_servers(server), hide_secrets(options)
-        super().__init__(LoopWaiter(), AsyncPool, server, strategy, on_event, options)
+    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
         self._loop: asyncio.AbstractEventLoop | None = None
         # The loop itself holds only weak references to tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
+        return LoopWaiter(), AsyncPool
 
     async def send_message(
         self,

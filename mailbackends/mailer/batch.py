@@ -11,10 +11,9 @@ from email.message import Message
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from mailbackends.mailer.leases import LeasedConnection
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission
 
 __all__ = [
     "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values", "each_of",

@@ -14,7 +14,7 @@ from mailbackends.errors import (
     SMTPDeliveryUnknown,
     SMTPException,
 )
-from mailbackends.mailer.in_flight import InFlightTransactions
+from mailbackends.mailer.in_flight import InFlightTransaction, InFlightTransactions
 from mailbackends.mailer.opening import open_driver, timeouts_of
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
@@ -37,6 +37,10 @@ logger = logging.getLogger("mailbackends.wire")
 # that fast. After more, the content waits for the replies to the envelope.
 _FRESH = 5.0
 
+# After so many refusals in a row another connection is opened. Postfix answers each error a
+# second late from the 10th on, and closes after 20, unless a message is accepted in between.
+_MAX_REFUSALS = 10
+
 
 class Connection:
     """What the pool holds. Not thread-safe: one caller at a time may use it."""
@@ -51,7 +55,10 @@ class Connection:
         """True where the content may be sent before any reply."""
         self._timeouts = timeouts_of(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
+        self._signs_at_once = options.signer is None or options.signer.is_local
         self._sent_singly = 0
+        self.refusals = 0
+        """How often the server refused something since it last accepted a message."""
         self._used_at = time.monotonic()
 
     @classmethod
@@ -89,8 +96,11 @@ class Connection:
         """
         if not self.is_ready:
             return "error"
-        # Where messages are in flight, the last of them decides.
-        return "" if self._in_flight.pending or self.messages < self._most(limit) else "messages"
+        if self._in_flight.pending:  # the last of them decides
+            return ""
+        if self.refusals >= _MAX_REFUSALS:
+            return "refusals"
+        return "" if self.messages < self._most(limit) else "messages"
 
     def _most(self, limit: int | None) -> float:
         most, announced = (
@@ -122,13 +132,10 @@ class Connection:
         self._timeouts.latest = latest
         started, job.in_flight = job.in_flight, None
         if started is not None:
-            try:
-                return await self._in_flight.result(started)
-            finally:
-                self._used_at = time.monotonic()
+            return await self._result(started)
         session = self._driver.session
         waiter = self._driver.stream.waiter
-        if waiter is not BLOCKING and job.is_large:
+        if waiter is not BLOCKING and (job.is_large or not self._signs_at_once):
             prepared = await waiter.call(functools.partial(self._prepare, job), None)
         else:
             prepared = self._prepare(job)
@@ -156,13 +163,37 @@ class Connection:
                 vars(error)["outcome"] = (
                     Outcome.UNKNOWN if job.may_be_delivered else Outcome.NOT_SENT
                 )
+            else:
+                self._count_refusals(error)
             raise
         else:
             job.was_sent = True
+            self.refusals = 0
             return delivery
         finally:
             job.session = None
             self._used_at = time.monotonic()
+
+    async def _result(self, started: InFlightTransaction) -> Delivery:
+        try:
+            delivery = await self._in_flight.result(started)
+        except SMTPException as error:
+            self._count_refusals(error)
+            raise
+        else:
+            self.refusals = 0
+            return delivery
+        finally:
+            self._used_at = time.monotonic()
+
+    def _count_refusals(self, error: Exception) -> None:
+        if isinstance(error, SMTPException) and error.outcome is Outcome.REFUSED:
+            # Of each recipient, and of MAIL, the content, or DATA without recipients.
+            self.refusals += 1 + len(error.refused)
+
+    def retire(self) -> None:
+        """Send no other message over it: the server refuses what it may take over a new one."""
+        self.refusals = _MAX_REFUSALS
 
     @property
     def session(self) -> Session:
@@ -181,7 +212,7 @@ class Connection:
         ``limit`` over one connection.
         """
         session = self._driver.session
-        if session.is_lmtp or not self.is_one_flight:
+        if session.is_lmtp or not self.is_one_flight or not self._signs_at_once:
             return False
         if self.messages + len(self._in_flight.pending) >= self._most(limit):
             return False
@@ -207,7 +238,12 @@ class Connection:
 
     def _prepare(self, job: Job) -> Prepared:
         session = self._driver.session
-        return job.prepare(session.extensions, is_tls=session.is_tls, fast=self._options.fast_paths)
+        return job.prepare(
+            session.extensions,
+            is_tls=session.is_tls,
+            fast=self._options.fast_paths,
+            sign=self._options.signer,
+        )
 
     async def settle(self) -> None:
         """Wait for all that are in flight. Interrupted, the connection cannot go on."""

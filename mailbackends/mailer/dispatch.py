@@ -20,6 +20,7 @@ from mailbackends.errors import (
 )
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import Leases
+from mailbackends.mailer.options import Options
 from mailbackends.mailer.quirks import ServerQuirks
 from mailbackends.mailer.recipients import RecipientSplit
 from mailbackends.mailer.submission import Job
@@ -49,8 +50,9 @@ class Deadlines:
 class Dispatcher:
     """Sends messages over connections to one server. Thread-safe."""
 
-    def __init__(self, server: str) -> None:
-        self._server = server
+    def __init__(self, options: Options) -> None:
+        self._server = options.server
+        self._wording = options.wording
         self._quirks = ServerQuirks()
 
     async def send(
@@ -68,10 +70,11 @@ class Dispatcher:
             part = split.left if job.in_flight else split.left[: self._quirks.max_recipients]
             try:
                 limit = split.delivered(await self._send_part(job, part, leases, deadlines))
-            except (InvalidAddressError, InvalidMessageError):
+            except (InvalidAddressError, InvalidMessageError) as error:
+                error.wording = self._wording
                 raise
             except SMTPException as error:
-                error.server = self._server
+                error.server, error.wording = self._server, self._wording
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 split.failed(error)
             else:
@@ -115,8 +118,10 @@ class Dispatcher:
                     error.no_connection = not isinstance(error, PoolTimeout)
                     raise
                 # Each way is tried once: first a new connection, then lock-step.
-                fresh, lock_step = True, self._retry(error, lease, lock_step=lock_step)
+                lock_step = self._retry(error, lease, lock_step=lock_step, is_first=not fresh)
+                fresh = True
             else:
+                self._quirks.note_accepted()
                 if lock_step and not was_known:
                     quirks.note_lock_step()
                 return delivery
@@ -128,8 +133,12 @@ class Dispatcher:
                         quirks.note_chunking(session.take_chunking())
                 leases.release(lease, limit=quirks.max_messages)
 
-    def _retry(self, error: SMTPException, lease: Lease[Connection], *, lock_step: bool) -> bool:
+    def _retry(
+        self, error: SMTPException, lease: Lease[Connection], *, lock_step: bool, is_first: bool
+    ) -> bool:
         """Whether to try again in lock-step, over a new connection in any case.
+
+        ``is_first`` is for the first try of the message at this server.
 
         Raises:
             SMTPException: the error, where the message must not or need not be tried again.
@@ -140,6 +149,14 @@ class Dispatcher:
             self._quirks.note_max_messages(connection.messages - 1)
             logger.info("%s: sending over a new connection", error)
             return lock_step
+        if _may_concern_the_connection(error):
+            if connection.messages == 1:
+                # A new connection does not help.
+                self._quirks.note_refuses_new_connections()
+            elif is_first and not self._quirks.refuses_new_connections:
+                connection.retire()
+                logger.info("%s: sending over a new connection", error)
+                return lock_step
         was_grouped = connection.is_pipelined and not lock_step
         shown = connection.session.take_chunking()
         self._quirks.note_chunking(shown)
@@ -151,7 +168,9 @@ class Dispatcher:
             # message does not wait a second time, but the next one goes in lock-step.
             self._quirks.note_lock_step()
         if lease.is_reused and _is_broken(error):
-            if error.reply is not None and _may_be_a_limit(error.reply):
+            # After refusals it may be for too many errors, as from Postfix.
+            is_limit = error.reply is not None and _may_be_a_limit(error.reply)
+            if is_limit and not connection.refusals:
                 self._quirks.note_max_messages(connection.messages - 1)
             # The server hung up while the connection was idle: nothing was sent.
             logger.info("%s: a pooled connection was dead, trying a new one", error)
@@ -181,6 +200,19 @@ def _says_too_many_messages(error: SMTPException) -> bool:
     return error.reply.code == 452 and (
         status is None or (status.subject, status.detail) in ((5, 3), (4, 5), (7, 0))
     )
+
+
+def _may_concern_the_connection(error: SMTPException) -> bool:
+    """True for a temporary refusal of MAIL that may be over with a new connection.
+
+    Haraka's reason is ``450 Too many errors``. Not for a reason that certainly stays (RFC 3463):
+    X.1, the address; X.2, the mailbox; X.3, the system, a full disk for example; X.6, the content.
+    """
+    if not isinstance(error, SMTPSenderRefused) or error.reply is None:
+        return False
+    status = error.reply.enhanced
+    is_temporary = 400 <= error.reply.code < 500 and error.outcome is Outcome.REFUSED
+    return is_temporary and (status is None or status.subject not in (1, 2, 3, 6))
 
 
 def _breaks_without_reason(error: SMTPException) -> bool:

@@ -17,8 +17,8 @@ from mailbackends.pool import Lease
 from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.session import Dialogue, Want
 from mailbackends.protocol.transaction import Delivery
-from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.driver import Driver
+from mailbackends.transport.waiting import Timeouts
 
 __all__ = ["InFlightTransaction", "InFlightTransactions"]
 

@@ -3,90 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import operator
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from mailbackends.errors import Outcome, SMTPException
-from mailbackends.events import EventHook
-from mailbackends.jsonable import fields_as_dict
+from mailbackends.errors import SMTPException
+from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import Items, PipelinedBatch, as_submission, as_values, in_order
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
-from mailbackends.mailer.option_table import hide_secrets
-from mailbackends.mailer.options import Options
-from mailbackends.mailer.receipt import Receipt
-from mailbackends.mailer.router import Router, Strategy
-from mailbackends.mailer.server import Server, ServerStats
-from mailbackends.mailer.server_list import ServerOrServers, hide_servers, options_of
-from mailbackends.mailer.submission import Submission
-from mailbackends.mailer.throttle import throttle_of
-from mailbackends.pool import Pool, PoolStats
+from mailbackends.mailer.router import Router
+from mailbackends.mailer.server import Server
+from mailbackends.mailer.submission import Receipt, Submission
+from mailbackends.pool import Pool
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
-__all__ = ["BaseMailer", "Mailer", "MailerStats", "PinnedConnection"]
-
-
-@dataclass(frozen=True, slots=True)
-class MailerStats:
-    """A Mailer at one moment: its connections, and its messages since it was made."""
-
-    pool: PoolStats
-    """The connections to all servers together."""
-    messages: dict[Outcome, int]
-    """The messages by outcome."""
-    servers: tuple[ServerStats, ...] = ()
-    """Each server by itself, in the order given."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields in JSON's types."""
-        return fields_as_dict(self)
-
-
-class BaseMailer:
-    """What `Mailer` and `AsyncMailer` have in common: servers, options and statistics."""
-
-    # The default is for the repr of a Mailer whose options are wrong: tracebacks show it.
-    servers: tuple[Options, ...] = ()
-    """The options of each server, in the order given."""
-
-    def __init__(
-        self,
-        waiter: Waiter,
-        pool: type[BasePool[Connection]],
-        server: ServerOrServers,
-        strategy: Strategy,
-        on_event: EventHook | None,
-        options: dict[str, Any],
-    ) -> None:
-        self.servers = options_of(server, options)
-        self._servers = tuple(Server(each, on_event, waiter, pool) for each in self.servers)
-        self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
-
-    @property
-    def options(self) -> Options:
-        """The options of the server, or of the first of several."""
-        return self.servers[0]
-
-    def stats(self) -> MailerStats:
-        """The connections and messages so far."""
-        servers = tuple(server.stats() for server in self._servers)
-        pool = functools.reduce(operator.add, (server.pool for server in servers))
-        return MailerStats(pool, self._router.counters.outcomes, servers)
-
-    def __repr__(self) -> str:
-        servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)
-        return f"<{type(self).__name__} {', '.join(servers)}>"
-
-    @property
-    def _may_pipeline(self) -> bool:
-        options = self.servers[0]
-        # With a rate each message waits until it may go, and so would those in flight.
-        return options.batch_pipeline > 1 and len(self.servers) == 1 and options.rate is None
+__all__ = ["Mailer", "PinnedConnection"]
 
 
 class Mailer(BaseMailer):
@@ -106,16 +39,8 @@ class Mailer(BaseMailer):
         ConfigurationError: an option is unknown, unusable or contradicts another.
     """
 
-    def __init__(
-        self,
-        server: ServerOrServers = None,
-        *,
-        strategy: Strategy = "ordered",
-        on_event: EventHook | None = None,
-        **options: Any,
-    ) -> None:
-        server, options = hide_servers(server), hide_secrets(options)
-        super().__init__(BLOCKING, Pool, server, strategy, on_event, options)
+    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
+        return BLOCKING, Pool
 
     def send_message(
         self,

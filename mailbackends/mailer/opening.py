@@ -12,12 +12,10 @@ from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutE
 from mailbackends.mailer.options import Options
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.session import Dialogue, Session
-from mailbackends.transport.deadline import Timeouts
-from mailbackends.transport.dial import dial, dial_unix
+from mailbackends.transport.dial import address_literal, dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.hostname import address_literal, own_name
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import Waiter
+from mailbackends.transport.waiting import Timeouts, Waiter
 
 __all__ = ["open_driver", "timeouts_of"]
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mailbackends.dkim.given import hide_dkim
+from mailbackends.dkim.settings import DKIM, keys_from
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.url import SecretURL
 from mailbackends.secret import NotText, Secret, SecretCallable
@@ -20,6 +22,7 @@ from mailbackends.texts import plain_text
 __all__ = [
     "ADDRESS",
     "COUNT",
+    "DKIM_KEYS",
     "FLAG",
     "HOST",
     "LOGIN",
@@ -187,6 +190,14 @@ def _token_provider(name: str, value: Any) -> SecretCallable:
     return value if isinstance(value, SecretCallable) else SecretCallable(value)
 
 
+def _dkim_keys(name: str, value: Any) -> tuple[DKIM, ...]:
+    try:
+        return keys_from(hide_dkim(value))
+    except ConfigurationError as error:
+        text = str(error.args[0])
+    raise ConfigurationError(f"{name}{text.removeprefix('dkim')}")
+
+
 def one_of(*choices: str) -> Kind:
     """One of a few words."""
 
@@ -214,12 +225,16 @@ ADDRESS = Kind("host:port", _address, _address_in)
 TLS_CONTEXT = Kind("ssl.SSLContext", _context, is_object=True)
 TOKEN_PROVIDER = Kind("callable", _token_provider, is_object=True, is_secret=True)
 
+DKIM_KEYS = Kind("dictionary or list", _dkim_keys, is_object=True, is_secret=True)
+
 
 def hidden(kind: Kind | None, value: Any) -> Any:
     """The value as it may stand in a variable until it is checked.
 
     ``kind`` is None for an unknown name, which may be a misspelled ``password``.
     """
+    if kind is DKIM_KEYS:
+        return hide_dkim(value)
     if type(value) is str:  # nearly always, and once for each message in Django
         text: str | None = value
     elif value is None or isinstance(value, Secret | SecretCallable | NotText):

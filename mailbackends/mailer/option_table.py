@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from mailbackends.dkim import DKIM
 from mailbackends.mailer import option_kinds as kinds
 from mailbackends.mailer.option_kinds import Kind
 from mailbackends.mailer.url import hide_urls
@@ -50,21 +51,29 @@ class OptionTable:
     security: Security = _option(
         kinds.one_of("none", "starttls", "tls"),
         "none",
-        "``none``, ``starttls``, or ``tls`` from the first byte. Certificates are verified.",
+        "``none``, ``starttls``, or ``tls`` from the first byte. Certificate and host name are "
+        "verified; without an offer of STARTTLS nothing is sent.",
     )
-    protocol: Protocol = _option(kinds.one_of("smtp", "lmtp"), "smtp", "``smtp`` or ``lmtp``.")
+    protocol: Protocol = _option(
+        kinds.one_of("smtp", "lmtp"),
+        "smtp",
+        "``smtp``, or ``lmtp`` to deliver to a mail store such as Dovecot.",
+    )
     socket_path: str | None = _option(
         kinds.PATH, None, "A Unix socket in place of host and port, for LMTP."
     )
 
-    username: str | None = _option(kinds.LOGIN, None, "The user name of the login.")
+    username: str | None = _option(
+        kinds.LOGIN, None, "The user name of the login. Both or neither."
+    )
     password: str | Secret | None = _option(
         kinds.SECRET, None, "The password of the login. It is stored as a `Secret`."
     )
     token_provider: Callable[[], str] | None = _option(
         kinds.TOKEN_PROVIDER,
         None,
-        "Returns an OAuth 2.0 access token. Called for each login, and once more after a 535.",
+        "A function that returns an OAuth 2.0 access token, instead of a password. Called for each "
+        "login, and once more after a 535, because the token may have expired.",
     )
     oauth: OAuth | None = _option(
         kinds.one_of("microsoft", "google", "refresh_token"),
@@ -102,7 +111,10 @@ class OptionTable:
         kinds.NAMES, None, "The mechanisms allowed. None: all that fit, from strong to weak."
     )
     allow_cleartext_auth: bool = _option(
-        kinds.FLAG, False, "Log in without TLS also to a server that is not on this machine."
+        kinds.FLAG,
+        False,
+        "Log in without TLS to a server on another machine too. Anybody in between can read the "
+        "password.",
     )
 
     local_hostname: str | None = _option(
@@ -112,33 +124,52 @@ class OptionTable:
         kinds.ADDRESS, None, "The local address and port (0: any) to connect from."
     )
 
-    timeout: float | None = _option(kinds.SECONDS, 30.0, "The longest wait for one reply.")
+    timeout: float | None = _option(
+        kinds.SECONDS,
+        30.0,
+        "The longest wait for one reply. RFC 5321 allows minutes, but users do not wait that long.",
+    )
     connect_timeout: float | None = _option(
         kinds.SECONDS,
         None,
         "The longest wait for the TCP connection, and for the TLS handshake. None: ``timeout``.",
     )
     content_timeout: float | None = _option(
-        kinds.SECONDS, 120.0, "The longest wait for the reply to the content."
+        kinds.SECONDS,
+        120.0,
+        "The longest wait for the reply to the content. Servers scan it first, and giving up "
+        "leaves the outcome unknown.",
     )
     deadline: float | None = _option(
         kinds.SECONDS, 180.0, "The longest time for one message, all waits included."
     )
 
-    pool_size: int = _option(kinds.COUNT, 4, "The most connections at a time.")
+    pool_size: int = _option(
+        kinds.COUNT,
+        4,
+        "The most connections at a time. Many providers allow ten or twenty from one client, and "
+        "several processes may share that number.",
+    )
     pool_timeout: float | None = _option(
         kinds.SECONDS, 30.0, "The longest wait for a connection while all are busy."
     )
     max_messages_per_connection: int = _option(
-        kinds.COUNT, 100, "Messages on one connection, after which it is closed."
+        kinds.COUNT,
+        100,
+        "Messages on one connection, after which it is closed: the number at which common servers "
+        "close.",
     )
     max_lifetime: float = _option(
-        kinds.SECONDS, 600.0, "Time since it was opened after which a connection is closed."
+        kinds.SECONDS,
+        600.0,
+        "Time since it was opened after which a connection is closed, so that a change of the "
+        "server's address or certificate is noticed.",
     )
     max_idle: float = _option(
         kinds.SECONDS,
         60.0,
-        "Time unused after which a connection is closed, before the server does it.",
+        "Time unused after which a connection is closed. Servers close idle connections after one "
+        "to five minutes.",
     )
 
     ssl_context: ssl.SSLContext | None = _option(
@@ -155,7 +186,9 @@ class OptionTable:
     ssl_keyfile: str | None = _option(
         kinds.PATH, None, "The file with its key, where ``ssl_certfile`` does not contain it."
     )
-    tls_minimum_version: str = _option(kinds.TEXT, "TLSv1.2", "``TLSv1.2`` or ``TLSv1.3``.")
+    tls_minimum_version: str = _option(
+        kinds.TEXT, "TLSv1.2", "``TLSv1.2`` or ``TLSv1.3``; older versions are refused."
+    )
 
     pipelining: bool = _option(
         kinds.FLAG, True, "Send commands in groups where the server announces it (RFC 2920)."
@@ -177,6 +210,12 @@ class OptionTable:
         1,
         "How many messages a batch may send over one connection before the first of them was "
         "answered. More than 1 only for a server that is known to accept that.",
+    )
+
+    dkim: tuple[DKIM, ...] | None = _option(
+        kinds.DKIM_KEYS,
+        None,
+        "The key that signs messages (RFC 6376), as a dictionary or a `DKIM`; a list for several.",
     )
 
     rate: str | None = _option(
@@ -211,6 +250,7 @@ class OptionTable:
                 each.metadata["text"],
             )
             for each in fields(cls)
+            if "kind" in each.metadata
         }
 
 
@@ -242,7 +282,7 @@ def _harmless() -> frozenset[str]:
         name
         for name, option in OptionTable.table().items()
         if option.kind is not kinds.HOST and not option.kind.is_secret
-    )
+    ) | {"wording"}
 
 
 # What these are called elsewhere: in Django, Flask-Mail, smtplib and other URLs.

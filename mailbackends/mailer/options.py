@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from mailbackends.dkim import Signer
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, parsed
 from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
+from mailbackends.providers import providers
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean
+from mailbackends.wording import MAILER, URL, Wording
 
 __all__ = ["Options"]
 
@@ -38,16 +41,20 @@ class Options(OptionTable):
             option, the value (unless it is a secret) and a fix.
     """
 
+    wording: Wording = field(default=MAILER, repr=False, compare=False)
+    """What the interface in use calls the options, for the texts of errors."""
+
     def __post_init__(self) -> None:
         for option in self.table().values():
             value = getattr(self, option.name)
             if value is None and option.accepts_none:
                 continue
+            name = self.wording.name(option.name)
             if value is None:
                 raise ConfigurationError(
-                    f"{option.name} must not be None: leave it out for {option.default!r}"
+                    f"{name} must not be None: leave it out for {option.default!r}"
                 )
-            checked = option.kind.check(option.name, value)
+            checked = option.kind.check(name, value)
             if checked is not value:
                 object.__setattr__(self, option.name, checked)
         self._check_oauth()
@@ -77,7 +84,44 @@ class Options(OptionTable):
         See `mailbackends.mailer.url`.
         """
         url, options = hide_urls(url), hide_secrets(options)
-        return cls.from_mapping({**cls.parse_url(url), **options})
+        return cls.from_mapping({**cls.parse_url(url), "wording": URL, **options})
+
+    @classmethod
+    def preset(cls, provider: str, **options: Any) -> Options:
+        """The host, port and TLS of a known mail provider, and further options.
+
+        ``Options.preset("postmark", username=token, password=token)``. docs/providers.md lists
+        the providers. Some need a ``region`` or the ``host``. Options given here take
+        precedence over those of the preset.
+
+        Raises:
+            ConfigurationError: the provider is unknown, or needs a region or host; or as for
+                `from_mapping`.
+        """
+        region = options.pop("region", None)
+        options = hide_secrets(options)
+        known = providers().get(provider)
+        if known is None:
+            raise ConfigurationError(
+                f"unknown provider {provider!r}: {did_you_mean(provider, providers())}"
+            )
+        for name, value in (("region", region), ("host", options.get("host"))):
+            if f"{{{name}}}" in known.host and not value:
+                raise ConfigurationError(
+                    f"the preset {provider!r} needs {name}: "
+                    f"Options.preset({provider!r}, {name}='...')"
+                )
+        if region is not None and "{region}" not in known.host:
+            raise ConfigurationError(f"the preset {provider!r} takes no region: remove it")
+        values: dict[str, Any] = {
+            "host": known.host.replace("{region}", str(region)),
+            "port": known.port,
+            "security": known.security,
+            **known.options,
+        }
+        if known.username is not None and "password" in options:
+            values["username"] = known.username
+        return cls.from_mapping({**values, **options})
 
     @classmethod
     def parse_url(cls, url: str | SecretURL) -> dict[str, Any]:
@@ -147,22 +191,30 @@ class Options(OptionTable):
         if self.oauth is None:
             return self.token_provider
         names = (each.name for each in fields(OAuthSettings))
-        return provider_from(OAuthSettings(**{name: getattr(self, name) for name in names}))
+        settings = OAuthSettings(**{name: getattr(self, name) for name in names})
+        return provider_from(settings, self.wording)
+
+    @functools.cached_property
+    def signer(self) -> Signer | None:
+        """What signs the content of each message, or None without ``dkim``."""
+        return Signer(self.dkim) if self.dkim else None
 
     def _check_oauth(self) -> None:
         given = [name for name in _OAUTH if getattr(self, name)]
         if self.oauth is None:
             if given:
-                raise ConfigurationError(
-                    f"{given[0]} is given without oauth: set oauth='microsoft', 'google' or "
-                    "'refresh_token'"
+                raise self._error(
+                    f"{{{given[0]}}} is given without {{oauth}}: set {{oauth}}='microsoft', "
+                    "'google' or 'refresh_token'"
                 )
             return
         for name in ("password", "token_provider"):
             if getattr(self, name) is not None:
-                raise ConfigurationError(f"oauth and {name} are both set: set one of them")
+                raise self._error(f"{{oauth}} and {{{name}}} are both set: set one of them")
         if self.username is None:
-            raise ConfigurationError("oauth is given without username: set the mailbox's address")
+            raise self._error(
+                "{oauth} is given without {username}: set {username} to the mailbox's address"
+            )
         _ = self.tokens  # raises if an option is missing
 
     def _check_credentials(self) -> None:
@@ -170,56 +222,62 @@ class Options(OptionTable):
             known = tuple(mechanism.name for mechanism in MECHANISMS)
             if name not in known:
                 raise ConfigurationError(
-                    f"auth_mechanisms: unknown mechanism {name!r}: {did_you_mean(name, known)}"
+                    f"{self.wording.name('auth_mechanisms')}: unknown mechanism {name!r}: "
+                    f"{did_you_mean(name, known)}"
                 )
         if self.username is None:
             for name in ("password", "token_provider"):
                 if getattr(self, name) is not None:
-                    raise ConfigurationError(f"{name} is given without username: give both")
+                    raise self._error(f"{{{name}}} is given without {{username}}: give both")
             return
         if self.password is None and self.tokens is None and not self.auth_mechanisms:
-            raise ConfigurationError(
-                "username is given without password, token_provider or oauth: give one of them, "
-                "or leave out username"
+            raise self._error(
+                "{username} is given without {password}, {token_provider} or {oauth}: give one "
+                "of them, or leave out {username}"
             )
         if self.security == "none" and not self.allow_cleartext_auth and not self._is_local():
-            raise ConfigurationError(
-                f"username is given, and the password would go to {self.host} in clear: "
-                "set security='starttls' or 'tls', or allow_cleartext_auth=True if you mean it"
+            raise self._error(
+                f"{{username}} is given, and the password would go to {self.host} in clear: "
+                "{use_any_tls}, or set {allow_cleartext_auth} to True if you mean it"
             )
 
     def _check_tls(self) -> None:
         given = [n for n in ("ssl_cafile", "ssl_certfile", "ssl_keyfile") if getattr(self, n)]
         if self.ssl_context is not None and given:
-            raise ConfigurationError(
-                f"ssl_context and {given[0]} contradict each other: load the file into the context"
+            raise self._error(
+                f"{{ssl_context}} and {{{given[0]}}} contradict each other: load the file into the "
+                "context"
             )
         if self.ssl_keyfile and not self.ssl_certfile:
-            raise ConfigurationError("ssl_keyfile is given without ssl_certfile: give both")
+            raise self._error("{ssl_keyfile} is given without {ssl_certfile}: give both")
         if self.security == "none" and (given or self.ssl_context is not None):
             name = given[0] if given else "ssl_context"
             raise ConfigurationError(
-                f"{name}={getattr(self, name)!r} is given with security='none', which is without "
-                "TLS: set security='starttls' or 'tls', or leave it out"
+                f"{self.wording.name(name)}={getattr(self, name)!r} has no effect without TLS: "
+                + self.wording.render("{use_any_tls}, or leave it out")
             )
 
     def _check_sending(self) -> None:
         if self.socket_path is not None and self.protocol != "lmtp":
-            raise ConfigurationError("socket_path is for LMTP only: set protocol='lmtp'")
+            raise self._error("{socket_path} is for LMTP only: set {protocol}='lmtp'")
         if self.rate is not None:
-            parse_rates(self.rate)
+            parse_rates(self.rate, name=self.wording.name("rate"))
         elif self.rate_storage is not None:
-            raise ConfigurationError("rate_storage is given without rate: give both")
+            raise self._error("{rate_storage} is given without {rate}: give both")
         if self.batch_connections > self.pool_size:
-            raise ConfigurationError(
-                f"batch_connections={self.batch_connections} is more than "
-                f"pool_size={self.pool_size}: raise pool_size"
+            raise self._error(
+                f"{{batch_connections}}={self.batch_connections} is more than "
+                f"{{pool_size}}={self.pool_size}: raise {{pool_size}}"
             )
         if self.batch_connections > 1 and self.batch_pipeline > 1:
-            raise ConfigurationError(
-                f"batch_connections={self.batch_connections} and "
-                f"batch_pipeline={self.batch_pipeline} exclude each other: set one of them"
+            raise self._error(
+                f"{{batch_connections}}={self.batch_connections} and "
+                f"{{batch_pipeline}}={self.batch_pipeline} exclude each other: set one of them"
             )
+
+    def _error(self, text: str) -> ConfigurationError:
+        """The error with the names in braces in the words of the interface in use."""
+        return ConfigurationError(self.wording.render(text))
 
     def _is_local(self) -> bool:
         if self.socket_path is not None or self.host.lower() in ("localhost", "localhost."):
@@ -250,7 +308,7 @@ def _without_secrets(generated: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Options, **options: Any) -> None:
         options = hide_secrets(options)
         for name in options:
-            if name not in Options.table():
+            if name not in Options.table() and name != "wording":
                 raise ConfigurationError(unknown_option(name))
         generated(self, **options)
 

@@ -12,6 +12,8 @@ __all__ = ["ServerQuirks"]
 # Seconds after which a server gets another chance: its administrator may have fixed it, and
 # what looked like its fault may have been the network's.
 _SECONDS = 600.0
+# Seconds after which a message that is refused is again tried over a new connection.
+_REFUSING_SECONDS = 60.0
 
 
 class ServerQuirks:
@@ -25,6 +27,7 @@ class ServerQuirks:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock_step_until = 0.0
+        self._refuses_until = 0.0
         self._chunking = self._first_chunking, 0.0
         self._max_recipients: tuple[int | None, float] = (None, 0.0)
         self._max_messages: tuple[int | None, float] = (None, 0.0)
@@ -51,6 +54,20 @@ class ServerQuirks:
         """The messages it took over one connection before it said 421."""
         count, until = self._max_messages
         return count if count is not None and self._clock() < until else None
+
+    @property
+    def refuses_new_connections(self) -> bool:
+        """True where it refuses senders over new connections just as over used ones."""
+        return bool(self._refuses_until) and self._clock() < self._refuses_until
+
+    def note_refuses_new_connections(self) -> None:
+        """It refused a sender for now, over a connection that had carried no message."""
+        self._refuses_until = self._clock() + _REFUSING_SECONDS
+
+    def note_accepted(self) -> None:
+        """It accepted a message."""
+        if self._refuses_until:
+            self._refuses_until = 0.0
 
     def note_lock_step(self) -> None:
         """It failed on commands that came in one write."""

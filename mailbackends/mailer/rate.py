@@ -27,28 +27,28 @@ class Rate:
     seconds: int
 
 
-def parse_rates(text: str) -> tuple[Rate, ...]:
+def parse_rates(text: str, *, name: str = "rate") -> tuple[Rate, ...]:
     """The rates in ``"100/minute"``, ``"10 per 30 seconds"`` or ``"14/second; 50000/day"``.
 
-    A month is 30 days. The notation is that of the library `limits`.
+    A month is 30 days. The notation is that of the library `limits`. ``name`` is the setting's.
 
     Raises:
         ConfigurationError: it is something else.
     """
-    return tuple(_parsed(part.strip(), text) for part in re.split("[;,|]", text))
+    return tuple(_parsed(part.strip(), text, name) for part in re.split("[;,|]", text))
 
 
-def _parsed(part: str, text: str) -> Rate:
+def _parsed(part: str, text: str, name: str) -> Rate:
     match = _RATE.fullmatch(part)
     if match is None:
         raise ConfigurationError(
-            "rate must be a number of messages, a slash and second, minute, hour, day or month, "
+            f"{name} must be a number of messages, a slash and second, minute, hour, day or month, "
             f"as in '100/minute' or '14/second; 50000/day', got {text!r}"
         )
     rate = Rate(int(match["amount"]), int(match["count"] or 1) * _SECONDS[match["unit"].lower()])
     if not rate.amount or not rate.seconds:
         raise ConfigurationError(
-            f"rate must allow at least one message, got {text!r}: leave it out for no limit"
+            f"{name} must allow at least one message, got {text!r}: leave it out for no limit"
         )
     return rate
 

@@ -79,6 +79,7 @@ class RecipientSplit:
             refused = {to: (r.code, r.message) for to, r in self.result.refused.items()}
             everyone = SMTPRecipientsRefused(refused)
             everyone.outcome, everyone.server = error.outcome, error.server
+            everyone.wording = error.wording
             raise everyone from error
         if isinstance(error, SMTPDeliveryUnknown):
             self._pass({*error.unknown, *error.accepted, *error.refused})
@@ -190,6 +191,7 @@ class Failover:
             # Some were refused for good at an earlier server.
             everyone = SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
             everyone.outcome, everyone.server = error.outcome, error.server
+            everyone.wording = error.wording
             everyone.__cause__ = error
             error = everyone
         error.accepted = (*self._accepted, *error.accepted)

@@ -22,10 +22,9 @@ from mailbackends.events import EventHook, EventSink
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Deadlines
 from mailbackends.mailer.leases import Leases
-from mailbackends.mailer.receipt import Receipt
 from mailbackends.mailer.recipients import Failover
 from mailbackends.mailer.server import Counters, Server
-from mailbackends.mailer.submission import Job, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission
 from mailbackends.mailer.throttle import LocalThrottle, Throttle
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
@@ -141,7 +140,7 @@ class Router:
                 lease = await source.acquire(deadline=self._deadlines(started, further).connected)
             except SMTPException as error:
                 server.failed(error)
-                error.server = server.options.server
+                error.server, error.wording = server.options.server, server.options.wording
                 error.outcome = error.outcome or Outcome.NOT_SENT
                 error.earlier = tuple(errors)
                 errors.append(error)

@@ -13,13 +13,13 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     PoolTimeout,
+    SigningError,
     SMTPDataError,
     SMTPException,
     SMTPNotSupportedError,
     SMTPSenderRefused,
 )
 from mailbackends.events import EventHook, EventSink, MessageFailed, MessageSent
-from mailbackends.jsonable import fields_as_dict
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
@@ -30,6 +30,7 @@ from mailbackends.pool import Pool, PoolStats
 from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
+from mailbackends.texts import fields_as_dict
 from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
@@ -136,7 +137,7 @@ class Server:
         self._context = _context(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
-        self.dispatcher = Dispatcher(options.server)
+        self.dispatcher = Dispatcher(options)
         self.counters = Counters(emit)
         self.pool = pool(
             self._connect_blocking if waiter is BLOCKING else self._connect,
@@ -169,7 +170,7 @@ class Server:
 
     def failed(self, error: SMTPException) -> None:
         """Note what that says about the server: nothing, where the fault is on this side."""
-        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError):
+        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError | SigningError):
             return
         # A refusal of recipients, or for good, is about the message: the server works.
         is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient
@@ -203,4 +204,5 @@ def _context(options: Options) -> ssl.SSLContext | None:
         certfile=options.ssl_certfile,
         keyfile=options.ssl_keyfile,
         minimum_version=options.tls_minimum_version,
+        wording=options.wording,
     )

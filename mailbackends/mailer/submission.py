@@ -1,15 +1,16 @@
-"""A message to send: what the caller gave, checked before anything is sent."""
+"""A message to send, checked before anything is sent, and the receipt for one that was accepted."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from email.message import Message
-from typing import Any
+from typing import Any, TypeAlias
 
-from mailbackends.errors import InvalidMessageError
+from mailbackends.errors import InvalidMessageError, Outcome
 from mailbackends.mailer.in_flight import InFlightTransaction
+from mailbackends.mime.content import Content
 from mailbackends.mime.headers import check_headers
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
@@ -18,14 +19,18 @@ from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
 from mailbackends.protocol.session import Session
+from mailbackends.reply import Reply
+from mailbackends.texts import jsonable
 
-__all__ = ["Job", "Submission"]
+__all__ = ["Job", "Receipt", "Submission"]
 
 # With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
 # Bytes whose preparation takes about a millisecond.
 _LARGE = 256 * 1024
 _BYTES = (bytes, bytearray, memoryview)
+
+Sign: TypeAlias = Callable[[Content], Content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Job:
                 mail_parameters=checked_parameters("MAIL", submission.mail_options),
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
-        self._prepared: tuple[Extensions, bool, Prepared] | None = None
+        self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, where that was started before its turn came."""
         self.session: Session | None = None
@@ -119,17 +124,80 @@ class Job:
     @property
     def size(self) -> int | None:
         """The bytes of the content, once it was prepared; None before."""
-        return self._prepared[2].content.size if self._prepared else None
+        return self._prepared[3].content.size if self._prepared else None
 
     def prepare(
-        self, extensions: Extensions, *, is_tls: bool = False, fast: bool = True
+        self,
+        extensions: Extensions,
+        *,
+        is_tls: bool = False,
+        fast: bool = True,
+        sign: Sign | None = None,
     ) -> Prepared:
         """The message as a server with these extensions takes it; prepared once for alike ones.
 
         Raises:
             SMTPNotSupportedError, SMTPDataError, InvalidMessageError: see `negotiation`.
+            SigningError: ``sign`` failed.
         """
-        if self._prepared is None or self._prepared[:2] != (extensions, is_tls):
-            prepared = prepare(self.message, self.envelope, extensions, is_tls=is_tls, fast=fast)
-            self._prepared = extensions, is_tls, prepared
-        return self._prepared[2]
+        if self._prepared is None or self._prepared[:3] != (extensions, is_tls, sign):
+            prepared = prepare(
+                self.message, self.envelope, extensions, is_tls=is_tls, fast=fast, sign=sign
+            )
+            self._prepared = extensions, is_tls, sign, prepared
+        return self._prepared[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A server took responsibility for a message, for at least one recipient.
+
+    ``refused`` maps the other recipients to the reply that refused each: a receipt with
+    any is a partial refusal.
+    """
+
+    accepted: tuple[str, ...]
+    reply: Reply
+    """The reply to the content. Most servers name their queue id in it."""
+    refused: Mapping[str, Reply] = field(default_factory=dict)
+    message_id: str | None = None
+    """The message's own Message-ID field, to look for in logs."""
+    duration: float = 0.0
+    """Seconds from the call to the reply, the wait for a connection included."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Always `Outcome.ACCEPTED`. See `outcomes` for each recipient."""
+        return Outcome.ACCEPTED
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcome for each recipient."""
+        return {
+            **dict.fromkeys(self.accepted, Outcome.ACCEPTED),
+            **dict.fromkeys(self.refused, Outcome.REFUSED),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The receipt in JSON's types, to log it or to return it from a task.
+
+        The keys are ``outcome``, ``accepted`` (a list of addresses), ``refused`` (addresses to
+        replies), ``reply``, ``message_id`` and ``duration``; a reply is as `Reply.as_dict`.
+        """
+        return {
+            "outcome": str(self.outcome),
+            "accepted": list(self.accepted),
+            "refused": jsonable(self.refused),
+            "reply": self.reply.as_dict(),
+            "message_id": self.message_id,
+            "duration": self.duration,
+        }
+
+    # Celery's JSON serialiser asks for this one: a task may return the receipt itself.
+    __json__ = as_dict
+
+    def __str__(self) -> str:
+        refused = "".join(f"; <{to}> refused: {reply}" for to, reply in self.refused.items())
+        people = f"{len(self.accepted)} recipient{'s' if len(self.accepted) != 1 else ''}"
+        identity = f"{self.message_id} " if self.message_id else ""
+        return f"{identity}accepted for {people} in {self.duration:.3f} s: {self.reply}{refused}"

@@ -91,8 +91,18 @@ class SharedThrottle:
     Where the store fails, each process limits the rate by itself until it answers again.
     """
 
-    def __init__(self, rates: Sequence[Rate], text: str, storage: SecretURL, key: str) -> None:
+    def __init__(
+        self,
+        rates: Sequence[Rate],
+        text: str,
+        storage: SecretURL,
+        key: str,
+        *,
+        name: str = "rate_storage",
+    ) -> None:
         """``storage`` is a URL that `limits` knows; ``text`` is the rate as the user wrote it.
+
+        ``name`` is what error texts call the setting of the store.
 
         Raises:
             ConfigurationError: the library is not installed, or cannot use that store.
@@ -100,7 +110,7 @@ class SharedThrottle:
         self._text = text
         self._key = key
         self._storage = storage
-        self._limiter, self._failures = _limiter(storage)
+        self._limiter, self._failures = _limiter(storage, name)
         # The shortest first: a message that loses a race for a longer window has used up a
         # place in a shorter one, which is soon free again.
         ordered = sorted(rates, key=lambda rate: rate.seconds)
@@ -158,7 +168,7 @@ class SharedThrottle:
         )
 
 
-def _limiter(storage: SecretURL) -> tuple[RateLimiter, type[Exception]]:
+def _limiter(storage: SecretURL, name: str) -> tuple[RateLimiter, type[Exception]]:
     problem: str
     try:
         from limits import errors, strategies
@@ -168,12 +178,12 @@ def _limiter(storage: SecretURL) -> tuple[RateLimiter, type[Exception]]:
             storage.reveal(), wrap_exceptions=True, **_client_options(storage)
         )
     except ImportError as error:
-        problem = 'rate_storage needs limits: python -m pip install "mailbackends[rate]"'
+        problem = f'{name} needs limits: python -m pip install "mailbackends[rate]"'
         if error.name != "limits":
-            problem = f"rate_storage={str(storage)!r} needs the library {error.name}: install it"
+            problem = f"{name}={str(storage)!r} needs the library {error.name}: install it"
     except Exception as error:
         problem = (
-            f"rate_storage={str(storage)!r} cannot be used ({type(error).__name__}): write a "
+            f"{name}={str(storage)!r} cannot be used ({type(error).__name__}): write a "
             "URL that limits knows, as in redis://localhost:6379/0, and install its client"
         )
     else:
@@ -229,4 +239,5 @@ def throttle_of(servers: tuple[Options, ...]) -> Throttle | None:
     # Servers limit an account. Its name may be a person's address, which the store need not know.
     accounts = (f"{each.server} {each.username or ''}" for each in servers)
     key = hashlib.sha256("\n".join(accounts).encode()).hexdigest()[:32]
-    return SharedThrottle(rates, options.rate, options.rate_storage, key)
+    name = options.wording.name("rate_storage")
+    return SharedThrottle(rates, options.rate, options.rate_storage, key, name=name)

@@ -1,4 +1,4 @@
-"""Addresses: the paths of MAIL and RCPT, and the mailboxes in header fields."""
+"""Addresses: the paths of MAIL and RCPT, the mailboxes in header fields, and their domains."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from email import headerregistry
 from email.errors import InvalidHeaderDefect
 from email.utils import getaddresses
 from typing import Any
+from unicodedata import ucd_3_2_0
 
 from mailbackends.errors import InvalidAddressError
-from mailbackends.mime import idna
 from mailbackends.mime.email_internals import header_class, is_one_group_each, source_text
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "is_plain_mailbox",
     "parse_path",
     "plain_address",
+    "to_a_labels",
     "to_ascii",
 ]
 
@@ -166,7 +167,7 @@ def to_ascii(path: str) -> str:
         InvalidAddressError: the domain has no A-labels.
     """
     local, at, domain = path.rpartition("@")
-    return f"{local}{at}{idna.to_a_labels(domain)}" if at and not domain.isascii() else path
+    return f"{local}{at}{to_a_labels(domain)}" if at and not domain.isascii() else path
 
 
 def addresses_in(name: str, value: Any) -> list[str]:
@@ -234,3 +235,60 @@ def _decoded(addr_spec: str) -> str:
     if addr_spec.isascii():
         return addr_spec
     return addr_spec.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+# UTS 46 section 7: IDNA 2008 keeps these four characters. IDNA 2003, which Python's own codec
+# implements, maps them to others, and so to another domain.
+_DEVIATIONS = frozenset("ßς\u200c\u200d")
+_HINT = (
+    'install the idna package (python -m pip install "mailbackends[idna]"), or write the domain '
+    "as A-labels (xn--)"
+)
+
+# RFC 5321 section 4.5.3.1.2. The time of the conversion grows with the square of the length.
+_LONGEST_DOMAIN = 255
+# Compatibility mapping turns look-alikes into "<", " " and others, which would end the path or
+# begin a parameter (UTS 46 section 4.1, UseSTD3ASCIIRules).
+_A_LABELS = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9-]+\.?")
+
+
+def to_a_labels(domain: str) -> str:
+    """The domain in ASCII, by the `idna` package if it is installed.
+
+    Otherwise by Python's own codec, which implements only IDNA 2003: domains that it would map
+    to another one, and characters added after Unicode 3.2, are refused.
+
+    Raises:
+        InvalidAddressError: the domain has no A-labels, or needs the `idna` package.
+    """
+    if len(domain) > _LONGEST_DOMAIN:
+        raise _refused(domain[:80], "it is too long")
+    try:
+        import idna
+    except ImportError:
+        labels = _by_codec(domain)
+    else:
+        try:
+            labels = idna.encode(domain, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError) as error:
+            raise _refused(domain, error) from error
+    if len(labels) > _LONGEST_DOMAIN or not _A_LABELS.fullmatch(labels):
+        raise _refused(domain, f"it maps to {labels!r}")
+    return labels
+
+
+def _by_codec(domain: str) -> str:
+    # The codec passes characters that its version of Unicode lacks, without mapping them.
+    is_newer = any(ucd_3_2_0.category(character) == "Cn" for character in domain)
+    if is_newer or not _DEVIATIONS.isdisjoint(domain):
+        raise InvalidAddressError(f"the domain {domain!r} needs IDNA 2008: {_HINT}")
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise InvalidAddressError(f"the domain {domain!r} cannot be encoded: {_HINT}") from error
+
+
+def _refused(domain: str, reason: object) -> InvalidAddressError:
+    return InvalidAddressError(
+        f"{domain!r} is not a valid domain name: {reason}; correct the address"
+    )

@@ -126,6 +126,8 @@ def _unreadable(path: Path, error: OSError) -> InvalidMessageError:
 
 
 class _Base64File(Encoded):
+    is_base64 = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
@@ -135,6 +137,10 @@ class _Base64File(Encoded):
         self.size = encoded_size(self.bytes)
 
     def pieces(self) -> Iterator[bytes]:
+        for block in self.source():
+            yield base64_lines(block)
+
+    def source(self) -> Iterator[bytes]:
         left = self.bytes
         try:
             with self.path.open("rb") as file:
@@ -147,11 +153,14 @@ class _Base64File(Encoded):
                             "send the message again, and leave the file unchanged meanwhile"
                         )
                     left -= len(block)
-                    yield base64_lines(block)
+                    yield block
         except InvalidMessageError:
             raise
         except OSError as error:
             raise _unreadable(self.path, error) from error
+
+    def __str__(self) -> str:
+        return f"the attachment {self.path}"
 
     def holds(self, text: str) -> bool:
         # A boundary begins with "=", which only ends base64.

@@ -127,13 +127,13 @@ def from_written(
 
     Raises: as `from_message`.
     """
-    if fast and not utf8:
+    if message.is_final or (fast and not utf8):
         pieces = _joined(message.pieces)
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             content = from_bytes(pieces[0])
         else:
             content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in pieces])
-        if allow_8bit or not content.is_8bit:
+        if message.is_final or allow_8bit or not content.is_8bit:
             return content
     return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)
 

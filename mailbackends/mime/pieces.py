@@ -157,6 +157,8 @@ class Encoded(ABC):
     """Length in bytes."""
     ends_line: bool = True
     """True if the last piece ends with CRLF."""
+    may_change: bool = True
+    """False if the bytes are the same each time. A file may be written to meanwhile."""
 
     @abstractmethod
     def pieces(self) -> Iterator[bytes]:
@@ -170,11 +172,23 @@ class Encoded(ABC):
     def holds(self, text: str) -> bool:
         """True if ``text``, a boundary, occurs in the content."""
 
+    is_base64: bool = False
+    """True if `pieces` are the base64 lines of `source`; else they are the same bytes."""
+
+    def source(self) -> Iterator[bytes | memoryview]:
+        """What the content is made of, to store it elsewhere.
+
+        Raises:
+            InvalidMessageError: there are no longer ``size`` bytes.
+        """
+        return self.pieces()
+
 
 class EncodedText(Encoded):
     """A large ASCII text as lines that end with CRLF."""
 
     __slots__ = ("ends_line", "size", "text")
+    may_change = False
 
     def __init__(self, text: str) -> None:
         """``text`` is ASCII, with LF for each line end."""
@@ -197,6 +211,8 @@ class EncodedBytes(Encoded):
     """Bytes that become base64 lines while they are sent."""
 
     __slots__ = ("data", "size")
+    is_base64 = True
+    may_change = False
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -211,6 +227,10 @@ class EncodedBytes(Encoded):
     def holds(self, text: str) -> bool:
         """False: a boundary begins with "=", which only ends base64."""
         return False
+
+    def source(self) -> Iterator[bytes | memoryview]:
+        """The bytes before base64."""
+        yield self.data
 
 
 Piece: TypeAlias = bytes | Encoded

@@ -7,8 +7,10 @@ parts that are messages.
 
 from __future__ import annotations
 
+import io
 import re
 from abc import ABC, abstractmethod
+from email.generator import BytesGenerator
 from email.message import Message
 from email.policy import Compat32, EmailPolicy, Policy
 from functools import lru_cache
@@ -196,6 +198,29 @@ def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | No
     for part in parts:
         pieces: list[Piece] = []
         if not _write(part, list(part.raw_items()), policy, pieces):
-            return None
+            encoded = _encoded_for_7_bits(part, policy)
+            if encoded is None:
+                return None
+            pieces = [encoded]
         written.append(pieces)
     return written
+
+
+def _encoded_for_7_bits(part: Message[Any, Any], policy: Policy) -> bytes | None:
+    """A text of 8 bits as the generator encodes it, so that the parts beside it can be streamed.
+
+    None where the generator has to write the whole message.
+    """
+    if policy.cte_type == "8bit" or not is_standard(part):
+        return None
+    payload = payload_of(part)
+    if not str.startswith(_content_type(list(part.raw_items()))[1], _LEAF_TYPES):
+        return None
+    if not isinstance(payload, str) or "\0" in payload or has_long_line(payload):
+        return None
+    buffer = io.BytesIO()
+    try:
+        BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part)
+    except (UnicodeError, LookupError, TypeError, ValueError, AttributeError):
+        return None
+    return with_crlf(buffer.getvalue()) if buffer.getvalue().isascii() else None

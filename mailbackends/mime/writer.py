@@ -45,6 +45,8 @@ class WrittenMessage:
     message_id: str | None
     build: Callable[[], Message[Any, Any]] = field(repr=False)
     """Makes the message object, for a server that needs the message in another form."""
+    is_final: bool = False
+    """True for one that is sent as it is, to any server."""
 
 
 def written_message(

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from mailbackends.errors import ConfigurationError, TokenError
-from mailbackends.known_errors import hint_for
 from mailbackends.oauth.provider import AccessToken
 from mailbackends.secret import Secret
 from mailbackends.texts import one_line
@@ -160,8 +159,4 @@ def refusal(answer: Mapping[str, Any], identity: str, secrets: Iterable[Secret])
             text = text.replace(secret.reveal(), "***")
     # Microsoft's descriptions go on with trace ids and a time stamp.
     text = text.partition(" Trace ID:")[0]
-    hint = hint_for(f"{code} {text}")
-    return TokenError(
-        f"no access token for {identity}: {text}" + (f": {hint}" if hint else ""),
-        code if len(code) < 80 else "",
-    )
+    return TokenError(f"no access token for {identity}: {text}", code if len(code) < 80 else "")

@@ -111,7 +111,11 @@ def microsoft(
 
 
 def google(
-    service_account_file: str | Path, subject: str, *, timeout: float = 30.0
+    service_account_file: str | Path,
+    subject: str,
+    *,
+    timeout: float = 30.0,
+    name: str = "service_account_file",
 ) -> TokenProvider:
     """Tokens for Google Workspace by domain-wide delegation, over ``google-auth``.
 
@@ -119,6 +123,7 @@ def google(
         service_account_file: the service account's key, a JSON file. Read at once.
         subject: the mailbox to send as; it is the user name of the login too.
         timeout: the longest wait for a token, in seconds.
+        name: what error texts call the file's setting.
 
     Raises:
         ConfigurationError: the file is not such a key, or the extra ``google`` is missing.
@@ -131,10 +136,10 @@ def google(
             str(path), scopes=[GOOGLE_SCOPE], subject=subject
         )
     except OSError as error:
-        raise ConfigurationError(f"service_account_file {str(path)!r}: {error.strerror}") from None
+        raise ConfigurationError(f"{name} {str(path)!r}: {error.strerror}") from None
     except ValueError:
         raise ConfigurationError(
-            f"service_account_file {str(path)!r} is not a service account's key: download it "
+            f"{name} {str(path)!r} is not a service account's key: download it "
             "as JSON from the Google Cloud console"
         ) from None
     identity = f"Google account {subject}"

@@ -11,6 +11,7 @@ from mailbackends.errors import ConfigurationError
 from mailbackends.oauth.provider import TokenProvider
 from mailbackends.oauth.providers import google, microsoft, refresh_token
 from mailbackends.secret import Secret
+from mailbackends.wording import MAILER, Wording
 
 __all__ = ["OAuthSettings", "provider_from"]
 
@@ -55,7 +56,7 @@ _lock = threading.Lock()
 _MOST = 1000
 
 
-def provider_from(settings: OAuthSettings) -> TokenProvider:
+def provider_from(settings: OAuthSettings, wording: Wording = MAILER) -> TokenProvider:
     """The provider for these settings: the same one for equal settings in this process.
 
     A secret that is not given is read from its file, or from the environment variable
@@ -67,63 +68,85 @@ def provider_from(settings: OAuthSettings) -> TokenProvider:
     with _lock:
         found = _providers.get(settings)
         if found is None:
-            _check(settings)
-            found = _make(settings)
+            _check(settings, wording)
+            found = _make(settings, wording)
             if len(_providers) >= _MOST:
                 _providers.pop(next(iter(_providers)))
             _providers[settings] = found
         return found
 
 
-def _check(settings: OAuthSettings) -> None:
+def _error(wording: Wording, text: str) -> ConfigurationError:
+    return ConfigurationError(wording.render(text))
+
+
+def _check(settings: OAuthSettings, wording: Wording) -> None:
     needed, allowed = _NAMES[settings.oauth]
     for name in needed:
         if not getattr(settings, name):
-            raise ConfigurationError(f"oauth={settings.oauth!r} needs {name}: set it")
+            raise _error(wording, f"{{oauth}}={settings.oauth!r} needs {{{name}}}: set it")
     for field in fields(settings):
         name = field.name
         if name not in ("oauth", "username", *needed, *allowed) and getattr(settings, name):
-            raise ConfigurationError(
-                f"{name} does not belong to oauth={settings.oauth!r}, which takes "
-                f"{', '.join((*needed, *allowed))}: leave it out"
+            takes = ", ".join(f"{{{each}}}" for each in (*needed, *allowed))
+            raise _error(
+                wording,
+                f"{{{name}}} does not belong to {{oauth}}={settings.oauth!r}, which takes {takes}: "
+                "leave it out",
             )
     for name in ("client_secret", "refresh_token"):
         if getattr(settings, name) and getattr(settings, f"{name}_file"):
-            raise ConfigurationError(f"{name} and {name}_file are both set: set one of them")
+            raise _error(wording, f"{{{name}}} and {{{name}_file}} are both set: set one of them")
 
 
-def _make(settings: OAuthSettings) -> TokenProvider:
+def _make(settings: OAuthSettings, wording: Wording) -> TokenProvider:
     client_id = settings.client_id or ""
     if settings.oauth == "google":
         if not settings.username:
-            raise ConfigurationError("oauth='google' needs username, the mailbox to send as")
-        return google(settings.service_account_file or "", settings.username)
+            raise _error(wording, "{oauth}='google' needs {username}, the mailbox to send as")
+        name = wording.name("service_account_file")
+        return google(settings.service_account_file or "", settings.username, name=name)
     if settings.oauth == "microsoft":
-        others = settings.certificate_file or settings.managed_identity
+        certificate, identity = settings.certificate_file, settings.managed_identity
+        secret = None if certificate or identity else _client_secret(settings, wording)
+        if bool(secret) + bool(certificate) + bool(identity) != 1:
+            raise _error(
+                wording,
+                "{oauth}='microsoft' needs one of {client_secret}, {client_secret_file}, "
+                f"{{certificate_file}}, {{managed_identity}} and {SECRET_VARIABLE} in the "
+                "environment: set one of them",
+            )
         return microsoft(
             settings.tenant or "",
             client_id,
-            secret=None if others else _client_secret(settings),
+            secret=secret,
             certificate=settings.certificate_file,
             managed_identity=settings.managed_identity,
         )
     path = settings.refresh_token_file
-    token = settings.refresh_token or _read(path, "refresh_token_file", REFRESH_VARIABLE)
+    token = settings.refresh_token or _read(
+        path, wording.name("refresh_token_file"), REFRESH_VARIABLE
+    )
     if token is None:
-        raise ConfigurationError(
-            f"oauth='refresh_token' needs refresh_token_file, or {REFRESH_VARIABLE} in the "
-            "environment: get a token with: mailbackends oauth login"
+        raise _error(
+            wording,
+            f"{{oauth}}='refresh_token' needs {{refresh_token_file}}, or {REFRESH_VARIABLE} in the "
+            "environment: get a token with: mailbackends oauth login",
         )
     # A token that the endpoint replaces is stored where it was read from.
     store = None if path is None else lambda new: _write(Path(path), new)
     return refresh_token(
-        settings.token_url or "", client_id, _client_secret(settings), token, on_rotated=store
+        settings.token_url or "",
+        client_id,
+        _client_secret(settings, wording),
+        token,
+        on_rotated=store,
     )
 
 
-def _client_secret(settings: OAuthSettings) -> Secret | None:
+def _client_secret(settings: OAuthSettings, wording: Wording) -> Secret | None:
     return settings.client_secret or _read(
-        settings.client_secret_file, "client_secret_file", SECRET_VARIABLE
+        settings.client_secret_file, wording.name("client_secret_file"), SECRET_VARIABLE
     )
 
 

@@ -227,8 +227,10 @@ class BasePool(ABC, Generic[C]):
         raise PoolTimeout(
             f"no connection became free in {waited:.3g} s ({limit}; pool_timeout is "
             f"{self._timeout:g} s): {stats.in_use} in use and {stats.opening} being opened "
-            f"of pool_size {self._limits.size}, {stats.waiters} waiting. Raise pool_size if "
-            f"the server allows more connections, or pool_timeout if it may take longer"
+            f"of pool_size {self._limits.size}, {stats.waiters} waiting"
+        ).suggesting(
+            "raise {pool_size} if the server allows more connections, or {pool_timeout} if it "
+            "may take longer"
         )
 
     def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:

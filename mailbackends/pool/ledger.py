@@ -32,7 +32,7 @@ from math import inf
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from mailbackends.jsonable import fields_as_dict
+from mailbackends.texts import fields_as_dict
 
 __all__ = ["Entry", "Lease", "Ledger", "Limits", "PoolStats"]
 
@@ -68,9 +68,9 @@ class PoolStats:
     reused: int
     """How often a connection that had served before was handed out again."""
     retired: dict[str, int]
-    """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``,
-    ``"dead"`` (found closed by the server before it was used again), ``"error"``,
-    ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
+    """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``, ``"dead"``
+    (the server had closed it before it was used again), ``"error"``, ``"refusals"`` (many in
+    a row), ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types."""

@@ -45,7 +45,8 @@ def greeting(session: Session) -> Dialogue[Reply]:
     try:
         reply: Reply = yield Want.REPLY
     except (SMTPServerDisconnected, SMTPTimeoutError) as error:
-        error.args = (f"{error}{hints.no_greeting(session)}",)
+        if error.hint is None and (fix := hints.no_greeting(session)):
+            error.suggesting(fix)
         raise
     if reply.code != 220:
         session.close()
@@ -85,9 +86,8 @@ def starttls(session: Session, name: str) -> Dialogue[None]:
     """
     if "STARTTLS" not in session.extensions:
         session.close()
-        raise SMTPNotSupportedError(
-            f"STARTTLS extension not supported by server.{hints.no_starttls(session)}"
-        )
+        error = SMTPNotSupportedError("STARTTLS extension not supported by server")
+        raise error.suggesting(hints.no_starttls(session.extensions))
     reply = yield from ask(session, Command("STARTTLS"))
     if reply.code != 220:
         session.close()
@@ -109,9 +109,8 @@ def login(
         SMTPProtocolError: the server sends challenges without end. The session is closed.
     """
     if "AUTH" not in session.extensions:
-        raise SMTPNotSupportedError(
-            f"SMTP AUTH extension not supported by server.{hints.no_login(session)}"
-        )
+        unsupported = SMTPNotSupportedError("SMTP AUTH extension not supported by server")
+        raise unsupported.suggesting(hints.no_login(session.extensions, is_tls=session.is_tls))
     session.masking.exempt(credentials.username, credentials.authorization_identity)
     attempts = authentication.attempts(session.extensions.auth_mechanisms, credentials, allowed)
     mechanism = next(attempts)

@@ -1,40 +1,50 @@
-"""Suggested fixes for a mismatch of port, TLS and login, from what the server has shown."""
+"""Fixes for a mismatch of port, TLS and login, from what the server has shown.
+
+They are rendered by the `mailbackends.wording.Wording` of the interface in use.
+"""
 
 from __future__ import annotations
 
+from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.session import Session
 
-__all__ = ["no_greeting", "no_login", "no_starttls"]
+__all__ = ["NO_GREETING", "no_greeting", "no_login", "no_starttls", "offered"]
+
+_MOST = 20
 
 
-def no_greeting(session: Session) -> str:
-    """Why a server may say nothing after the connection was made; empty under TLS."""
-    if session.is_tls or session.is_lmtp:
-        return ""
-    # A server of RFC 8314 section 3.3 waits for the client to begin the TLS handshake.
-    return (
-        "; there was no greeting: if the server expects TLS from the first byte, as on "
-        'port 465, set security="tls" (smtps://)'
-    )
+# A server of RFC 8314 section 3.3 waits for the client to begin the TLS handshake.
+NO_GREETING = (
+    "there was no greeting: if the server expects TLS from the first byte, as on port 465, "
+    "{use_tls}"
+)
 
 
-def no_starttls(session: Session) -> str:
+def no_greeting(session: Session) -> str | None:
+    """Why a server may say nothing after the connection was made; None under TLS."""
+    return None if session.is_tls or session.is_lmtp else NO_GREETING
+
+
+def no_starttls(extensions: Extensions) -> str:
     """What to change if STARTTLS is not offered."""
     return (
-        f" It offers {_offered(session)}: check the port (587 is usually the one for STARTTLS; "
-        'for TLS from the first byte, on port 465, set security="tls", smtps://)'
+        f"it offers {offered(extensions)}: check {{port}} (587 is usually the one for STARTTLS; "
+        "for TLS from the first byte, on port 465, {use_tls})"
     )
 
 
-def no_login(session: Session) -> str:
+def no_login(extensions: Extensions, *, is_tls: bool) -> str:
     """What to change if AUTH is not offered."""
-    if "STARTTLS" in session.extensions and not session.is_tls:
-        return ' It offers STARTTLS, and logins only after it: set security="starttls"'
+    if "STARTTLS" in extensions and not is_tls:
+        return "it offers STARTTLS, and logins only after it: {use_starttls}"
     return (
-        f" It offers {_offered(session)}: leave out the user name, or use the port where users "
-        "log in (587, or 465 with TLS from the first byte)"
+        f"it offers {offered(extensions)}: {{log_out}}, or use the port where users log in (587, "
+        "or 465 with TLS from the first byte)"
     )
 
 
-def _offered(session: Session) -> str:
-    return ", ".join(session.extensions.keywords) or "no extensions"
+def offered(extensions: Extensions) -> str:
+    """The keywords of the reply to EHLO."""
+    names = list(extensions.keywords)
+    more = ", ..." if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more or "no extensions"

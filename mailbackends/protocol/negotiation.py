@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, TypeAlias
@@ -36,11 +37,13 @@ def prepare(
     *,
     is_tls: bool = False,
     fast: bool = True,
+    sign: Callable[[Content], Content] | None = None,
 ) -> Prepared:
     """The message for a server with these extensions: SIZE, 8BITMIME and SMTPUTF8 as needed.
 
     SMTPUTF8 is used only if a local part requires it, since a later server on the way to the
-    recipient may not support it. Parameters that the caller gives are not changed.
+    recipient may not support it. Parameters that the caller gives are not changed. ``sign``
+    adds to the final content, whose bytes are then sent as they are.
 
     Raises:
         SMTPNotSupportedError: an address or a parameter needs what the server lacks.
@@ -64,6 +67,8 @@ def prepare(
         raise InvalidMessageError(
             "BODY=7BIT is given, and the content is not ASCII: leave BODY out, it is set as needed"
         )
+    if sign is not None:
+        content = sign(content)
     if (refusal := size_refusal(content.size, extensions)) is not None:
         error = SMTPDataError(refusal.code, refusal.message)
         error.outcome = Outcome.REFUSED

@@ -172,9 +172,10 @@ def check_supported(
             continue
         reason = _lacking(keyword.upper(), value, rule, extensions, is_tls=is_tls)
         if reason:
-            error = SMTPNotSupportedError(f"{parameter} cannot be used: {reason}")
+            what, _, fix = reason.partition(": ")
+            error = SMTPNotSupportedError(f"{parameter} cannot be used: {what}")
             error.outcome = Outcome.NOT_SENT
-            raise error
+            raise error.suggesting(fix) if fix else error
 
 
 def _lacking(
@@ -182,7 +183,7 @@ def _lacking(
 ) -> str | None:
     if keyword == "REQUIRETLS" and not is_tls:
         # RFC 8689 section 4.2.1: the first hop must be encrypted, too.
-        return "this connection has no TLS: set security='starttls' or 'tls'"
+        return "this connection has no TLS: {use_any_tls}"
     if rule.extension not in extensions:
         return f"the server does not announce {rule.extension}: leave it out, or use another server"
     first, _, second = extensions.keywords[rule.extension].strip().partition(" ")

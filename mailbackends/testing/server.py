@@ -8,8 +8,7 @@ import threading
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-from mailbackends.testing.assertions import assert_nothing_sent, assert_sent
-from mailbackends.testing.received import ReceivedMail
+from mailbackends.testing.assertions import ReceivedMail, assert_nothing_sent, assert_sent
 from mailbackends.testing.smtp_server import SMTP, Envelope, ServerConnection, Session, SMTPServer
 
 __all__ = ["LoopbackServer", "ReceivedMail"]

@@ -1,4 +1,4 @@
-"""A connected socket: all addresses of a name, side by side (RFC 8305), or a Unix socket."""
+"""Connecting to any address of a server (RFC 8305), or to a Unix socket; and this host's name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from mailbackends.errors import SMTPTimeoutError
-from mailbackends.transport.deadline import Deadline
-from mailbackends.transport.waiting import BLOCKING, Waiter
+from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
 
-__all__ = ["dial", "dial_unix"]
+__all__ = ["address_literal", "dial", "dial_unix", "own_name"]
 
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 
@@ -158,3 +158,32 @@ def _interleaved(addresses: Sequence[Address]) -> list[Address]:
     families = list(dict.fromkeys(family for family, _ in addresses))
     columns = [[a for a in addresses if a[0] == family] for family in families]
     return [a for row in itertools.zip_longest(*columns) for a in row if a is not None]
+
+
+# RFC 5321 section 4.1.2: servers refuse EHLO with "_" in the name, or a hyphen at its edge. The
+# last label is not a number: the resolver may give an address for want of a name.
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
+
+
+def own_name(sock: socket.socket | None) -> str:
+    """Return this host's fully qualified domain name or, if it has none, an address literal.
+
+    The literal is that of the host name's IPv4 address, or else that of `address_literal`
+    (RFC 5321 sections 4.1.1.1 and 4.1.3). May wait for the resolver.
+    """
+    name = socket.getfqdn()
+    if _NAME.fullmatch(name):
+        return name
+    with contextlib.suppress(OSError):
+        return f"[{socket.gethostbyname(socket.gethostname())}]"
+    return address_literal(sock)
+
+
+def address_literal(sock: socket.socket | None) -> str:
+    """Return the local address of ``sock``, or else of the loopback, as EHLO has it."""
+    if sock is not None and sock.family == socket.AF_INET6:
+        return f"[IPv6:{sock.getsockname()[0].partition('%')[0]}]"
+    if sock is not None and sock.family == socket.AF_INET:
+        return f"[{sock.getsockname()[0]}]"
+    return "[127.0.0.1]"

@@ -17,9 +17,9 @@ from mailbackends.errors import (
 )
 from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
 from mailbackends.reply import Reply
-from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import WANTS_CERTIFICATE, wants_certificate
+from mailbackends.transport.waiting import Timeouts
 
 __all__ = ["Driver"]
 
@@ -129,7 +129,10 @@ class Driver:
             if self._tls_context is None:
                 raise SMTPTLSError("the server is ready for TLS, but no context was given")
             await self.stream.start_tls(
-                self._tls_context, self._tls_hostname, timeouts.for_handshake()
+                self._tls_context,
+                self._tls_hostname,
+                timeouts.for_handshake(),
+                after_starttls=True,
             )
             return None
         if (self._unsent or self._load()) and (reply := await self._write(timeouts)) is not None:
@@ -230,5 +233,7 @@ class _Steps(Generic[T]):
 
 
 def _disconnected(error: OSError | None = None) -> SMTPServerDisconnected:
-    reason = f": {WANTS_CERTIFICATE if wants_certificate(error) else error}" if error else ""
-    return SMTPServerDisconnected(f"Connection unexpectedly closed{reason}")
+    if wants_certificate(error):
+        made = SMTPServerDisconnected("Connection unexpectedly closed")
+        return made.suggesting(WANTS_CERTIFICATE)
+    return SMTPServerDisconnected(f"Connection unexpectedly closed{f': {error}' if error else ''}")

@@ -12,9 +12,8 @@ from typing import Any
 
 from mailbackends.errors import SMTPTimeoutError
 from mailbackends.protocol.session import Buffer
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.tls import explained
-from mailbackends.transport.waiting import BLOCKING, Waiter
+from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
 
 __all__ = ["Stream", "poll_of"]
 
@@ -108,11 +107,9 @@ class Stream:
         server_hostname: str,
         deadline: Deadline,
         *,
-        trust: str = "as ssl_cafile",
+        after_starttls: bool = False,
     ) -> None:
         """Do the TLS handshake as the client.
-
-        ``trust`` says, in the words of the caller's interface, how to trust another authority.
 
         Raises:
             SMTPCertificateError, SMTPTLSError: with the reason and the fix.
@@ -137,7 +134,7 @@ class Stream:
         except SMTPTimeoutError:
             raise
         except (OSError, ValueError) as error:
-            raise explained(error, server_hostname, trust=trust) from error
+            raise explained(error, server_hostname, after_starttls=after_starttls) from error
 
     def is_quiet(self) -> bool:
         """True where nothing came since the last reply: no byte, no end of stream, no error.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mailbackends.errors import ConfigurationError, SMTPCertificateError, SMTPTLSError
+from mailbackends.wording import MAILER, Wording
 
 __all__ = [
     "WANTS_CERTIFICATE",
@@ -16,7 +17,7 @@ __all__ = [
     "wants_certificate",
 ]
 
-WANTS_CERTIFICATE = "the server wants a certificate from us: give it as ssl_certfile"
+WANTS_CERTIFICATE = "the server wants a certificate from us: give it as {ssl_certfile}"
 
 # What is older is not to be used (RFC 8996); OpenSSL refuses it too as it comes.
 _VERSIONS = {
@@ -29,9 +30,9 @@ _TOO_OLD = frozenset({"SSLv2", "SSLv3", "TLSv1", "TLSv1.0", "TLSv1.1"})
 _FIXES = {
     9: "it is not valid yet: check the clocks of both machines",
     10: "it has expired: the server's administrator must renew it",
-    18: "it is self-signed: give its file {trust} if you trust it",
-    19: "its chain ends in an unknown root: give that CA's file {trust} if you trust it",
-    20: "its CA is unknown here: give the CA's file {trust} if you trust it",
+    18: "it is self-signed: give its file as {ssl_cafile} if you trust it",
+    19: "its chain ends in an unknown root: give that CA's file as {ssl_cafile} if you trust it",
+    20: "its CA is unknown here: give the CA's file as {ssl_cafile} if you trust it",
     21: "the server does not send the whole chain: have it send the intermediate certificates",
     62: "it was issued for another name: connect by a name that stands in the certificate",
     64: "it was issued for another address: connect by a name that stands in the certificate",
@@ -41,9 +42,9 @@ _FIXES = {
 # private authorities were made without what RFC 5280 requires.
 _STRICT = range(80, 95)
 _NOT_STRICT = (
-    "{message}: the certificate, or its CA's, does not follow RFC 5280, as Python 3.13 and later "
-    "require: have both issued again, or give an ssl_context without ssl.VERIFY_X509_STRICT "
-    "(ssl_context.verify_flags &= ~ssl.VERIFY_X509_STRICT)"
+    "the certificate, or its CA's, does not follow RFC 5280, as Python 3.13 and later "
+    "require: have both issued again, or give an ssl.SSLContext as {ssl_context}, without "
+    "ssl.VERIFY_X509_STRICT (context.verify_flags &= ~ssl.VERIFY_X509_STRICT)"
 )
 
 
@@ -53,35 +54,57 @@ def client_context(
     certfile: str | None = None,
     keyfile: str | None = None,
     minimum_version: str = "TLSv1.2",
+    wording: Wording = MAILER,
 ) -> ssl.SSLContext:
     """A context that verifies the server's certificate and name.
 
-    ``cafile`` is trusted beside nothing else; without it the system's store is.
+    ``cafile`` is trusted beside nothing else; without it the system's store is. ``wording`` has
+    the names for error texts.
 
     Raises:
         ConfigurationError: a file cannot be read, or the version is none or older than TLS 1.2.
     """
     for option, path in (("cafile", cafile), ("certfile", certfile), ("keyfile", keyfile)):
         if path is not None and not Path(path).is_file():
-            raise ConfigurationError(f"ssl_{option}: there is no file {str(path)!r}")
+            name = wording.name(f"ssl_{option}")
+            raise ConfigurationError(f"{name}: there is no file {str(path)!r}: check the path")
     try:
         version = _VERSIONS[minimum_version]
     except KeyError:
-        what = "is too old" if minimum_version in _TOO_OLD else "is no version"
+        what = "is too old" if minimum_version in _TOO_OLD else "is unknown"
+        name = wording.name("tls_minimum_version")
         raise ConfigurationError(
-            f"tls_minimum_version: {minimum_version!r} {what}: use 'TLSv1.2' or 'TLSv1.3'"
+            f"{name}: the version {minimum_version!r} {what}: use 'TLSv1.2' or 'TLSv1.3'"
         ) from None
     try:
         context = ssl.create_default_context(cafile=cafile)
         context.minimum_version = version
         if certfile is not None:
             context.load_cert_chain(certfile, keyfile, _no_password)
-    except ConfigurationError:
-        raise
+    except _EncryptedKey:
+        raise ConfigurationError(
+            wording.render(
+                "the key of {ssl_certfile} is encrypted: give one that is not, or an "
+                "ssl.SSLContext that has loaded it, as {ssl_context}"
+            )
+        ) from None
     except (ssl.SSLError, OSError) as error:
         files = ", ".join(str(path) for path in (cafile, certfile, keyfile) if path)
-        raise ConfigurationError(f"no certificate could be read from {files}: {error}") from error
+        names = ", ".join(
+            wording.name(name)
+            for name, path in (
+                ("ssl_cafile", cafile), ("ssl_certfile", certfile), ("ssl_keyfile", keyfile)
+            )
+            if path
+        )  # fmt: skip
+        raise ConfigurationError(
+            f"{names}: no certificate could be read from {files}: {error}: give files in PEM"
+        ) from error
     return context
+
+
+class _EncryptedKey(Exception):
+    pass
 
 
 def wants_certificate(error: Exception | None) -> bool:
@@ -94,38 +117,36 @@ def wants_certificate(error: Exception | None) -> bool:
 
 def _no_password() -> str:
     """In place of OpenSSL's own question on the terminal, which no server would answer."""
-    raise ConfigurationError(
-        "the key of ssl_certfile is encrypted: give one that is not, or an ssl_context that "
-        "has loaded it"
-    )
+    raise _EncryptedKey
 
 
 def explained(
-    error: Exception, server_hostname: str, *, trust: str = "as ssl_cafile"
+    error: Exception, server_hostname: str, *, after_starttls: bool = False
 ) -> SMTPTLSError:
-    """The documented exception for a failed handshake: why it failed, and the fix.
-
-    ``trust`` says how a file of CA certificates is given, in the caller's interface.
-    """
-    made = _explained(error, server_hostname, trust)
+    """The documented exception for a failed handshake: why it failed, and the fix."""
+    made = _explained(error, server_hostname, after_starttls=after_starttls)
     # What a program written for `ssl` looks at: reason, library, verify_code, ...
     vars(made).update(vars(error))
     return made
 
 
-def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSError:
+def _explained(error: Exception, server_hostname: str, *, after_starttls: bool) -> SMTPTLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        fix = _NOT_STRICT if error.verify_code in _STRICT else _FIXES.get(error.verify_code)
-        reason = (fix or "{message}").format(trust=trust, message=error.verify_message)
-        return SMTPCertificateError(
-            f"the certificate of {server_hostname} cannot be verified: {reason}"
-        )
+        what = f"the certificate of {server_hostname} cannot be verified"
+        if error.verify_code in _STRICT:
+            return SMTPCertificateError(f"{what}: {error.verify_message}").suggesting(_NOT_STRICT)
+        if fix := _FIXES.get(error.verify_code):
+            return SMTPCertificateError(what).suggesting(fix)
+        return SMTPCertificateError(f"{what}: {error.verify_message}")
     reason = getattr(error, "reason", None) or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
-        fix = (
-            "the server does not speak TLS here: use STARTTLS (port 587), or the TLS port (465); "
-            "if it has just taken STARTTLS, look into its log"
-        )
+        fix = "the server does not speak TLS here: look into its log"
+        if not after_starttls:
+            fix = (
+                "the server does not speak TLS here: for STARTTLS, as on port 587, "
+                "{use_starttls}; else check {port} (465 is usually the one for TLS from the first "
+                "byte)"
+            )
     elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
         fix = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
     elif wants_certificate(error):
@@ -139,7 +160,9 @@ def _explained(error: Exception, server_hostname: str, trust: str) -> SMTPTLSErr
         )
     else:
         fix = "no TLS connection could be agreed on: the server's log may say why"
-    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed: {fix} ({reason})")
+    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed ({reason})").suggesting(
+        fix
+    )
 
 
 def verified_chain(sock: ssl.SSLSocket) -> list[dict[str, Any]]:

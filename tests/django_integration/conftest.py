@@ -14,7 +14,35 @@ from django.test.utils import override_settings
 if not settings.configured:
     settings.configure(
         SECRET_KEY="for the tests",
-        INSTALLED_APPS=["django_integration"],
+        INSTALLED_APPS=[
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
+            "django_integration",
+            "django_integration.outbox",
+        ],
+        # For the outbox, whose tests use other databases in its place.
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
         ALLOWED_HOSTS=["*"],
         DEFAULT_FROM_EMAIL="shop@example.com",
         USE_TZ=True,

@@ -27,8 +27,8 @@ from django_integration import (
     receipt_of,
     send_failed,
 )
-from django_integration.async_registry import async_registry
 from django_integration.compat import backend_for
+from django_integration.registry import async_registry
 from mailbackends import Outcome
 from support.ports import free_port
 from support.server import MailServer

@@ -75,7 +75,7 @@ def test_the_cached_configuration_equals_a_new_one(
 ) -> None:
     found = configuration(given, alias="shop", per_call=per_call)
     collected = collect_options(given, alias="shop", per_call=per_call, current=None)
-    anew = Configuration.of(collected, "shop")
+    anew = Configuration.of(*collected, "shop")
     for name in ("attributes", "other_options", "staging", "on_partial_refusal", "strategy"):
         assert getattr(found, name) == getattr(anew, name)
     assert outcome(found) == outcome(anew)
@@ -109,7 +109,7 @@ def test_equal_values_of_different_types_are_different_keys(use_settings: Use) -
             assert backend_for().options.port == 1
         else:
             with pytest.raises(
-                ImproperlyConfigured, match=f"port must be an integer, got {port!r}"
+                ImproperlyConfigured, match=rf"OPTIONS\['port'\] must be an integer, got {port!r}"
             ):
                 backend_for()
 

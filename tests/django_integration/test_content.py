@@ -51,6 +51,9 @@ def send(**given: Any) -> EmailMessage:
         ("Name <a..b@docomo.example>", "a..b@docomo.example"),
         ("Example Inc. <x.@docomo.example>", "x.@docomo.example"),
         ("Ädä <x.@docomo.example>", "x.@docomo.example"),
+        ("a b@example.com", '"a b"@example.com'),
+        ("Name <a b.c@example.com>", '"a b.c"@example.com'),
+        ('"Name, B" <a b@example.com>', '"a b"@example.com'),
     ],
 )
 def test_addresses_on_the_wire(mail: MailServer, written: str, on_the_wire: str) -> None:

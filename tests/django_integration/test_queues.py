@@ -51,7 +51,7 @@ call_command("migrate", verbosity=0)
 # What is queued: the addresses, and header fields.
 QUEUED = [
     ("first@example.com", {}),
-    ("a b@example.com", {}),
+    ("a:b@example.com", {}),
     ("second@example.com", {"X Bad": "value"}),
     ("third@example.com", {"X-Bad": "one\\r\\nBcc: victim@example.com"}),
     ("refused@example.com", {}),
@@ -121,7 +121,7 @@ def test_a_message_that_cannot_be_sent_does_not_stop_a_queue(
         "last@example.com",
     ]
     assert result["failed"] == [
-        "a b@example.com",
+        "a:b@example.com",
         "second@example.com",
         "third@example.com",
         "refused@example.com",
@@ -129,7 +129,7 @@ def test_a_message_that_cannot_be_sent_does_not_stop_a_queue(
     ]
     assert result["waiting"] == 0
     log = dict(result["log"])
-    assert "Invalid address 'a b@example.com'" in log["a b@example.com"]
+    assert "Invalid address 'a:b@example.com'" in log["a:b@example.com"]
     assert "X Bad" in log["second@example.com"]
     assert "line break" in log["third@example.com"]
     assert "550" in log["refused@example.com"]

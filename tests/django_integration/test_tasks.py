@@ -100,7 +100,7 @@ def test_errors_keep_outcome_and_is_transient_in_a_result_backend(
     with pytest.raises(BatchError) as batch:
         backend_for().send_messages([message(), message("busy@example.com")])
     with pytest.raises(SMTPException) as invalid:
-        message("a b@example.com").send()
+        message("a:b@example.com").send()
     use_mail(host="127.0.0.1", port=1)
     with pytest.raises(SMTPException) as unreachable:
         message().send()

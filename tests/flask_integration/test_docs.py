@@ -10,16 +10,18 @@ import pytest
 from flask import Flask
 
 from flask_integration.config import KEYS, PREFIX
+from mailbackends import Options
 from support.server import MailServer
 
-PAGE = (Path(__file__).parents[2] / "docs/flask.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "flask.md").read_text(encoding="utf-8")
+FROM_FLASK_MAIL = (DOCS / "coming-from" / "flask-mail.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def rows(heading: str) -> list[list[str]]:
-    """The rows of the table under a heading."""
-    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ")]
+def rows(text: str) -> list[list[str]]:
+    """The rows of the table in this text."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
@@ -59,13 +61,16 @@ def test_the_samples_send_their_mail(
     assert "bob@example.com ok" in printed
 
 
-def test_every_setting_is_in_the_table_and_nothing_else() -> None:
-    found = [name for row in rows("Configuration") for name in re.findall(r"`(\w+)`", row[0])]
-    assert sorted(found) == sorted(PREFIX + name for name in KEYS)
+def test_every_setting_that_is_no_option_is_in_the_table_and_nothing_unknown() -> None:
+    configuration = PAGE.partition("\n## Configuration\n")[2].partition("\n## ")[0]
+    found = {name for row in rows(configuration) for name in re.findall(r"`(\w+)`", row[0])}
+    known = {PREFIX + name for name in KEYS}
+    assert found <= known
+    assert known - found <= {PREFIX + name.upper() for name in Options.known()}
 
 
 def test_every_difference_is_shown_by_a_test_and_nothing_else() -> None:
-    listed = {row[0].strip("| `") for row in rows("From Flask-Mail")}
+    listed = {row[0].strip("| `") for row in rows(FROM_FLASK_MAIL)}
     shown = {
         name.replace("_", "-")
         for path in Path(__file__).parent.glob("test_differences_*.py")

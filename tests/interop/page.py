@@ -51,9 +51,10 @@ _PARTICULAR = """
   issue 1171).
 - **Haraka** folds lines longer than 992 bytes, and refuses lone CRs and LFs. It counts a DATA
   that was pipelined after refused recipients as an error; with `haraka-plugin-limit` the next
-  MAIL is answered `450 Too many errors`, and the connection is closed. It sends the reply to
-  each pipelined command by itself with Nagle's algorithm on, so that a group of commands can
-  wait 40 ms for a delayed acknowledgement.
+  MAIL is answered `450 Too many errors`, and the connection is closed: `Mailer`, Django and Flask
+  send the message over a new one. It sends the reply to each pipelined command by itself with
+  Nagle's algorithm on, so that a group of commands can wait 40 ms for a delayed
+  acknowledgement.
 """
 _MAY_CHANGE = """
 The comparison is of all bytes. A server may put trace fields (Return-Path, Received,

@@ -12,7 +12,6 @@ pytest.importorskip("flask", reason="the table needs Django and Flask")
 
 import interop.scenarios_of_connections  # noqa: F401 - its scenarios are rows of the table, too
 from interop.cell import CLIENTS, Cell
-from interop.known import KNOWN
 from interop.scenarios import SCENARIOS
 from interop.servers.all import SERVERS, AllServers, versions
 from interop.table import Table
@@ -22,16 +21,8 @@ FULL = bool(os.environ.get("MAILBACKENDS_INTEROP_FULL"))
 ORDER = tuple(itertools.product(SCENARIOS, SERVERS, CLIENTS))
 
 
-def _marks(server: str, scenario: str, client: str) -> list[pytest.MarkDecorator]:
-    reason = KNOWN.get((server, scenario, client))
-    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-
-
 CELLS = [
-    pytest.param(
-        server, scenario, client,
-        id=f"{server}-{scenario}-{client}", marks=_marks(server, scenario, client),
-    )
+    pytest.param(server, scenario, client, id=f"{server}-{scenario}-{client}")
     for server in SERVERS
     for scenario in SCENARIOS
     for client in CLIENTS
@@ -53,6 +44,5 @@ def test_what_is_sent_arrives_once_or_an_error_is_reported(
     cell = Cell(all_servers.server(server), CLIENTS[client], cafile)
     cell.server.forget()
     reason = cell.server.lacks.get(row.needs)
-    known = KNOWN.get((server, scenario, client))
-    table.note(scenario, server, client, f"does not work yet: {known}" if known else "FAILED")
+    table.note(scenario, server, client, "FAILED")
     table.note(scenario, server, client, reason or row.play(cell))

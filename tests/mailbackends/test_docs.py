@@ -19,7 +19,10 @@ SAMPLES = [
         ),
         id=page,
     )
-    for page in ("mailer", "failover", "rate-limit", "observability", "oauth", "async")
+    for page in (
+        *("mailer", "failover", "rate-limit", "observability", "oauth", "providers", "async"),
+        "dkim",
+    )
 ]
 
 

@@ -54,7 +54,7 @@ def test_the_certificate_is_shown_with_its_names_issuer_and_expiry() -> None:
     ("failing", "options", "words"),
     [
         ("STARTTLS", {"ssl_cafile": certs.untrusted_cafile}, "ssl_cafile"),
-        ("login", {"password": "wrong"}, "check user name and password"),
+        ("login", {"password": "wrong"}, "check username and password"),
         ("resolve", {"host": "nowhere.invalid"}, "the name does not resolve"),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_closed_port_fails_the_step_connect() -> None:
         port = closed.getsockname()[1]
         found = list(diagnose(Options(host="127.0.0.1", port=port)))
     assert [step.name for step in found] == ["resolve", "connect"]
-    assert "nobody listens there" in str(found[-1].error)
+    assert "nothing listens there" in str(found[-1].error)
 
 
 def test_an_expired_certificate_is_reported() -> None:
@@ -96,7 +96,9 @@ def test_an_offer_of_tls_that_is_not_used_is_a_warning() -> None:
     with MailServer(tls="starttls") as server:
         options = Options(host=server.host, port=server.port)
         found = list(diagnose(options))
-    assert found[-1].warnings == ("the server offers TLS, and it is not used: set STARTTLS",)
+    assert found[-1].warnings == (
+        "the server offers TLS, and it is not used: set security='starttls'",
+    )
 
 
 def test_a_step_runs_only_when_the_iterator_is_advanced() -> None:
@@ -116,7 +118,7 @@ def test_a_server_that_expects_tls_from_the_first_byte_is_recognised(security: s
         assert server.connections == 2
     assert [step.name for step in found] == ["resolve", "connect", "greeting"]
     assert "expects TLS from the first byte" in str(found[-1].error)
-    assert f"smtps://{server.host}:{server.port}" in str(found[-1].error)
+    assert "set security='tls'" in str(found[-1].error)
 
 
 def test_the_error_of_a_mailer_to_a_server_that_expects_tls_suggests_it() -> None:
@@ -124,7 +126,7 @@ def test_the_error_of_a_mailer_to_a_server_that_expects_tls_suggests_it() -> Non
     with (
         MailServer(tls="tls") as server,
         Mailer(host=server.host, port=server.port, timeout=0.3) as mailer,
-        pytest.raises(SMTPTimeoutError, match=r'set security="tls" \(smtps://\)') as caught,
+        pytest.raises(SMTPTimeoutError, match="on port 465, set security='tls'") as caught,
     ):
         mailer.send_message(message, "a@example.com", "b@example.com")
     assert str(caught.value.outcome) == "not_sent"
@@ -141,9 +143,15 @@ def test_a_silent_server_without_tls_is_not_taken_for_one_with_tls() -> None:
 @pytest.mark.parametrize(
     ("tls", "security", "login", "step", "words"),
     [
-        ("none", "starttls", None, "STARTTLS", ["It offers", "8BITMIME", "port 465"]),
-        ("starttls", "none", ("user", "secret"), "login", ['set security="starttls"']),
-        ("none", "none", None, "login", ["It offers", "8BITMIME", "leave out the user name"]),
+        ("none", "starttls", None, "STARTTLS", ["it offers", "8BITMIME", "port 465"]),
+        ("starttls", "none", ("user", "secret"), "login", ["set security='starttls'"]),
+        (
+            "none",
+            "none",
+            None,
+            "login",
+            ["it offers", "8BITMIME", "leave out username and password"],
+        ),
     ],
 )
 def test_a_missing_extension_is_explained_by_what_the_server_offers(
@@ -169,7 +177,7 @@ def test_a_server_that_requires_a_login_is_explained() -> None:
         options = Options(host=server.host, port=server.port)
         found = list(diagnose(options, probe_to="a@example.com"))
     assert "530 5.7.0" in str(found[-1].error)
-    assert "give a user name and a password" in str(found[-1].error)
+    assert "set username and password" in str(found[-1].error)
 
 
 def test_the_chain_is_shown_up_to_the_root() -> None:

@@ -354,9 +354,15 @@ def test_of_many_refused_recipients_three_are_shown():
 @pytest.mark.parametrize(
     ("cause", "mend"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "check the host"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "nobody listens there"),
-        (FileNotFoundError(errno.ENOENT, "No such file"), "nobody listens there"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "check host"),
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+            "nothing listens there: check host and port",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file"),
+            "nothing listens there: check host and port",
+        ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "check the network"),
         (OSError("no errno at all"), "check the network"),
     ],
@@ -371,9 +377,12 @@ def test_a_failed_connection_names_the_server_the_cause_and_the_fix(cause, mend)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"5.7.0 Must issue a STARTTLS command first", 'turn on STARTTLS (security="starttls"'),
-        (b"5.7.0 Authentication required", "give a user name and a password"),
-        (b"5.7.57 Client not authenticated to send mail", "give a user name and a password"),
+        (b"5.7.0 Must issue a STARTTLS command first", "requires TLS: set security='starttls'"),
+        (b"5.7.0 Authentication required", "requires a login: set username and password"),
+        (
+            b"5.7.57 Client not authenticated to send mail",
+            "requires a login: set username and password",
+        ),
     ],
 )
 def test_a_server_that_requires_tls_or_a_login_is_explained(text: bytes, words: str):
@@ -383,4 +392,4 @@ def test_a_server_that_requires_tls_or_a_login_is_explained(text: bytes, words: 
         error.outcome = Outcome.REFUSED
         error.server = "mail.example.com:25"
         assert words in str(error)
-    assert "give a user name" not in str(errors.SMTPSenderRefused(550, b"530 x", "a@example.com"))
+    assert "requires a login" not in str(errors.SMTPSenderRefused(550, b"530 x", "a@example.com"))

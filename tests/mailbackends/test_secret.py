@@ -11,8 +11,8 @@ import traceback
 
 import pytest
 
-from mailbackends.jsonable import jsonable
 from mailbackends.secret import Secret, SecretCallable
+from mailbackends.texts import jsonable
 
 TEXT = "hunter2"
 

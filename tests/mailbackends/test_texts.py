@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from mailbackends.jsonable import jsonable
 from mailbackends.reply import Reply
-from mailbackends.texts import did_you_mean, nearest, plain_text
+from mailbackends.texts import did_you_mean, jsonable, nearest, plain_text
 
 KNOWN = ("timeout", "pool_size", "pool_timeout")
 

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mailbackends.protocol.session import Dialogue, Session
-from mailbackends.transport.deadline import Timeouts
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Timeouts, run
 
 __all__ = ["PATIENT", "FarEnd"]
 

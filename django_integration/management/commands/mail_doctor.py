@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_integration import EmailBackend, receipt_of
 from django_integration.addresses import envelope_address, is_local_default
-from django_integration.compat import backend_for, in_django_terms
+from django_integration.compat import backend_for
 from mailbackends import ConfigurationError, InvalidAddressError, Options, Step, diagnose
 from mailbackends.doctor import describe
 
@@ -70,8 +70,6 @@ class Command(BaseCommand):
         sender = envelope_address(settings.DEFAULT_FROM_EMAIL)
         for options in backend.mailer_key.servers:
             for step in diagnose(options, probe_from=sender):
-                if step.error:
-                    step = replace(step, error=in_django_terms(step.error, backend.alias))
                 if step.name == "probe" and is_local_default(settings.DEFAULT_FROM_EMAIL):
                     step = replace(step, warnings=(*step.warnings, _LOCAL_SENDER))
                 yield options, step

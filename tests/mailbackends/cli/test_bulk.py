@@ -116,7 +116,7 @@ def test_an_unreachable_server_ends_the_run_and_the_next_run_sends_all(
     done = run(*arguments(unreachable))
     assert done.returncode == 1
     assert states(files) == {"ada": "not_sent"}
-    assert "nobody listens there" in done.stderr
+    assert "nothing listens there" in done.stderr
     assert "Run the same command again" in done.stdout
     assert run(*arguments(mail_server)).returncode == 0
     assert received(mail_server) == PEOPLE

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbackends.client import LMTP, SMTP
-from mailbackends.client.quoting import dot_stuff
+from mailbackends.client.formatting import dot_stuff
 from mailbackends.errors import SMTPException
 from support.memory import MemorySocket
 

@@ -240,3 +240,118 @@ def test_a_452_about_a_full_disk_is_a_refusal(message) -> None:
         with pytest.raises(SMTPSenderRefused):
             mailer.send_message(message())
         assert sink.connections == 1
+
+
+# Connections that only refuse
+
+TOO_MANY_ERRORS = "450 Too many errors"
+NOBODY = "550 5.1.1 Nobody"
+
+
+@ALL
+@pytest.mark.parametrize("reply", [TOO_MANY_ERRORS, "451 4.7.0 Try again"])
+def test_a_temporary_refusal_of_mail_on_a_used_connection_is_tried_once_over_a_new_one(
+    message, extensions: Sequence[str], reply: str
+) -> None:
+    """As Haraka's limit of errors, which another connection does not have."""
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message(subject="1"))
+        sink.answer("MAIL", reply, times=1)
+        assert mailer.send_message(message(subject="2")).accepted
+        assert mailer.stats().pool.retired == {"refusals": 1}
+        mailer.send_message(message(subject="3"))
+        assert mailer.stats().pool.made == 2
+    assert [m.message["Subject"] for m in sink.messages] == ["1", "2", "3"]
+    assert sink.violations == []
+
+
+@ALL
+def test_what_a_new_connection_refuses_too_is_refused(message, extensions: Sequence[str]) -> None:
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.answer("MAIL", "451 4.7.1 Too many messages in a minute", times=None)
+        for _ in range(3):
+            with pytest.raises(SMTPSenderRefused) as caught:
+                mailer.send_message(message())
+            assert caught.value.is_transient
+        # The first refusal was tried over a new connection; then it is known not to help.
+        assert sink.connections == 2
+        assert sum(line.startswith("MAIL") for line in sink.commands[1]) == 3
+    assert sink.violations == []
+
+
+def test_after_an_accepted_message_a_new_connection_is_tried_again(message) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        sink.answer("MAIL", TOO_MANY_ERRORS, times=1)
+        with pytest.raises(SMTPSenderRefused):
+            mailer.send_message(message())  # the connection was new
+        assert sink.connections == 1
+        mailer.send_message(message())
+        sink.answer("MAIL", TOO_MANY_ERRORS, times=1)
+        mailer.send_message(message())
+        assert sink.connections == 2
+    assert len(sink.messages) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["450 4.1.8 Domain of the sender not found", "452 4.3.1 Disk full", "451 4.6.0 Odd",
+     "550 5.7.1 No", "550 Too many errors"],
+)  # fmt: skip
+def test_a_refusal_for_another_reason_is_not_tried_again(message, reply: str) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.answer("MAIL", reply)
+        with pytest.raises(SMTPSenderRefused):
+            mailer.send_message(message())
+        assert sink.connections == 1
+
+
+@pytest.mark.parametrize("batch_pipeline", [1, 3])
+def test_a_batch_goes_on_over_a_new_connection_after_refusals_of_mail(
+    message, batch_pipeline: int
+) -> None:
+    with Sink() as sink, Mailer(sink.url, batch_pipeline=batch_pipeline) as mailer:
+        mailer.send_message(message(subject="first"))
+        sink.answer("MAIL", TOO_MANY_ERRORS, times=1)
+        outcomes = [each.outcome for each in mailer.send_messages([message()] * 8)]
+        assert outcomes == [Outcome.ACCEPTED] * 8
+        assert mailer.stats().pool.made == 2
+    assert len(sink.messages) == 9
+
+
+@ALL
+def test_a_connection_that_refused_ten_times_in_a_row_is_retired(
+    message, extensions: Sequence[str]
+) -> None:
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        sink.refuse("nobody@example.com", NOBODY)
+        for _ in range(5):  # RCPT and DATA are refused
+            with pytest.raises(SMTPRecipientsRefused):
+                mailer.send_message(message("nobody@example.com"))
+        assert mailer.stats().pool.retired == {"refusals": 1}
+        mailer.send_message(message())
+        assert mailer.stats().pool.made == 2
+
+
+def test_refusals_before_an_accepted_message_do_not_count(message) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        sink.refuse("nobody@example.com", NOBODY)
+        for _ in range(4):
+            for _ in range(4):
+                with pytest.raises(SMTPRecipientsRefused):
+                    mailer.send_message(message("nobody@example.com"))
+            mailer.send_message(message("a@example.com", "nobody@example.com"))
+        assert mailer.stats().pool.made == 1
+
+
+def test_a_421_after_refusals_sets_no_limit_of_messages(message) -> None:
+    with Sink() as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.refuse("nobody@example.com", NOBODY)
+        with pytest.raises(SMTPRecipientsRefused):
+            mailer.send_message(message("nobody@example.com"))
+        sink.answer("MAIL", "421 4.7.0 Error: too many errors", times=1)
+        for _ in range(6):
+            mailer.send_message(message())
+        assert mailer.stats().pool.made == 2

@@ -17,9 +17,9 @@ from mailbackends import Submission as Envelope
 from mailbackends.errors import PoolClosed
 from mailbackends.mailer.in_flight import InFlightTransactions
 from mailbackends.pool.ledger import Lease, Ledger
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
+from mailbackends.transport.waiting import Deadline
 from support.outcomes import outcomes
 from support.scripted import Peer, ScriptedServer
 from support.sink import Sink

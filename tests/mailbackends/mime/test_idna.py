@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError
-from mailbackends.mime.address import to_ascii
-from mailbackends.mime.idna import to_a_labels
+from mailbackends.mime.address import to_a_labels, to_ascii
 
 
 @pytest.fixture(params=["codec", "package"])

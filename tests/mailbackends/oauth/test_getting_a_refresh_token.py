@@ -53,7 +53,7 @@ def test_the_device_flow_waits_until_the_code_was_entered(endpoint: TokenEndpoin
 @pytest.mark.parametrize(
     ("answers", "text"),
     [
-        ([(401, {"error": "invalid_client"})], "client_id or client_secret are wrong"),
+        ([(401, {"error": "invalid_client"})], "client_id or client_secret is wrong"),
         ([(200, DEVICE), (400, {"error": "access_denied"})], "access_denied"),
         ([(200, DEVICE), (400, {"error": "expired_token"})], "expired_token"),
         ([(200, DEVICE), (200, {})], "add offline_access"),

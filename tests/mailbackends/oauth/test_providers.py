@@ -216,7 +216,7 @@ def test_microsoft_issues_a_token_for_a_client_secret(microsoft: TokenEndpoint) 
         ("AADSTS7000215: Invalid client secret provided", "not its Secret ID"),
         ("AADSTS7000222: The provided client secret keys are expired", "create a new one"),
         ("AADSTS90002: Tenant 'x' not found.", "give its id or a verified domain"),
-        ("AADSTS50034: The user account does not exist", "check the mailbox"),
+        ("AADSTS50034: The user account does not exist", "check username and tenant"),
     ],
 )
 def test_microsofts_errors_say_what_to_do(

@@ -211,7 +211,7 @@ def test_a_timeout_names_the_size_the_time_and_the_fix(dial):
     text = str(caught.value)
     assert "pool_timeout is 0.01 s" in text
     assert "1 in use and 0 being opened of pool_size 1, 1 waiting" in text
-    assert "Raise pool_size" in text
+    assert "raise pool_size" in text
     assert "\n" not in text
     assert caught.value.outcome is Outcome.NOT_SENT
     assert str(pickle.loads(pickle.dumps(caught.value))) == text  # noqa: S301 - our own bytes

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from mailbackends.testing.assertions import assert_nothing_sent, assert_sent
-from mailbackends.testing.received import ReceivedMail, as_received
+from mailbackends.testing.assertions import (
+    ReceivedMail,
+    as_received,
+    assert_nothing_sent,
+    assert_sent,
+)
 
 
 def mail(subject: str = "Your order 7", text: str = "Dear Ada,\nit is on its way.\n") -> Any:

@@ -15,8 +15,7 @@ import pytest
 pytest.importorskip("aiosmtpd")
 pytest.importorskip("trustme")
 
-from mailbackends.testing.assertions import assert_sent
-from mailbackends.testing.received import ReceivedMail
+from mailbackends.testing.assertions import ReceivedMail, assert_sent
 
 PAGE = (Path(__file__).parents[3] / "docs" / "testing.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mailbackends.transport.deadline import Deadline, Timeouts
+from mailbackends.transport.waiting import Deadline, Timeouts
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import threading
 import pytest
 
 from mailbackends.errors import SMTPTimeoutError
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.dial import _interleaved, dial, dial_unix
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Deadline, run
 
 SOON = 10.0
 

@@ -9,8 +9,7 @@ import pytest
 from mailbackends.errors import SMTPException
 from mailbackends.protocol import sasl
 from mailbackends.protocol.dialogue import greeting, hello, login
-from mailbackends.transport.deadline import Timeouts
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Timeouts, run
 from support import certs
 from support.far_end import FarEnd
 

@@ -9,9 +9,8 @@ import threading
 import pytest
 
 from mailbackends.errors import SMTPTimeoutError, SMTPTLSError
-from mailbackends.transport.deadline import Deadline
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import run
+from mailbackends.transport.waiting import Deadline, run
 from support import certs
 
 

@@ -13,15 +13,15 @@ import pytest
 PROGRAM = """
 import smtplib, socket, sys, types, unittest
 import mailbackends.client, mailbackends.errors
-from mailbackends.client import channel, lmtp
-from mailbackends.transport import hostname
+from mailbackends.client import channel, variants
+from mailbackends.transport import dial
 from test import mock_socket
 
 class InPlace(types.ModuleType):
     def __setattr__(self, name, value):
         # The tests put a mock in place of the module socket.
         if name == "socket":
-            channel.socket = hostname.socket = lmtp.socket = value
+            channel.socket = dial.socket = variants.socket = value
         super().__setattr__(name, value)
 
 ours = InPlace("smtplib")

@@ -1,0 +1,34 @@
+"""An index over some rows, on databases that have such indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+
+__all__ = ["PartialIndex"]
+
+
+class PartialIndex(models.Index):
+    """A partial index for ``where``; on MySQL, which has none, an index over all rows.
+
+    Django's own ``condition`` leaves the index out there, and warns (models.W037). The first
+    field should be the one in the condition, so that both forms serve the same query.
+    """
+
+    def __init__(self, *, fields: Sequence[str], name: str, where: models.Q) -> None:
+        super().__init__(fields=list(fields), name=name)
+        self.where = where
+
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
+        """The statement that creates the index."""
+        is_supported = schema_editor.connection.features.supports_partial_indexes
+        condition = self.where if is_supported else None
+        index = models.Index(fields=list(self.fields), name=self.name, condition=condition)
+        return index.create_sql(model, schema_editor, using=using, **kwargs)
+
+    def deconstruct(self) -> Any:
+        """The arguments, for migrations."""
+        path, args, kwargs = super().deconstruct()
+        return path, args, {**kwargs, "where": self.where}

@@ -1,0 +1,72 @@
+"""Wake-ups: a worker waits for NOTIFY on PostgreSQL, and elsewhere for the next look."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from django.db import connections
+
+__all__ = ["CHANNEL", "Listener"]
+
+CHANNEL = "mailbackends_outbox"
+"""Each transaction that queues messages notifies it when it is committed."""
+
+
+class Listener:
+    """Waits for new messages, over a connection that does nothing else."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._connection: Any = None
+        self._stopped = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long; True where there may be new messages."""
+        if not _can_listen(connections[self._using]):
+            self._stopped.wait(seconds)
+            return True
+        started = time.monotonic()
+        try:
+            for _ in self._listening().notifies(timeout=seconds, stop_after=1):
+                return True
+            return False
+        except Exception:
+            # The server ended the connection: the next call opens another one.
+            self._drop()
+            self._stopped.wait(max(0.0, min(1.0, started + seconds - time.monotonic())))
+            return True
+
+    def stop(self) -> None:
+        """Let `wait` return soon; for signal handlers and other threads."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stopped.set()
+        self._drop()
+
+    def _listening(self) -> Any:
+        if self._connection is None:
+            made = connections[self._using].copy()
+            made.ensure_connection()
+            raw = made.connection
+            raw.autocommit = True
+            raw.execute(f"LISTEN {CHANNEL}")
+            self._connection = raw
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _can_listen(connection: Any) -> bool:
+    """True with PostgreSQL by psycopg 3; psycopg 2 has another interface."""
+    if connection.vendor != "postgresql":
+        return False
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    return bool(is_psycopg3)

@@ -1,0 +1,83 @@
+"""Durable delivery: messages in the application's own database, sent once by a worker.
+
+`decisions` and `state` are pure. A `Store` runs statements; `Worker` claims, sends and records.
+"""
+
+from __future__ import annotations
+
+from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
+from mailbackends.outbox.content import INLINE_LIMIT, outbox_message, source_of, submission_of
+from mailbackends.outbox.decisions import (
+    KeyReusedError,
+    RetryPolicy,
+    cancelled,
+    check_same_content,
+    expired,
+    final_state,
+    lease_expired,
+    order_of_priorities,
+    parked,
+    pause_after,
+    recorded,
+    resent,
+    resolved,
+    retry_delay,
+)
+from mailbackends.outbox.state import FINAL, LEASED, TRANSITIONS, RecipientState, State
+from mailbackends.outbox.store import LeaseLost, Store
+from mailbackends.outbox.values import (
+    BlobPart,
+    Change,
+    LogEntry,
+    OnUnknown,
+    OutboxMessage,
+    OutboxRecipient,
+    Pause,
+    Priority,
+    Queued,
+    RecipientChange,
+    Status,
+    uuid7,
+)
+
+__all__ = [
+    "FINAL",
+    "INLINE_LIMIT",
+    "LEASED",
+    "TRANSITIONS",
+    "BlobPart",
+    "BlobStore",
+    "Change",
+    "DirectoryBlobs",
+    "KeyReusedError",
+    "LeaseLost",
+    "LogEntry",
+    "OnUnknown",
+    "OutboxMessage",
+    "OutboxRecipient",
+    "Pause",
+    "Priority",
+    "Queued",
+    "RecipientChange",
+    "RecipientState",
+    "RetryPolicy",
+    "State",
+    "Status",
+    "Store",
+    "cancelled",
+    "check_same_content",
+    "expired",
+    "final_state",
+    "lease_expired",
+    "order_of_priorities",
+    "outbox_message",
+    "parked",
+    "pause_after",
+    "recorded",
+    "resent",
+    "resolved",
+    "retry_delay",
+    "source_of",
+    "submission_of",
+    "uuid7",
+]

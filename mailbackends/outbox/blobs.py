@@ -1,0 +1,116 @@
+"""Large attachments outside the database, under the hash of their content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from mailbackends.errors import InvalidMessageError
+
+__all__ = ["BlobStore", "DirectoryBlobs"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobStore(Protocol):
+    """Keeps blobs under the SHA-256 of their content, in hexadecimal. Thread-safe.
+
+    A blob is written before the message's transaction ends, and one that rolls back leaves a blob
+    that nothing refers to: `digests` lists what may be deleted.
+    """
+
+    def put(self, chunks: Iterable[bytes | memoryview]) -> tuple[str, int]:
+        """Store a blob durably, and return its digest and its size in bytes.
+
+        One that is there already counts as new for `digests`.
+        """
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob, to be read and closed.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+        """
+
+    def delete(self, digest: str) -> None:
+        """Delete a blob; one that is not there is no error."""
+
+    def digests(self, older_than: float) -> Iterator[str]:
+        """The blobs that were stored longer ago than so many seconds."""
+
+
+class DirectoryBlobs:
+    """Blobs as files in a directory that all web processes and workers share.
+
+    The directory is created when the first blob is stored.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def put(self, chunks: Iterable[bytes | memoryview]) -> tuple[str, int]:
+        """See `BlobStore.put`."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.path / f"{secrets.token_hex(16)}.part"
+        digest, size = hashlib.sha256(), 0
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            name = digest.hexdigest()
+            target = self._file(name)
+            target.parent.mkdir(exist_ok=True, mode=0o700)
+            # Also over one that is there: it may be damaged, and is about to be deleted by age.
+            os.replace(temporary, target)
+            _sync_directory(target.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        return name, size
+
+    def open(self, digest: str) -> BinaryIO:
+        """See `BlobStore.open`."""
+        return self._file(digest).open("rb")
+
+    def delete(self, digest: str) -> None:
+        """See `BlobStore.delete`."""
+        self._file(digest).unlink(missing_ok=True)
+
+    def digests(self, older_than: float) -> Iterator[str]:
+        """See `BlobStore.digests`."""
+        latest = time.time() - older_than
+        for file in self.path.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if _DIGEST.fullmatch(file.name) and file.stat().st_mtime < latest:
+                    yield file.name
+
+    def _file(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidMessageError(
+                f"a blob is named by 64 hexadecimal digits, got {digest!r}: the row was changed"
+            )
+        return self.path / digest[:2] / digest
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a file's name survive a power failure, as far as the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,104 @@
+"""The states of a message in the outbox, and of each of its recipients.
+
+One table says which state may follow which; every store writes only what it allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+__all__ = ["FINAL", "LEASED", "TRANSITIONS", "RecipientState", "State", "check_transition"]
+
+
+class State(StrEnum):
+    """The state of a message. The values are stored."""
+
+    QUEUED = "queued"
+    """It waits for its next attempt."""
+    CLAIMED = "claimed"
+    """A worker has a lease on it. Nothing of the content's end has left."""
+    BEGUN = "begun"
+    """The end of the content may have left; its outcome is not recorded yet."""
+    ACCEPTED = "accepted"
+    """A server took responsibility for it, for one recipient at least."""
+    REFUSED = "refused"
+    """All recipients were refused for good."""
+    UNKNOWN = "unknown"
+    """For one recipient at least nobody knows whether it was delivered."""
+    CANCELLED = "cancelled"
+    """It was cancelled before it was sent."""
+    EXPIRED = "expired"
+    """It could not be sent in time."""
+    PARKED = "parked"
+    """It cannot be read or prepared: someone has to look at it. ``reason`` says why."""
+
+
+class RecipientState(StrEnum):
+    """The state of one recipient of a message. The values are stored."""
+
+    PENDING = "pending"
+    """The next attempt is for this recipient."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+_S = State
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        _S.QUEUED: frozenset({_S.CLAIMED, _S.CANCELLED, _S.EXPIRED, _S.PARKED}),
+        _S.CLAIMED: frozenset(
+            {
+                _S.BEGUN,
+                # The lease expired, the worker stopped, or nothing was sent.
+                _S.QUEUED,
+                # Refused by MAIL or RCPT: the content was never asked for.
+                *(_S.ACCEPTED, _S.REFUSED, _S.UNKNOWN),
+                # `begin` then finds it in another state, and the worker sends nothing.
+                _S.CANCELLED,
+                *(_S.EXPIRED, _S.PARKED),
+            }
+        ),
+        _S.BEGUN: frozenset(
+            {
+                *(_S.ACCEPTED, _S.REFUSED, _S.UNKNOWN),
+                # The outcome is known, and recipients are left: 4yz, or not sent after all.
+                _S.QUEUED,
+                *(_S.EXPIRED, _S.PARKED),
+            }
+        ),
+        # The reply came after the lease had expired; or somebody resolves it, or sends it again.
+        _S.UNKNOWN: frozenset({_S.ACCEPTED, _S.REFUSED, _S.QUEUED, _S.EXPIRED, _S.UNKNOWN}),
+        # Sent again by hand, for the recipients who do not have it.
+        _S.ACCEPTED: frozenset({_S.QUEUED}),
+        _S.REFUSED: frozenset({_S.QUEUED}),
+        _S.CANCELLED: frozenset({_S.QUEUED}),
+        _S.EXPIRED: frozenset({_S.QUEUED}),
+        _S.PARKED: frozenset({_S.QUEUED, _S.CANCELLED}),
+    }
+)
+"""Which state may follow which."""
+
+LEASED = frozenset({State.CLAIMED, State.BEGUN})
+"""The states in which a worker has a lease."""
+
+FINAL = frozenset(
+    {State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.CANCELLED, State.EXPIRED, State.PARKED}
+)
+"""The states that no worker leaves: only a person, or a late reply, changes them."""
+
+
+def check_transition(before: State, after: State) -> None:
+    """Check that ``after`` may follow ``before``.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if after not in TRANSITIONS[before]:
+        allowed = ", ".join(sorted(TRANSITIONS[before]))
+        raise ValueError(f"a message that is {before} cannot become {after}, only: {allowed}")

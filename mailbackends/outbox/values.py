@@ -1,0 +1,269 @@
+"""What stores and workers exchange: messages, recipients, changes, and the receipt."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+from mailbackends.errors import ConfigurationError
+from mailbackends.outbox.state import RecipientState, State
+from mailbackends.reply import Reply
+from mailbackends.texts import fields_as_dict
+
+__all__ = [
+    "BlobPart",
+    "Change",
+    "LogEntry",
+    "OnUnknown",
+    "OutboxMessage",
+    "OutboxRecipient",
+    "Pause",
+    "Priority",
+    "Queued",
+    "RecipientChange",
+    "Status",
+    "uuid7",
+]
+
+
+class OnUnknown(StrEnum):
+    """What to do if nobody knows whether a message was delivered."""
+
+    HOLD = "hold"
+    """Leave it for a person to decide."""
+    RESEND = "resend"
+    """Send it again: for login codes and the like, of which a copy does no harm."""
+    ASK = "ask"
+    """Ask for a delivery status notification (RFC 3461), with the row's id as ENVID; hold it
+    until one comes."""
+
+
+class Priority(IntEnum):
+    """How urgent a message is. A waiting message overtakes higher ones in time."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    URGENT = 3
+
+    @classmethod
+    def of(cls, value: Priority | int | str) -> Priority:
+        """The priority for a member, its number, or its name in any case.
+
+        Raises:
+            ConfigurationError: it is none of them.
+        """
+        try:
+            return cls[value.upper()] if isinstance(value, str) else cls(value)
+        except (KeyError, ValueError):
+            names = ", ".join(repr(each.name.lower()) for each in cls)
+            raise ConfigurationError(f"priority must be one of {names}, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPart:
+    """A part of a content that is stored in a blob, and belongs at ``offset``."""
+
+    offset: int
+    """How many bytes of the stored content come before it."""
+    digest: str
+    """The SHA-256 of the blob, in hexadecimal: its name in the blob store."""
+    size: int
+    """The bytes of the blob, before base64."""
+    encoding: str = "base64"
+    """``"base64"`` where the blob is sent as base64 lines, ``"7bit"`` where it is sent as it is."""
+
+    def as_list(self) -> list[Any]:
+        """For a JSON column: ``[offset, digest, size, encoding]``."""
+        return [self.offset, self.digest, self.size, self.encoding]
+
+    @classmethod
+    def all_from(cls, stored: Iterable[Iterable[Any]] | None) -> tuple[BlobPart, ...]:
+        """The parts in a JSON column, in order."""
+        return tuple(cls(*each) for each in stored or ())
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecipient:
+    """One recipient's row."""
+
+    address: str
+    state: RecipientState = RecipientState.PENDING
+    code: int | None = None
+    """The reply code of the last reply about this recipient."""
+    enhanced: str = ""
+    """Its enhanced status code (RFC 3463), such as ``"5.1.1"``; empty if there was none."""
+    text: str = ""
+    """The server's words."""
+    server: str = ""
+    """``"host:port"`` of the server that answered."""
+    attempts: int = 0
+    at: datetime | None = None
+    """When the state was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """One message's row with its recipients, as `Store.insert` takes and `Store.claim` returns it.
+
+    Times are aware datetimes in UTC. Rows have further columns, which only stores use:
+    ``due_at`` (when it may be claimed), ``lease_until``, ``lease_by``, ``updated_at``, ``reason``.
+    """
+
+    id: UUID
+    content: bytes = field(repr=False)
+    """The finished MIME message with CRLF, without the parts that are in blobs, without Bcc."""
+    sender: str
+    """The reverse-path: empty for a message that must not bounce."""
+    recipients: tuple[OutboxRecipient, ...]
+    blobs: tuple[BlobPart, ...] = ()
+    alias: str = "default"
+    """The mailer that sends it."""
+    key: str | None = None
+    fingerprint: str = ""
+    """Equal for equal messages, whatever their Date, Message-ID and boundaries."""
+    priority: Priority = Priority.NORMAL
+    on_unknown: OnUnknown = OnUnknown.HOLD
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    mail_options: tuple[str, ...] = ()
+    rcpt_options: tuple[str, ...] = ()
+    message_id: str = ""
+    subject: str = ""
+    size: int = 0
+    """The bytes of the whole content, blobs in base64 included."""
+    state: State = State.QUEUED
+    attempts: int = 0
+    """How often it was claimed. With ``lease_by`` it identifies a lease."""
+    lost_leases: int = 0
+    """How many leases in a row expired while it was claimed."""
+    created_at: datetime | None = None
+    """None before it was inserted: the database's clock sets it."""
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The addresses that the next attempt is for."""
+        return tuple(r.address for r in self.recipients if r.state is RecipientState.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientChange:
+    """What to write in one recipient's row, with ``at`` from the database's clock."""
+
+    state: RecipientState
+    reply: Reply | None = None
+    """The server's reply; None leaves code, enhanced code and text as they are."""
+    server: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a message's history."""
+
+    kind: str
+    """``"attempt"``, ``"lease expired"``, ``"expired"``, ``"parked"``, ``"resent"``,
+    ``"cancelled"`` or ``"resolved"``."""
+    text: str = ""
+    by: str = ""
+    """The worker, or the user who asked for it."""
+    at: datetime | None = None
+    """None before it was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a store writes for one message, in one transaction.
+
+    It applies only where the row's state is one of ``before``, and where ``lease_by`` and
+    ``attempts`` are not None, equals these columns: somebody else may have the message by then.
+    """
+
+    id: UUID
+    before: frozenset[State]
+    state: State
+    recipients: Mapping[str, RecipientChange] = field(default_factory=dict)
+    delay: float | None = None
+    """For `State.QUEUED`: seconds, by the database's clock, until it is due."""
+    reason: str = ""
+    """Why it is in this state; shown in lists."""
+    log: LogEntry | None = None
+    lease_by: str | None = None
+    attempts: int | None = None
+    lost_leases: int = 0
+    """The new value of that column."""
+    attempted: tuple[str, ...] = ()
+    """The recipients whose ``attempts`` is incremented."""
+    clear_expiry: bool = False
+    """Set ``expires_at`` to NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """All mail of an alias waits: its server cannot be reached, or its rate is used up."""
+
+    alias: str
+    until: datetime
+    failures: int
+    """How many attempts in a row had no connection."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The receipt of a message in the outbox. Its outcome is not known yet."""
+
+    id: UUID
+    key: str | None = None
+    is_new: bool = True
+    """False where a message with this key was there before."""
+    message_id: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Always ``"pending"``."""
+        return "pending"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The receipt in JSON's types: ``outcome``, ``id``, ``key``, ``is_new``, ``message_id``."""
+        return {"outcome": self.outcome, **fields_as_dict(self)}
+
+    # Celery's JSON serialiser asks for this one: a task may return the receipt itself.
+    __json__ = as_dict
+
+    def __str__(self) -> str:
+        return f"{self.message_id or self.id} queued as {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The outbox at one moment."""
+
+    messages: Mapping[State, int]
+    """How many there are in each state."""
+    due: int
+    """Those that are queued and due."""
+    oldest: float | None
+    """Seconds since the oldest of them is due; None where none is."""
+    leases_expired: int
+    """Those whose lease has expired: a sweep is needed."""
+    queued: Mapping[str, int]
+    """How many are queued for each alias."""
+    pauses: tuple[Pause, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in JSON's types."""
+        return fields_as_dict(self)
+
+
+def uuid7() -> UUID:
+    """A UUID that sorts by the time it was made (RFC 9562 section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << 80) | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) | (7 << 76)
+    return UUID(int=number & ~(0x3 << 62) | (0x2 << 62))
