@@ -1,8 +1,38 @@
 """The outbox: mail in the application's own database, sent once by a worker.
 
-``"django_integration.outbox"`` in ``INSTALLED_APPS`` brings the tables.
+``"django_integration.outbox"`` in ``INSTALLED_APPS`` brings the tables, and
+``manage.py outbox work`` the worker. `EmailBackend` queues all mail; `enqueue` one message.
 
 - ``models``, ``indexes``, ``migrations``: the tables
 - ``store``, ``rows``, ``clock``, ``listening``: the statements on them
+- ``backend``, ``queueing``, ``delivering``, ``blobs``: from a message to its row, and the mailer
+  that delivers
 - ``configuration``, ``checks``: the settings
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_integration.outbox.backend import EmailBackend, aenqueue, enqueue
+
+__all__ = ["EmailBackend", "aenqueue", "enqueue"]
+
+# Imported when first used: models can only be imported once Django is set up.
+_MODULE_OF = dict.fromkeys(__all__, "backend")
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from its module (PEP 562)."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'django_integration.outbox' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"django_integration.outbox.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,8 @@
 ``keep``               days after which ``manage.py outbox prune`` deletes, by state
 ``retry``              the fields of `mailbackends.outbox.RetryPolicy`
 ``lease``              seconds for which a worker has a message
-``storage``            an alias in ``STORAGES`` for attachments above ``inline_limit`` bytes
+``blobs``              a directory, shared by web processes and workers, for attachments above
+                       ``inline_limit`` bytes (262144); without it they are in the row
 ``notify``             False: no NOTIFY on PostgreSQL; workers look every few seconds
 ``engine``             the path of a function that is called with the ids of queued messages
                        once their transaction is committed
@@ -22,6 +23,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -60,7 +62,7 @@ class OutboxSettings:
     """Days for each state; a state that is missing is kept."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: float = 300.0
-    storage: str | None = None
+    blobs: str | os.PathLike[str] | None = None
     inline_limit: int = 256 * 1024
     notify: bool = True
     engine: str | None = None
@@ -106,7 +108,7 @@ _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("database", str | None, "an alias in DATABASES"),
     ("erase_content", bool, "True or False"),
     ("lease", int | float, "a number of seconds"),
-    ("storage", str | None, "an alias in STORAGES"),
+    ("blobs", str | os.PathLike | None, "the path of a directory"),
     ("inline_limit", int, "a number of bytes"),
     ("notify", bool, "True or False"),
     ("engine", str | None, "the path of a function"),
