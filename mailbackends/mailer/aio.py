@@ -39,7 +39,13 @@ class AsyncMailer(BaseMailer):
     Cancellation: before the end of the content was sent, the message is not sent, and its
     connection is dropped. After that the message may be at the server: the reply is awaited
     in the background, and event, statistics and log have its outcome. The ``CancelledError``
-    has the attribute ``outcome``: `Outcome.NOT_SENT` or `Outcome.UNKNOWN`.
+    has two attributes:
+
+    - ``outcome``, where one message was being sent: `Outcome.NOT_SENT` or `Outcome.UNKNOWN`;
+    - ``results``, a tuple of futures, one for each message that was taken and whose outcome was
+      not returned, in order. Each gets what `stream_messages` would have yielded, at the latest
+      after ``content_timeout``: a `Receipt` or an exception. That of a message which was not
+      sent is a ``CancelledError``.
 
     Raises:
         ConfigurationError: an option is unknown, unusable or contradicts another.
@@ -79,25 +85,18 @@ class AsyncMailer(BaseMailer):
         given = [message async for message in each_of(messages)]
         return [outcome async for outcome in self.stream_messages(given)]
 
-    async def stream_messages(
-        self, messages: Messages
-    ) -> AsyncGenerator[Receipt | Exception, None]:
+    def stream_messages(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         """Send each message, and yield its `Receipt` or the exception, in order.
 
         ``messages`` is an iterable or asynchronous iterable, of any length. Where it raises,
         the outcomes of the messages before are yielded first. A loop that is left early should
         close the iterator: ``async with contextlib.aclosing(mailer.stream_messages(...))``.
         """
-        self._enter_loop()
         if self._may_pipeline:
-            outcomes = self._pipelined(messages)
-        elif self.options.batch_connections > 1:
-            outcomes = self._side_by_side(messages, self.options.batch_connections)
-        else:
-            outcomes = self._one_by_one(messages)
-        async with contextlib.aclosing(outcomes):
-            async for outcome in outcomes:
-                yield outcome
+            return self._pipelined(messages)
+        if self.options.batch_connections > 1:
+            return self._side_by_side(messages, self.options.batch_connections)
+        return self._one_by_one(messages)
 
     @contextlib.asynccontextmanager
     async def hold(self) -> AsyncIterator[AsyncPinnedConnection]:
@@ -163,12 +162,12 @@ class AsyncMailer(BaseMailer):
             return await asyncio.shield(task)
         except asyncio.CancelledError as error:
             if jobs and jobs[0].may_be_delivered:
-                error.outcome = Outcome.UNKNOWN  # type: ignore[attr-defined]
+                _note(error, Outcome.UNKNOWN, (self._start(_result(task)),))
                 raise
             task.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await task
-            error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+            _note(error, Outcome.NOT_SENT, (_known(error),))
             if not jobs:
                 # The task was cancelled before its first step, where it would have been counted.
                 self._router.counters.failed(error, None, time.monotonic())
@@ -181,48 +180,90 @@ class AsyncMailer(BaseMailer):
             return error
 
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
+        self._enter_loop()
         async for item in each_of(messages):
             yield await self._outcome(as_submission(item))
 
     async def _side_by_side(
         self, messages: Messages, connections: int
     ) -> AsyncGenerator[Receipt | Exception, None]:
+        self._enter_loop()
         free = asyncio.Semaphore(connections)
         pending: deque[asyncio.Task[Receipt | Exception]] = deque()
+        begun: set[asyncio.Task[Any] | None] = set()
         source = AsyncItems(messages)
 
         async def send(item: Submission) -> Receipt | Exception:
             async with free:
+                begun.add(asyncio.current_task())
                 return await self._outcome(item)
 
         try:
             async for item in source:
                 pending.append(self._start(send(item)))
                 while len(pending) >= connections * _AHEAD or (pending and pending[0].done()):
-                    yield await pending.popleft()
+                    outcome = await asyncio.shield(pending[0])
+                    pending.popleft()
+                    yield outcome
             while pending:
-                yield await pending.popleft()
+                outcome = await asyncio.shield(pending[0])
+                pending.popleft()
+                yield outcome
             if source.failure is not None:
                 raise source.failure
-        finally:
-            for task in pending:
+        except asyncio.CancelledError as error:
+            left = tuple(pending)
+            pending.clear()
+            for task in left:
                 task.cancel()
+            _note(error, None, tuple(self._start(_result(task)) for task in left))
+            raise
+        finally:
+            # Left in another way: what has begun is finished, as by threads.
+            for task in pending:
+                if task not in begun:
+                    task.cancel()
+            if pending:
+                await asyncio.wait(pending)
 
     async def _pipelined(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
+        self._enter_loop()
         batch = PipelinedBatch(self._router, self._servers[0])
         source = AsyncItems(messages)
         # One step at a time: one whose caller has left ends in the background.
         lock = asyncio.Lock()
+        step: asyncio.Task[Receipt | Exception] | None = None
+        before = 0
         try:
             async for item in source:
                 batch.add(item)
                 if batch.is_full:
-                    yield await self._shielded(_locked(lock, batch.next_outcome()))
+                    before = len(batch)
+                    step = self._start(_locked(lock, batch.next_outcome()))
+                    outcome, step = await asyncio.shield(step), None
+                    yield outcome
             while not batch.is_empty:
-                yield await self._shielded(_locked(lock, batch.next_outcome()))
+                before = len(batch)
+                step = self._start(_locked(lock, batch.next_outcome()))
+                outcome, step = await asyncio.shield(step), None
+                yield outcome
             if source.failure is not None:
                 raise source.failure
-        finally:
+        except asyncio.CancelledError as error:
+            waiting = []
+            if step is not None and len(batch) < before:
+                waiting.append(self._start(_result(step)))
+            elif step is not None:
+                step.cancel()  # its message is still the first of the batch
+            closing = self._start(_locked(lock, batch.close()))
+            left = range(len(batch))
+            waiting += [self._start(_result_of(closing, place, error)) for place in left]
+            _note(error, None, tuple(waiting))
+            raise
+        except BaseException:
+            await self._shielded(_locked(lock, batch.close()))
+            raise
+        else:
             await self._shielded(_locked(lock, batch.close()))
 
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -283,6 +324,49 @@ class AsyncPinnedConnection:
         if server not in self._leased:
             self._leased[server] = LeasedConnection(server.pool)
         return self._leased[server]
+
+
+def _note(
+    error: asyncio.CancelledError,
+    outcome: Outcome | None,
+    results: tuple[asyncio.Future[Receipt | BaseException], ...],
+) -> None:
+    """Record on the error what is known of messages whose caller leaves."""
+    if outcome is not None:
+        error.outcome = outcome  # type: ignore[attr-defined]
+    error.results = results  # type: ignore[attr-defined]
+
+
+def _known(result: Receipt | BaseException) -> asyncio.Future[Receipt | BaseException]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future
+
+
+async def _result(task: asyncio.Task[Any]) -> Receipt | BaseException:
+    """What the task returns or raises, after its caller has left."""
+    try:
+        result: Receipt | Exception = await task
+        return result
+    except asyncio.CancelledError as error:
+        if results := getattr(error, "results", ()):
+            return await results[0]  # type: ignore[no-any-return]
+        error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+        return error
+    except Exception as error:
+        return error
+
+
+async def _result_of(
+    closing: asyncio.Task[list[Receipt | Exception]], place: int, error: asyncio.CancelledError
+) -> Receipt | BaseException:
+    """The outcome of one message of a batch that was in flight; the others were not sent."""
+    outcomes = await asyncio.shield(closing)
+    if place < len(outcomes):
+        return outcomes[place]
+    not_sent = asyncio.CancelledError(*error.args)
+    not_sent.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+    return not_sent
 
 
 async def _locked(lock: asyncio.Lock, coroutine: Coroutine[Any, Any, T]) -> T:

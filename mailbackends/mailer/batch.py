@@ -120,6 +120,10 @@ class PipelinedBatch:
         """Put a message, as `as_values` gives it, at the end of the queue."""
         self._queue.append(item)
 
+    def __len__(self) -> int:
+        """The number of messages without an outcome."""
+        return len(self._queue)
+
     @property
     def is_full(self) -> bool:
         """True where an outcome has to be taken before the next message is added."""
@@ -140,11 +144,16 @@ class PipelinedBatch:
             self._start()
         return await self._router.outcome(self._queue.popleft(), lambda server: self._leases)
 
-    async def close(self) -> None:
-        """Finish what is in flight, start nothing more, and return the connection."""
+    async def close(self) -> list[Receipt | Exception]:
+        """Finish what is in flight, start nothing more, and return the connection.
+
+        Returns the outcomes of the oldest messages, those that were in flight.
+        """
+        outcomes: list[Receipt | Exception] = []
         await self._leases.close()
         while self._is_in_flight:
-            await self.next_outcome()
+            outcomes.append(await self.next_outcome())
+        return outcomes
 
     @property
     def _is_in_flight(self) -> bool:

@@ -10,9 +10,46 @@ import pytest
 
 from mailbackends.protocol.session import Buffer
 from mailbackends.transport.stream import Stream
+from support.awaited import awaited_mailers
 from support.sink import Sink
 
 MakeMessage = Callable[..., EmailMessage]
+
+# Their subject is one face only: threads, signals that interrupt them, system calls, memory.
+_ONE_FACE = frozenset(
+    f"test_{name}"
+    for name in (
+        "accidents",
+        "async_cancellation",
+        "async_mailer",
+        "counts",
+        "no_deadlock",
+    )
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a `Mailer` with an `AsyncMailer` too, behind the same interface."""
+    name = metafunc.module.__name__.rpartition(".")[2]
+    uses_mailer = hasattr(metafunc.module, "Mailer") and name not in _ONE_FACE
+    # The servers that take turns with a client in one thread do so by way of poll().
+    is_for_threads = metafunc.definition.get_closest_marker("threads_only") is not None
+    takes_turns = "network" in metafunc.fixturenames or (
+        "taking_turns" in metafunc.function.__code__.co_names
+    )
+    if uses_mailer and not is_for_threads and not takes_turns:
+        metafunc.parametrize("_face", ["threads", "asyncio"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _face(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module's `Mailer` is the blocking one, or one that awaits an `AsyncMailer`."""
+    if getattr(request, "param", "threads") == "threads":
+        yield
+        return
+    with awaited_mailers() as awaited:
+        monkeypatch.setattr(request.module, "Mailer", awaited)
+        yield
 
 
 @pytest.fixture(autouse=True)

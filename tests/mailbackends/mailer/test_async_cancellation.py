@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from mailbackends import AsyncMailer, Outcome, Receipt, SMTPException
+from mailbackends import AsyncMailer, Outcome, Receipt, SMTPDeliveryUnknown, SMTPException
 from mailbackends.events import Event, MessageFailed, MessageSent
 from support.sink import EXTENSIONS, Sink
 
@@ -46,6 +46,8 @@ def test_before_the_end_of_the_content_nothing_is_sent_and_the_connection_is_dro
             stats = mailer.stats()
             assert (stats.pool.in_use, stats.pool.idle) == (0, 0)
             assert stats.messages == {Outcome.NOT_SENT: 1}
+            [result] = error.results  # type: ignore[attr-defined]
+            assert result.result() is error
 
     with stalling("MAIL") as sink:
         asyncio.run(main())
@@ -62,7 +64,10 @@ def test_after_the_end_the_reply_is_awaited_in_the_background(message) -> None:
             error = await _leave(mailer, message)
             assert error.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
             assert mailer.stats().messages == {}
+            [result] = error.results  # type: ignore[attr-defined]
+            assert not result.done()
         # `close` waits for it.
+        assert isinstance(result.result(), SMTPDeliveryUnknown)
         assert mailer.stats().messages == {Outcome.UNKNOWN: 1}
 
     with stalling("content") as sink:
@@ -100,6 +105,78 @@ def test_a_caller_that_leaves_the_queue_loses_no_place(message) -> None:
 
     with stalling("MAIL") as sink:
         asyncio.run(main())
+
+
+def test_the_caller_that_left_can_ask_for_the_receipt(message) -> None:
+    async def main() -> None:
+        async with AsyncMailer(sink.url) as mailer:
+            await mailer.open()
+            error = await _leave(mailer, message)
+            assert error.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
+            [result] = error.results  # type: ignore[attr-defined]
+            assert isinstance(await result, Receipt)
+
+    with Sink(quiet=0.5) as sink:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
+@pytest.mark.parametrize("at", ["the server", "the caller"])
+def test_each_message_that_a_left_batch_took_has_one_result(
+    message, options: dict[str, int], at: str
+) -> None:
+    """Whether the task is cancelled while it waits for the server, or amid its own work."""
+    dice = random.Random(3)
+
+    async def one(mailer: AsyncMailer, batch: int) -> None:
+        taken: list[str] = []
+        yielded: list[Receipt | Exception] = []
+
+        def messages():
+            for number in range(30):
+                taken.append(f"{batch}-{number}@example.com")
+                yield message(taken[-1])
+
+        async def consume() -> None:
+            async with contextlib.aclosing(mailer.stream_messages(messages())) as stream:
+                try:
+                    async for outcome in stream:
+                        yielded.append(outcome)
+                        if at == "the caller" and len(yielded) == 5:
+                            raise asyncio.CancelledError
+                except asyncio.CancelledError as error:
+                    if not hasattr(error, "results"):
+                        await stream.athrow(error)
+                    raise
+
+        sending = asyncio.create_task(consume())
+        if at == "the server":
+            await asyncio.sleep(dice.random() * 0.05)
+            sending.cancel()
+        try:
+            await sending
+        except asyncio.CancelledError as error:
+            yielded += [await result for result in getattr(error, "results", ())]
+        # Without results, nothing was pending; the message taken last may not have been begun.
+        assert len(yielded) <= len(taken) <= len(yielded) + 1
+        for address, outcome in zip(taken, yielded, strict=False):
+            told[address] = outcome
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, max_messages_per_connection=5000, **options) as mailer:
+            for batch in range(10):
+                await one(mailer, batch)
+        assert mailer.stats().pool.in_use == 0
+
+    told: dict[str, Receipt | BaseException] = {}
+    with Sink() as sink:
+        asyncio.run(main())
+    delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
+    for address, result in told.items():
+        outcome = result.outcome  # type: ignore[union-attr]
+        assert outcome in (Outcome.ACCEPTED, Outcome.NOT_SENT)
+        assert delivered.pop(address, 0) == (outcome is Outcome.ACCEPTED), (address, outcome)
+    assert not delivered
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)

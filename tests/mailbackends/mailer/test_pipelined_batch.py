@@ -296,6 +296,7 @@ def test_a_connection_that_breaks_is_replaced_for_those_that_were_not_sent(messa
     assert len(sink.messages) == 1 + told.count(Outcome.ACCEPTED)
 
 
+@pytest.mark.threads_only  # a hook in an event loop must not wait
 @pytest.mark.parametrize(("pool_size", "outcome"), [(1, PoolTimeout), (2, Receipt)])
 def test_what_an_event_hook_sends_meanwhile_needs_another_connection(
     message, pool_size: int, outcome: type
@@ -318,6 +319,7 @@ def test_what_an_event_hook_sends_meanwhile_needs_another_connection(
     assert len(sink.messages) == 6 + (outcome is Receipt)
 
 
+@pytest.mark.threads_only  # as the hook: it is read in the event loop
 def test_what_the_iterable_sends_meanwhile_goes_over_another_connection(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=2) as mailer:
 

@@ -190,6 +190,7 @@ def test_a_message_that_cannot_even_be_read_raises_in_its_turn(message, in_fligh
 # Interrupted
 
 
+@pytest.mark.threads_only  # it would interrupt the event loop itself
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
     message, monkeypatch: pytest.MonkeyPatch, number: int
@@ -214,6 +215,7 @@ def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
         assert outcomes([mailer.send_message(message())]) == [Outcome.ACCEPTED]
 
 
+@pytest.mark.threads_only  # as above
 def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +243,7 @@ def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
 # Forgotten
 
 
+@pytest.mark.threads_only  # a loop finishes its generators itself
 def test_a_batch_collected_while_its_thread_is_in_the_pool_returns_its_connection(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
