@@ -119,7 +119,7 @@ class AwaitedMailer:
         self.close()
 
     def __repr__(self) -> str:
-        return repr(self._mailer)
+        return repr(self._mailer).replace("AsyncMailer", type(self).__name__)
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if threading.get_ident() == self._loop._thread_id:  # type: ignore[attr-defined]
