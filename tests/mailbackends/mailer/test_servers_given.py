@@ -25,9 +25,9 @@ def test_keyword_arguments_are_for_all_servers_and_take_precedence() -> None:
 
 def test_the_list_may_be_any_iterable() -> None:
     with Mailer(f"smtp://{name}.example.com" for name in ("one", "two")) as mailer:
+        kind = type(mailer).__name__
         assert (
-            repr(mailer)
-            == f"<{type(mailer).__name__} smtp none one.example.com:25, smtp none two.example.com:25>"
+            repr(mailer) == f"<{kind} smtp none one.example.com:25, smtp none two.example.com:25>"
         )
 
 
