@@ -185,7 +185,7 @@ class SMTPProtocolError(SMTPResponseException):
 
     @property
     def is_transient(self) -> bool:
-        """True where nothing was sent: the code is ours, and no refusal by the server."""
+        """True if nothing was sent: the code is ours, and no refusal by the server."""
         return self.outcome is Outcome.NOT_SENT
 
     def _what(self) -> str:
@@ -212,7 +212,7 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
 
     @property
     def is_transient(self) -> bool:
-        """True where each recipient was refused with a temporary code."""
+        """True if each recipient was refused with a temporary code."""
         return bool(self.recipients) and all(r.is_transient for r in self.refused.values())
 
     def _what(self) -> str:

@@ -93,9 +93,9 @@ class MessageSent(_AtServer):
     duration: float
     """Seconds from the call to the outcome, the wait for a connection included."""
     is_reused: bool = False
-    """True where the connection had been used before."""
+    """True if the connection had been used before."""
     is_final: bool = True
-    """False where the message goes on to another server, for recipients refused here."""
+    """False if the message goes on to another server, for recipients refused here."""
 
     @property
     def outcome(self) -> Outcome:
@@ -121,17 +121,17 @@ class MessageFailed(_AtServer):
     enhanced_status: str | None = None
     """Its enhanced status code such as ``"5.1.1"`` (RFC 3463), if it had one."""
     is_transient: bool = False
-    """True where the same message may succeed if it is sent again later."""
+    """True if the same message may succeed if it is sent again later."""
     recipients: int = 0
     """Number of recipients it had."""
     size: int | None = None
-    """Bytes of the content; None where it was not made."""
+    """Bytes of the content; None if it was not made."""
     duration: float
     """Seconds from the call to the failure."""
     is_reused: bool = False
-    """True where the connection had been used before."""
+    """True if the connection had been used before."""
     is_final: bool = True
-    """False where the message goes on to another server."""
+    """False if the message goes on to another server."""
 
     @classmethod
     def because_of(
@@ -195,7 +195,7 @@ class EventSink:
 
     @property
     def is_heard(self) -> bool:
-        """False where there is no hook: the event need not be made."""
+        """False if there is no hook: the event need not be made."""
         return bool(self._own or _subscribers)
 
     def __call__(self, event: Event) -> None:

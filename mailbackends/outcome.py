@@ -84,7 +84,7 @@ class SMTPException(smtplib.SMTPException):
     refused: Mapping[str, Reply] = MappingProxyType({})
     """The recipients that were refused one by one, with the reply for each."""
     no_connection: bool = False
-    """True where a `Mailer` had no connection to send over, as the next message would not."""
+    """True if a `Mailer` had no connection to send over, as the next message would not."""
     earlier: tuple[SMTPException, ...] = ()
     """The errors of the servers that were tried before this one."""
     wording: Wording = MAILER
@@ -98,7 +98,7 @@ class SMTPException(smtplib.SMTPException):
 
     @property
     def is_transient(self) -> bool:
-        """True where the same message may succeed if it is sent again later.
+        """True if the same message may succeed if it is sent again later.
 
         False for `Outcome.UNKNOWN`, where sending again could deliver twice, and where the
         server replied 5yz, to the login for example: something must be corrected first.
@@ -111,7 +111,7 @@ class SMTPException(smtplib.SMTPException):
 
     @property
     def hint(self) -> str | None:
-        """What to do about it, in the words of the interface in use; None where that is unknown."""
+        """What to do about it, in the words of the interface in use; None if that is unknown."""
         fix = self._known_fix()
         return self.wording.render(fix) if fix else None
 

@@ -109,7 +109,7 @@ class AsyncMailer(BaseMailer):
             await self._shielded(pinned.give_back())
 
     async def open(self) -> bool:
-        """Make sure that a connection is ready. Returns True where one had to be opened.
+        """Make sure that a connection is ready. Returns True if one had to be opened.
 
         Raises:
             SMTPException: as `send_message`, where none can be opened.
@@ -306,7 +306,7 @@ class AsyncPinnedConnection:
         return await self._mailer._send(submission, self._leases, self._lock)
 
     async def open(self) -> bool:
-        """Take the connection now. Returns True where a new one had to be opened.
+        """Take the connection now. Returns True if a new one had to be opened.
 
         Raises:
             SMTPException: as `send_message`, where none can be opened.

@@ -34,7 +34,7 @@ _OF_THE_MAILER = ("deadline", "batch_connections", "rate", "rate_storage")
 
 @dataclass(frozen=True, slots=True)
 class MailerStats:
-    """A Mailer at one moment: its connections, and its messages since it was made."""
+    """A snapshot of a Mailer: its connections, and its messages since it was created."""
 
     pool: PoolStats
     """The connections to all servers together."""

@@ -31,7 +31,8 @@ _AHEAD = 4
 
 
 class Items(Generic[Item]):
-    """The items up to the one whose making raised: ``failure`` is for the end of the batch.
+    """The items before the iterable raised; ``failure`` is that exception, for the end of the
+    batch.
 
     The outcomes of the messages before come first: nothing else reports them.
     """
@@ -48,7 +49,7 @@ class Items(Generic[Item]):
 
 
 class AsyncItems:
-    """The messages up to the one whose making raised: ``failure`` is for the end of the batch."""
+    """As `Items`, for an iterable or an asynchronous iterable of messages."""
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
@@ -75,11 +76,10 @@ async def each_of(messages: Messages) -> AsyncGenerator[Message[Any, Any] | Subm
 def in_order(
     send: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """``send(item)`` for each item, in the items' order, by so many threads side by side.
+    """Yield ``send(item)`` for each item, in order, calling it in ``workers`` threads.
 
-    ``items`` may be endless: no more than a few for each worker are taken ahead, always in
-    the caller's own thread. Where the caller stops early, what was begun is finished, and
-    nothing more is begun.
+    ``items`` may be endless: only a few for each worker are read ahead, always in the caller's
+    thread. If the caller stops early, calls that have begun are finished, and no others begin.
     """
     if workers == 1:
         for item in items:
@@ -126,12 +126,12 @@ class PipelinedBatch:
 
     @property
     def is_full(self) -> bool:
-        """True where an outcome has to be taken before the next message is added."""
+        """True if an outcome has to be taken before the next message is added."""
         return len(self._queue) >= self._size
 
     @property
     def is_empty(self) -> bool:
-        """True where no message is left."""
+        """True if no message is left."""
         return not self._queue
 
     async def next_outcome(self) -> Receipt | Exception:
@@ -157,7 +157,7 @@ class PipelinedBatch:
 
     @property
     def _is_in_flight(self) -> bool:
-        """True where the oldest message is in flight."""
+        """True if the oldest message is in flight."""
         if not self._queue:
             return False
         oldest = self._queue[0]
@@ -177,12 +177,12 @@ class PipelinedBatch:
 
 
 def as_submission(item: Message[Any, Any] | Submission) -> Submission:
-    """The item with its envelope, which a mere message has in its fields."""
+    """The item as a `Submission`; a message object has its envelope in its fields."""
     return item if isinstance(item, Submission) else Submission(item)
 
 
 def as_values(item: Submission) -> Submission:
-    """The same, with iterators read: an item may be looked at again."""
+    """The same with its iterators read, so that it can be read more than once."""
     read = {name: getattr(item, name) for name in ("to_addrs", "mail_options", "rcpt_options")}
     once: dict[str, Any] = {
         name: tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)

@@ -10,7 +10,7 @@
       +------------------------------------------------------ success ---------------+
 
 While a probe is under way no other message is let through, unless it takes longer than
-another ``pause``: whoever sent it may be gone (a thread of the parent process, say).
+another ``pause``: its sender may be gone (a thread of the parent process, for example).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Circuit", "CircuitState"]
 
 
 class CircuitState(StrEnum):
-    """What is thought of a server."""
+    """Whether messages go to a server first."""
 
     CLOSED = "closed"
     """It works, as far as is known: messages go there."""
@@ -32,7 +32,7 @@ class CircuitState(StrEnum):
 
 
 class Circuit:
-    """What is thought of one server. Not thread-safe. Times are seconds of one clock."""
+    """The circuit of one server. Not thread-safe. Times are seconds of one clock."""
 
     def __init__(self, failures: int, pause: float) -> None:
         self._limit = failures
@@ -43,13 +43,13 @@ class Circuit:
 
     @property
     def is_untroubled(self) -> bool:
-        """True where there was no fault since the last success. May be asked without a lock."""
+        """True if there was no fault since the last success. May be asked without a lock."""
         return self._faults == 0 and self.state is CircuitState.CLOSED
 
     def admits(self, now: float) -> bool:
-        """Whether a message may go there first.
+        """True if a message may go there first.
 
-        Ask only for a message that will be sent there on a yes: it may be the probe.
+        Call it only for a message that is then sent there: it may be the probe.
         """
         if self.state is CircuitState.CLOSED:
             return True
@@ -60,12 +60,12 @@ class Circuit:
         return True
 
     def succeeded(self) -> None:
-        """The server did its work: it gets messages again."""
+        """Note a success: the server gets messages again."""
         self._faults = 0
         self.state = CircuitState.CLOSED
 
     def failed(self, now: float) -> None:
-        """The server could not serve a message."""
+        """Note a fault: the server could not serve a message."""
         self._faults += 1
         is_new = self.state is CircuitState.CLOSED and self._faults >= self._limit
         if is_new or self.state is CircuitState.HALF_OPEN:

@@ -33,26 +33,26 @@ __all__ = ["Connection"]
 logger = logging.getLogger("mailbackends.wire")
 
 
-# A connection that was used so many seconds ago is taken for alive: no firewall forgets it
-# that fast. After more, the content waits for the replies to the envelope.
+# A connection used within this many seconds is assumed to be alive: no firewall forgets it that
+# fast. After a longer pause, the content waits for the replies to the envelope.
 _FRESH = 5.0
 
-# After so many refusals in a row another connection is opened. Postfix answers each error a
+# After this many refusals in a row another connection is opened. Postfix answers each error a
 # second late from the 10th on, and closes after 20, unless a message is accepted in between.
 _MAX_REFUSALS = 10
 
 
 class Connection:
-    """What the pool holds. Not thread-safe: one caller at a time may use it."""
+    """A connection in the pool. Not thread-safe: only one caller at a time may use it."""
 
     def __init__(self, options: Options, driver: Driver) -> None:
         self._options = options
         self._driver = driver
         offered = driver.session.extensions
         self.is_pipelined = options.pipelining and "PIPELINING" in offered
-        """True where the server announces PIPELINING and the options allow it."""
+        """True if the server announces PIPELINING and the options allow it."""
         self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
-        """True where the content may be sent before any reply."""
+        """True if the content may be sent before any reply."""
         self._timeouts = timeouts_of(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
         self._signs_at_once = options.signer is None or options.signer.is_local
@@ -84,15 +84,15 @@ class Connection:
 
     @property
     def is_ready(self) -> bool:
-        """True where the session can go on."""
+        """True if the session can go on."""
         if self._in_flight.pending:
             return self._driver.session.state is not State.CLOSED
         return self._driver.session.is_reusable
 
     def spent(self, limit: int | None = None) -> str:
-        """Why no other message can go over this connection; empty where one can.
+        """Why no other message can go over this connection; empty if one can.
 
-        ``limit`` is how many messages the server was seen to take, without announcing it.
+        ``limit`` is the number of messages after which the server was seen to refuse, unannounced.
         """
         if not self.is_ready:
             return "error"
@@ -159,7 +159,7 @@ class Connection:
             raise
         except BaseException as error:
             if not isinstance(error, Exception):
-                # Interrupted or cancelled: then only the session knows how far it had come.
+                # Interrupted or cancelled: only the session knows how far it had come.
                 vars(error)["outcome"] = (
                     Outcome.UNKNOWN if job.may_be_delivered else Outcome.NOT_SENT
                 )
@@ -188,7 +188,7 @@ class Connection:
 
     def _count_refusals(self, error: Exception) -> None:
         if isinstance(error, SMTPException) and error.outcome is Outcome.REFUSED:
-            # Of each recipient, and of MAIL, the content, or DATA without recipients.
+            # One for each recipient, and one for MAIL, the content, or DATA without recipients.
             self.refusals += 1 + len(error.refused)
 
     def retire(self) -> None:
@@ -207,7 +207,7 @@ class Connection:
     def start(self, job: Job, lease: Lease[Any], *, limit: int | None) -> bool:
         """Start a message after those in flight, and wait for nothing; `deliver` has its result.
 
-        False where it has to wait for the others: only small messages that need one round
+        False if it has to wait for the others: only small messages that need one round
         trip can be started so, on a server on which BDAT has worked, and no more than
         ``limit`` over one connection.
         """
@@ -252,20 +252,20 @@ class Connection:
     # For the pool
 
     def is_alive(self) -> bool:
-        """False where the server has hung up, or sent anything unasked. Never waits.
+        """False if the server has closed the connection or sent unexpected data. Never waits.
 
-        Not for while messages are in flight: their replies come at any time.
+        Not to be called with messages in flight: their replies may come at any time.
         """
         if not self.is_ready:
             return False
         if self._driver.stream.is_quiet():
             return True
-        # What came is consumed: the next look would find nothing.
+        # The data was consumed: a second check would find nothing.
         self._driver.session.close()
         return False
 
     def close(self) -> None:
-        """Send QUIT where the server can take it, and hang up. Its reply is not awaited."""
+        """Send QUIT if the server can read it, and close without waiting for the reply."""
         try:
             if self._driver.session.is_reusable:
                 dialogue.quit_now(self._driver.session)
@@ -276,7 +276,7 @@ class Connection:
             self.abort()
 
     def abort(self) -> None:
-        """Close the descriptor without a byte on the wire."""
+        """Close the descriptor without sending a byte."""
         self._driver.session.close()
         self._driver.stream.abort()
         self._in_flight.abandon()

@@ -39,7 +39,7 @@ _OUT_OF_ORDER = frozenset({500, 503})
 
 @dataclass(slots=True)
 class Deadlines:
-    """Two points on the monotonic clock, in seconds; None never comes."""
+    """Two points on the monotonic clock, in seconds; None means no deadline."""
 
     connected: float | None
     """When there must be a connection."""
@@ -58,7 +58,7 @@ class Dispatcher:
     async def send(
         self, job: Job, recipients: tuple[str, ...], leases: Leases, deadlines: Deadlines
     ) -> Delivery:
-        """Send one message, in parts where the server takes only so many recipients.
+        """Send one message, in parts if the server limits the recipients of one.
 
         Raises:
             InvalidAddressError, InvalidMessageError: nothing was sent.
@@ -66,7 +66,7 @@ class Dispatcher:
         """
         split = RecipientSplit(recipients)
         while split.left:
-            # What is in flight went to all of them, whatever was noticed since.
+            # A message in flight went to all of them, whatever limit was noticed since.
             part = split.left if job.in_flight else split.left[: self._quirks.max_recipients]
             try:
                 limit = split.delivered(await self._send_part(job, part, leases, deadlines))
@@ -85,7 +85,7 @@ class Dispatcher:
     def start(self, job: Job, lease: Lease[Connection]) -> bool:
         """Start a message over this connection, after those that are in flight there.
 
-        `send` has its result. False where it has to wait for the others.
+        `send` has its result. False if it has to wait for the others.
         """
         recipients, most = len(job.envelope.forward_paths), self._quirks.max_recipients
         if self._quirks.needs_lock_step or (most is not None and recipients > most):
@@ -182,7 +182,7 @@ class Dispatcher:
 
 
 def _is_broken(error: SMTPException) -> bool:
-    """True where the connection failed and the end of the content was never sent."""
+    """True if the connection failed and the end of the content was never sent."""
     return error.outcome is Outcome.NOT_SENT and isinstance(
         error, SMTPServerDisconnected | SMTPProtocolError
     )
@@ -216,15 +216,15 @@ def _may_concern_the_connection(error: SMTPException) -> bool:
 
 
 def _breaks_without_reason(error: SMTPException) -> bool:
-    """True where commands in one write may be what the server failed on.
+    """True if the server may have failed because several commands came in one write.
 
-    Not where it does not answer at all: another connection would wait as long.
+    Not if it does not answer at all: another connection would wait as long.
     """
     return _is_broken(error) and not error.reply and not isinstance(error, SMTPTimeoutError)
 
 
 def _may_be_a_limit(reply: Reply) -> bool:
-    """True for a 421 that gives no other reason, one that will have passed in a minute.
+    """True for a 421 that gives no other reason, such as one that passes within a minute.
 
     RFC 3463: X.3.2, a system that is being shut down; X.4.2, one that waited too long.
     """
@@ -233,7 +233,7 @@ def _may_be_a_limit(reply: Reply) -> bool:
 
 
 def _is_out_of_order(error: SMTPException) -> bool:
-    """True where the server seems not to know grouped commands though it announced them."""
+    """True if the server seems not to support PIPELINING although it announced it."""
     return (
         # MAIL may be the second of its group, after RSET.
         isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError)

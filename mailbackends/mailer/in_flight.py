@@ -1,4 +1,4 @@
-"""Transactions in flight over a connection, each started before those before it were answered."""
+"""Transactions in flight over a connection, each started before the earlier ones were answered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class InFlightTransaction:
     """The connection over which it was sent."""
     transaction: Dialogue[Delivery]
     want: Want
-    """What the transaction waits for."""
+    """What the transaction is waiting for."""
     delivery: Delivery | None = None
     error: SMTPException | None = None
 
@@ -71,7 +71,7 @@ class InFlightTransactions:
         return started
 
     async def result(self, wanted: InFlightTransaction) -> Delivery:
-        """The result of this one, once it and those before it are answered.
+        """The result of this one, once it and the earlier ones are answered.
 
         Raises:
             SMTPException: with its outcome.
@@ -84,7 +84,7 @@ class InFlightTransactions:
         """Wait for all of them, each for at most ``deadline`` seconds. `result` has the results."""
         try:
             while self.pending:
-                # Not by the time of the message before: its caller may have taken that long.
+                # A new deadline: the caller may have taken long since the message before.
                 self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
                 await self._finish_oldest()
         except BaseException:
@@ -124,7 +124,7 @@ class InFlightTransactions:
             await self._give_up_those_after(oldest.error)
 
     async def _give_up_those_after(self, why: SMTPException) -> None:
-        """If the server closes, as it announced, it did not look at what came after."""
+        """If the server closes, as it announced, it did not read what came after."""
         if not await self._driver.run(wait_for_close(), self._timeouts):
             return
         for each in self.pending:

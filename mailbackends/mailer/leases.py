@@ -1,4 +1,4 @@
-"""Where the connections for messages come from: the pool, or one that is used again and again.
+"""Where the connections for messages come from: the pool, or one connection for several messages.
 
 Whoever hands out a lease owns it, from before it is filled: so it is released however the
 caller leaves, an exception between any two lines included.
@@ -30,9 +30,9 @@ class Leases(Protocol):
         """
 
     def release(self, lease: Lease[Connection] | None, *, limit: int | None = None) -> None:
-        """Take the connection back; None where the caller does not know whether it has one.
+        """Take the connection back; ``lease`` is None if the caller may have none.
 
-        ``limit`` is how many messages the server was seen to take over one connection.
+        ``limit`` is the number of messages that the server was seen to take over one connection.
         """
 
 
@@ -83,7 +83,7 @@ class LeasedConnection:
             connection = last.connection
             # Messages in flight count too: the next one may be one too many.
             await connection.settle()
-            # One that is newer than the one that failed is fresh enough.
+            # A connection that is newer than the one that failed is fresh enough.
             is_wanted = not fresh or connection is not self._last
             reason = connection.spent() if is_wanted and connection.is_alive() else "dead"
             if not reason:
@@ -96,7 +96,7 @@ class LeasedConnection:
         return await self._pool.fill(lease, deadline=deadline)
 
     def reused(self) -> Lease[Connection] | None:
-        """The connection that is leased, as one that has served before; None where none is."""
+        """The leased connection, marked as used before; None if there is none."""
         if self._lease is None or self._lease.entry is None:
             return None
         # Also one that was new when it was taken: the server may have hung up unnoticed.

@@ -100,7 +100,7 @@ class Mailer(BaseMailer):
             pinned.give_back()
 
     def open(self) -> bool:
-        """Make sure that a connection is ready. Returns True where one had to be opened.
+        """Make sure that a connection is ready. Returns True if one had to be opened.
 
         Raises:
             SMTPException: as `send_message`, where none can be opened.
@@ -166,7 +166,7 @@ class PinnedConnection:
         return run(self._router.send(submission, self._leases))
 
     def open(self) -> bool:
-        """Take the connection now. Returns True where a new one had to be opened.
+        """Take the connection now. Returns True if a new one had to be opened.
 
         Raises:
             SMTPException: as `send_message`, where none can be opened.

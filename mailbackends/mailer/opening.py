@@ -1,4 +1,4 @@
-"""Opening a connection for messages: dialled, greeted, encrypted and logged in."""
+"""Opening a connection for messages: connect, greeting, TLS and login."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["open_driver", "timeouts_of"]
 
 logger = logging.getLogger("mailbackends.wire")
 
-# This host's name, once it was looked up: the resolver may take seconds, and it does not change.
+# This host's name after the first lookup, which may take seconds; it does not change.
 _known_names: list[str] = []
 
-# After so many seconds an address has to do: the server waits for EHLO meanwhile.
+# After this many seconds an address is used instead: the server is waiting for EHLO.
 _NAME_SECONDS = 5.0
 
 
@@ -82,7 +82,7 @@ def _introduction(session: Session, options: Options, name: str) -> Dialogue[Non
 
 
 def _derives_keys(session: Session) -> bool:
-    """True where the server may ask for as many rounds of SCRAM as it likes (RFC 5802)."""
+    """True if the login may take long here: the server sets SCRAM's iteration count."""
     return any(name.startswith("SCRAM-") for name in session.extensions.auth_mechanisms)
 
 

@@ -1,8 +1,8 @@
 """The kinds of options: what each accepts, and how it is written as text in a URL.
 
-A secret option holds a `Secret` from the moment it is given. `hide_secrets` makes it one,
-together with everything else that may contain a secret by mistake, before anything can fail:
-a traceback shows the variables of every frame that it passes.
+A secret option is a `Secret` from the start. `hide_secrets` makes it one, together with everything
+else that may contain a secret by mistake, before anything can fail: error reports show the
+variables of every frame in a traceback.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Kind:
     from_text: Callable[[str, str], Any] | None = None
     """Converts the text in a URL to a value, still to be checked; None: the text is the value."""
     is_object: bool = False
-    """True for what no text can stand for."""
+    """True if the value cannot be written as text."""
     is_secret: bool = False
 
 
@@ -130,7 +130,7 @@ def _host(name: str, value: Any) -> str:
             "the first argument of Mailer, and the user name as username"
         )
     text = _text(name, value)
-    # A colon belongs to an IPv6 address or to nothing.
+    # Only an IPv6 address contains a colon.
     if any(c in text for c in " /<>") or text.count(":") == 1:
         raise _wrong(name, "a host name", text, "write it without port or path")
     return text
@@ -229,7 +229,7 @@ DKIM_KEYS = Kind("dictionary or list", _dkim_keys, is_object=True, is_secret=Tru
 
 
 def hidden(kind: Kind | None, value: Any) -> Any:
-    """The value as it may stand in a variable until it is checked.
+    """The value in a form that a traceback may show, until it is checked.
 
     ``kind`` is None for an unknown name, which may be a misspelled ``password``.
     """

@@ -118,7 +118,7 @@ class OptionTable:
     )
 
     local_hostname: str | None = _option(
-        kinds.HOST, None, "Our name in EHLO. None: this machine's full name, or its address."
+        kinds.HOST, None, "The name given in EHLO. None: this host's full name, or its address."
     )
     source_address: tuple[str, int] | None = _option(
         kinds.ADDRESS, None, "The local address and port (0: any) to connect from."

@@ -180,7 +180,7 @@ class Options(OptionTable):
 
     @functools.cached_property
     def credentials(self) -> Credentials | None:
-        """What to log in with, or None where there is no login."""
+        """What to log in with, or None if there is no login."""
         if self.username is None and not self.auth_mechanisms:
             return None
         return Credentials(self.username, self.password, self.tokens)

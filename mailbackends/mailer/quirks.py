@@ -34,7 +34,7 @@ class ServerQuirks:
 
     @property
     def needs_lock_step(self) -> bool:
-        """True where it announced PIPELINING and could not do it (RFC 2920)."""
+        """True if it announced PIPELINING and could not do it (RFC 2920)."""
         return bool(self._lock_step_until) and self._clock() < self._lock_step_until
 
     @property
@@ -57,7 +57,7 @@ class ServerQuirks:
 
     @property
     def refuses_new_connections(self) -> bool:
-        """True where it refuses senders over new connections just as over used ones."""
+        """True if it refuses senders over new connections just as over used ones."""
         return bool(self._refuses_until) and self._clock() < self._refuses_until
 
     def note_refuses_new_connections(self) -> None:

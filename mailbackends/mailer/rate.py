@@ -1,4 +1,4 @@
-"""Rates: how many messages may go in which time, and when the next one may. Decisions only."""
+"""Rate limits: how many messages may be sent in a period, and when the next may. Decisions only."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _parsed(part: str, text: str, name: str) -> Rate:
 class Windows:
     """The times of the last messages, and so of the next one. Not thread-safe.
 
-    For each rate the last ``amount`` times are kept, eight bytes each: the next message may
-    go when the oldest of them is out of the window. So within any window, wherever it begins,
+    For each rate the last ``amount`` times are stored, eight bytes each: the next message may be
+    sent when the oldest of them is outside the window. So within any window, wherever it begins,
     there are at most ``amount``; a token bucket would let through twice as many after a rest.
     """
 

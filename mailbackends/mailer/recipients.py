@@ -1,4 +1,4 @@
-"""Who of a message's recipients has been served, over several transactions and servers.
+"""Which recipients of a message have been served, over several transactions and servers.
 
 `RecipientSplit` divides a message for a server that takes only so many recipients at once;
 `Failover` decides who may be tried at the next server. Decisions only, no I/O.
@@ -96,7 +96,7 @@ class RecipientSplit:
         self.left = ()
 
     def _beyond_limit(self, delivery: Delivery) -> list[str]:
-        """Those beyond the limit: no recipient after them was taken, else it was about one."""
+        """The recipients beyond the limit; none if a later one was accepted."""
         beyond: list[str] = []
         for to in self.left:
             reply = delivery.refused.get(to)
@@ -128,7 +128,7 @@ class Failover:
 
     @property
     def is_served(self) -> bool:
-        """True where a server took responsibility for a recipient."""
+        """True if a server took responsibility for a recipient."""
         return bool(self._accepted)
 
     def delivered(self, delivery: Delivery) -> None:
@@ -175,7 +175,7 @@ class Failover:
         raise self._joined(last)
 
     def _without(self, *others: Iterable[str]) -> tuple[str, ...]:
-        """Those who are left, but for the others."""
+        """The recipients left, without ``others``."""
         excluded = set().union(*others)
         return tuple(to for to in self.left if to not in excluded)
 

@@ -126,7 +126,7 @@ class Router:
         return receipt
 
     async def open(self, leases: LeasesAt = Server.leases) -> bool:
-        """Take a connection to the first server that gives one. True where it is a new one.
+        """Take a connection to the first server that gives one. True if it is a new one.
 
         Raises:
             SMTPException: none does. ``earlier`` has the errors of the others.

@@ -39,7 +39,7 @@ __all__ = ["Counters", "Server", "ServerStats"]
 
 @dataclass(frozen=True, slots=True)
 class ServerStats:
-    """One server of a Mailer at one moment."""
+    """A snapshot of one server of a Mailer."""
 
     server: str
     """``host:port``, or the path of its Unix socket."""
@@ -163,13 +163,13 @@ class Server:
             return self._circuit.admits(time.monotonic())
 
     def worked(self) -> None:
-        """Note that it accepted a message, or was ready for one."""
+        """Note that the server accepted a message, or was ready for one."""
         if not self._circuit.is_untroubled:
             with self._lock.here:
                 self._circuit.succeeded()
 
     def failed(self, error: SMTPException) -> None:
-        """Note what that says about the server: nothing, where the fault is on this side."""
+        """Note a fault, unless it is on this side and says nothing about the server."""
         if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError | SigningError):
             return
         # A refusal of recipients, or for good, is about the message: the server works.

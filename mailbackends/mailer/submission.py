@@ -82,7 +82,7 @@ class Job:
             )
         self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
         self.in_flight: InFlightTransaction | None = None
-        """Its transaction, where that was started before its turn came."""
+        """Its transaction, if it was started before the earlier ones were answered."""
         self.session: Session | None = None
         """The session over which it is being sent."""
         self.was_sent = False
@@ -108,7 +108,7 @@ class Job:
 
     @property
     def is_large(self) -> bool:
-        """True where preparing it takes so long that an event loop should not wait for it."""
+        """True if preparing it takes so long that an event loop should not wait for it."""
         if isinstance(self.message, bytes):
             return len(self.message) > _LARGE
         if isinstance(self.message, Message):

@@ -24,7 +24,7 @@ __all__ = ["LocalThrottle", "SharedThrottle", "Throttle", "throttle_of"]
 
 logger = logging.getLogger("mailbackends.mailer")
 
-# Seconds for one answer of the store: a message must not wait long for a mere number.
+# Seconds to wait for the store: a message must not be delayed long for one number.
 _TIMEOUT = 2.0
 
 # Seconds after which a store that failed is asked again.
@@ -204,7 +204,7 @@ def _limiter(storage: SecretURL, name: str) -> tuple[RateLimiter, type[Exception
 
 
 def _client_options(storage: SecretURL) -> Mapping[str, Any]:
-    """Timeouts for a client of Redis, which would wait for ever for a server that hangs."""
+    """Timeouts for a Redis client, which would otherwise wait without limit."""
     scheme = str(storage).partition(":")[0].lower()
     client = "valkey" if scheme.startswith("valkey") else "redis"
     if not scheme.startswith(client):

@@ -11,8 +11,8 @@
 In user name and password, ``/ ? # % :`` and, in the password, ``@`` are percent-encoded, as UTF-8.
 The query sets any other option by its name.
 
-One grammar both parses a URL and masks it for people. Nothing is shown of a URL that does not
-match it but its scheme: its password could begin or end anywhere.
+One grammar both parses a URL and masks it for people. Of a URL that does not match it, only the
+scheme is shown: its password could begin or end anywhere.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class SecretURL(Secret):
 def hide_urls(given: Any, *, other: tuple[type, ...] = ()) -> Any:
     """A `SecretURL` for a URL, and a list of them for a list.
 
-    None and instances of ``other`` are returned as they are. Of anything else only the type
-    is left (`NotText`), since it may contain a URL.
+    None and instances of ``other`` are returned as they are. Anything else is replaced by its type
+    (`NotText`), since it may contain a URL.
     """
     if given is None or isinstance(given, (SecretURL, NotText, *other)):
         return given
@@ -205,7 +205,7 @@ def _unquoted(text: str) -> str:
 
 
 def _why_not(text: str) -> str:
-    """Why the text does not match the grammar, without a word of it."""
+    """Why the text does not match the grammar, without quoting any of it."""
     rest = text.partition("://")[2]
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "#" in rest or "@" in rest[len(authority) :]:

@@ -1,7 +1,7 @@
 """Header fields written from text, without the email package's objects for them.
 
 They are the same as those written from the header objects of ``email.policy.SMTP``. A function
-returns None where a message has to be built.
+returns None if a message has to be built.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def serialized(
     """What ``BytesGenerator(mangle_from_=False, policy=policy)`` writes, in pieces.
 
     ``policy`` has CRLF as its line end. ``fields`` replace the message's own header fields.
-    The message is not changed. None where the generator has to write the message.
+    The message is not changed. None if the generator has to write the message.
 
     Raises:
         InvalidMessageError: a header field contains a line break, or its name is invalid.
@@ -209,7 +209,7 @@ def _parts(message: Message[Any, Any], policy: Policy) -> list[list[Piece]] | No
 def _encoded_for_7_bits(part: Message[Any, Any], policy: Policy) -> bytes | None:
     """A text of 8 bits as the generator encodes it, so that the parts beside it can be streamed.
 
-    None where the generator has to write the whole message.
+    None if the generator has to write the whole message.
     """
     if policy.cte_type == "8bit" or not is_standard(part):
         return None

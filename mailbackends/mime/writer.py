@@ -58,7 +58,7 @@ def written_message(
     alternatives: Iterable[tuple[str | bytes, str]] = (),
     attachments: Iterable[tuple[str, str | bytes, str]] = (),
 ) -> WrittenMessage | None:
-    """The bytes that ``build()`` would give, without building; None where that is not certain.
+    """The bytes that ``build()`` would give, without building; None if that is not certain.
 
     ``build`` makes an `email.message.EmailMessage` with ``email.policy.SMTP``: by
     ``set_content`` with the text (unless it is None), ``add_alternative`` with each pair of

@@ -1,6 +1,6 @@
-"""Connections that live across uses: at most so many, handed out fairly, closed in time.
-
-`ledger` decides, `base` carries that out; `blocking` and `aio` wait. Nothing here knows SMTP.
+"""A pool of connections: limited in number, handed out in FIFO order, closed when they expire.
+`ledger` makes the decisions, `base` carries them out, `blocking` and `aio` wait.
+Nothing here knows SMTP.
 """
 
 from mailbackends.pool.blocking import Pool

@@ -33,11 +33,11 @@ __all__ = ["BasePool"]
 
 logger = logging.getLogger("mailbackends.pool")
 
-# After these a connection is in no state for a polite end: a QUIT could fall into the
-# middle of a message, go to a peer that is gone, or into the parent's dialogue.
+# For these reasons a connection is closed without QUIT, which could end up in the middle of a
+# message, go to a peer that is gone, or disturb the parent's session.
 _FAULTS = frozenset({"dead", "error", "forked"})
 
-# Seconds in which `close` closes what is idle, one after the other.
+# Seconds in which `close` closes idle connections, one after the other.
 _CLOSE_SECONDS = 5.0
 # The same for a pool that is collected as garbage.
 _FORGOTTEN_SECONDS = 1.0
@@ -52,8 +52,8 @@ class _Books(Generic[C]):
     """A ledger and its lock: what belongs to one process alone."""
 
     def __init__(self, limits: Limits) -> None:
-        # Looked up now: gevent may have put its own in place. Reentrant: a finalizer may give
-        # a connection back while this thread is at the ledger.
+        # Looked up at call time, because gevent may have replaced it. Reentrant, because a
+        # finalizer may release a connection while this thread uses the ledger.
         self.lock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
         self.inherited: list[Entry[C]] = []
@@ -61,7 +61,9 @@ class _Books(Generic[C]):
 
 
 class BasePool(ABC, Generic[C]):
-    """See `Pool` and `AsyncPool`; ``connect`` opens a connection in the way of each."""
+    """See `Pool` and `AsyncPool`; ``connect`` is a function for one, a coroutine function for the
+    other.
+    """
 
     def __init__(
         self,
@@ -92,7 +94,9 @@ class BasePool(ABC, Generic[C]):
 
     @abstractmethod
     def _gate(self) -> tuple[Callable[[], object], Any]:
-        """What wakes a waiter, and what `_wait` waits for. Called with the lock held."""
+        """A function that wakes the waiter, and the object that `_wait` waits for. Called with the
+        lock held.
+        """
 
     @abstractmethod
     async def _wait(self, gate: Any, seconds: float) -> None:
@@ -130,7 +134,7 @@ class BasePool(ABC, Generic[C]):
 
         One that is not ``reusable`` is closed, politely unless ``reason`` is ``"dead"``
         or ``"error"`` (the default), where it is aborted. Releasing a second time does
-        nothing. A lease that was out when the process forked is only aborted in the child.
+        nothing. A lease from before a fork is only aborted in the child.
         """
         books = self._here()
         reason = "" if reusable else reason or "error"
@@ -147,16 +151,16 @@ class BasePool(ABC, Generic[C]):
         self._sweep(books)
 
     def stats(self) -> PoolStats:
-        """What the pool holds at this moment, after what is spent has been closed."""
+        """The pool's statistics, after closing connections that have expired."""
         books = self._here()
         self._sweep(books)
         with books.lock:
             return books.ledger.stats()
 
     def close(self, timeout: float = _CLOSE_SECONDS) -> None:
-        """Grant no lease any more, and close what is idle: politely, for `timeout` seconds.
+        """Grant no more leases, and close idle connections: politely, for `timeout` seconds.
 
-        What is left then is aborted. Callers that wait get `PoolClosed`. A connection in
+        Those left after that are aborted. Waiting callers get `PoolClosed`. A connection in
         use is closed when it is released. Closing again does nothing.
         """
         books = self._here()
@@ -165,7 +169,7 @@ class BasePool(ABC, Generic[C]):
         self._sweep(books, polite_until=self._clock() + timeout)
 
     def __del__(self) -> None:
-        # Nobody can use it any more: what is idle is closed as by `close`.
+        # Nobody can use it any more: idle connections are closed as by `close`.
         with contextlib.suppress(Exception):
             self.close(_FORGOTTEN_SECONDS)
 
@@ -175,17 +179,17 @@ class BasePool(ABC, Generic[C]):
         return self._here().ledger.is_closed
 
     def leave_parent(self) -> None:
-        """Drop, in a forked child, what was inherited: without a byte on the wire."""
+        """In a forked child, drop the inherited connections without sending a byte."""
         self._here()
 
     def leave_loop(self) -> None:
-        """Start anew in another event loop: drop all connections, politely where possible."""
+        """Start over in another event loop: drop all connections, politely if possible."""
         books = self._books.pop(os.getpid(), None)
         for entry in books.ledger.entries() if books else []:
             close(entry.connection)
 
     def _here(self) -> _Books[C]:
-        """The books of this process."""
+        """This process's ledger and lock."""
         pid = os.getpid()
         books = self._books.get(pid)
         if books is not None:
@@ -213,8 +217,8 @@ class BasePool(ABC, Generic[C]):
         patience = self._timeout if deadline is None else min(self._timeout, deadline - start)
         await self._wait(gate, max(0.0, patience))
         with books.lock:
-            # Asked of the ledger and not of the gate: one that is woken at the very moment
-            # in which its time runs out has a place, and uses it.
+            # The ledger decides, not the gate: a waiter that is woken just as its time runs out has
+            # a place, and uses it.
             if books.ledger.holds(lease):
                 return
             if books.ledger.is_closed:
@@ -234,7 +238,7 @@ class BasePool(ABC, Generic[C]):
         )
 
     def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:
-        """True where the connection in the lease's place, or the next idle one, is usable."""
+        """True if the connection in the lease's place, or the next idle one, is usable."""
         while (entry := lease.entry) is not None:
             if not lease.fresh and is_alive(entry.connection):
                 with books.lock:
@@ -255,7 +259,7 @@ class BasePool(ABC, Generic[C]):
 
     async def _open_into(self, books: _Books[C], lease: Lease[C], deadline: float | None) -> None:
         start = self._clock()
-        # Straight into the lease, so that whatever happens next finds it there.
+        # Stored in the lease at once, so that it is released whatever happens next.
         entry = lease.entry = Entry(await self._open(deadline), self._clock())
         with books.lock:
             books.ledger.opened(lease, entry)
@@ -264,10 +268,11 @@ class BasePool(ABC, Generic[C]):
         self._emit(ConnectionOpened(duration=entry.opened_at - start))
 
     def _sweep(self, books: _Books[C], polite_until: float = inf) -> None:
-        """Close the idle connections that are spent."""
+        """Close the idle connections that have expired."""
         while books.inherited:
             self._emit_retired(books.inherited.pop(), "forked")
-        # Without the lock: mostly there is none, and a moment later is early enough.
+        # Read without the lock: usually there is none, and closing it a moment later is soon
+        # enough.
         if self._clock() < books.ledger.tidy_until:
             return
         lease: Lease[C] = Lease()

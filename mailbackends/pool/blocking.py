@@ -17,32 +17,33 @@ C = TypeVar("C", bound=Poolable)
 
 
 class Pool(BasePool[C], Generic[C]):
-    """Connections that live across uses, shared by all threads of a process.
+    """A pool of connections that all threads of a process share.
 
     ``connect`` opens one; it is called with the caller's deadline (time of ``clock``,
     or None). There are at most ``size`` connections at any time, those being opened or
     closed included. When all are in use, callers wait in a FIFO queue, for at most
     ``timeout`` seconds. A connection is retired after ``max_messages_per_connection``
-    messages, ``max_lifetime`` seconds of life or ``max_idle`` seconds of idleness; `math.inf`
-    is no limit. ``on_event`` is called for each connection opened, reused and retired.
+    messages, ``max_lifetime`` seconds after it was opened, or ``max_idle`` seconds after its last
+    use; `math.inf` means no limit. ``on_event`` is called for each connection opened, reused and
+    retired.
 
-    What is retired is closed whenever the pool is next used or asked for its `stats`;
-    there is no background thread, which every fork would have to fear. In a process that
-    goes quiet the connections therefore stay until their servers hang up; the check before
-    the next use finds that, and opens another.
+    Retired connections are closed when the pool is next used or asked for its `stats`; there is no
+    background thread, which would not survive a fork. In a process that sends nothing more,
+    connections therefore stay open until their servers close them; the check before the next use
+    notices that, and the pool opens another.
 
-    After a fork the child starts with an empty pool: the parent's connections are
-    dropped there without a byte on them, and the parent does not notice. At the end of
-    the process idle connections are closed politely, within two seconds in all.
+    After a fork the child starts with an empty pool: it drops the parent's connections without
+    sending a byte, and the parent does not notice. When the process exits, idle connections are
+    closed politely, within two seconds in all.
 
-    Not for signal handlers: one may interrupt the pool between any two lines.
+    Do not use it in signal handlers, which may interrupt the pool between any two lines.
     """
 
     def acquire(self, *, deadline: float | None = None, fresh: bool = False) -> Lease[C]:
-        """A connection for one caller, the one used last if any is idle. `release` it.
+        """Lease a connection, the one used last if any is idle. `release` it after use.
 
-        ``deadline`` (time of the pool's clock) bounds the wait beside the pool's own
-        timeout, and is handed to ``connect``. With ``fresh`` the connection is a new one.
+        ``deadline`` (time of the pool's clock) limits the wait in addition to the pool's own
+        timeout, and is passed to ``connect``. With ``fresh`` the connection is a new one.
 
         Raises:
             PoolTimeout: no connection became free in time.
@@ -62,7 +63,7 @@ class Pool(BasePool[C], Generic[C]):
         return connection
 
     def _gate(self) -> tuple[Callable[[], object], threading.Lock]:
-        # Looked up now, not at import: gevent may have put its own in place meanwhile.
+        # Looked up now, not at import: gevent may have replaced it since.
         gate = threading.Lock()
         gate.acquire()
         return gate.release, gate

@@ -1,4 +1,4 @@
-"""Who holds which place in the pool, who waits, and what has to be closed: decisions only.
+"""Which connections are leased, who waits for one, and which must be closed: decisions only.
 
 The ledger never opens, closes, waits or locks. A pool (`base`) calls it under its lock, passes
 the time in, and carries out the decisions. A connection is whatever the pool says it is.
@@ -41,7 +41,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many connections there may be, and for how long. `math.inf` is no limit."""
+    """How many connections there may be, and for how long. `math.inf` means no limit."""
 
     size: int
     max_messages_per_connection: float
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A pool at one moment. The totals count from its making, or from the fork of its process."""
+    """A snapshot of a pool. Totals count from its creation, or from the fork of its process."""
 
     open: int
     """Open connections: those idle and those in use."""
@@ -62,11 +62,11 @@ class PoolStats:
     opening: int
     """Connections being opened; they take a place too."""
     waiters: int
-    """Callers that wait for a place."""
+    """Callers waiting for a connection."""
     made: int
     """Connections opened in all."""
     reused: int
-    """How often a connection that had served before was handed out again."""
+    """How often an open connection was handed out again."""
     retired: dict[str, int]
     """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``, ``"dead"``
     (the server had closed it before it was used again), ``"error"``, ``"refusals"`` (many in
@@ -96,7 +96,7 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Entry(Generic[C]):
-    """An open connection and what it has been through."""
+    """An open connection, with its age and use."""
 
     connection: C
     opened_at: float
@@ -106,16 +106,16 @@ class Entry(Generic[C]):
 
 @dataclass(slots=True, eq=False)
 class Lease(Generic[C]):
-    """One caller's hold on a place, from the request until the place is free again.
+    """One caller's claim to a place, from the request until the place is free again.
 
-    A new one holds nothing. Make it first, then let the pool fill it: so its owner can
-    release it wherever an exception comes.
+    A new one is empty. Create it first, then let the pool fill it, so that its owner can release it
+    wherever an exception occurs.
     """
 
     fresh: bool = False
-    """Only a new connection will do, never a used one."""
+    """True if only a new connection will do, never a used one."""
     is_reused: bool = False
-    """True where the connection has served before: the server may have hung up unnoticed."""
+    """True if the connection was used before: the server may have closed it unnoticed."""
     entry: Entry[C] | None = field(default=None, repr=False)
     """The connection in the place, as the pool knows it."""
     reason: str = field(default="", repr=False)
@@ -126,10 +126,10 @@ class Lease(Generic[C]):
 
     @property
     def connection(self) -> C:
-        """The connection; after the release, the one it was.
+        """The connection; after the release, the one it had.
 
         Raises:
-            RuntimeError: there has been none.
+            RuntimeError: there was none.
         """
         if self.last is None:
             raise RuntimeError("the lease has no connection yet")
@@ -170,7 +170,7 @@ class Ledger(Generic[C]):
         return lease in self._held
 
     def give_up(self, lease: Lease[C]) -> bool:
-        """Take `lease` from the queue. False where it has left it: it has a place after all."""
+        """Take `lease` from the queue. False if it has left it: it has a place after all."""
         return self._waiting.pop(lease, lease) is not lease
 
     def opened(self, lease: Lease[C], entry: Entry[C]) -> None:
@@ -198,11 +198,11 @@ class Ledger(Generic[C]):
             self._take_idle(lease, -1)
 
     def release(self, lease: Lease[C], now: float, *, messages: int, reason: str = "") -> bool:
-        """The holder of `lease` has sent `messages` over its connection and needs it no more.
+        """The holder of `lease` has sent `messages` over its connection and no longer needs it.
 
-        ``reason`` says why it must not be used again; it is empty where it may be.
-        Returns True where nothing is left to do: the connection is idle, or went to the
-        first lease that waits, and this one has ended (or had before). Returns False where
+        ``reason`` says why it must not be used again; it is empty if it may.
+        Returns True if nothing is left to do: the connection is idle, or went to the
+        first lease that waits, and this one has ended (or had before). Returns False if
         the holder must close it and then `drop` the lease; ``lease.reason`` says why.
         """
         entry = lease.entry
@@ -235,7 +235,7 @@ class Ledger(Generic[C]):
     def evict(self, lease: Lease[C], now: float) -> bool:
         """Move one idle connection that is spent into `lease`, to be closed and dropped.
 
-        Returns False where there is none.
+        Returns False if there is none.
         """
         for entry in tuple(self._idle):
             if reason := self._spent(entry, now):
@@ -247,7 +247,7 @@ class Ledger(Generic[C]):
         return False
 
     def close(self) -> None:
-        """Grant no lease any more: those that wait are woken, and `evict` empties the pool."""
+        """Grant no more leases: waiting ones are woken, and `evict` empties the pool."""
         self.is_closed = True
         self.tidy_until = -inf
         while self._waiting:
@@ -291,7 +291,7 @@ class Ledger(Generic[C]):
         return -inf if self.is_closed else min(entry.opened_at + age, entry.idle_since + idle)
 
     def _serve(self) -> None:
-        """Give what is free to the leases that wait, in the order in which they came."""
+        """Give free places to waiting leases, in FIFO order."""
         while self._waiting and (self._idle or self._free_places() > 0):
             try:
                 lease = next(iter(self._waiting), None)

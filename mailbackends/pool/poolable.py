@@ -1,4 +1,4 @@
-"""What the pool asks of a connection, and asking it so that its faults stay there."""
+"""The interface of a pooled connection, and calls to it that never raise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Poolable(Protocol):
     """A connection that can live in a pool."""
 
     def is_alive(self) -> bool:
-        """False where the peer has hung up or sent anything unasked. Never waits."""
+        """False if the peer has closed the connection or sent unexpected data. Never waits."""
 
     def close(self) -> None:
-        """Say goodbye and hang up, within about a second; the peer's answer is not awaited."""
+        """Close it politely, within about a second, without waiting for the peer's answer."""
 
     def abort(self) -> None:
-        """Close the descriptor without one byte on the wire.
+        """Close the descriptor without sending a byte.
 
         Another process may go on using the same connection: no ``shutdown()``, no TLS
         alert. After `close` or `abort` this does nothing.
@@ -28,16 +28,16 @@ class Poolable(Protocol):
 
 
 def is_alive(connection: Poolable) -> bool:
-    """Whether it can be used again; one that cannot even be looked at cannot."""
+    """True if it can be used again; False if the check itself fails."""
     try:
         return connection.is_alive()
     except Exception:
-        logger.debug("the look at an idle connection failed", exc_info=True)
+        logger.debug("checking an idle connection failed", exc_info=True)
         return False
 
 
 def close(connection: Poolable) -> None:
-    """Hang up politely, or without QUIT if that fails."""
+    """Close it politely, or abort it if that fails."""
     try:
         connection.close()
     except Exception:
@@ -46,7 +46,7 @@ def close(connection: Poolable) -> None:
 
 
 def abort(connection: Poolable) -> None:
-    """Hang up without QUIT."""
+    """Close it without sending anything."""
     try:
         connection.abort()
     except Exception:

@@ -1,6 +1,6 @@
-"""What becomes of pools and locks when their process forks, and when it ends.
+"""What happens to pools and locks when their process forks, and when it exits.
 
-They are watched through weak references: being watched keeps none of them alive.
+This module has only weak references to them, which keep none of them alive.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from weakref import WeakSet, WeakValueDictionary
 
 __all__ = ["EXIT_SECONDS", "ProcessLock", "watch"]
 
-# Long enough to write QUIT on a few dozen connections, too short to make anybody wonder why
-# a program does not end; gunicorn and Celery allow their workers 10 s and more.
+# Long enough to write QUIT on a few dozen connections, and short enough not to delay the exit
+# noticeably; gunicorn and Celery allow their workers 10 s and more.
 EXIT_SECONDS = 1.5
 
 
 class Watched(Protocol):
-    """A pool, as seen from here."""
+    """The methods of a pool that are called here."""
 
     def leave_parent(self) -> None:
-        """Drop what was inherited from the parent process."""
+        """Drop the connections inherited from the parent process."""
 
     def close(self, timeout: float = ...) -> None:
         """Close politely within `timeout` seconds."""
@@ -37,7 +37,7 @@ _watched: WeakValueDictionary[int, Watched] = WeakValueDictionary()
 
 
 def watch(pool: Watched) -> None:
-    """Call `pool` when this process turns out to be a forked child, and when it ends."""
+    """Have `pool` called in a forked child, and when the process exits."""
     _watched[id(pool)] = pool
 
 
@@ -83,10 +83,10 @@ def _at_exit() -> None:
 
 
 class _TimeIsUp(SystemExit):
-    """The alarm rang.
+    """Raised by the alarm.
 
-    A `SystemExit`, since gevent hands that, and no other exception, from the signal
-    handler to the greenlet that waits.
+    It is a `SystemExit`, because gevent passes no other exception from the signal handler to
+    the waiting greenlet.
     """
 
 
@@ -95,8 +95,8 @@ def _alarm(seconds: float) -> Iterator[None]:
     """Interrupt the block with `_TimeIsUp` after `seconds`, even in a call that hangs.
 
     A thread cannot do that: since Python 3.12 none may be started while the interpreter
-    ends. Where an alarm cannot be had (outside the main thread, on Windows) or is the
-    application's already, the block runs on; then only the pools themselves look at the time.
+    ends. If no alarm can be set (outside the main thread, on Windows), or the application uses it
+    already, only the pools themselves watch the time.
     """
     if (
         not hasattr(signal, "setitimer")

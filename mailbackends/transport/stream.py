@@ -76,7 +76,7 @@ class Stream:
         return 0
 
     def receive_some(self) -> bytes | None:
-        """The bytes that are there; empty at the end of the stream; None where none are there.
+        """The bytes that are there; empty at the end of the stream; None if none are there.
 
         Raises:
             OSError: the connection is broken.
@@ -137,7 +137,7 @@ class Stream:
             raise explained(error, server_hostname, after_starttls=after_starttls) from error
 
     def is_quiet(self) -> bool:
-        """True where nothing came since the last reply: no byte, no end of stream, no error.
+        """True if nothing came since the last reply: no byte, no end of stream, no error.
 
         Costs one system call, mostly, and no round trip. A byte that is there is consumed:
         nobody asked for it, and the connection is of no more use.
@@ -189,7 +189,7 @@ class Stream:
 def poll_of(sock: socket.socket) -> Any:
     """A function of a timeout that returns whether there is anything to read from ``sock``.
 
-    None where that cannot be had: on Windows; with gevent, whose own poll() switches to other
+    None if that cannot be had: on Windows; with gevent, whose own poll() switches to other
     greenlets; and for another class of sockets, which may keep bytes elsewhere.
     """
     poll = getattr(select, "poll", None)

@@ -108,7 +108,7 @@ class _EncryptedKey(Exception):
 
 
 def wants_certificate(error: Exception | None) -> bool:
-    """True where the server wants a certificate from us.
+    """True if the server wants a certificate from us.
 
     In TLS 1.3 it says so only behind the handshake (RFC 8446 section 4.4.2.4).
     """

@@ -42,7 +42,7 @@ class Waiter(Protocol):
     async def ready(
         self, sock: socket.socket, *, reading: bool, writing: bool, seconds: float | None
     ) -> bool:
-        """True once ``sock`` can be read or written, as asked; False where time ran out first."""
+        """True once ``sock`` can be read or written, as asked; False if time ran out first."""
 
     async def connected(
         self, socks: Collection[socket.socket], seconds: float | None
@@ -163,7 +163,7 @@ _LONGEST = 1_000_000.0
 
 @dataclass(slots=True)
 class Deadline:
-    """A point on the monotonic clock, in seconds; None never comes."""
+    """A point on the monotonic clock, in seconds; None means no limit."""
 
     at: float | None
     phase: str
@@ -177,7 +177,7 @@ class Deadline:
         return cls(at, phase)
 
     def remaining(self) -> float | None:
-        """The seconds left, 0 or less where it has passed; None where there is no limit."""
+        """The seconds left, 0 or less if it has passed; None if there is no limit."""
         return None if self.at is None else min(self.at - time.monotonic(), _LONGEST)
 
     def exceeded(self) -> str:
@@ -187,10 +187,10 @@ class Deadline:
 
 @dataclass(slots=True)
 class Timeouts:
-    """Seconds for each kind of wait; None waits for ever. RFC 5321 section 4.5.3.2.
+    """Seconds for each kind of wait; None waits without limit. RFC 5321 section 4.5.3.2.
 
-    ``latest`` is the point on the monotonic clock at which everything ends: another one for
-    each message.
+    ``latest`` is the point on the monotonic clock at which all waits end; it is set for each
+    message.
     """
 
     connect: float | None = 30.0

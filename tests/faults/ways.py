@@ -63,12 +63,12 @@ class Way:
 
     @property
     def is_one_flight(self) -> bool:
-        """True where the content goes out before any reply was seen."""
+        """True if the content goes out before any reply was seen."""
         return set(self.extensions) >= set(FLIGHT)
 
     @property
     def is_chunked(self) -> bool:
-        """True where the content goes by BDAT."""
+        """True if the content goes by BDAT."""
         return "CHUNKING" in self.extensions
 
     def replies(self, recipients: tuple[str, ...]) -> int:

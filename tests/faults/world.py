@@ -163,7 +163,7 @@ class World:
         return outcomes
 
     def may_be_unknown(self, number: int, cut: Cut) -> bool:
-        """True where the end of this letter's content may have been sent, and its reply not read.
+        """True if the end of this letter's content may have been sent, and its reply not read.
 
         That is from the byte that asks for the content to the last one of its reply.
         """

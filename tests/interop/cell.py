@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def splits_recipients(self) -> bool:
-        """False where the recipients above a server's limit are the caller's to send to again."""
+        """False if the recipients above a server's limit are the caller's to send to again."""
         return self.kind is not SmtpClient
 
     def client(

@@ -105,7 +105,7 @@ class Sent:
 
     @property
     def may_be_sent_again(self) -> bool:
-        """True where the caller may send again without a risk of a second copy."""
+        """True if the caller may send again without a risk of a second copy."""
         return self.outcome == "not_sent" or (
             self.outcome == "refused" and getattr(self.error, "is_transient", False)
         )
@@ -116,12 +116,12 @@ class Client(ABC):
 
     name: str
     makes_crlf = True
-    """False where a CR or LF that stands alone is sent as it is."""
+    """False if a CR or LF that stands alone is sent as it is."""
     reconnects = True
-    """False where the caller has to reconnect after the server closed the connection."""
+    """False if the caller has to reconnect after the server closed the connection."""
 
     pipelines = True
-    """False where each command waits for the reply to the one before."""
+    """False if each command waits for the reply to the one before."""
 
     def __init__(self, access: Access) -> None:
         self.access = access

@@ -60,7 +60,7 @@ _NOT_UNPACKED = ("doc", "man", "locale", "bug", "lintian", "examples")
 
 
 def missing_tools() -> str | None:
-    """Why the servers can be neither installed nor run here, or None where they can."""
+    """Why the servers can be neither installed nor run here, or None if they can."""
     tools = ("apt-get", "dpkg-deb", "ldd", "chroot", "node", "npm", "openssl")
     missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:

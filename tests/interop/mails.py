@@ -57,12 +57,12 @@ class Mail:
 
     @property
     def is_8bit(self) -> bool:
-        """True where the bytes are not all ASCII."""
+        """True if the bytes are not all ASCII."""
         return not self.raw.isascii()
 
     @property
     def needs_utf8(self) -> bool:
-        """True where an address is not ASCII."""
+        """True if an address is not ASCII."""
         return not all(one.isascii() for one in (self.sender, *self.recipients))
 
     @property

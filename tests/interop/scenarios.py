@@ -1,6 +1,6 @@
 """The rows of the table: what is sent, and the expected result.
 
-A scenario returns None where everything works, or a few words on what the server cannot do,
+A scenario returns None if everything works, or a few words on what the server cannot do,
 once it has checked that the client reported so. ``needs`` names what a server may lack; then
 the server's reason is shown in the cell, and the scenario is not played.
 """

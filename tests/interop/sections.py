@@ -8,7 +8,7 @@ __all__ = ["section", "with_section"]
 
 
 def section(page: str, title: str) -> str | None:
-    """The text under ``## title``, or None where there is no such title."""
+    """The text under ``## title``, or None if there is no such title."""
     found = _pattern(title).search(page)
     return found[1] if found else None
 

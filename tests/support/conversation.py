@@ -307,7 +307,7 @@ class Conversation:
 
 
 def _path(argument: str, keyword: str) -> tuple[str | None, tuple[str, ...]]:
-    """The address and the parameters of MAIL or RCPT; None where there is no path."""
+    """The address and the parameters of MAIL or RCPT; None if there is no path."""
     if not argument.upper().startswith(keyword + "<") or ">" not in argument:
         return None, ()
     # A quoted local part may hold ">", and no parameter does (RFC 5321 section 4.1.2).

@@ -67,7 +67,7 @@ class Line:
         self.totals = {"received": 0, "sent": 0, "raw received": 0, "raw sent": 0}
         self.is_broken = False
         self.is_closed = False
-        """True where neither side will use it again."""
+        """True if neither side will use it again."""
         self._tls: ssl.SSLObject | None = None
         self._handshaking = False
         sock.setblocking(False)
@@ -80,7 +80,7 @@ class Line:
 
     @property
     def is_silent(self) -> bool:
-        """True where the client can wait here as long as it likes."""
+        """True if the client can wait here as long as it likes."""
         return self.machine.is_silent or (
             self.is_broken and self._cut is not None and self._cut.kind is Break.STALL
         )
@@ -95,7 +95,7 @@ class Line:
         return self._sock.fileno()
 
     def turn(self) -> bool:
-        """Do what there is to do; False where there was nothing."""
+        """Do what there is to do; False if there was nothing."""
         if self.is_silent or self._sock.fileno() < 0:
             return False
         try:

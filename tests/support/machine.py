@@ -70,7 +70,7 @@ class Machine:
         self._awaits_response = False
         self.output = bytearray()
         self.is_over = False
-        """True where the server hangs up once ``output`` is sent."""
+        """True if the server hangs up once ``output`` is sent."""
         self.wants_tls = False
         """True once STARTTLS was answered with 220: the handshake follows ``output``."""
         self.is_tls = False
@@ -120,7 +120,7 @@ class Machine:
         self._delivered.violations.append(what)
 
     def _step(self) -> bool:
-        """Act upon one line or one content; False where more bytes are needed."""
+        """Act upon one line or one content; False if more bytes are needed."""
         if self._in_content:
             return self._data_content()
         if self._chunk is not None:

@@ -71,7 +71,7 @@ class SocketConnection:
         self.socket = socket.create_connection(address, timeout=10)
 
     def is_alive(self) -> bool:
-        """False where anything can be read, an end of file included."""
+        """False if anything can be read, an end of file included."""
         return not select.select([self.socket], [], [], 0)[0]
 
     def close(self) -> None:

@@ -166,7 +166,7 @@ class _Conversation(SMTP):
         await asyncio.sleep(0)
 
     async def say_scripted(self, key: str) -> bool:
-        """True where a scripted reply was given in place of the command's own."""
+        """True if a scripted reply was given in place of the command's own."""
         reply = self.owner._scripted_reply(key)
         if reply is None:
             return False

@@ -66,7 +66,7 @@ class Network:
         return self.delivered
 
     def turn(self) -> bool:
-        """Let the server do what there is to do; False where there was nothing."""
+        """Let the server do what there is to do; False if there was nothing."""
         has_acted = False
         for server, listener in enumerate(self._listeners):
             with contextlib.suppress(BlockingIOError):
@@ -105,7 +105,7 @@ class Network:
             listener.close()
 
     def is_silent(self, address: Any) -> bool:
-        """True where the client at ``address`` waits in vain."""
+        """True if the client at ``address`` waits in vain."""
         return any(line.is_silent and line.peer == address for line in self.lines)
 
     def descriptors(self) -> list[int]:

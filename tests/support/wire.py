@@ -79,7 +79,7 @@ class Wire:
         return self.peer.read_exactly(size)
 
     def has_more(self) -> bool:
-        """True where the client has sent on without waiting for the replies held back."""
+        """True if the client has sent on without waiting for the replies held back."""
         sock = self.peer.sock
         # Not what select() says: behind QUIT it would take the end for more.
         return bool(self.peer.buffer) or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)

@@ -56,7 +56,7 @@ class Server(ABC):
     announced_in_vain: tuple[str, ...] = ()
     """Mechanisms that no login ever succeeds with."""
     announces_tls_in_vain = False
-    """True where STARTTLS is announced and no handshake ever succeeds."""
+    """True if STARTTLS is announced and no handshake ever succeeds."""
     room = 1
     """Connections that may be open at the endpoint ``421``."""
     messages_per_connection: int | None = None
@@ -65,7 +65,7 @@ class Server(ABC):
     """Recipients of one transaction; each further one is refused with 452."""
     needs_login = False
     has_mailboxes = False
-    """True where each recipient gets a separate copy."""
+    """True if each recipient gets a separate copy."""
     counts_refusals = ""
     """Whether refused recipients add up to too many errors: ``always``, or ``pipelined`` where
     only a DATA counts that came with them in one write."""
@@ -75,9 +75,9 @@ class Server(ABC):
     lone_line_ends = "stored"
     """What becomes of a CR or LF that stands alone: also ``refused``."""
     adds_fields = False
-    """True where Date, From and Message-ID are added when they are missing."""
+    """True if Date, From and Message-ID are added when they are missing."""
     keeps_line_ends = False
-    """True where the store has the bytes as they came."""
+    """True if the store has the bytes as they came."""
     local_parts: dict[str, str]
     """The recipients for needs that depend on the mailbox; all other needs have ``a``."""
     lacks: dict[str, str]

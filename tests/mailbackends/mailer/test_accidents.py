@@ -167,7 +167,7 @@ def test_a_busy_pool_does_not_mean_that_the_server_cannot_be_reached(message, si
 
 
 def interrupted_at(number: int, mailer: Mailer, message: Any) -> bool:
-    """Send with a Ctrl-C just before the line of that number; False where it has fewer."""
+    """Send with a Ctrl-C just before the line of that number; False if it has fewer."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

@@ -96,7 +96,7 @@ def check_at(
     *,
     is_reusable: bool,
 ) -> bool:
-    """One run; False where ``act`` has no such line."""
+    """One run; False if ``act`` has no such line."""
     now = 0.0
     dial = Dialler()
     pool = pool_of(dial, size=SIZE, timeout=0.0, max_idle=10, clock=lambda: now)
