@@ -64,7 +64,8 @@ class DjangoStore:
         """All messages in this database."""
         return models.Message.objects.using(self.using)
 
-    def _now(self, plus: float = 0.0) -> Any:
+    def now(self, plus: float = 0.0) -> Any:
+        """The database's now, plus seconds, as an expression."""
         return database_now(self.connection, plus=plus)
 
     # A worker's calls
@@ -86,9 +87,9 @@ class DjangoStore:
             self.messages.filter(id__in=ids, state=_QUEUED).update(
                 state=State.CLAIMED.value,
                 lease_by=worker,
-                lease_until=self._now(lease),
+                lease_until=self.now(lease),
                 attempts=F("attempts") + 1,
-                updated_at=self._now(),
+                updated_at=self.now(),
             )
             for row in rows:
                 row.state, row.attempts = State.CLAIMED.value, row.attempts + 1
@@ -96,7 +97,7 @@ class DjangoStore:
 
     def _due(self, limit: int, aliases: Sequence[str]) -> list[models.Message]:
         """Due messages, locked: the most urgent first, and of each priority the oldest."""
-        now = self._now()
+        now = self.now()
         paused = models.Pause.objects.using(self.using).filter(until__gt=now)
         running = set(aliases).difference(paused.values_list("alias", flat=True))
         due = self.messages.filter(
@@ -139,7 +140,7 @@ class DjangoStore:
         with self._transaction():
             leased = self._leased(messages, worker)
             count = leased.update(
-                state=State.BEGUN.value, lease_until=self._now(lease), updated_at=self._now()
+                state=State.BEGUN.value, lease_until=self.now(lease), updated_at=self.now()
             )
             if count != len(messages):
                 mine = set(self._leased(messages, worker).values_list("id", flat=True))
@@ -161,7 +162,7 @@ class DjangoStore:
             row = row.filter(lease_by=change.lease_by)
         if change.attempts is not None:
             row = row.filter(attempts=change.attempts)
-        now = self._now()
+        now = self.now()
         values: dict[str, Any] = {
             "state": change.state.value,
             "reason": change.reason,
@@ -172,7 +173,7 @@ class DjangoStore:
         if change.state is not State.UNKNOWN:
             values["lease_by"] = ""
         if change.delay is not None:
-            values["due_at"] = self._now(change.delay)
+            values["due_at"] = self.now(change.delay)
         if change.clear_expiry:
             values["expires_at"] = None
         with self._transaction():
@@ -214,7 +215,7 @@ class DjangoStore:
         """See `mailbackends.outbox.Store`."""
         with self._transaction():
             claimed = self._leased(messages, worker).filter(state=State.CLAIMED.value)
-            now = self._now()
+            now = self.now()
             return claimed.update(
                 state=_QUEUED,
                 lease_by="",
@@ -227,18 +228,18 @@ class DjangoStore:
     def renew(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> int:
         """See `mailbackends.outbox.Store`."""
         with self._transaction():
-            return self._leased(messages, worker).update(lease_until=self._now(lease))
+            return self._leased(messages, worker).update(lease_until=self.now(lease))
 
     # A sweep's calls
 
     def lost(self, limit: int) -> list[OutboxMessage]:
         """See `mailbackends.outbox.Store`."""
-        expired = self.messages.filter(state__in=_LEASED, lease_until__lt=self._now())
+        expired = self.messages.filter(state__in=_LEASED, lease_until__lt=self.now())
         return self._without_content(expired.order_by("lease_until"), limit)
 
     def overdue(self, limit: int) -> list[OutboxMessage]:
         """See `mailbackends.outbox.Store`."""
-        late = self.messages.filter(state=_QUEUED, expires_at__lte=self._now())
+        late = self.messages.filter(state=_QUEUED, expires_at__lte=self.now())
         return self._without_content(late.order_by("expires_at"), limit)
 
     # An operator's calls
@@ -278,10 +279,10 @@ class DjangoStore:
     def pause(self, alias: str, seconds: float, *, failures: int, reason: str) -> None:
         """See `mailbackends.outbox.Store`."""
         pauses = models.Pause.objects.using(self.using)
-        until = self._now(seconds)
+        until = self.now(seconds)
         with self._transaction():
             pauses.bulk_create(
-                [models.Pause(alias=alias, until=self._now(), failures=0)], ignore_conflicts=True
+                [models.Pause(alias=alias, until=self.now(), failures=0)], ignore_conflicts=True
             )
             pauses.filter(alias=alias).update(failures=failures, reason=reason)
             pauses.filter(alias=alias, until__lt=until).update(until=until)
@@ -296,7 +297,7 @@ class DjangoStore:
 
     def status(self) -> Status:
         """See `mailbackends.outbox.Store`."""
-        now = self._now()
+        now = self.now()
         by_state = self.messages.values_list("state").annotate(Count("id")).order_by()
         queued = self.messages.filter(state=_QUEUED)
         by_alias = queued.values_list("alias").annotate(Count("id")).order_by()
@@ -321,7 +322,7 @@ class DjangoStore:
         if not wanted <= FINAL:
             raise ValueError(f"only messages in a final state are pruned: {', '.join(FINAL)}")
         old = self.messages.filter(
-            state__in=[each.value for each in wanted], updated_at__lt=self._now(-older_than)
+            state__in=[each.value for each in wanted], updated_at__lt=self.now(-older_than)
         )
         with self._transaction():
             ids = list(old.order_by("updated_at").values_list("id", flat=True)[:limit])
@@ -333,7 +334,7 @@ class DjangoStore:
         """See `mailbackends.outbox.Store`."""
         final = [each.value for each in FINAL]
         self.messages.filter(id=id, state__in=final).update(
-            content=b"", blobs="[]", erased_at=self._now()
+            content=b"", blobs="[]", erased_at=self.now()
         )
 
     def blobs_in_use(self, digests: Sequence[str]) -> set[str]:

@@ -6,9 +6,12 @@ Needs the extra: ``pip install "mailbackends[mailbox]"``. By itself it runs with
 """
 
 try:
+    from mailbackends.mailbox.contents import View
     from mailbackends.mailbox.faults import Fault, Faults
+    from mailbackends.mailbox.files import frame
     from mailbackends.mailbox.http import Request, Response
     from mailbackends.mailbox.mailbox import Mailbox
+    from mailbackends.mailbox.message import StoredMessage
     from mailbackends.mailbox.run import NotLoopback, PortUnavailable, run, serve
     from mailbackends.mailbox.store import Store
     from mailbackends.mailbox.wsgi import WebServer, application, request_from_environ
@@ -30,8 +33,11 @@ __all__ = [
     "Request",
     "Response",
     "Store",
+    "StoredMessage",
+    "View",
     "WebServer",
     "application",
+    "frame",
     "request_from_environ",
     "run",
     "serve",
