@@ -60,6 +60,6 @@ DEFAULT = (
     "5mb-0-plain",
     "25mb-0-plain",
 )
-"""One of each kind, and all that the comparison with the targets needs."""
+"""One case of each kind, and all that the targets need."""
 
 QUICK = ("text-0-plain", "text-20-tls", "html-0-plain")

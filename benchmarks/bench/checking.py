@@ -88,7 +88,7 @@ def _check_content(content: bytes, sample: Sample) -> None:
 
 
 def _digest(content: bytes) -> bytes:
-    """A digest that ignores what is new in each message: Date, Message-ID, boundary.
+    """A digest that ignores what differs in each message: Date, Message-ID, boundary.
 
     The body must be equal byte by byte, so that one message of each client must be parsed.
     """

@@ -57,14 +57,14 @@ def _installed() -> Path:
     if not (module / "package.json").is_file():
         npm = shutil.which("npm")
         if npm is None:
-            raise Missing("npm is not installed, to get nodemailer with")
+            raise Missing("npm is not installed, which is needed to get nodemailer")
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
         try:
             done = subprocess.run(  # noqa: S603
                 [npm, "install", *options, NODEMAILER], capture_output=True, text=True, timeout=120
             )
         except subprocess.TimeoutExpired as error:
-            raise Missing("npm did not get nodemailer within two minutes") from error
+            raise Missing("npm could not get nodemailer within two minutes") from error
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
             raise Missing(f"npm could not get nodemailer: {last[0]}")

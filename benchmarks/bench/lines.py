@@ -81,8 +81,8 @@ class Process:
         """The answer.
 
         Raises:
-            Failed: there is none within ``timeout`` seconds, or it is an error. After the
-                former the process is of no more use.
+            Failed: there is none within ``timeout`` seconds, or it is an error. After a timeout the
+            process cannot be used again.
         """
         assert self._process.stdin is not None
         try:

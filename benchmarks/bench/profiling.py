@@ -36,7 +36,7 @@ Function = tuple[str, int, str]
 # How many calls up a builtin's caller is looked for: beyond that it is recursion.
 _LEVELS = 60
 
-# The first that is found in "file:function" decides.
+# The first pattern that is found in "file:function" decides.
 _RULES: tuple[tuple[str, str], ...] = (
     (r"'(sendmsg|send|sendall|recv|recv_into|poll|connect|connect_ex|close|register|shutdown)' of "
      r"'(_socket\.|select\.)|select\.poll|built-in method select\.|getaddrinfo", "system calls"),
@@ -60,7 +60,9 @@ _PATTERNS = [(re.compile(pattern), part) for pattern, part in _RULES]
 
 
 def profiled(call: Callable[[], None], cpu: float) -> Mapping[str, Any]:
-    """Seconds of the processor's time for each part, where the call takes ``cpu`` unwatched."""
+    """Seconds of processor time for each part; ``cpu`` is the time of the call without the
+    profiler.
+    """
     # Process time, because waiting is not work.
     profiler = cProfile.Profile(getattr(time, "thread_time", time.process_time))
     profiler.runcall(call)

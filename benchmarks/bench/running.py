@@ -96,7 +96,7 @@ class Bench:
         """Measure all.
 
         Raises:
-            Failed: a client broke, or what arrived was not what it was to send.
+            Failed: a client failed, or a wrong message arrived.
         """
         for case in self.plan.cases:
             entries = [entry for entry in self._present() if self.plan.fits(entry, case)]
@@ -184,7 +184,9 @@ class Bench:
         return port
 
     def _environment(self) -> dict[str, str]:
-        """The variables that make clients without such an option trust the certificate."""
+        """The environment variables that make clients without an option for it trust the
+        certificate.
+        """
         return {"SSL_CERT_FILE": self._cafile, "NODE_EXTRA_CA_CERTS": self._cafile}
 
     def _started(self, stack: contextlib.ExitStack, process: Process) -> Process:

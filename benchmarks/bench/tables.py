@@ -70,7 +70,7 @@ def wanted_table(results: Results) -> Table:
             ]
         )
     columns = ["", "in", "beside", "takes", "ours", "takes", "reached", "wanted", "is it?"]
-    return Table("What was to be reached", columns, rows)
+    return Table("Target", columns, rows)
 
 
 def case_table(results: Results, name: str) -> Table:
@@ -107,7 +107,7 @@ def line_table(results: Results) -> Table:
         ]
         for line in results.lines
     ]
-    return Table("The line", ["round trip asked for", "measured", "throughput"], rows)
+    return Table("The line", ["round trip requested", "measured", "throughput"], rows)
 
 
 def about(results: Results) -> str:

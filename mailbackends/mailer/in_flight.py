@@ -62,7 +62,7 @@ class InFlightTransactions:
         self._timeouts = timeouts
         self.pending: deque[InFlightTransaction] = deque()
         self.ended = 0
-        """How many were answered, or awaited in vain."""
+        """The number answered, or given up on."""
 
     def start(self, lease: Lease[Any], transaction: Dialogue[Delivery]) -> InFlightTransaction:
         """Queue all commands and the content of a transaction, and wait for nothing."""

@@ -72,7 +72,7 @@ def test_the_proxy_adds_its_delay(written: Path) -> None:
 
 def test_tables_are_printed_without_a_terminal(written: Path) -> None:
     shown = (written / "output").read_text()
-    for text in ("2 KB text, 20 ms away, TLS and login", "our Mailer", "What was to be reached"):
+    for text in ("2 KB text, 20 ms away, TLS and login", "our Mailer", "Target"):
         assert text in shown
     assert "\x1b" not in shown
 

@@ -1,4 +1,4 @@
-"""Two views of the same messages, the server's and the caller's, held against each other."""
+"""Compares two views of the same messages: the server's and the caller's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Letter", "check", "letter"]
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message; its content is like no other's, and names it in the server's books."""
+    """One message; its content is unique, and identifies it in the server's record."""
 
     content: bytes
     sender: str
@@ -31,7 +31,7 @@ def letter(number: int, size: int = 0) -> Letter:
 def check(
     sent: Iterable[tuple[Letter, Receipt | Exception]], delivered: Counter[tuple[bytes, str]]
 ) -> list[Outcome]:
-    """The outcome of each message, once it is proven to agree with what was delivered.
+    """Return the outcome of each message, after checking it against what was delivered.
 
     Raises:
         AssertionError: it does not.
@@ -46,7 +46,7 @@ def check(
             allowed = {Outcome.ACCEPTED: {1}, Outcome.UNKNOWN: {0, 1}}.get(outcome, {0})
             assert times in allowed, (
                 f"{one.content!r} for {recipient} is there {times} times, "
-                f"and the caller was told: {outcome} ({result!r})"
+                f"and the caller got: {outcome} ({result!r})"
             )
         outcomes.append(_whole(result))
     assert not books, f"nobody sent these: {books}"
@@ -64,7 +64,7 @@ def _whole(result: Receipt | Exception) -> Outcome:
 
 
 def _told(one: Letter, result: Receipt | Exception) -> dict[str, Outcome]:
-    """What the caller was told of each recipient."""
+    """The outcome that the caller got for each recipient."""
     if isinstance(result, Receipt):
         return result.outcomes
     whole = _whole(result)

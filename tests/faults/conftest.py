@@ -1,4 +1,4 @@
-"""The sums of all fault tests stand at the end of the run."""
+"""Prints the sums of all fault tests at the end of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailbackends.transport.stream import Stream
 
 @pytest.fixture(autouse=True)
 def _no_logs() -> Iterator[None]:
-    # Each retry is worth a line to an application; a hundred thousand are not.
+    # Each retry logs a line, which an application needs; these tests have a hundred thousand.
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -35,7 +35,7 @@ def bdat_unproved() -> None:
 
 @pytest.fixture
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client's kernel takes little at once, where it would take some MB."""
+    """The client's kernel buffers little, instead of some MB."""
     take_over = Stream.__init__
 
     def init(self: Stream, sock: socket.socket, *waiter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Faults in any number and order: each run is made from its seed alone, and can be had again.
+"""Faults in any number and order: each run is made from its seed alone, and can be repeated.
 
 ``MAILBACKENDS_SEED=<n> pytest tests/faults/test_any_faults.py`` runs that one only.
 """
@@ -27,7 +27,7 @@ PLACES = ["MAIL s", "RCPT a", "RCPT b", "RCPT c", "deliver a", "deliver b", "BDA
 
 
 def habits(dice: random.Random, lmtp: bool) -> Habits:
-    """A server that announces, refuses, goes down and stumbles as it likes."""
+    """A server that announces, refuses, shuts down and fails at random."""
     answers = {}
     for _ in range(dice.choice([0, 0, 1, 2, 5])):
         place = dice.choice(PLACES)
@@ -52,7 +52,7 @@ def cut(dice: random.Random) -> Cut | None:
 
 
 def of_connection(make: object, seed: int, index: int, server: int) -> object:
-    """What ``make`` throws for this connection, and would throw again."""
+    """What ``make`` returns for this connection, the same each time."""
     assert callable(make)
     return make(random.Random(f"{seed} {index} {server}"))
 

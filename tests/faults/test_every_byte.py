@@ -1,9 +1,9 @@
 """The connection breaks at each byte of the dialogue, and each message is accounted for.
 
-Whatever breaks and wherever, `World` holds the server's view of each recipient against
-what the caller was told. The tests add what must not be unknown, and what must arrive.
-In the gate some of the ways to break take turns from byte to byte; with
-``MAILBACKENDS_EVERY_CUT=1`` each is tried at each.
+Whatever breaks and wherever, `World` compares the server's view of each recipient with the
+caller's. The tests add which outcomes must not be unknown, and what must arrive. In the gate some
+of the ways to break alternate from byte to byte; with ``MAILBACKENDS_EVERY_CUT=1`` each is tried at
+each.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_a_connection_with_tls_breaks_at_a_byte_within(way: Way, call: str) -> N
 
 @pytest.mark.parametrize("way", [*WAYS[:4], *SECURE], ids=str)
 @pytest.mark.usefixtures("small_buffers")
-def test_a_connection_breaks_amid_a_message_that_fills_all_buffers(way: Way) -> None:
+def test_a_connection_breaks_within_a_message_that_fills_all_buffers(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "single", 2, network, size=2_000_000)
         for cut in world.cuts(all_at_once, step=300_007):
@@ -133,7 +133,7 @@ def test_a_connection_with_tls_breaks_between_any_two_bytes_of_a_record(way: Way
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_next_server_gets_what_the_first_one_certainly_has_not(way: Way) -> None:
+def test_the_next_server_gets_only_what_the_first_certainly_does_not_have(way: Way) -> None:
     with taking_turns(Network(way.habits, servers=2)) as network:
         world = World(way, "single", 2, network)
         for cut in world.cuts(in_turn):

@@ -1,4 +1,4 @@
-"""The end of a process with a Mailer in it: QUIT where that is possible, and no waiting."""
+"""The end of a process with a Mailer in it: QUIT if that is possible, and no waiting."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_quit_is_the_last_word(ending: str, tls: bool) -> None:
+def test_each_connection_ends_with_quit(ending: str, tls: bool) -> None:
     context = certs.server_context() if tls else None
     with Running(Network(Habits(FLIGHT), context)) as network:
         run_program(textwrap.dedent(PROGRAM) + ENDINGS[ending], url(network), timeout=20)
@@ -63,19 +63,19 @@ def test_quit_is_the_last_word(ending: str, tls: bool) -> None:
     assert all(times == 1 for times in network.delivered.count.values())
 
 
-def test_what_is_killed_says_nothing() -> None:
+def test_a_killed_process_sends_no_quit() -> None:
     with Running(Network(Habits(FLIGHT))) as network:
         run_program(textwrap.dedent(PROGRAM) + "os._exit(0)", url(network))
     assert b"QUIT" not in network.lines[0].received
 
 
-def test_a_program_that_fails_says_quit_all_the_same() -> None:
+def test_a_program_that_fails_still_sends_quit() -> None:
     with Running(Network(Habits(FLIGHT))) as network, pytest.raises(AssertionError, match="oops"):
         run_program(textwrap.dedent(PROGRAM) + "raise ValueError('oops')", url(network))
     assert network.lines[0].received.endswith(b"QUIT\r\n")
 
 
-def test_a_daemon_thread_amid_a_message_holds_nothing_up() -> None:
+def test_a_daemon_thread_that_is_sending_does_not_delay_the_exit() -> None:
     """The server never answers the second message; the program ends while it waits."""
     asked = threading.Event()
 

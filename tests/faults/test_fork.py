@@ -1,4 +1,4 @@
-"""A Mailer across a fork: parent and child each send on, over connections of their own."""
+"""A Mailer across a fork: parent and child both go on sending, over separate connections."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def send_some(mailer: Mailer, first: int, count: int) -> dict[int, str]:
 
 
 def numbers(network: Network) -> list[set[bytes]]:
-    """For each connection the letters that were sent over it, without a line that was cut."""
+    """For each connection the messages that were sent over it, without a line that was cut."""
     return [
         {line for line in each.received.split(b"\r\n")[:-1] if line.startswith(b"N: ")}
         for each in network.lines
@@ -65,7 +65,7 @@ def numbers(network: Network) -> list[set[bytes]]:
 def test_a_worker_forked_after_the_first_message_opens_new_connections(
     network: Network,
 ) -> None:
-    """As with gunicorn's preload: the application sent a mail before its workers were forked."""
+    """As with gunicorn's preload: the application sent a message before its workers were forked."""
     with mailer_for(network) as mailer:
         assert send(mailer, letter(0)) == "accepted"
         for first in (10, 20, 30):
@@ -81,7 +81,7 @@ def test_a_worker_forked_after_the_first_message_opens_new_connections(
     assert numbers(network) == [{b"N: %d" % n for n in each} for each in expected]
 
 
-def test_a_child_that_sends_nothing_says_nothing(network: Network) -> None:
+def test_a_child_that_sends_no_message_sends_no_byte(network: Network) -> None:
     mailer = mailer_for(network)
     assert send(mailer, letter(0)) == "accepted"
     before = network.lines[0].totals["raw received"]
@@ -114,7 +114,7 @@ def test_a_child_counts_its_own_messages_and_connections(network: Network) -> No
         assert mailer.stats().messages == {Outcome.ACCEPTED: 1}
 
 
-def test_a_held_connection_is_not_the_childs(network: Network) -> None:
+def test_a_pinned_connection_is_not_used_by_the_child(network: Network) -> None:
     with mailer_for(network) as mailer, mailer.hold() as held:
         assert held.send_message(b"N: 0\r\n", "s@x", "a@x")
         assert in_child(lambda: held.send_message(b"N: 1\r\n", "s@x", "a@x").outcome) == "accepted"
@@ -122,8 +122,8 @@ def test_a_held_connection_is_not_the_childs(network: Network) -> None:
     assert numbers(network) == [{b"N: 0", b"N: 2"}, {b"N: 1"}]
 
 
-def test_a_fork_amid_the_work_of_many_threads(network: Network) -> None:
-    """Locks are held and messages under way at that moment, and connections break."""
+def test_a_fork_while_many_threads_send(network: Network) -> None:
+    """At that moment locks are held, messages are being sent, and connections break."""
     cuts = {index: Cut("received", 300 + 97 * index, Break.CLOSE) for index in range(0, 60, 3)}
     network.begin(lambda index, server: cuts.get(index))
     results: list[tuple[Letter, Receipt | Exception]] = []
@@ -159,7 +159,7 @@ def test_a_fork_amid_the_work_of_many_threads(network: Network) -> None:
         for recipient in letter(int(number)).recipients:
             assert books[letter(int(number)).content, recipient] in allowed[outcome]
     assert sum(outcome == "accepted" for outcome in children.values()) > 40
-    # No connection carried the words of two processes.
+    # No connection carried the commands of two processes.
     for each in numbers(network):
         assert len({int(line[3:]) // 100_000 for line in each}) <= 1
 
@@ -188,7 +188,7 @@ PROGRAM = """
 """
 
 
-def test_workers_that_end_say_quit_for_themselves_only() -> None:
+def test_exiting_workers_send_quit_on_their_own_connections_only() -> None:
     with Running(Network(Habits(FLIGHT))) as network:
         printed = run_program(PROGRAM, f"smtp://127.0.0.1:{network.ports[0]}")
     assert json.loads(printed) == [0, 0, 0]
@@ -200,5 +200,5 @@ def test_workers_that_end_say_quit_for_themselves_only() -> None:
     assert network.delivered.count.total() == 17
 
 
-def test_outcomes_are_words_that_json_knows() -> None:
+def test_outcomes_are_json_strings() -> None:
     assert [*map(str, Outcome)] == ["accepted", "refused", "not_sent", "unknown"]

@@ -20,7 +20,7 @@ def test_a_pipelined_batch_breaks_at_each_byte(way: Way) -> None:
         whole = world.outcomes
         for cut in world.cuts(in_turn):
             outcomes = world.run(cut)
-            # The others are sent after all, and come to the same end.
+            # The others are sent after all, with the same outcomes.
             for outcome, wanted in zip(outcomes, whole, strict=True):
                 assert outcome in (wanted, Outcome.UNKNOWN, Outcome.NOT_SENT), cut
             # The first one goes alone, and finds a new connection: see `test_every_byte`.
@@ -48,7 +48,7 @@ def test_a_421_takes_the_place_of_each_reply_to_a_pipelined_batch(way: Way, wher
 def test_a_server_that_says_421_in_place_of_each_reply_may_go_on(way: Way) -> None:
     with taking_turns(Network(way.habits, way.context)) as network:
         world = World(way, "batch", LETTERS, network)
-        network.may_be_stuck = True  # where a reply is waited for that does not come
+        network.may_be_stuck = True  # if it waits for a reply that does not come
         for reply in range(world.replies):
             world.run_with_last_words(reply, goes_on=True)
 
@@ -62,7 +62,7 @@ def test_a_server_may_fail_on_commands_after_a_content(way: Way, how: str) -> No
 
 
 @pytest.mark.parametrize("what", ["sender", "recipients", "content"])
-def test_a_refusal_in_a_pipelined_batch_leaves_the_others_alone(what: str) -> None:
+def test_a_refusal_in_a_pipelined_batch_does_not_affect_the_others(what: str) -> None:
     way = next(way for way in PIPELINED if way.name == f"pipelined-{what}")
     with taking_turns(Network(way.habits)) as network:
         world = World(way, "batch", LETTERS, network)

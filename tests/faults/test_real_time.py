@@ -1,6 +1,6 @@
-"""The same with time passing: threads on both sides, real waiting, and another server.
+"""The same in real time: threads on both sides, real waiting, and another server.
 
-`test_every_byte` replaces waiting by turns; what it shows is tried here without that.
+`test_every_byte` replaces waiting by turns; here the same is tried without that.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def only_first(cut: Cut, index: int, server: int) -> Cut | None:
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "partial" not in way.name], ids=str)
-def test_a_connection_breaks_while_time_passes(way: Way) -> None:
+def test_a_connection_breaks_in_real_time(way: Way) -> None:
     for offset in range(0, 260, 13):
         for direction in ("received", "sent"):
             kind = list(Break)[offset // 13 % 4]
@@ -90,6 +90,6 @@ def test_a_server_that_falls_silent_costs_one_message_one_timeout(step: str) -> 
                 send_two(mailer),
                 Counter((m.content, to) for m in sink.messages for to in m.rcpt_tos),
             )
-    # It is not tried again: a server that is overloaded would only get another connection.
+    # It is not tried again: an overloaded server would only get another connection.
     first = Outcome.UNKNOWN if step == "content" else Outcome.NOT_SENT
     assert outcomes == [first, Outcome.ACCEPTED]

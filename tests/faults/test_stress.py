@@ -25,7 +25,7 @@ MESSAGES = int(os.environ.get("MAILBACKENDS_STRESS", "5000"))
 THREADS = 50
 CONNECTIONS = 4
 
-# For one of them in so many, what the server does to it.
+# What the server does to one message in so many.
 ANSWERS = {
     **{f"MAIL s{n}@x": "451 4.3.0 later" for n in range(0, MESSAGES, 31)},
     **{f"RCPT b{n}@x": "550 5.1.1 nobody" for n in range(0, MESSAGES, 7)},
@@ -53,14 +53,14 @@ class Chaos:
         return Cut(direction, int(self._random.expovariate(1 / 500)), kind)
 
     def habits(self, index: int, server: int) -> Habits:
-        """Servers behind one address need not be alike."""
+        """Several servers with one address need not be alike."""
         last_reply = self._random.randrange(100) if self._random.random() < 0.1 else None
         return Habits(self._random.choice(WAYS), self._lmtp, None, ANSWERS, last_reply)
 
 
 @pytest.fixture(autouse=True)
 def _forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lock-step and limits that were learned from a broken connection would last to the end."""
+    """Lock-step and limits that were noticed on a broken connection would last to the end."""
     monkeypatch.setattr(quirks, "_SECONDS", 0.01)
 
 
@@ -123,7 +123,7 @@ def test_each_message_is_exactly_accounted_for(protocol: str) -> None:
     assert stats.messages == outcomes
     assert (stats.pool.in_use, stats.pool.waiters) == (0, 0)
     assert stats.pool.made == stats.pool.open + sum(stats.pool.retired.values())
-    # It was neither fair weather nor mere ruin.
+    # Some messages met faults, and some did not.
     assert outcomes[Outcome.ACCEPTED] > count / 2
     assert outcomes[Outcome.UNKNOWN] > 0
     assert outcomes[Outcome.REFUSED] > 0

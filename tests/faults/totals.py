@@ -1,4 +1,4 @@
-"""How many connections were cut, and what became of how many messages."""
+"""How many connections were cut, and how many messages had which outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways in which a message can be said, by what a server announces and refuses."""
+"""The ways in which a message can be sent, by what a server announces and refuses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _client_context() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Way:
-    """A server's habits. ``answers`` are those of `Habits`."""
+    """What a server announces and refuses. ``answers`` are those of `Habits`."""
 
     name: str
     extensions: tuple[str, ...] = ()
@@ -33,11 +33,11 @@ class Way:
     tls: TLSMode = "none"
     login: tuple[str, str] | None = None
     in_flight: int = 1
-    """How many messages of a batch the client sends before one of them is answered."""
+    """How many messages of a batch the client sends before the first is answered."""
 
     @property
     def habits(self) -> Habits:
-        """For the machine."""
+        """The same for `Machine`."""
         starttls = ("STARTTLS",) if self.tls == "starttls" else ()
         return Habits((*self.extensions, *starttls), self.lmtp, self.login, self.answers)
 
@@ -80,7 +80,7 @@ class Way:
         return self.name
 
 
-# Of the recipients a, b and c of each message b is refused at once, and a late.
+# Of the recipients a, b and c of each message, b is refused at RCPT, and a after the content.
 _EARLY = {f"RCPT b{number}@x": "550 no" for number in range(5)}
 _LATE = {f"deliver a{number}@x": "452 full" for number in range(5)}
 

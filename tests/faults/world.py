@@ -1,4 +1,4 @@
-"""Messages and a server that breaks where it is told to: what the two sides say afterwards."""
+"""Messages, and a server that breaks where the test says: the views of both sides afterwards."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ CALLS: dict[str, Callable[[Mailer, list[Letter]], Results]] = {
 
 
 class World:
-    """One way of saying messages, one call to send them, and a network.
+    """One way of sending messages, one call to send them, and a network.
 
     The first message finds no connection, the others a used one; each has ``size`` bytes at
     least. ``outcomes`` are those of a run in which nothing breaks. Unless BDAT ``is_proved``,
@@ -134,7 +134,7 @@ class World:
     ) -> list[Outcome]:
         """Send all letters while a connection's ``reply``-th reply is a 421.
 
-        The server hangs up behind it, or ``goes_on``.
+        The server closes the connection after it, or ``goes_on``.
         """
         totals.cuts["421"] += 1
         down = replace(self.way.habits, last_reply=reply, goes_on=goes_on)
@@ -145,7 +145,7 @@ class World:
             raise
 
     def run_stumbling(self, how: str) -> list[Outcome]:
-        """Send all letters to a server that stumbles over what stands behind a content."""
+        """Send all letters to a server that fails on what follows a content in the same write."""
         totals.cuts[f"stumbling: {how}"] += 1
         stumbling = replace(self.way.habits, stumbles=how, takes_groups=True)
         return self._run(None, lambda index, server: stumbling)

@@ -1,1 +1,1 @@
-"""mailbackends against the servers of the real all_servers; see docs/compatibility.md."""
+"""Tests with real servers; docs/compatibility.md has the results."""

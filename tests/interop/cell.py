@@ -1,4 +1,4 @@
-"""One cell of the table: a server, a client, and the checks of what went between them."""
+"""One cell of the table: a server, a client, and the checks of what was sent and what arrived."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Form(Enum):
 
 
 class Cell:
-    """A server of the table, and a client that is made anew for each scenario."""
+    """A server of the table, and a new client for each scenario."""
 
     def __init__(self, server: Server, kind: type[Client], cafile: str) -> None:
         self.server = server
@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def splits_recipients(self) -> bool:
-        """False if the recipients above a server's limit are the caller's to send to again."""
+        """False if the caller must send again to the recipients above a server's limit."""
         return self.kind is not SmtpClient
 
     def client(
@@ -120,7 +120,7 @@ class Cell:
                 check_text(arrival, mail)
 
     def check_all_arrived(self, client: Client, mails: Sequence[Mail]) -> None:
-        """See that each of many mails, for one recipient each, arrived once and as it was."""
+        """Check that each of many mails, for one recipient each, arrived once and unchanged."""
         stored: list[Arrival] = []
 
         def are_there() -> bool:

@@ -1,7 +1,7 @@
-"""The ways into the library with one interface: `SMTP`, both Mailers, Django and Flask.
+"""All interfaces of the library behind one: `SMTP`, both Mailers, Django and Flask.
 
-Tests use a `Client` and nothing else of the library: a new way in needs one subclass and its
-place in `interop.cell.CLIENTS`, and plays all scenarios.
+Tests use a `Client` and nothing else of the library: a new interface needs one subclass and its
+entry in `interop.cell.CLIENTS` to play all scenarios.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A provider of tokens that is equal to another of the same token."""
+    """A token provider that is equal to another with the same token."""
 
     value: str = field(repr=False)
 
@@ -116,7 +116,7 @@ class Client(ABC):
 
     name: str
     makes_crlf = True
-    """False if a CR or LF that stands alone is sent as it is."""
+    """False if a lone CR or LF is sent as it is."""
     reconnects = True
     """False if the caller has to reconnect after the server closed the connection."""
 
@@ -171,7 +171,7 @@ def _failed(error: Exception) -> Sent:
 
 
 def _counted(sent: Sent) -> Sent:
-    # Before there is a message, smtplib's interface has no outcome.
+    # Before a message is sent, smtplib's interface has no outcome.
     is_known = sent.outcome in ("accepted", "refused", "unknown")
     counts.messages[sent.outcome if is_known else "not_sent"] += 1
     return sent

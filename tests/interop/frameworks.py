@@ -39,7 +39,7 @@ class DjangoClient(Client):
     def _send(self, mail: Mail) -> dict[str, int]:
         message = self._message(mail)
         with warnings.catch_warnings():
-            # Django 6.1 wants backends to come from MAILERS only.
+            # Django 6.1 takes backends from MAILERS only.
             warnings.simplefilter("ignore")
             backend = EmailBackend(**self.access.options())
         assert backend.send_messages([message]) == 1

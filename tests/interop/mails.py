@@ -23,7 +23,7 @@ _BOUNDARY = re.compile(rb'(?m)^Content-Type: multipart/[^"]*boundary="([^"]+)"')
 
 
 def tag() -> str:
-    """A word that is used once."""
+    """A unique word."""
     return f"t{os.getpid()}n{next(_numbers)}e"
 
 
@@ -37,12 +37,12 @@ class Mail:
     """Local parts, without the extension that makes them this mail's."""
     sender: str = "sender@example.test"
     wire_text: bytes | None = None
-    """Instead of ``text`` for clients that send bytes: line ends that no text has."""
+    """Instead of ``text`` for clients that send bytes, with line ends that text cannot have."""
     attachment: bytes | None = None
     is_refused: bool = False
     """With a field that servers are configured to refuse."""
     is_empty: bool = False
-    """No byte at all, from clients that can send that."""
+    """An empty message, from clients that can send one."""
     token: str = field(default_factory=tag)
 
     @property
@@ -112,7 +112,7 @@ def check(arrival: Arrival, mail: Mail, whole: bytes, *, exactly: bool = False) 
 
 
 def _stored_forms(whole: bytes) -> Iterator[bytes]:
-    """The content with each CR and LF that stands alone as servers store it.
+    """The content with each lone CR or LF as servers store it.
 
     Postfix makes a space of a lone CR, smtp-sink drops it; Exim makes a space of a lone LF.
     """

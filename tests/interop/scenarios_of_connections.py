@@ -83,7 +83,7 @@ def _wait_for(send: Callable[[], Sent]) -> None:
 
 @scenario("too many errors", needs="nothing")
 def _(cell: Cell) -> str | None:
-    """The server hangs up after so many errors: refusals, or commands that it does not know.
+    """The server closes the connection after several errors: refusals, or unknown commands.
 
     Each refused message is reported as refused, and a good one is sent all the same.
     """
@@ -121,7 +121,7 @@ def _check_each_refused(cell: Cell, client: Client, count: int) -> None:
 
 
 def _send_unknown_commands(cell: Cell, client: SmtpClient) -> None:
-    """Only smtplib's interface can send them: repeat one until the server hangs up."""
+    """Only smtplib's interface can send them: repeat one until the server closes the connection."""
     cell.deliver(client, Mail())
     codes = client.repeat("XYZZY", times=30)
     assert 1 < len(codes) < 30, codes
@@ -130,7 +130,7 @@ def _send_unknown_commands(cell: Cell, client: SmtpClient) -> None:
 
 @scenario("15 refused messages in a row", needs="one refused")
 def _(cell: Cell) -> None:
-    """Exim counts RSET: after ten it answers 554 and hangs up. Others count errors."""
+    """Exim counts RSET: after ten it answers 554 and closes. Other servers count errors."""
     with cell.client() as client:
         _check_each_refused(cell, client, 15)
 
@@ -159,7 +159,7 @@ def _(cell: Cell) -> None:
 
 @scenario("too many messages in a minute")
 def _(cell: Cell) -> None:
-    """No connection helps before the minute is over: a temporary refusal, and nothing lost."""
+    """No new connection helps within the minute: a temporary refusal, and nothing is lost."""
     with cell.client(f"too many messages in a minute {cell.kind.name}") as client:
         mails = [Mail() for _ in range(5)]
         results = client.send_all(mails)
@@ -176,7 +176,7 @@ def _(cell: Cell) -> None:
 
 
 def _check_goes_on(cell: Cell, client: Client, mail: Mail) -> None:
-    """Send when the connection is gone: it arrives once, by the client or by its caller."""
+    """Send after the connection was lost: the message arrives once, by the client or its caller."""
     sent = client.send(mail)
     if sent.error is not None:
         assert not client.reconnects, repr(sent.error)

@@ -2,12 +2,12 @@
 
     PYTHONPATH=.:tests python -m interop.soak [SECONDS [PAGE]]
 
-Threads send over TLS, logged in, without a pause, and every few seconds the server is killed
-meanwhile. Then the threads pause, and each message is accounted for: what was
-accepted arrived once, what was refused or not sent did not arrive, what is unknown arrived
-at most once. It fails if a message is not accounted for, if open files, threads or memory grow
-(see `interop.usage`), or if a connection or an exception still exists after the Mailer was
-closed. The result is printed, and written to ``PAGE``.
+Threads send over TLS, logged in, without a pause, while the server is killed every few seconds.
+Then the threads pause, and each message is accounted for: what was accepted arrived once, what was
+refused or not sent did not arrive, what is unknown arrived at most once. It fails if a message is
+not accounted for, if open files, threads or memory grow (see `interop.usage`), or if a connection
+or an exception still exists after the Mailer was closed. The result is printed, and written to
+``PAGE``.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Soak:
         self._idle = threading.Semaphore(0)
 
     def run(self, seconds: float, *, progress: bool = False) -> None:
-        """Send for at least so many seconds, and for enough rounds to compare.
+        """Send for at least this many seconds, and for enough rounds to compare.
 
         Raises:
             AssertionError: a message is not accounted for, or something grew.

@@ -17,7 +17,7 @@ BOTH = ("Mailer", "AsyncMailer")
 @pytest.mark.parametrize("client", BOTH)
 @pytest.mark.parametrize("security", ["none", "starttls"])
 @pytest.mark.parametrize("server", ["Postfix", "Exim", "sendmail", "OpenSMTPD", "Haraka"])
-def test_a_refusal_amid_a_batch_leaves_the_other_messages_alone(
+def test_a_refusal_within_a_batch_does_not_affect_the_other_messages(
     server: str, security: str, client: str, all_servers: AllServers, cafile: str
 ) -> None:
     cell = Cell(all_servers.server(server), CLIENTS[client], cafile)
@@ -28,7 +28,7 @@ def test_a_refusal_amid_a_batch_leaves_the_other_messages_alone(
 
 @pytest.mark.parametrize("client", BOTH)
 @pytest.mark.parametrize("server", ["Postfix", "Exim", "sendmail", "OpenSMTPD", "Haraka"])
-def test_every_third_message_of_a_batch_refused_leaves_the_others_alone(
+def test_refusing_every_third_message_of_a_batch_does_not_affect_the_others(
     server: str, client: str, all_servers: AllServers, cafile: str
 ) -> None:
     cell = Cell(all_servers.server(server), CLIENTS[client], cafile)

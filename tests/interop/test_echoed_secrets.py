@@ -1,4 +1,4 @@
-"""sendmail quotes what it cannot decode in a login: the password must not be shown by that."""
+"""sendmail quotes what it cannot decode in a login: the password must not be shown."""
 
 from __future__ import annotations
 

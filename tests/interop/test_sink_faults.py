@@ -1,4 +1,4 @@
-"""Postfix's smtp-sink refusing, deferring or hanging up at each command."""
+"""Postfix's smtp-sink refuses, defers or closes the connection at each command."""
 
 from __future__ import annotations
 

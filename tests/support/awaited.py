@@ -109,7 +109,7 @@ class AwaitedMailer:
         return self._mailer.options
 
     def __getattr__(self, name: str) -> Any:
-        """What a test looks up inside."""
+        """An attribute that a test reads."""
         return getattr(self._mailer, name)
 
     def __enter__(self) -> Self:

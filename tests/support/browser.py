@@ -23,9 +23,9 @@ _PATIENCE = 30.0  # seconds
 
 
 def require() -> tuple[str, str]:
-    """The paths of chromium and its driver; skips the test where one of them is missing.
+    """The paths of chromium and its driver; skips the test if one of them is missing.
 
-    With MAILBACKENDS_TESTS_CHROMIUM set it fails there: so it is in ``.ci/run``.
+    With MAILBACKENDS_TESTS_CHROMIUM set, as in ``.ci/run``, it fails instead.
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium and driver:
@@ -58,7 +58,7 @@ def browser(profile: Path, downloads: Path) -> Iterator[Browser]:
 
 
 class Browser:
-    """What a person does with it."""
+    """A browser with the actions of a person."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
@@ -81,12 +81,12 @@ class Browser:
         return wait_for(lambda: self.all(selector))[0]
 
     def all(self, selector: str) -> list[Any]:
-        """All elements that are there now."""
+        """All matching elements in the page now."""
         found: list[Any] = self.driver.find_elements("css selector", selector)
         return found
 
     def text(self, selector: str) -> str:
-        """The words in the first such element that is there now; empty where there is none."""
+        """The text of the first matching element; empty if there is none."""
         script = "return document.querySelector(arguments[0])?.innerText ?? ''"
         return str(self.driver.execute_script(script, selector))
 
@@ -96,7 +96,7 @@ class Browser:
 
     @contextmanager
     def inside(self, selector: str) -> Iterator[None]:
-        """Within the block all is about the document in this frame."""
+        """Within the block everything applies to the document in this frame."""
         self.driver.switch_to.frame(self.one(selector))
         try:
             yield
@@ -104,18 +104,18 @@ class Browser:
             self.driver.switch_to.default_content()
 
     def complaints(self) -> list[str]:
-        """What the browser put on its console since the last call."""
+        """The messages on the browser's console since the last call."""
         return [str(entry["message"]) for entry in self.driver.get_log("browser")]
 
     def picture(self, path: Path) -> None:
-        """What is on the screen, as a PNG."""
+        """The screen as a PNG."""
         path.write_bytes(self.driver.get_screenshot_as_png())
 
 
 def wait_for(look: Callable[[], T]) -> T:
-    """What ``look`` returns, as soon as that is true."""
+    """The result of ``look``, as soon as it is true."""
     end = time.monotonic() + _PATIENCE
     while not (seen := look()):
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"nothing within {_PATIENCE} seconds"
         time.sleep(0.02)
     return seen

@@ -42,7 +42,7 @@ def cafile() -> str:
 
 
 def untrusted_cafile() -> str:
-    """The file with an authority that signed nothing."""
+    """The file with an authority that has signed no certificate."""
     return _cafile("untrusted")
 
 
@@ -50,7 +50,7 @@ def untrusted_cafile() -> str:
 def server_context(*names: str, expired: bool = False) -> ssl.SSLContext:
     """A server's TLS context with a certificate for ``names``, by default for loopback.
 
-    ``expired``: the certificate ran out yesterday.
+    ``expired``: the certificate expired yesterday.
     """
     now = datetime.now(UTC)
     start, end = (now - timedelta(days=9), now + timedelta(days=1))

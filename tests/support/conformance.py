@@ -22,7 +22,7 @@ __all__ = ["OURS", "THEIRS", "Library", "Raised", "Scenario", "World", "on_clien
 
 
 class Library:
-    """The names of one of the two."""
+    """The names of one of the two libraries."""
 
     def __init__(self, name: str, *modules: object) -> None:
         self.name = name
@@ -49,18 +49,18 @@ class Raised:
 
     @classmethod
     def by(cls, call: Callable[[], Any]) -> Any:
-        """What ``call`` returns, or its exception as a value."""
+        """The result of ``call``, or its exception as a value."""
         try:
             return call()
         except Exception as error:
-            # Of others than SMTP's own, the text says it all.
+            # For exceptions that are not SMTP's, the text is enough.
             args = error.args if isinstance(error, smtplib.SMTPException) else ()
             text = _as_of_313(str(error).encode()).decode()
             return cls(type(error).__name__, args, text)
 
 
 class World:
-    """What a scenario has to play with."""
+    """What a scenario can use."""
 
     def __init__(self, lib: Library, server: TalkServer) -> None:
         self.lib = lib
@@ -70,16 +70,16 @@ class World:
         self.clients: list[Any] = []
 
     def keep(self, client: Any) -> Any:
-        """Look at this client when the scenario is over, and close it."""
+        """Compare this client's attributes after the scenario, and close it."""
         self.clients.append(client)
         return client
 
     def client(self, **changes: Any) -> Any:
-        """A client that is connected."""
+        """A connected client."""
         return self.keep(self.lib.SMTP(**self.options(changes)))
 
     def options(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a constructor needs to connect."""
+        """The arguments with which a constructor connects."""
         given = {
             "host": self.host,
             "port": self.port,
@@ -105,13 +105,13 @@ _STATE = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """Calls that must give the same with both, but for what ``ours`` names.
+    """Calls that must have the same results with both, except for what ``ours`` names.
 
     ``call`` gets a `World`; what it returns or raises is compared, with what the server
     saw, the attributes of the clients afterwards, and what was written to stderr.
     ``differs`` is the id of a deliberate difference in docs/smtplib.md; ``ours`` then maps
-    ``result``, ``wire``, ``closed``, ``stderr`` or an attribute to what ours gives: it must
-    give that, the other library something else, and in the rest the two must agree.
+    ``result``, ``wire``, ``closed``, ``stderr`` or an attribute to the value with ours: the other
+    library's value must differ, and everything else must be equal.
     """
 
     name: str
@@ -125,19 +125,19 @@ class Scenario:
         return self.name.replace(" ", "-")
 
     def check(self) -> None:
-        """Play it with both, and compare."""
+        """Run it with both, and compare."""
         theirs, ours = self.play(THEIRS), self.play(OURS)
         assert bool(self.differs) == bool(self.ours), "a difference has an id, and shows"
         for key in {**theirs, **ours}:
             if key in self.ours:
                 assert ours[key] == self.ours[key]
-                assert theirs[key] != ours[key], f"{self.differs}: {key} is no difference"
+                assert theirs[key] != ours[key], f"{self.differs}: {key} does not differ"
             else:
                 assert ours[key] == theirs[key], key
         assert self.ours.keys() <= ours.keys()
 
     def play(self, lib: Library) -> dict[str, Any]:
-        """What is seen with one library."""
+        """What happens with one library."""
         talks = self.talk if isinstance(self.talk, tuple) else (self.talk,)
         with contextlib.ExitStack() as stack:
             path = None
@@ -162,7 +162,7 @@ class Scenario:
 
 
 def on_client(call: Callable[[Any], Any]) -> Callable[[World], Any]:
-    """A scenario's call that needs no more than a client that is connected."""
+    """A scenario's call that needs only a connected client."""
     return lambda world: call(world.client())
 
 

@@ -1,4 +1,4 @@
-"""The sink's side of SMTP and LMTP: strict, and refusing where the test says so."""
+"""The sink's side of SMTP and LMTP: strict, and refusing what the test asks it to refuse."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["SASL", "Conversation"]
 
 SASL = Callable[[Callable[[bytes], bytes], bytes | None], bool]
-"""Leads one exchange: given ``ask(challenge) -> response`` and the initial response or
-None, says whether the client may come in."""
+"""Runs one exchange: takes ``ask(challenge) -> response`` and the initial response or None, and
+returns whether the login succeeds.
+"""
 
-# RFC 2920 section 3.1, RFC 3207 section 4, RFC 4954 section 4: nothing may follow these
-# before their reply is there.
+# RFC 2920 section 3.1, RFC 3207 section 4, RFC 4954 section 4: nothing may follow these before
+# their reply.
 _LAST_OF_A_GROUP = {
     "AUTH", "DATA", "EHLO", "EXPN", "HELO", "LHLO", "NOOP", "QUIT", "STARTTLS", "VRFY",
 }  # fmt: skip
@@ -49,7 +50,7 @@ class Conversation:
         self._reset()
 
     def run(self) -> None:
-        """Converse. Raises `ClientGone` at the end."""
+        """Answer the client. Raises `ClientGone` at the end."""
         greeting = self.scripted("CONNECT") or "220 sink.test ESMTP"
         self.say(greeting)
         while True:
@@ -64,13 +65,13 @@ class Conversation:
                 self._do(verb, argument)
 
     def say(self, reply: str) -> None:
-        """Give a reply; 421 also ends the connection (RFC 5321 section 3.8)."""
+        """Send a reply; 421 also ends the connection (RFC 5321 section 3.8)."""
         self.wire.reply(reply.encode() + b"\r\n")
         if reply.startswith("421"):
             self._end()
 
     def scripted(self, key: str) -> str | None:
-        """The reply that the test wants here, or None."""
+        """The reply that the test has set for this command, or None."""
         reply = self.sink._scripted_reply(key)
         if reply == HANG_UP:
             self._end()
@@ -310,7 +311,7 @@ def _path(argument: str, keyword: str) -> tuple[str | None, tuple[str, ...]]:
     """The address and the parameters of MAIL or RCPT; None if there is no path."""
     if not argument.upper().startswith(keyword + "<") or ">" not in argument:
         return None, ()
-    # A quoted local part may hold ">", and no parameter does (RFC 5321 section 4.1.2).
+    # A quoted local part may contain ">", and a parameter may not (RFC 5321 section 4.1.2).
     path, _, parameters = argument[len(keyword) + 1 :].rpartition(">")
     return path, tuple(parameters.split())
 

@@ -37,7 +37,7 @@ _LENIENT = {"strict": False} if getattr(email.utils, "supports_strict_parsing", 
 
 @dataclass(frozen=True)
 class Case:
-    """One file of the corpus. README.md in its folder says what may be in it."""
+    """One file of the corpus. README.md in its folder describes the format."""
 
     name: str
     source: str
@@ -47,7 +47,7 @@ class Case:
     exceptions: dict[str, Any] = field(default_factory=dict)
 
     def for_interface(self, interface: str) -> dict[str, Any]:
-        """What is expected of this interface; ``skip`` is why it is not tried."""
+        """The expected result for this interface; ``skip`` is the reason not to try it."""
         return {**self.expected, **self.exceptions.get(interface, {})}
 
 
@@ -64,7 +64,7 @@ def cases(folder: Path) -> list[Case]:
 
 
 class Lazy:
-    """A string that is made when it is used, as Flask-Babel's."""
+    """A string that is created when it is used, like Flask-Babel's."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -229,7 +229,7 @@ def _by_django(given: dict[str, Any], server: Sink, folder: Path) -> None:
         for attachment in given.get("attachments", ()):
             attach_path(message, _file_in(folder, attachment))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Django 6.1 wants its own factory of backends
+        warnings.simplefilter("ignore")  # Django 6.1 needs its own factory of backends
         backend = EmailBackend(
             host=server.host,
             port=server.port,
@@ -377,12 +377,12 @@ def check(received: Received | Exception, case: Case, interface: str) -> None:
 
 
 def problems(content: bytes) -> Iterator[str]:
-    """What is wrong with any message: RFC 5321 section 4.5.3.1, RFC 5322 section 2.1.1."""
+    """Faults that no message may have: RFC 5321 section 4.5.3.1, RFC 5322 section 2.1.1."""
     head, _, _ = content.partition(b"\r\n\r\n")
     if any(len(line) > 998 for line in content.split(b"\r\n")):
         yield "a line has more than 998 octets"
     if b"\0" in content:
-        yield "there is a NUL"
+        yield "it contains a NUL"
     if any(not line.strip() for line in head.split(b"\r\n")):
         yield "a line of the header is empty"
 

@@ -1,4 +1,4 @@
-"""What `MailServer` and `Sink` have in common: what they show, and how they are told to refuse.
+"""What `MailServer` and `Sink` have in common: what they record, and how a test makes them refuse.
 
 All of it may be used from any thread, before and while the server runs.
 """
@@ -41,7 +41,7 @@ class Received:
     """The parameters of MAIL, such as ``("BODY=8BITMIME", "SIZE=120")``."""
     rcpt_options: tuple[str, ...] = ()
     user: str | None = None
-    """Who had logged in."""
+    """The user who had logged in."""
     is_tls: bool = False
 
     @property
@@ -51,7 +51,7 @@ class Received:
 
 
 class Face(ABC):
-    """The public face of a server that runs in a thread between ``with`` and its end."""
+    """The public interface of a server that runs in a thread within its ``with`` block."""
 
     host = "127.0.0.1"
     port: int = 0
@@ -90,7 +90,7 @@ class Face(ABC):
         assert len(self.messages) == 1, f"{len(self.messages)} messages arrived"
         return self.messages[0]
 
-    # --- what the server shall do ---------------------------------------------------
+    # --- what the server should do ---------------------------------------------------
 
     def refuse(
         self,
@@ -108,7 +108,7 @@ class Face(ABC):
         self._script(f"mail {sender}", reply, times)
 
     def refuse_content(self, reply: str = "554 5.6.0 Not this", times: int | None = None) -> None:
-        """Answer the end of the content with ``reply``; the message is not kept."""
+        """Answer the end of the content with ``reply``; the message is not stored."""
         self._script("content", reply, times)
 
     def answer(self, verb: str, reply: str, times: int | None = 1) -> None:
@@ -133,7 +133,7 @@ class Face(ABC):
         Raises AssertionError after ``seconds``.
         """
         with self._changed:
-            assert self._changed.wait_for(condition, seconds), "waited in vain"
+            assert self._changed.wait_for(condition, seconds), f"not within {seconds} seconds"
 
     # --- for the servers themselves -------------------------------------------------
 

@@ -46,7 +46,7 @@ class FarEnd:
         self.received = b""
         self.errors: list[BaseException] = []
         self.go = threading.Event()
-        """For a play that waits until the test has come so far."""
+        """For a function that waits until the test has come this far."""
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(play,))
 
@@ -73,10 +73,10 @@ class FarEnd:
         """Run a dialogue of ours."""
         return run(self.driver.run(dialogue, timeouts))
 
-    # What a play does
+    # What the server's function can do
 
     def read_until(self, end: bytes) -> bytes:
-        """What comes before ``end``, which is dropped."""
+        """The bytes before ``end``, which is dropped."""
         while end not in self.received:
             data = self.sock.recv(65536)
             if not data:
@@ -90,13 +90,13 @@ class FarEnd:
         self.sock.sendall(b"".join(line + b"\r\n" for line in lines))
 
     def answer(self, *lines: bytes) -> None:
-        """One line for each command."""
+        """Read one line for each command."""
         for line in lines:
             self.read_until(b"\r\n")
             self.say(line)
 
     def reset(self) -> None:
-        """Hang up, and let the client's kernel forget what it has not read yet."""
+        """Close with RST: the client's kernel discards what was not read."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 

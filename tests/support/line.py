@@ -1,6 +1,6 @@
-"""The server's end of one connection, in the hands of whoever gives it its turns.
+"""The server's end of one connection, driven by its caller.
 
-It never waits, and it breaks off at the byte where it is told to.
+It never waits, and it breaks off at the byte that the test names.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ __all__ = ["Break", "Cut", "Line"]
 
 
 class Break(StrEnum):
-    """How a connection ends before its time."""
+    """How a connection ends early."""
 
     FIN = "fin"
-    """The server's half is closed; what the client still writes is taken and thrown away."""
+    """The server's half is closed; what the client still writes is read and discarded."""
     CLOSE = "close"
-    """Closed altogether: an end of file, and a reset to all that is written after it."""
+    """Both halves are closed: end of file, and a reset for everything written after it."""
     RESET = "rst"
     STALL = "stall"
-    """For ever silent, and open."""
+    """Open, and silent forever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Where to break off: after ``offset`` bytes received from the client, or sent to it.
 
-    What came before is acted upon. ``is_raw`` counts the bytes of TLS, else those within.
+    The bytes before are processed. ``is_raw`` counts the bytes of TLS, else those within.
     """
 
     direction: str
@@ -61,13 +61,13 @@ class Line:
         self._is_implicit_tls = context is not None and "STARTTLS" not in habits.extensions
         self.machine = Machine(habits, delivered)
         self.reads: list[bytes] = []
-        """What came from the client, piece by piece: one for each of its writes, while small."""
+        """The bytes from the client in pieces: one for each write, if small."""
         self.sent = bytearray()
-        """What went to it. Both are within TLS."""
+        """The bytes sent to it. Both are within TLS."""
         self.totals = {"received": 0, "sent": 0, "raw received": 0, "raw sent": 0}
         self.is_broken = False
         self.is_closed = False
-        """True if neither side will use it again."""
+        """True if neither side will use the connection again."""
         self._tls: ssl.SSLObject | None = None
         self._handshaking = False
         sock.setblocking(False)
@@ -87,7 +87,7 @@ class Line:
 
     @property
     def received(self) -> bytes:
-        """All that came from the client."""
+        """All bytes from the client."""
         return b"".join(self.reads)
 
     def fileno(self) -> int:
@@ -95,7 +95,7 @@ class Line:
         return self._sock.fileno()
 
     def turn(self) -> bool:
-        """Do what there is to do; False if there was nothing."""
+        """Do what can be done; False if there was nothing to do."""
         if self.is_silent or self._sock.fileno() < 0:
             return False
         try:
@@ -111,12 +111,12 @@ class Line:
         return True
 
     def interject(self, data: bytes) -> None:
-        """Say something that nobody asked for."""
+        """Send unsolicited data."""
         self.machine.output += data
         self._answer()
 
     def hang_up(self) -> bool:
-        """Close, and say whether the client had done so before."""
+        """Close, and return whether the client had closed before."""
         had = self.is_closed
         if not had and self._sock.fileno() >= 0:
             with contextlib.suppress(OSError):
@@ -151,7 +151,7 @@ class Line:
             self._answer()
 
     def _answer(self) -> None:
-        """Send what the machine said."""
+        """Send the machine's output."""
         plain = self._up_to_cut("sent", bytes(self.machine.output))
         self.machine.output.clear()
         self.sent += plain
@@ -229,7 +229,7 @@ class Line:
         elif kind is Break.CLOSE:
             with contextlib.suppress(OSError):
                 while self._sock.recv(262_144):
-                    pass  # what is unread would make the kernel send RST in place of FIN
+                    pass  # unread data would make the kernel send RST instead of FIN
             self._sock.close()
         elif kind is Break.RESET:
             self._close(reset=True)

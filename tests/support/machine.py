@@ -18,16 +18,15 @@ _NOTHING: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a server announces, and what it answers otherwise than with its consent.
+    """What a server announces, and its replies other than acceptance.
 
     ``answers`` maps ``"MAIL a@b"``, ``"RCPT a@b"``, ``"content"``, ``"deliver a@b"`` (LMTP,
-    after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it hangs up, but
-    where it ``goes_on`` as if it had refused the one command.
-    The reply ``"hang"`` is none, for ever.
-    In place of its ``last_reply``-th reply, from 0, it says ``last_words``. ``stumbles``: what it
-    does to the commands behind the first one in a write, whatever it announces: answer
-    each with a code, ``"drop"`` the connection, or ``"deaf"``: throw them away unread. With
-    ``takes_groups`` only to those behind a content.
+    after the content), ``"GREETING"`` or a bare verb to a reply. After 421 it closes, unless it
+    ``goes_on`` as if it had refused the one command. With ``"hang"`` it never replies. In place of
+    its ``last_reply``-th reply, from 0, it sends ``last_words``. ``stumbles``: what it does with
+    commands after the first one in a write, whatever it announces: answer each with a code,
+    ``"drop"`` the connection, or ``"deaf"``: discard them unread. With ``takes_groups`` only those
+    after a content.
 
     ``without_bdat``: whatever it announces, it answers BDAT with this code, and reads the chunk
     as commands; ``"silent"``: it never answers. After ``most_resets`` it refuses RSET and closes,
@@ -54,11 +53,11 @@ class Delivered:
     count: Counter[tuple[bytes, str]] = field(default_factory=Counter)
     """How often, by content and recipient."""
     violations: list[str] = field(default_factory=list)
-    """What a client did against the RFCs."""
+    """The client's violations of the RFCs."""
 
 
 class Machine:
-    """One connection. Feed it with `receive`, and send what stands in ``output``."""
+    """One connection. Pass it bytes with `receive`, and send what is in ``output``."""
 
     def __init__(self, habits: Habits, delivered: Delivered) -> None:
         self.habits = habits
@@ -70,28 +69,28 @@ class Machine:
         self._awaits_response = False
         self.output = bytearray()
         self.is_over = False
-        """True if the server hangs up once ``output`` is sent."""
+        """True if the server closes the connection once ``output`` is sent."""
         self.wants_tls = False
         """True once STARTTLS was answered with 220: the handshake follows ``output``."""
         self.is_tls = False
         self.is_silent = False
-        """True once it will never say anything again."""
+        """True once it will never send anything again."""
         self.replies = 0
         self._resets = 0
         self._reset()
         self._say(habits.answers.get("GREETING", "220 x.test"))
 
     def receive(self, data: bytes) -> None:
-        """Act upon what came from the client."""
+        """Process bytes from the client."""
         self._input += data
         self._is_behind = False
         while self._input and not self.is_over and not self.wants_tls and self._step():
             pass
         if self.wants_tls and self._input:
-            self._violation("bytes behind STARTTLS")
+            self._violation("bytes after STARTTLS")
 
     def tls_started(self) -> None:
-        """The handshake is done: nothing said before counts (RFC 3207 section 4.2)."""
+        """The handshake is done: the session starts over (RFC 3207 section 4.2)."""
         self.wants_tls, self.is_tls = False, True
         self._reset()
 
@@ -120,7 +119,7 @@ class Machine:
         self._delivered.violations.append(what)
 
     def _step(self) -> bool:
-        """Act upon one line or one content; False if more bytes are needed."""
+        """Process one line or one content; False if more bytes are needed."""
         if self._in_content:
             return self._data_content()
         if self._chunk is not None:
@@ -243,7 +242,7 @@ class Machine:
         self._chunk = int(size), last.upper() == "LAST"
 
     def _data_content(self) -> bool:
-        # What was searched before is not searched again: it may be some MB.
+        # Bytes that were searched before are not searched again: there may be some MB.
         end = self._input.find(b"\r\n.\r\n", max(0, self._searched - 4))
         if end < 0:
             self._searched = len(self._input)

@@ -54,7 +54,7 @@ def mail(
     attachments: dict[str, bytes] | None = None,
     sender: str = "Leaf & Cup <shop@leafandcup.example>",
 ) -> EmailMessage:
-    """A message with all that it should have."""
+    """A complete message."""
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = to
@@ -74,7 +74,7 @@ def mail(
 
 
 def put(box: Mailbox, message: EmailMessage | bytes, **arrival: Any) -> int:
-    """Keep it as if it had come, and return its number."""
+    """Store it as if it had arrived, and return its number."""
     content = message if isinstance(message, bytes) else message.as_bytes()
     values = {"sender": "shop@leafandcup.example", "accepted": ("ada@example.com",), **arrival}
     return box.store.add(content, Arrival(**values))

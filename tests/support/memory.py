@@ -1,4 +1,4 @@
-"""`MemorySocket`: a server that is nothing but a list of bytes, for tests by the thousand."""
+"""`MemorySocket`: a server that is only a list of bytes, for thousands of tests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["MemorySocket"]
 
 
 class MemorySocket:
-    """What a client needs of a socket. Each of ``pieces`` is what one ``recv()`` gives.
+    """The methods of a socket that a client needs. ``recv()`` returns each of ``pieces`` in turn.
 
-    Behind the last one comes the end of the connection; None is a timeout.
+    After the last one the connection ends; None is a timeout.
     """
 
     def __init__(self, pieces: Iterable[bytes | None]) -> None:
@@ -27,7 +27,7 @@ class MemorySocket:
         return piece
 
     def sendall(self, data: bytes) -> None:
-        """Take all of it."""
+        """Accept all bytes."""
         self.sent += data
         self.writes.append(bytes(data))
 
@@ -39,5 +39,5 @@ class MemorySocket:
         """Nothing waits here."""
 
     def close(self) -> None:
-        """Nothing to be freed."""
+        """There is nothing to free."""
         self.is_closed = True

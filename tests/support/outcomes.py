@@ -1,4 +1,4 @@
-"""What became of the messages of a batch, and how they went."""
+"""The outcomes of the messages of a batch, and how they were sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["mails", "outcomes"]
 
 
 def outcomes(results: Iterable[Receipt | Exception]) -> list[Outcome | None]:
-    """The outcome of each, in order; None for an exception that knows of none."""
+    """The outcome of each, in order; None for an exception that has none."""
     return [getattr(result, "outcome", None) for result in results]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 __all__ = ["ClientGone", "Listener", "Peer"]
 
-# No thread may wait for ever on a client that a failing test left behind.
+# A thread must not wait forever for a client that a failing test left open.
 PATIENCE = 30.0
 
 
@@ -22,14 +22,14 @@ class ClientGone(Exception):
 
 
 class Peer:
-    """One connection, blocking. All bytes are recorded as they are above TLS."""
+    """One connection, blocking. All bytes are recorded, without TLS."""
 
     def __init__(self, sock: socket.socket, index: int) -> None:
         self.sock = sock
         self.index = index
         """The number of this connection, from 0."""
         self.buffer = bytearray()
-        """What was received and not yet read."""
+        """The bytes received and not yet read."""
         self.received = bytearray()
         self.sent = bytearray()
         self.is_tls = False
@@ -64,7 +64,7 @@ class Peer:
         return self.read_until(b"\r\n")
 
     def read_until(self, end: bytes) -> bytes:
-        """What comes before ``end``, which is dropped."""
+        """The bytes before ``end``, which is dropped."""
         searched = 0
         while (found := self.buffer.find(end, searched)) < 0:
             searched = max(0, len(self.buffer) - len(end))
@@ -99,7 +99,7 @@ class Peer:
             raise ClientGone from error
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Do the TLS handshake; what the client sent before it in clear is dropped."""
+        """Do the TLS handshake; bytes that the client sent in clear before it are dropped."""
         self.buffer.clear()
         try:
             self.sock = context.wrap_socket(self.sock, server_side=True)
@@ -108,19 +108,21 @@ class Peer:
         self.is_tls = True
 
     def close(self) -> None:
-        """Hang up: FIN, without TLS's close_notify."""
+        """Close with FIN, without TLS's close_notify."""
         self.sock.close()
 
     def reset(self) -> None:
-        """Hang up with RST: the client's kernel drops what it has not read yet."""
+        """Close with RST: the client's kernel discards what was not read."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def interrupt(self, last_words: bytes = b"") -> None:
-        """End the conversation, from another thread; its own thread says the last words."""
-        # Not by a write from here: TLS wants one thread at a time. Nor by an end of the
-        # reading: OpenSSL would write no more.
+        """End the conversation from another thread; the connection's thread sends the last
+        words.
+        """
+        # Not by a write from here: TLS allows one thread at a time. Nor by an end of reading:
+        # OpenSSL would then not write.
         self._last_words = last_words
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
@@ -147,9 +149,9 @@ class Listener:
         self.path = path
         self.port = 0
         self.peers: list[Peer] = []
-        """The connections, in the order in which they came."""
+        """The connections, in order."""
         self.errors: list[BaseException] = []
-        """What ``serve`` raised, beyond `ClientGone`."""
+        """Exceptions that ``serve`` raised, except `ClientGone`."""
         self._stopping = False
         self._threads: list[threading.Thread] = []
 
@@ -157,7 +159,7 @@ class Listener:
         """Called in the listening thread for each connection, in order, before `serve`."""
 
     def serve(self, peer: Peer) -> None:
-        """Converse with one client. The connection is closed afterwards."""
+        """Serve one client. The connection is closed afterwards."""
         raise NotImplementedError
 
     def start(self) -> None:

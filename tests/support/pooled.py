@@ -1,4 +1,4 @@
-"""Connections for the tests of the pool: made of nothing, or of a real socket."""
+"""Connections for the tests of the pool: in memory, or with a real socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ C = TypeVar("C", bound=Poolable)
 
 
 class FakeConnection:
-    """Says that it is alive, and remembers how it ended."""
+    """A connection that reports to be alive, and records how it ended."""
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
@@ -25,7 +25,7 @@ class FakeConnection:
         self.ended: list[str] = []
 
     def is_alive(self) -> bool:
-        """What the test has set."""
+        """The value that the test has set."""
         return self.alive
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class FakeConnection:
         self._end("closed")
 
     def abort(self) -> None:
-        """End without a word."""
+        """Record that it was aborted."""
         self._end("aborted")
 
     def _end(self, how: str) -> None:
@@ -65,7 +65,7 @@ class Dialler:
 
 
 class SocketConnection:
-    """A real socket that says QUIT when it is closed politely."""
+    """A real socket that sends QUIT when it is closed politely."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address, timeout=10)
@@ -75,7 +75,7 @@ class SocketConnection:
         return not select.select([self.socket], [], [], 0)[0]
 
     def close(self) -> None:
-        """Write QUIT and hang up."""
+        """Write QUIT and close."""
         if self.socket.fileno() >= 0:
             self.socket.sendall(b"QUIT\r\n")
             self.socket.close()
@@ -87,7 +87,7 @@ class SocketConnection:
 
 
 def pool_of(connect: Callable[[float | None], C], **options: Any) -> Pool[C]:
-    """A pool of 2 places without limits, but for what is given."""
+    """A pool of size 2 without limits, except for the options given."""
     defaults: dict[str, Any] = {
         "size": 2,
         "timeout": 10.0,

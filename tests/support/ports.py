@@ -1,4 +1,4 @@
-"""A port for a process that cannot be told to take any."""
+"""A port for a process that cannot choose a free one itself."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _dice = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A port of loopback on which nobody listens.
+    """A port of loopback that is not in use.
 
     From below the range that the system itself hands out (RFC 6056; Linux begins at 32768):
-    of that range, another test's server could take it before the process does. Dice that no
-    test has loaded: a run beside this one would throw the same.
+    of that range, another test's server could take it before the process does. Not from the seeded
+    generator: another run at the same time would choose the same ports.
     """
     while True:
         port = _dice.randrange(20000, 32000)

@@ -22,7 +22,7 @@ _PATHS = [str(Path(__file__).parents[1]), str(Path(mailbackends.__file__).parent
 
 
 def run_program(source: str, *arguments: str, timeout: float = 30) -> str:
-    """What a Python program prints, run by itself with `support` and `mailbackends` there.
+    """The output of a Python program in a separate process, which can import `support` too.
 
     A program that fails, or prints anything to standard error, fails the test.
     """
@@ -39,7 +39,7 @@ def run_program(source: str, *arguments: str, timeout: float = 30) -> str:
 
 
 def fork() -> int:
-    """`os.fork`, also where other threads run: what becomes of them is what is tested."""
+    """`os.fork`, also while other threads run: that is what is tested."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message=".* is multi-threaded, use of fork", category=DeprecationWarning
@@ -48,7 +48,7 @@ def fork() -> int:
 
 
 def in_child(act: Callable[[], Any], seconds: int = 20) -> Any:
-    """What `act` returns (as JSON) in a forked child, which ends without any clean-up.
+    """The result of `act` (as JSON) in a forked child, which exits without any clean-up.
 
     A child that raises, or hangs for `seconds`, fails the test.
     """

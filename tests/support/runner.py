@@ -1,4 +1,4 @@
-"""`Runner`: runs a dialogue against replies that were written down, without a socket."""
+"""`Runner`: runs a dialogue with given replies, without a socket."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ SessionType = TypeVar("SessionType", bound=Session)
 
 
 def hung_up() -> SMTPException:
-    """What a driver tells the dialogue when the server has hung up."""
+    """The error that a driver raises when the server has closed the connection."""
     return SMTPServerDisconnected("Connection unexpectedly closed")
 
 
 class Runner:
-    """Does what a driver does: all that is queued is written, then a reply is read.
+    """Works as a driver does: it writes everything queued, then reads a reply.
 
     ``replies`` come one after the other, each at the first moment at which the dialogue
-    wants one and has none; a reply may be any bytes: half of one, or several. Behind the
-    last one, the connection ends with the error that ``ending`` makes. The operating
-    system takes no more than ``takes`` bytes; then, too, the connection ends, once the
-    replies that are there have been read.
+    wants one and has none; a reply may be any bytes: half of one, or several. After the last one,
+    the connection ends with the error that ``ending`` makes. The operating system takes no more
+    than ``takes`` bytes; then, too, the connection ends, once the given replies have been read.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Runner:
         self.ending = ending
         self.tls = tls
         self.sent = bytearray()
-        """All that the operating system took."""
+        """All bytes that the operating system took."""
         self.wants: list[Want] = []
         self._is_open = True
 
@@ -77,7 +76,7 @@ class Runner:
         if want is Want.TLS:
             self.tls()
             return None
-        # As a driver: what has arrived already is looked at before anything is written.
+        # As a driver does: replies that have arrived are read before anything is written.
         if (reply := self.session.next_reply()) is not None:
             return reply
         self.write()
@@ -99,12 +98,12 @@ class Runner:
 
 
 def ready_session(*keywords: str, is_lmtp: bool = False) -> Session:
-    """A session behind its greeting and EHLO, with these extensions announced."""
+    """A session after greeting and EHLO, with these extensions announced."""
     return introduced(Session(is_lmtp=is_lmtp), *keywords)
 
 
 def introduced(session: SessionType, *keywords: str) -> SessionType:
-    """The same session, behind its greeting and EHLO."""
+    """The same session, after greeting and EHLO."""
     lines = ["there", *keywords]
     last = len(lines) - 1
     answer = "".join(f"250{' ' if i == last else '-'}{one}\r\n" for i, one in enumerate(lines))

@@ -1,4 +1,4 @@
-"""A `Network` in a thread of its own, for clients that have threads or processes of theirs."""
+"""A `Network` in a separate thread, for clients with threads or processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Running"]
 
 
 class Running:
-    """Runs a network between ``with`` and its end; then all clients must have hung up."""
+    """Runs a network within a ``with`` block, at whose end all clients must have closed."""
 
     def __init__(self, network: Network) -> None:
         self.network = network

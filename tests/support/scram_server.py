@@ -1,6 +1,6 @@
-"""A small SCRAM server (RFC 5802), made from the RFC's formulas with nothing of the client's.
+"""A small SCRAM server (RFC 5802), written from the RFC's formulas without the client's code.
 
-It keeps what a server keeps, StoredKey and ServerKey, and never sees the password again.
+It stores only StoredKey and ServerKey, as a server does, and not the password.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from support.peer import ClientGone, Listener, Peer
 __all__ = ["ClientGone", "Peer", "ScriptedServer", "Step"]
 
 Step = tuple[bytes | re.Pattern[bytes] | None, bytes | None]
-"""What the client must say, and the bytes that answer it.
+"""What the client must send, and the bytes of the answer.
 
-``bytes`` must be how the client's line starts, in whatever case; a pattern must match
-its head; None waits for nothing (the greeting). The answer is sent as it is, line ends
-and all; None closes the connection.
+The client's line must start with ``bytes``, in any case, or match a pattern at its start; None does
+not wait (the greeting). The answer is sent as it is, including line ends; None closes the
+connection.
 """
 
 Play = Sequence[Step] | Callable[[Peer], None]
@@ -44,11 +44,11 @@ class ScriptedServer(Listener):
         return len(self.peers)
 
     def received(self, connection: int = 0) -> bytes:
-        """All bytes that came on this connection."""
+        """All bytes received on this connection."""
         return bytes(self.peers[connection].received)
 
     def lines(self, connection: int = 0) -> list[bytes]:
-        """The lines that came on this connection, without their CRLF."""
+        """The lines received on this connection, without their CRLF."""
         return self.received(connection).split(b"\r\n")[:-1]
 
     def serve(self, peer: Peer) -> None:

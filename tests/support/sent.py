@@ -1,4 +1,4 @@
-"""`Sent`: one transaction against replies that were written down, and what came of it."""
+"""`Sent`: one transaction with given replies, and its result."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Sent:
 
     @property
     def lines(self) -> list[bytes]:
-        """What was said, line by line."""
+        """What was sent, line by line."""
         return self.runner.lines
 
     @property

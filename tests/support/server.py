@@ -1,4 +1,4 @@
-"""`MailServer`: aiosmtpd on loopback, with TLS and login, that keeps what it gets."""
+"""`MailServer`: aiosmtpd on loopback, with TLS and login, which stores what it receives."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _VERBS = ["HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "N
 
 
 class MailServer(Face):
-    """A real SMTP server in a thread of its own::
+    """A real SMTP server in a separate thread::
 
         with MailServer(tls="starttls", login=("user", "secret")) as server:
             ...  # talk to server.host, server.port
         assert server.message.rcpt_tos == ("to@example.com",)
 
     Certificates are good for localhost and 127.0.0.1, signed by ``server.cafile``. It
-    announces SIZE, 8BITMIME and SMTPUTF8, but neither PIPELINING nor CHUNKING: for
-    these there is `support.sink.Sink`.
+    announces SIZE, 8BITMIME and SMTPUTF8, but neither PIPELINING nor CHUNKING, which
+    `support.sink.Sink` has.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class _Conversation(SMTP):
             data_size_limit=owner.size_limit,
             enable_SMTPUTF8=True,
             tls_context=owner._context if owner.tls == "starttls" else None,
-            # What aiosmtpd takes for TLS is STARTTLS alone; implicit TLS and a login in
-            # clear on loopback are for the tests to choose.
+            # aiosmtpd recognises only STARTTLS as TLS; tests may choose implicit TLS, and a login
+            # in clear on loopback.
             auth_require_tls=owner.tls == "starttls",
             auth_exclude_mechanism=() if owner.login else ("PLAIN", "LOGIN"),
             authenticator=self.check_login,
@@ -162,7 +162,7 @@ class _Conversation(SMTP):
             self.transport.close()
             if self.is_tls:  # asyncio would wait for the client's close_notify first
                 self.transport.abort()
-        # In the conversation's own task, this is where the cancellation takes hold.
+        # The task of the conversation is cancelled here.
         await asyncio.sleep(0)
 
     async def say_scripted(self, key: str) -> bool:
@@ -204,7 +204,7 @@ for _verb in _VERBS:
 
 
 class _Hooks:
-    """aiosmtpd asks these; what they return is the reply."""
+    """aiosmtpd calls these; they return the reply."""
 
     async def handle_EHLO(
         self,

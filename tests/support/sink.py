@@ -1,7 +1,7 @@
-"""`Sink`: a small SMTP and LMTP server of our own, with what aiosmtpd lacks.
+"""`Sink`: a small SMTP and LMTP server with what aiosmtpd lacks.
 
-It announces what a test wants, PIPELINING and CHUNKING included, and takes nothing that
-it did not announce. It counts round trips, and it can break where a test says.
+It announces what a test asks for, including PIPELINING and CHUNKING, and accepts nothing that it
+did not announce. It counts round trips, and can break at a given byte.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXTENSIONS = (
 
 
 class Sink(Face):
-    """An SMTP server (LMTP with ``lmtp``) in threads of its own, with the face of `MailServer`::
+    """An SMTP server (LMTP with ``lmtp``) in threads, with the interface of `MailServer`::
 
         with Sink(extensions=("PIPELINING", "CHUNKING")) as sink:
             ...
@@ -37,11 +37,11 @@ class Sink(Face):
     ``login`` ask. Without PIPELINING among them, a second command in one write gets 500
     and the end of the connection, as from OpenSMTPD.
 
-    Replies are held back until the client has nothing more under way, as real servers do,
-    and a flight is all that the client sent until then: so flights are round trips,
-    however the kernel cut the bytes. ``eager`` sends each reply at once instead.
-    ``quiet`` waits for so many seconds whether more is coming before it replies: for
-    clients that write one group in several writes.
+    Replies are delayed until the client has nothing more in transit, as real servers do, and a
+    flight is everything that the client sent until then: so flights are round trips, however the
+    kernel splits the bytes. ``eager`` sends each reply at once instead. ``quiet`` waits for so many
+    seconds whether more is coming before it replies: for clients that write one group in several
+    writes.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Sink(Face):
     ) -> None:
         """``path`` is that of a Unix socket; ``names`` and ``expired`` are the certificate's.
 
-        ``mechanisms`` are announced where ``login`` is given, and those of ``sasl``, which
-        maps a name to a function that leads the exchange, behind them.
+        ``mechanisms`` are announced if ``login`` is given, followed by those of ``sasl``, which
+        maps a name to a function that runs the exchange.
         """
         super().__init__(tls=tls, login=login, require_login=require_login)
         self.extensions = tuple(extensions)
@@ -75,7 +75,9 @@ class Sink(Face):
         self.flights: list[list[bytes]] = []
         """For each connection what the client sent between two waits for a reply."""
         self.violations: list[str] = []
-        """What a client did against RFC 2920 and its kin; it got 5yz and was hung up on."""
+        """The client's violations of RFC 2920 and similar rules; each got 5yz and was
+        disconnected.
+        """
         self._context = None if tls == "none" else certs.server_context(*names, expired=expired)
         self._cuts: list[Cut] = []
         self._threads = _Threads(self, path)
@@ -90,12 +92,12 @@ class Sink(Face):
             raise self._threads.errors[0]
 
     def start(self) -> None:
-        """Listen. After `stop`, on the same port as before."""
+        """Listen; after `stop`, on the same port as before."""
         self._threads.start()
         self.port = self._threads.port
 
     def stop(self) -> None:
-        """Close all connections, without a word, and the listening socket."""
+        """Close all connections without a reply, and the listening socket."""
         self._threads.stop()
 
     def refuse_delivery(
@@ -105,11 +107,11 @@ class Sink(Face):
         self._script(f"deliver {recipient}", reply, times)
 
     def received(self, connection: int = 0) -> bytes:
-        """All bytes that came on this connection, as they are above TLS."""
+        """All bytes received on this connection, without TLS."""
         return bytes(self._threads.peers[connection].received)
 
     def sent(self, connection: int = 0) -> bytes:
-        """All bytes that were sent on this connection, as they are above TLS."""
+        """All bytes sent on this connection, without TLS."""
         return bytes(self._threads.peers[connection].sent)
 
     def cut(
@@ -120,7 +122,7 @@ class Sink(Face):
         connection: int | None = None,
         reset: bool = False,
     ) -> None:
-        """Break off once so many bytes were ``received`` from the client, or ``sent`` to it.
+        """Break off once this many bytes were ``received`` from the client, or ``sent`` to it.
 
         Bytes are counted above TLS, from the start of the connection. ``connection`` is
         the index of the one to break, None breaks each. ``reset``: with RST, not FIN.

@@ -1,4 +1,4 @@
-"""`Talk`: what a server says to each verb, right by default and wrong where a test says so."""
+"""`Talk`: a server's reply to each verb, correct by default, and wrong where a test asks for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["HANG_UP", "SILENCE", "Answer", "Talk", "TalkServer"]
 
 
 class _HungUp(ClientGone):
-    """It is we who went."""
+    """The server itself closed the connection."""
 
 
 Answer = str | bytes | Callable[[Peer], None]
@@ -26,7 +26,7 @@ def HANG_UP(peer: Peer) -> None:
 
 
 def SILENCE(peer: Peer) -> None:
-    """Say nothing more, and wait for the client to go."""
+    """Send nothing more, and wait for the client to close."""
     peer.read_to_end()
     raise ClientGone
 
@@ -48,9 +48,9 @@ _DEFAULTS: dict[str, Answer] = {
 class Talk:
     """One conversation: for each verb, in lower case, its answer or a list of them.
 
-    A list is used up in its order; behind it, and for verbs that are not named, stands a
-    good reply. ``connect`` is the greeting, ``content`` what follows the content, and
-    ``response`` what follows a line sent in answer to a 334. LHLO counts as EHLO.
+    A list is used in order; after it, and for verbs that are not named, the reply is a good one.
+    ``connect`` is the greeting, ``content`` what follows the content, and ``response`` what follows
+    a line sent in answer to a 334. LHLO counts as EHLO.
     """
 
     def __init__(self, *, implicit_tls: bool = False, **answers: Answer | Sequence[Answer]) -> None:
@@ -61,7 +61,7 @@ class Talk:
         }
 
     def __call__(self, peer: Peer) -> None:
-        """Converse until the client goes."""
+        """Answer the client until it closes."""
         answers: dict[str, Any] = {
             verb: list(given) if isinstance(given, list) else given
             for verb, given in self._answers.items()
@@ -128,7 +128,7 @@ class TalkServer(Listener):
         except _HungUp:
             raise
         except ClientGone:
-            # What the client sent after the server's last word counts too.
+            # What the client sent after the server's last reply counts too.
             if peer.sock.fileno() >= 0:
                 peer.read_to_end()
             raise
@@ -138,7 +138,7 @@ class TalkServer(Listener):
                 self._ended.notify_all()
 
     def received(self) -> list[bytes]:
-        """What came on each connection, once the clients have closed them all."""
+        """The bytes received on each connection, once the clients have closed them all."""
         with self._ended:
             assert self._ended.wait_for(lambda: self._number_ended == len(self.peers), timeout=10)
         return [bytes(peer.received) for peer in self.peers]

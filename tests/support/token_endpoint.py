@@ -1,4 +1,4 @@
-"""`TokenEndpoint`: an OAuth 2.0 token endpoint on loopback that answers as it is told."""
+"""`TokenEndpoint`: an OAuth 2.0 token endpoint on loopback with given answers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A client and its server in one thread: when the client waits, the server has its turn.
 
-The sockets are real, and so are the FIN and the RST on them. Only waiting is replaced, by
-the door that gevent uses too: `select.poll` as `mailbackends.transport` finds it. A client
-that waits for a server which will never speak has waited in vain at once, without the
-time passing; one that waits for a healthy server which waits for it is a failed test.
+The sockets are real, and so are the FIN and the RST on them. Only waiting is replaced, in the place
+that gevent replaces too: `select.poll`, which `mailbackends.transport` looks up. A client that
+waits for a server that will never reply times out at once; a client that waits for a server that
+waits for the client fails the test.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Network:
         self.habits = habits
         self.context = context
         self.may_be_stuck = False
-        """Whether a client may wait for a server that waits for it: its time is up at once."""
+        """Whether a client may wait for a server that waits for it: it times out at once."""
         self.delivered = Delivered()
         self.lines: list[Line] = []
         self._standing: list[Line] = []
@@ -49,12 +49,12 @@ class Network:
         ]
         for listener in self._listeners:
             listener.setblocking(False)
-            # Handed down to each connection: the kernel would take some MB by itself.
+            # Set for each connection: the kernel's default is some MB.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         self.ports: list[int] = [listener.getsockname()[1] for listener in self._listeners]
 
     def begin(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> Delivered:
-        """A new run: where a connection breaks, and what is special about its server.
+        """Start a new run: where each connection breaks, and what is special about its server.
 
         Both are asked with the number of the connection and that of its server, from 0.
         """
@@ -66,7 +66,7 @@ class Network:
         return self.delivered
 
     def turn(self) -> bool:
-        """Let the server do what there is to do; False if there was nothing."""
+        """Let the server do what can be done; False if there was nothing to do."""
         has_acted = False
         for server, listener in enumerate(self._listeners):
             with contextlib.suppress(BlockingIOError):
@@ -95,21 +95,21 @@ class Network:
         while self.turn():
             pass
         left = [index for index, line in enumerate(self.lines) if not line.hang_up()]
-        # One that was reset by the server cannot tell.
+        # After a reset by the server it cannot be known.
         left = [i for i in left if not self.lines[i].is_broken]
         assert not left, f"the client left these connections open: {left}"
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for listener in self._listeners:
             listener.close()
 
     def is_silent(self, address: Any) -> bool:
-        """True if the client at ``address`` waits in vain."""
+        """True if the client at ``address`` waits for nothing."""
         return any(line.is_silent and line.peer == address for line in self.lines)
 
     def descriptors(self) -> list[int]:
-        """All that the server could be woken by."""
+        """Everything that can wake the server."""
         lines = (line.fileno() for line in self.standing())
         return [*(listener.fileno() for listener in self._listeners), *lines]
 
@@ -119,7 +119,7 @@ def _nowhere(index: int, server: int) -> None:
 
 
 class _Poll:
-    """In place of `select.poll`: the server's turns, until there is something for the client."""
+    """In place of `select.poll`: runs the server until there is something for the client."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -132,7 +132,7 @@ class _Poll:
         self._sockets.append(file)
 
     def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
-        """As the real one, but that it never waits for a silent server."""
+        """As the real one, except that it never waits for a silent server."""
         while True:
             if ready := self._poll.poll(0):
                 return ready
@@ -154,7 +154,7 @@ class _Poll:
 
 @contextlib.contextmanager
 def taking_turns(network: Network) -> Iterator[Network]:
-    """Within the block all waiting of the transport is the network's turn."""
+    """Within the block, the network runs whenever the transport waits."""
     door = types.SimpleNamespace(
         poll=lambda: _Poll(network), POLLIN=select.POLLIN, POLLOUT=select.POLLOUT
     )

@@ -1,4 +1,4 @@
-"""Between the sink's conversation and the socket: replies held back, flights, cuts."""
+"""Between the sink's conversation and the socket: delayed replies, flights, cuts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Cut", "Wire"]
 
 @dataclass(frozen=True)
 class Cut:
-    """Where to break off: after so many bytes received from the client, or sent to it."""
+    """Where to break off: after this many bytes received from the client, or sent to it."""
 
     received: int | None
     sent: int | None
@@ -38,16 +38,16 @@ class Wire:
         self._broken: Cut | None = None
 
     def reply(self, data: bytes) -> None:
-        """Answer, at the latest when the client has nothing more under way."""
+        """Reply, at the latest when the client has nothing more in transit."""
         self._replies += data
         if self.is_eager:
             self.flush()
 
     def flush(self) -> None:
-        """Send the replies that were held back."""
+        """Send the delayed replies."""
         data, self._replies = bytes(self._replies), bytearray()
         if self._broken is not None or not data:
-            return  # what arrived before a cut is acted upon, and never answered
+            return  # what arrived before a cut is processed, and never answered
         self._is_new_flight = True
         before = len(self.peer.sent)
         for cut in self.cuts:
@@ -64,7 +64,7 @@ class Wire:
         return self._read_until(b"\r\n")
 
     def read_content(self) -> bytes:
-        """What comes before the lone dot, dot-stuffing undone (RFC 5321 section 4.5.2)."""
+        """The content before the lone dot, dot-stuffing undone (RFC 5321 section 4.5.2)."""
         # With this in front, a dot on the first line is found as on any other.
         if not self.peer.buffer:
             self._fill()
@@ -73,24 +73,24 @@ class Wire:
         return content.replace(b"\r\n.", b"\r\n")[2:]
 
     def read_chunk(self, size: int) -> bytes:
-        """The next ``size`` bytes; replies held back stay so until they are there."""
+        """The next ``size`` bytes; delayed replies wait until they have arrived."""
         while len(self.peer.buffer) < size:
             self._fill(flush=False)
         return self.peer.read_exactly(size)
 
     def has_more(self) -> bool:
-        """True if the client has sent on without waiting for the replies held back."""
+        """True if the client has sent more without waiting for the delayed replies."""
         sock = self.peer.sock
-        # Not what select() says: behind QUIT it would take the end for more.
+        # Not by select(): after QUIT it would take the end of the stream for more data.
         return bool(self.peer.buffer) or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Send what was held back, then do the handshake."""
+        """Send the delayed replies, then do the handshake."""
         self.flush()
         self.peer.start_tls(context)
 
     def stall(self) -> None:
-        """Say nothing more until the client or the server gives up."""
+        """Send nothing more until the client or the server gives up."""
         self.flush()
         self.peer.read_to_end()
         raise ClientGone
@@ -99,7 +99,7 @@ class Wire:
         searched = 0
         while self.peer.buffer.find(end, searched) < 0:
             searched = max(0, len(self.peer.buffer) - len(end))
-            # Half a line is no reason to answer: its other half waits for no reply.
+            # Half a line is not a reason to reply: the other half is sent without waiting.
             self._fill(flush=not self.peer.buffer)
         return self.peer.read_until(end)
 

@@ -56,7 +56,7 @@ class AllServers:
         ]
         self._servers = {server.name: server for server in views}
         assert tuple(self._servers) == SERVERS
-        # What runs: Dovecot's three services are one program.
+        # The running programs: Dovecot's three services are one.
         self._programs: list[Any] = [
             self.dovecot,
             *(one for one in views if not hasattr(one, "dovecot")),

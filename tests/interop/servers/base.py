@@ -38,7 +38,7 @@ class Arrival:
     """A message as the server stored it, without the trace fields in front."""
 
     recipients: tuple[str, ...]
-    """Those that the server names: all of the envelope, or the owner of the mailbox."""
+    """The recipients that the server stored: all of the envelope, or the owner of the mailbox."""
     content: bytes
     """With the line ends as they are stored."""
 
@@ -71,9 +71,9 @@ class Server(ABC):
     only a DATA counts that came with them in one write."""
     counts_unknown_commands = True
     long_lines = "stored"
-    """What becomes of lines of 5,000 bytes: also ``refused``, or ``folded``."""
+    """What happens to lines of 5,000 bytes: also ``refused``, or ``folded``."""
     lone_line_ends = "stored"
-    """What becomes of a CR or LF that stands alone: also ``refused``."""
+    """What happens to a lone CR or LF: also ``refused``."""
     adds_fields = False
     """True if Date, From and Message-ID are added when they are missing."""
     keeps_line_ends = False
@@ -165,7 +165,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the child; its own children have it as their session."""
+        """The id of the child, which is also the session of its children."""
         return self._child.pid
 
     def wait_for(self, port: int = 0, path: str | None = None) -> None:
@@ -215,8 +215,8 @@ class Process:
         return f"{self._child.args!r} {what}: {self.log.read_text(errors='replace')[-2000:]}"
 
 
-# All that were drawn: a server binds its ports only when it starts, and until then another draw
-# must not get them.
+# All ports that were chosen: a server binds its ports only when it starts, and until then no other
+# server may get them.
 _drawn: set[int] = set()
 
 

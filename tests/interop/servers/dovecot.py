@@ -191,7 +191,7 @@ class Dovecot:
         asked = time.monotonic()
 
         def are_gone() -> bool:
-            # One that is asked while it starts misses it; new ones may come meanwhile.
+            # A process that is starting misses the signal; new ones may start meanwhile.
             left = ending.intersection(self._master.descendants(process))
             patient = time.monotonic() < asked + 5
             for pid in left:

@@ -102,7 +102,7 @@ cram:
 
 
 class Exim(Server):
-    """Exim with its default limits, and beside it with stricter ones."""
+    """Exim with its default limits, and a second one with stricter limits."""
 
     name = "Exim"
     mechanisms = ("PLAIN", "LOGIN", "CRAM-MD5")

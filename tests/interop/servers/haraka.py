@@ -50,7 +50,7 @@ class Haraka(Own):
     }
 
     def _without_trace(self, content: bytes) -> bytes:
-        # It adds this field in front after a login.
+        # After a login it adds this field at the beginning.
         return re.sub(rb"\AAuthentication-Results:.*\r\n(?:[ \t].*\r\n)*", b"", content)
 
     def _configure(self) -> Path:

@@ -83,7 +83,7 @@ class SmtpSink(Server):
                 try:
                     data = path.read_bytes()
                 except FileNotFoundError:
-                    continue  # smtp-sink removes what it did not take.
+                    continue  # smtp-sink removes messages that it did not accept.
                 head = _HEAD.match(data)
                 # It is written as it comes: without its last empty line it is not whole.
                 if head is None or not data.endswith(b"\n\n"):
