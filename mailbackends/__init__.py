@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mailbackends.dkim import DKIM
     from mailbackends.doctor import Step, diagnose
     from mailbackends.errors import (
+        BeforeEndError,
         ConfigurationError,
         InvalidAddressError,
         InvalidMessageError,
@@ -69,6 +70,7 @@ __all__ = [
     "SMTP",
     "SMTP_SSL",
     "AsyncMailer",
+    "BeforeEndError",
     "ConfigurationError",
     "DeliveryOptions",
     "FileAttachment",
@@ -115,7 +117,8 @@ _MODULE_OF = {
         "quoteaddr quotedata",
         "dkim": "DKIM",
         "doctor": "Step diagnose",
-        "errors": "ConfigurationError InvalidAddressError InvalidMessageError Outcome PoolClosed "
+        "errors": "BeforeEndError ConfigurationError InvalidAddressError InvalidMessageError "
+        "Outcome PoolClosed "
         "PoolTimeout RateLimited SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
         "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "

@@ -21,6 +21,7 @@ catching it. The outcome is fixed by the class::
     ├── SMTPTLSError                  not_sent   no TLS could be agreed on
     │   └── SMTPCertificateError      not_sent   the server's certificate cannot be verified
     ├── RateLimited                   not_sent   the rate is used up for longer than the deadline
+    ├── BeforeEndError                not_sent   the hook before_end raised
     ├── PoolTimeout                   not_sent   no connection became free in time
     ├── PoolClosed                    not_sent   the pool was closed before
     ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
@@ -45,8 +46,8 @@ from mailbackends.reply import Reply
 from mailbackends.texts import one_line
 
 __all__ = [
-    "ConfigurationError", "InvalidAddressError", "InvalidMessageError", "Outcome", "PoolClosed",
-    "PoolTimeout", "RateLimited", "SMTPAuthenticationError", "SMTPCertificateError",
+    "BeforeEndError", "ConfigurationError", "InvalidAddressError", "InvalidMessageError",
+    "Outcome", "PoolClosed", "PoolTimeout", "RateLimited", "SMTPAuthenticationError", "SMTPCertificateError",
     "SMTPConnectError", "SMTPConnectionError", "SMTPDataError", "SMTPDeliveryUnknown",
     "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPProtocolError",
     "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
@@ -255,6 +256,13 @@ class _NothingSent(SMTPException):
     outcome: Outcome | None = Outcome.NOT_SENT
     is_transient = True
     _always_concerns_a_message = True
+
+
+class BeforeEndError(_NothingSent):
+    """``before_end`` raised, so the end of the content was not sent; ``__cause__`` is its error.
+
+    The connection has been closed, and no other server is tried.
+    """
 
 
 class PoolTimeout(_NothingSent, TimeoutError):

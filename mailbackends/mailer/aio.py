@@ -17,7 +17,7 @@ from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import LeasesAt
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.submission import Job, Receipt, Submission
+from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
 from mailbackends.pool.aio import AsyncPool
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.aio import LoopWaiter
@@ -64,8 +64,10 @@ class AsyncMailer(BaseMailer):
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
         rcpt_options: Iterable[str] = (),
+        *,
+        before_end: BeforeEnd | None = None,
     ) -> Receipt:
-        """Send one message; see `Mailer.send_message`.
+        """Send one message; see `Mailer.send_message`. ``before_end`` may be a coroutine function.
 
         Raises:
             InvalidAddressError, InvalidMessageError: before a byte was sent.
@@ -73,7 +75,9 @@ class AsyncMailer(BaseMailer):
             CancelledError: see above.
         """
         self._enter_loop()
-        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        submission = Submission(
+            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+        )
         return await self._send(submission)
 
     async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
@@ -300,9 +304,13 @@ class AsyncPinnedConnection:
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
         rcpt_options: Iterable[str] = (),
+        *,
+        before_end: BeforeEnd | None = None,
     ) -> Receipt:
         """As `AsyncMailer.send_message`, over the pinned connection."""
-        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        submission = Submission(
+            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+        )
         return await self._mailer._send(submission, self._leases, self._lock)
 
     async def open(self) -> bool:

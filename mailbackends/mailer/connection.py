@@ -150,6 +150,7 @@ class Connection:
             pipelining=self._options.pipelining and not lock_step,
             chunking=chunking if self._options.chunking and not lock_step else Chunking.OFF,
             is_fresh=self._is_fresh,
+            gate=job.gate,
         )
         job.session = session
         try:
@@ -232,6 +233,7 @@ class Connection:
             prepared.content,
             chunking=Chunking.PROVED,
             follows_another=True,
+            gate=job.gate,
         )
         job.in_flight = self._in_flight.start(lease, transaction)
         return True

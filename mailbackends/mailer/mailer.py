@@ -14,7 +14,7 @@ from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.submission import Receipt, Submission
+from mailbackends.mailer.submission import BeforeEnd, Receipt, Submission
 from mailbackends.pool import Pool
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
@@ -49,6 +49,8 @@ class Mailer(BaseMailer):
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
         rcpt_options: Iterable[str] = (),
+        *,
+        before_end: BeforeEnd | None = None,
     ) -> Receipt:
         """Send one message, and return what the server took responsibility for.
 
@@ -57,11 +59,20 @@ class Mailer(BaseMailer):
         A message as bytes goes as it is, line ends apart, and needs both given.
         ``mail_options`` and ``rcpt_options`` are parameters such as ``"RET=HDRS"``.
 
+        ``before_end`` is called with the list of `Submission` whose content is about to end,
+        before the last byte of it may leave: until it returns, nobody can have the message. So
+        a program that notes it durably knows after a crash whether it may send again. It is
+        called for each attempt, for several messages at once where they go in one flight. If
+        it raises, the message is not sent.
+
         Raises:
             InvalidAddressError, InvalidMessageError: before a byte was sent.
+            BeforeEndError: ``before_end`` raised.
             SMTPException: ``outcome`` says what became of the message.
         """
-        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        submission = Submission(
+            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+        )
         return run(self._router.send(submission))
 
     def send_messages(
@@ -160,9 +171,13 @@ class PinnedConnection:
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
         rcpt_options: Iterable[str] = (),
+        *,
+        before_end: BeforeEnd | None = None,
     ) -> Receipt:
         """As `Mailer.send_message`, over the pinned connection."""
-        submission = Submission(msg, from_addr, to_addrs, mail_options, rcpt_options)
+        submission = Submission(
+            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+        )
         return run(self._router.send(submission, self._leases))
 
     def open(self) -> bool:

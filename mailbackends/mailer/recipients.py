@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mailbackends.errors import (
+    BeforeEndError,
     Outcome,
     PoolClosed,
     SMTPDataError,
@@ -154,7 +155,7 @@ class Failover:
                 self._refused |= dict.fromkeys(rest, error.reply)
             may_go_on = error.is_transient
         else:
-            is_final = isinstance(error, SMTPDeliveryUnknown | PoolClosed)
+            is_final = isinstance(error, SMTPDeliveryUnknown | PoolClosed | BeforeEndError)
             may_go_on = not is_final and not error.accepted
         self.left = self._without(_permanent(refused)) if may_go_on else ()
 

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from mailbackends.errors import (
+    BeforeEndError,
     Outcome,
     PoolClosed,
     PoolTimeout,
@@ -35,6 +36,9 @@ from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
 __all__ = ["Counters", "Server", "ServerStats"]
+
+# Faults on this side, which say nothing about the server.
+_NOT_THE_SERVERS = (PoolTimeout, PoolClosed, BeforeEndError, SMTPNotSupportedError, SigningError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ class Server:
 
     def failed(self, error: SMTPException) -> None:
         """Note a fault, unless it is on this side and says nothing about the server."""
-        if isinstance(error, PoolTimeout | PoolClosed | SMTPNotSupportedError | SigningError):
+        if isinstance(error, _NOT_THE_SERVERS):
             return
         # A refusal of recipients, or for good, is about the message: the server works.
         is_overworked = isinstance(error, SMTPSenderRefused | SMTPDataError) and error.is_transient

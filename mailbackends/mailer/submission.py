@@ -18,11 +18,11 @@ from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
-from mailbackends.protocol.session import Session
+from mailbackends.protocol.session import Gate, Session
 from mailbackends.reply import Reply
 from mailbackends.texts import jsonable
 
-__all__ = ["Job", "Receipt", "Submission"]
+__all__ = ["BeforeEnd", "Job", "Receipt", "Submission"]
 
 # With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
@@ -33,11 +33,14 @@ _BYTES = (bytes, bytearray, memoryview)
 Sign: TypeAlias = Callable[[Content], Content]
 
 
+BeforeEnd: TypeAlias = "Callable[[list[Submission]], object]"
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A message with its own envelope, for `Mailer.send_messages` and `stream_messages`.
 
-    The fields are the arguments of `Mailer.send_message`.
+    The fields are the arguments of `Mailer.send_message`, and ``reference``.
     """
 
     message: Message[Any, Any] | WrittenMessage | bytes
@@ -45,6 +48,11 @@ class Submission:
     to_addrs: str | Iterable[str] | None = None
     mail_options: Iterable[str] = ()
     rcpt_options: Iterable[str] = ()
+    before_end: BeforeEnd | None = field(default=None, kw_only=True)
+    """Called with a list of submissions before the end of their contents may leave; see
+    `Mailer.send_message`."""
+    reference: Any = field(default=None, kw_only=True)
+    """The caller's own name for the message, such as the id of a row. It is not sent."""
 
 
 class Job:
@@ -81,6 +89,9 @@ class Job:
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
         self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
+        hook = submission.before_end
+        self.gate = Gate(hook, submission) if hook is not None else None
+        """What has to happen before the end of its content may leave."""
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, if it was started before the earlier ones were answered."""
         self.session: Session | None = None

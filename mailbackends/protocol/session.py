@@ -21,7 +21,7 @@ from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, Want, next_state
 from mailbackends.reply import Reply
 
-__all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Session", "State", "Want"]
+__all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Gate", "Session", "State", "Want"]
 
 T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -38,11 +38,24 @@ INJECTED = (
 
 
 @dataclass(slots=True)
+class Gate:
+    """What has to happen before the end of a content may leave."""
+
+    before_end: Callable[[list[Any]], object]
+    """Called with the messages whose ends are about to leave. It may return an awaitable."""
+    message: Any
+    """The message, as ``before_end`` knows it."""
+
+
+@dataclass(slots=True)
 class ContentSent:
     """The content of one transaction while it is sent, for `Session.was_sent`."""
 
     end: int | None = None
     """The bytes sent in the whole session at the content's end; None until that is known."""
+    gate: Gate | None = None
+    is_ending: bool = False
+    """True once the last buffer of a content with a gate was taken, if ``end`` is not known."""
 
 
 class Session:
@@ -75,6 +88,8 @@ class Session:
         self._outgoing: deque[Buffer | tuple[Iterator[Buffer], ContentSent]] = deque()
         self._taken = 0
         self._sent = 0
+        self.gated: list[ContentSent] = []
+        """The contents whose gates were not passed yet; see `pass_gates`."""
 
     # For dialogues
 
@@ -109,11 +124,14 @@ class Session:
         if self.state is State.MAIL:
             self.state = State.FAILED
 
-    def send_content(self, buffers: Iterable[Buffer]) -> ContentSent:
+    def send_content(self, buffers: Iterable[Buffer], gate: Gate | None = None) -> ContentSent:
         """Queue the content after a 354, with its final dot (RFC 5321 section 4.1.1.4)."""
         self._in_flight.append((CONTENT, self._queued))
         self._group_ended = True
-        content = ContentSent()
+        content = ContentSent(gate=gate)
+        if gate is not None:
+            self.gated.append(content)
+            buffers = _marking_the_last(buffers, content)
         self._outgoing.append((iter(buffers), content))
         return content
 
@@ -133,13 +151,17 @@ class Session:
         self._in_flight.append((STRAY, self._queued))
         self._group_ended = False
 
-    def send_last_chunk(self, size: int, buffers: Iterable[Buffer]) -> ContentSent:
+    def send_last_chunk(
+        self, size: int, buffers: Iterable[Buffer], gate: Gate | None = None
+    ) -> ContentSent:
         """Queue ``BDAT n LAST`` and its ``size`` bytes (RFC 3030 section 2)."""
         self.send(bdat(size, last=True))
         self._in_flight[-1] = (CONTENT, self._queued)
         self._group_ended = True
         self._queued += size
-        content = ContentSent(self._queued)
+        content = ContentSent(self._queued, gate)
+        if gate is not None:
+            self.gated.append(content)
         if isinstance(buffers, tuple):
             self._outgoing.extend(buffers)
         else:
@@ -212,6 +234,24 @@ class Session:
                 size += len(buffer)
         self._taken += size
         return taken
+
+    def pass_gates(self) -> list[Gate]:
+        """The gates that must be passed before the buffers taken last may be sent.
+
+        If the end of any content is among them, these are the gates of all contents whose
+        size is known: messages in one flight pass in one call, before the first of them leaves.
+        """
+        if not any(c.is_ending or (c.end or inf) <= self._taken for c in self.gated):
+            return []
+        passed = [c for c in self.gated if c.is_ending or c.end is not None]
+        self.gated = [c for c in self.gated if c not in passed]
+        return [c.gate for c in passed if c.gate is not None]
+
+    def discard_output(self) -> None:
+        """Close, and send nothing of what is queued: a gate was not passed."""
+        self._outgoing.clear()
+        self.gated.clear()
+        self.close()
 
     def bytes_sent(self, count: int) -> None:
         """Note that the operating system has taken ``count`` more bytes."""
@@ -316,6 +356,17 @@ class Session:
             and not self._outgoing
             and self._parser.is_empty
         )
+
+
+def _marking_the_last(buffers: Iterable[Buffer], content: ContentSent) -> Iterator[Buffer]:
+    """The same buffers; ``content.is_ending`` is set when the last one is taken."""
+    iterator = iter(buffers)
+    last = next(iterator)
+    for buffer in iterator:
+        yield last
+        last = buffer
+    content.is_ending = True
+    yield last
 
 
 def _not_a_reply(why: bytes, reply: Reply) -> SMTPProtocolError:

@@ -34,7 +34,7 @@ from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
 from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import Dialogue, Session, Want
+from mailbackends.protocol.session import Dialogue, Gate, Session, Want
 from mailbackends.protocol.state import State
 from mailbackends.reply import Reply
 
@@ -50,6 +50,7 @@ def deliver(
     chunking: Chunking = Chunking.UNPROVED,
     is_fresh: bool = False,
     follows_another: bool = False,
+    gate: Gate | None = None,
 ) -> Dialogue[Delivery]:
     """Send one message, and return the recipients that were accepted: at least one.
 
@@ -57,7 +58,8 @@ def deliver(
     known about BDAT if the server announces CHUNKING; afterwards `Session.chunking` is what
     this message has shown. The connection ``is_fresh`` if the server was certainly there a few
     seconds ago. A message that ``follows_another`` is sent in one flight before the other one
-    is answered, whatever its outcome will be; that requires BDAT to be proved. The session
+    is answered, whatever its outcome will be; that requires BDAT to be proved. The ``gate`` is
+    passed before the end of the content leaves, again for each way that is tried. The session
     stays usable after a refusal; see `Session.is_reusable`.
 
     Raises:
@@ -74,6 +76,7 @@ def deliver(
         chunking=chunking if "CHUNKING" in offered else Chunking.OFF,
         is_fresh=is_fresh,
         follows_another=follows_another,
+        gate=gate,
     )
     return transaction.run()
 
@@ -89,10 +92,12 @@ class _Transaction(DeliveryRecord):
         chunking: Chunking,
         is_fresh: bool,
         follows_another: bool,
+        gate: Gate | None,
     ) -> None:
         super().__init__(session, envelope)
         self.envelope = envelope
         self.content = content
+        self.gate = gate
         # After a failed transaction MAIL may get 503, and RCPT and DATA are then accepted
         # under the old sender: RSET first, and no content before its reply. After another
         # message that is not answered yet, RSET makes it irrelevant how that one ends.
@@ -144,7 +149,12 @@ class _Transaction(DeliveryRecord):
             return self.result
         off = Chunking.OFF
         again = deliver(
-            self.session, self.envelope, self.content, pipelining=self.pipelining, chunking=off
+            self.session,
+            self.envelope,
+            self.content,
+            pipelining=self.pipelining,
+            chunking=off,
+            gate=self.gate,
         )
         return (yield from again)
 
@@ -275,14 +285,14 @@ class _Transaction(DeliveryRecord):
             reply = yield from self._reply_to(Command("DATA"))
             if reply.code != 354:
                 raise SMTPDataError(reply.code, reply.message)
-            self.content_sent = self.session.send_content(self.content.dot_stuffed())
+            self.content_sent = self.session.send_content(self.content.dot_stuffed(), self.gate)
 
     def _send_last_chunk(self) -> None:
         if self.probe is not None:
             size, chunk = self.probe.rest_size, self.probe.rest
         else:
             size, chunk = self.content.size, self.content.chunk()
-        self.content_sent = self.session.send_last_chunk(size, chunk)
+        self.content_sent = self.session.send_last_chunk(size, chunk, self.gate)
 
     def _content_replies(self) -> Dialogue[None]:
         result = self.result

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import ssl
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from mailbackends.errors import (
+    BeforeEndError,
     InvalidMessageError,
     SMTPException,
     SMTPServerDisconnected,
@@ -121,7 +123,7 @@ class Driver:
 
     def send_at_once(self) -> None:
         """Write what is queued as far as that needs no waiting, and drop the rest."""
-        while (self._unsent or self._load()) and self._send():
+        while (self._unsent or self._load()) and not self.session.pass_gates() and self._send():
             pass
 
     async def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
@@ -153,6 +155,8 @@ class Driver:
         deadline = None
         written = 0
         while self._unsent or self._load():
+            if self.session.gated:
+                await self._pass_gates()
             try:
                 if sent := self._send():
                     deadline = None
@@ -168,6 +172,28 @@ class Driver:
             if (reply := self._read()) is not None:
                 return reply
         return None
+
+    async def _pass_gates(self) -> None:
+        """Call what has to be called before the end of a content leaves.
+
+        Raises:
+            BeforeEndError: it raised. Nothing more can be sent over this connection.
+        """
+        calls: dict[Any, list[Any]] = {}
+        for gate in self.session.pass_gates():
+            calls.setdefault(gate.before_end, []).append(gate.message)
+        try:
+            for before_end, messages in calls.items():
+                result = before_end(messages)
+                if inspect.isawaitable(result):
+                    await result
+        except BaseException as error:
+            self._unsent = []
+            self.session.discard_output()
+            if not isinstance(error, Exception):
+                raise
+            text = f"before_end raised {type(error).__name__}: {error}"
+            raise BeforeEndError(text) from error
 
     def _load(self) -> bool:
         """Take what the session has to send; False where there is nothing."""

@@ -13,6 +13,7 @@ import pytest
 
 from mailbackends import errors
 from mailbackends.errors import (
+    BeforeEndError,
     ConfigurationError,
     InvalidAddressError,
     InvalidMessageError,
@@ -59,6 +60,7 @@ MADE = [
     SMTPRecipientsRefused(REFUSED),
     SMTPTLSError("no TLS"),
     SMTPCertificateError("expired"),
+    BeforeEndError("before_end raised OSError: the database is gone"),
     PoolTimeout("all busy"),
     RateLimited("the rate is used up"),
     PoolClosed("closed"),
