@@ -47,10 +47,10 @@ from mailbackends.texts import one_line
 
 __all__ = [
     "BeforeEndError", "ConfigurationError", "InvalidAddressError", "InvalidMessageError",
-    "Outcome", "PoolClosed", "PoolTimeout", "RateLimited", "SMTPAuthenticationError", "SMTPCertificateError",
-    "SMTPConnectError", "SMTPConnectionError", "SMTPDataError", "SMTPDeliveryUnknown",
-    "SMTPException", "SMTPHeloError", "SMTPNotSupportedError", "SMTPProtocolError",
-    "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
+    "Outcome", "PoolClosed", "PoolTimeout", "RateLimited", "SMTPAuthenticationError",
+    "SMTPCertificateError", "SMTPConnectError", "SMTPConnectionError", "SMTPDataError",
+    "SMTPDeliveryUnknown", "SMTPException", "SMTPHeloError", "SMTPNotSupportedError",
+    "SMTPProtocolError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
     "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError", "TokenError",
 ]  # fmt: skip
 

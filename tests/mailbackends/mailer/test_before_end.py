@@ -216,6 +216,7 @@ def test_a_task_cancelled_while_it_runs_has_not_sent_the_message(sink: Sink) -> 
     assert sink.messages == []
 
 
+@pytest.mark.threads_only
 def test_an_interruption_goes_through_as_it_is(sink: Sink) -> None:
     with Mailer(url(sink)) as mailer, pytest.raises(KeyboardInterrupt):
         mailer.send_message(message(), before_end=Hook(sink, KeyboardInterrupt()))
