@@ -57,4 +57,11 @@ def verify(content: bytes, published: Mapping[str, str]) -> list[bool]:
 
     count = content.partition(b"\r\n\r\n")[0].lower().count(b"dkim-signature:")
     judge = dkim.DKIM(content, minkey=1024)
-    return [bool(judge.verify(idx=index, dnsfunc=resolve)) for index in range(count)]
+
+    def is_valid(index: int) -> bool:
+        try:
+            return bool(judge.verify(idx=index, dnsfunc=resolve))
+        except dkim.ValidationError:
+            return False
+
+    return [is_valid(index) for index in range(count)]

@@ -21,6 +21,9 @@ _LISTENERS = {
     "over SIZE": "-o message_size_limit=100000",
     "too many errors": "-o smtpd_hard_error_limit=3",
     "421": "-o smtpd_client_connection_count_limit=1",
+    # OpenDKIM is started by the tests that need it; what comes from Dovecot passes it, too.
+    "DKIM": "@milter",
+    "relay": "@milter",
     "idle": "-o smtpd_timeout=1s",
     "five recipients": "-o smtpd_recipient_limit=5 -o smtpd_recipient_overshoot_limit=100",
     # One for each client: what is counted is a listener's messages in a minute.
@@ -43,6 +46,8 @@ _OLD = (
     "-o smtpd_tls_protocols=TLSv1.1 -o smtpd_tls_mandatory_protocols=TLSv1.1 "
     "-o tls_medium_cipherlist=ALL:@SECLEVEL=0 -o smtpd_tls_ciphers=medium"
 )
+
+_MILTER = "-o smtpd_milters=inet:{host}:{port} -o milter_default_action=accept"
 
 _MAIN = """
 compatibility_level = 3.6
@@ -127,6 +132,7 @@ class Postfix(Server):
         self._folder = Path(tempfile.mkdtemp(prefix="postfix-", dir=ROOT / "srv"))
         self._ports = dict(zip(_LISTENERS, free_ports(len(_LISTENERS)), strict=True))
         self._ports["relay"] = relay
+        self.milter_port = free_ports(1)[0]
         self.endpoints = {name: Endpoint(port) for name, port in self._ports.items()}
         self._configure(auth)
         self._box = Maildir(self._folder / "box")
@@ -143,8 +149,7 @@ class Postfix(Server):
             chain.write_bytes(key.read_bytes() + cert.read_bytes())
         (folder / "main.cf").write_text(_MAIN.format(**values))
         listeners = "".join(
-            f"{HOST}:{port} inet n - n - - smtpd "
-            f"{_LISTENERS.get(name, '').replace('@old', _OLD).replace('@/', base + '/')}\n"
+            f"{HOST}:{port} inet n - n - - smtpd {self._options(name, base)}\n"
             for name, port in self._ports.items()
         )
         (folder / "master.cf").write_text(listeners + _MASTER)
@@ -159,6 +164,10 @@ class Postfix(Server):
         for name in ("new", "cur", "tmp"):
             _owned(folder / "box" / name, "mail")
         os.chown(folder / "box", USERS["mail"], USERS["mail"])
+
+    def _options(self, listener: str, base: str) -> str:
+        text = _LISTENERS.get(listener, "").replace("@old", _OLD).replace("@/", base + "/")
+        return text.replace("@milter", _MILTER.format(host=HOST, port=self.milter_port))
 
     def start(self) -> None:
         base = "/" + str(self._folder.relative_to(ROOT))
