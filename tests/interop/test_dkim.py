@@ -37,7 +37,7 @@ def postfix(all_servers: AllServers, tmp_path_factory: pytest.TempPathFactory) -
     """Postfix, with OpenDKIM behind two of its ports."""
     program = shutil.which("opendkim", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
-        assert not os.environ.get("MAILBACKENDS_OPENDKIM_REQUIRED"), "opendkim is not installed"
+        assert not os.environ.get("MAILBACKENDS_TESTS_OPENDKIM"), "opendkim is not installed"
         pytest.skip("opendkim is not installed here")
     server = all_servers.server("Postfix")
     assert isinstance(server, Postfix)
