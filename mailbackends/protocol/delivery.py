@@ -40,6 +40,8 @@ class DeliveryRecord:
         self.recipients = envelope.forward_paths
         self.content_sent: ContentSent | None = None
         self.sender_refusal: Reply | None = None
+        self.one_flight = False
+        """True if the content is sent before any reply to the envelope."""
         self.is_untaken = False
         """True if the server announced that it closes, and had not taken the content before."""
         self.pending: list[str] = []
@@ -66,10 +68,39 @@ class DeliveryRecord:
         error.reply = reply
         return error
 
+    def check_surplus(self, *, is_accepted: bool) -> None:
+        """Check that a server which sent one reply too many cannot mean another outcome.
+
+        Then each reply after it was taken for that to the next command, and the last one is that
+        to the content. In one flight, and in LMTP, it may have been any recipient's; elsewhere
+        that is noticed before the content is sent. A 421 may follow any reply: the server
+        closes (RFC 5321 section 3.8).
+
+        Raises:
+            SMTPDeliveryUnknown: it is not known which recipients have the message.
+        """
+        surplus = [
+            reply
+            for reply in self.session.surplus_replies()
+            if 200 <= reply.code <= 599 and reply.code != 421
+        ]
+        may_be_shifted = is_accepted and (self.one_flight or self.session.is_lmtp)
+        is_clear = not (may_be_shifted and self.result.refused)
+        if surplus and not (is_clear and all(r.is_positive is is_accepted for r in surplus)):
+            self.result = Delivery()
+            raise SMTPDeliveryUnknown(
+                f"the server sent more replies than it got commands, at last: {surplus[-1]}"
+            )
+
     def with_outcome(self, error: SMTPException) -> SMTPException:
         """The error with the outcome of the message, given the error that ended it."""
         if isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused | SMTPDataError):
             error.outcome = Outcome.REFUSED
+            if self.was_sent:
+                try:
+                    self.check_surplus(is_accepted=False)
+                except SMTPDeliveryUnknown as unknown:
+                    error = unknown
         elif not isinstance(error, SMTPDeliveryUnknown):
             if self._was_refused():
                 # The connection broke after the refusal, which is still valid.

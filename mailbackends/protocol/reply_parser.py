@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 
 from mailbackends.errors import SMTPProtocolError
@@ -81,6 +82,14 @@ class ReplyParser:
         if self._searched - self._start > MAX_LINE:
             raise SMTPProtocolError(500, b"Line too long.")
         return None
+
+    def rest(self) -> list[Reply]:
+        """All whole replies that are left, up to bytes that are not a reply."""
+        replies = []
+        with contextlib.suppress(SMTPProtocolError):
+            while (reply := self.next_reply()) is not None:
+                replies.append(reply)
+        return replies
 
 
 def _code_in(line: bytes) -> tuple[int, bool]:

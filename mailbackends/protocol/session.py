@@ -26,7 +26,6 @@ __all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Gate", "Session", "
 T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-
 Dialogue: TypeAlias = Generator[Want, Any, T]
 """Yields what it wants, and receives the `Reply`; None for `Want.TLS`."""
 
@@ -289,6 +288,16 @@ class Session:
             challenge = error.__traceback__ = None
             raise
         return challenge or reply
+
+    def surplus_replies(self) -> list[Reply]:
+        """The replies that have come and answer no command; after any, the session is closed."""
+        if self._in_flight or self._parser.is_empty:
+            return []
+        self.close()
+        surplus = [self.masking.masked(reply) for reply in self._parser.rest()]
+        for reply in surplus if self._trace else ():
+            self._trace(f"< {reply}")
+        return surplus
 
     def _match(self, reply: Reply) -> None:
         """Match the reply to the oldest command in flight, and change to the next state.

@@ -136,6 +136,7 @@ class _Transaction(DeliveryRecord):
                 if self.session.is_lmtp:
                     self.session.expect_content_replies(len(self.pending) - 1)
                 yield from self._content_replies()
+                self.check_surplus(is_accepted=True)
         except SMTPException as error:
             if self.chunking and self.was_sent and _has_no_reply(error):
                 self.session.chunking = (
@@ -233,8 +234,7 @@ class _Transaction(DeliveryRecord):
             if reply.code not in (503, 554) or not self.was_sent:
                 self.session.close()
             if reply.is_positive and self.was_sent:
-                if not self.pending:  # The server contradicts its refusals.
-                    self.result.refused.clear()
+                self.result.refused.clear()  # The server contradicts its refusals.
                 raise SMTPDeliveryUnknown("the server took the content of a refused message")
         elif self.probe_in_group:
             yield from self._reset_after((yield Want.REPLY))

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from faults import totals
 from faults.accounts import check, letter
-from faults.world import CALLS
+from faults.faces import CALLS
 
 from mailbackends import Mailer, Outcome
 from support.line import Break, Cut

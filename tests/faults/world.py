@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from faults import totals
-from faults.accounts import Letter, check, letter
+from faults.accounts import check, letter
+from faults.faces import FACES
 from faults.ways import Way
 
-from mailbackends import Mailer, Outcome, Receipt, SMTPException, Submission
+from mailbackends import Outcome
 from support.line import Break, Cut, Line
 from support.machine import Habits
 from support.turns import At, Network
 
-__all__ = ["CALLS", "EACH", "FIRST", "PRIMARY", "Where", "World"]
+__all__ = ["EACH", "FIRST", "PRIMARY", "Where", "World"]
 
 # Which connections break, by their number and that of their server.
 Where: TypeAlias = Callable[[int, int], bool]
@@ -36,38 +37,6 @@ def PRIMARY(index: int, server: int) -> bool:
     return server == 0
 
 
-Results = list[tuple[Letter, Receipt | Exception]]
-
-
-def _singly(mailer: Mailer, letters: list[Letter]) -> Results:
-    results: Results = []
-    for one in letters:
-        try:
-            got = mailer.send_message(one.content, one.sender, one.recipients)
-        except SMTPException as error:
-            results.append((one, error))
-        else:
-            results.append((one, got))
-    return results
-
-
-def _batch(mailer: Mailer, letters: list[Letter]) -> Results:
-    given = (Submission(one.content, one.sender, one.recipients) for one in letters)
-    return list(zip(letters, mailer.stream_messages(given), strict=True))
-
-
-def _held(mailer: Mailer, letters: list[Letter]) -> Results:
-    with mailer.hold() as held:
-        return _singly(held, letters)  # type: ignore[arg-type]
-
-
-CALLS: dict[str, Callable[[Mailer, list[Letter]], Results]] = {
-    "single": _singly,
-    "batch": _batch,
-    "held": _held,
-}
-
-
 class World:
     """One way of sending messages, one call to send them, and a network.
 
@@ -86,11 +55,13 @@ class World:
         size: int = 0,
         is_proved: bool = True,
         is_one_connection: bool = True,
+        face: str = "blocking",
     ) -> None:
         self.way = way
         self._is_proved = is_proved
         self._network = network
-        self._send = CALLS[call]
+        self._call = call
+        self._send = FACES[face]
         self._options = [way.options(port) for port in network.ports]
         self.letters = [letter(number, size) for number in range(count)]
         self.outcomes = self._run()
@@ -150,14 +121,42 @@ class World:
         stumbling = replace(self.way.habits, stumbles=how, takes_groups=True)
         return self._run(None, lambda index, server: stumbling)
 
-    def _run(self, cuts: At[Cut] | None = None, habits: At[Habits] | None = None) -> list[Outcome]:
+    def run_with_extra(self, reply: int, extra: str, where: Where = FIRST) -> list[Outcome]:
+        """Send all letters while a server gives one reply too many, in front of the ``reply``-th.
+
+        The extra reply ``"again"`` is the same reply, after it.
+        """
+        totals.cuts["one reply more"] += 1
+        more = replace(self.way.habits, extra=(reply, extra))
+        try:
+            return self._run(
+                None, lambda index, server: more if where(index, server) else None, is_misled=True
+            )
+        except Exception as error:
+            error.add_note(f"{self.way}: {extra!r} in front of reply {reply}")
+            raise
+
+    def run_in_pieces(self, cut: Cut | None = None, where: Where = FIRST) -> list[Outcome]:
+        """Send all letters while each byte comes and goes by itself, and connections break."""
+        totals.cuts["byte by byte"] += 1
+        pieces = replace(self.way.habits, in_pieces=True)
+        return self._run(
+            lambda index, server: cut if where(index, server) else None, lambda *_: pieces
+        )
+
+    def _run(
+        self,
+        cuts: At[Cut] | None = None,
+        habits: At[Habits] | None = None,
+        *,
+        is_misled: bool = False,
+    ) -> list[Outcome]:
         delivered = self._network.begin(cuts, habits)
-        with Mailer(self._options) as mailer:
-            results = self._send(mailer, self.letters)
-            pool = mailer.stats().pool
-            assert (pool.in_use, pool.opening, pool.waiters) == (0, 0, 0)
+        results, stats = self._send(self._network, self._options, self._call, self.letters)
+        pool = stats.pool
+        assert (pool.in_use, pool.opening, pool.waiters) == (0, 0, 0)
         self._network.end()
-        assert not delivered.violations, delivered.violations
+        assert is_misled or not delivered.violations, delivered.violations
         outcomes = check(results, delivered.count)
         totals.messages.update(outcomes)
         return outcomes

@@ -70,6 +70,8 @@ class Line:
         """True if neither side will use the connection again."""
         self._tls: ssl.SSLObject | None = None
         self._handshaking = False
+        self._in_pieces = habits.in_pieces
+        self._unsent = bytearray()  # what goes out a byte at a time
         sock.setblocking(False)
         if self._is_implicit_tls:
             self._begin_tls()
@@ -98,8 +100,11 @@ class Line:
         """Do what can be done; False if there was nothing to do."""
         if self.is_silent or self._sock.fileno() < 0:
             return False
+        if self._unsent:
+            self._flush(1)
+            return True
         try:
-            data = self._sock.recv(262_144)
+            data = self._sock.recv(1 if self._in_pieces else 262_144)
         except BlockingIOError:
             return False
         except OSError:
@@ -193,10 +198,18 @@ class Line:
         if self.is_broken:
             return
         data = self._up_to_cut("raw sent", data)
+        if self._in_pieces and not self.machine.is_silent:
+            self._unsent += data
+            data = b""
         with contextlib.suppress(OSError):
             assert self._sock.send(data) == len(data), "more than a socket takes at once"
         if self._is_cut_due("raw sent"):
             self._break_off()
+
+    def _flush(self, count: int = 262_144) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.send(self._unsent[:count])
+        del self._unsent[:count]
 
     def _up_to_cut(self, counter: str, data: bytes) -> bytes:
         if self._counts(counter) and self._cut is not None:
@@ -222,6 +235,7 @@ class Line:
             self._end(self._cut.kind)
 
     def _end(self, kind: Break) -> None:
+        self._flush()
         self.is_broken = True
         if kind is Break.FIN:
             with contextlib.suppress(OSError):

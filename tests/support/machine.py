@@ -31,6 +31,9 @@ class Habits:
     ``without_bdat``: whatever it announces, it answers BDAT with this code, and reads the chunk
     as commands; ``"silent"``: it never answers. After ``most_resets`` it refuses RSET and closes,
     as Exim does.
+
+    ``extra``: a reply in front of the one with this number, from 0, that answers nothing; the
+    reply ``"again"`` repeats that one after it. ``in_pieces``: each byte comes and goes by itself.
     """
 
     extensions: tuple[str, ...] = ()
@@ -44,6 +47,8 @@ class Habits:
     goes_on: bool = False
     without_bdat: str = ""
     most_resets: int | None = None
+    extra: tuple[int, str] | None = None
+    in_pieces: bool = False
 
 
 @dataclass
@@ -76,6 +81,7 @@ class Machine:
         self.is_silent = False
         """True once it will never send anything again."""
         self.replies = 0
+        self._is_amid_reply = False
         self._resets = 0
         self._reset()
         self._say(habits.answers.get("GREETING", "220 x.test"))
@@ -111,9 +117,16 @@ class Machine:
             return
         if self._goes_down:
             reply = self.habits.last_words
+        at, extra = self.habits.extra or (-1, "")
+        is_last = reply[3:4] != "-"
+        if self.replies == at and extra != "again" and not self._is_amid_reply:
+            self.output += extra.encode() + b"\r\n"
         self.output += reply.encode() + b"\r\n"
+        if self.replies == at and extra == "again" and is_last:
+            self.output += reply.encode() + b"\r\n"
+        self._is_amid_reply = not is_last
         self.is_over = reply.startswith("421") and not self.habits.goes_on
-        self.replies += reply[3:4] != "-"
+        self.replies += is_last
 
     def _violation(self, what: str) -> None:
         self._delivered.violations.append(what)

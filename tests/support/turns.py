@@ -8,8 +8,11 @@ waits for the client fails the test.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import select
+import selectors
 import socket
 import ssl
 import types
@@ -22,7 +25,7 @@ from mailbackends.transport import stream, waiting
 from support.line import Cut, Line
 from support.machine import Delivered, Habits
 
-__all__ = ["At", "Network", "taking_turns"]
+__all__ = ["At", "Network", "TurnsLoop", "taking_turns"]
 
 T = TypeVar("T")
 At: TypeAlias = Callable[[int, int], T | None]
@@ -116,6 +119,55 @@ class Network:
 
 def _nowhere(index: int, server: int) -> None:
     return None
+
+
+class TurnsLoop(asyncio.SelectorEventLoop):
+    """An event loop with the server's turns in place of its waits. Its clock can be put forward.
+
+    Where a client waits for a server that never answers, its timers are due at once.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.ahead = 0.0
+        super().__init__(_Selector(network, self))
+
+    def time(self) -> float:
+        """As the loop's own, with the time that nobody waited for."""
+        return super().time() + self.ahead
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc, unused-ignore]
+    def __init__(self, network: Network, loop: TurnsLoop) -> None:
+        super().__init__()
+        self._network = network
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """As the real one, but that it never waits for a silent server."""
+        while True:
+            if ready := super().select(0):
+                return ready
+            if timeout is not None and timeout <= 0:
+                return []
+            if self._network.turn():
+                continue
+            if timeout is not None and self._waits_in_vain():
+                self._loop.ahead += timeout
+                return []
+            poll = select.poll()  # what is under way comes within a moment, or from a thread
+            for descriptor in (self.fileno(), *self._network.descriptors()):
+                poll.register(descriptor, select.POLLIN)
+            if not poll.poll(0 if self._network.may_be_stuck else 5000):
+                assert self._network.may_be_stuck, "client and server wait for each other"
+                self._loop.ahead += timeout or 0.0
+                return []
+
+    def _waits_in_vain(self) -> bool:
+        for key in self.get_map().values():
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(key.fd)) as sock:
+                if self._network.is_silent(sock.getsockname()):
+                    return True
+        return False
 
 
 class _Poll:

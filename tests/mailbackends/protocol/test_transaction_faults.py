@@ -12,11 +12,12 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
+from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import State
+from mailbackends.protocol.session import Session, State
 from mailbackends.protocol.transaction import deliver
 from mailbackends.reply import Reply
-from support.runner import Runner, hung_up, ready_session
+from support.runner import Runner, hung_up, introduced, ready_session
 from support.sent import BYE, CHUNK, CONTENT, FLIGHT, GO, GROUP, LOCK_STEP, NO, OK, ONE, TWO, Sent
 
 WAYS = [FLIGHT, GROUP, LOCK_STEP, CHUNK]
@@ -277,3 +278,70 @@ def test_a_closed_session_sends_nothing():
     with pytest.raises(SMTPServerDisconnected) as caught:
         Runner(session).run(deliver(session, ONE, CONTENT))
     assert caught.value.outcome is Outcome.NOT_SENT
+
+
+# --- One reply too many ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [OK, BYE, b"2", b"nonsense\r\n"])
+def test_a_reply_after_the_last_one_that_changes_nothing_closes_the_session(last):
+    sent = Sent(FLIGHT, [OK + OK + OK + OK + last], envelope=TWO)
+    assert sent.result.accepted == ["a@x", "b@x"]
+    assert sent.session.state is State.CLOSED
+    assert not sent.session.is_reusable
+
+
+def test_a_reply_too_many_is_traced():
+    traced = []
+    session = introduced(Session(trace=traced.append), *FLIGHT)
+    runner = Runner(session, [OK + OK + OK + b"250 again\r\n"])
+    options = {"chunking": Chunking.PROVED, "is_fresh": True}
+    assert runner.run(deliver(session, ONE, CONTENT, **options)).accepted == ["a@x"]
+    assert traced[-1] == "< 250 again"
+
+
+@pytest.mark.parametrize("replies", [OK + OK + OK + OK + NO, OK + OK + NO + OK + OK])
+def test_in_one_flight_a_reply_too_many_may_leave_the_outcome_unknown(replies):
+    """The first ``250`` may be the one too many, and the refusal another recipient's."""
+    sent = Sent(FLIGHT, [replies], envelope=TWO)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert sent.error.unknown == ("a@x", "b@x")
+    assert (sent.error.accepted, sent.error.refused) == ((), {})
+    assert "more replies than it got commands, at last: " in str(sent.error)
+
+
+@each_way
+def test_a_refusal_of_the_content_that_is_followed_by_its_acceptance_is_unknown(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, OK, NO, *go, NO + OK], envelope=TWO)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert sent.error.unknown == ("a@x", "b@x")
+
+
+@each_way
+def test_a_refusal_of_the_content_may_come_twice(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, OK, OK, *go, NO + NO], envelope=TWO)
+    assert isinstance(sent.error, SMTPDataError)
+    assert sent.outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("keywords", [GROUP, LOCK_STEP, CHUNK], ids=["group", "lock-step", "chunk"])
+def test_outside_of_one_flight_each_recipient_has_its_own_reply(keywords):
+    go = [] if "CHUNKING" in keywords else [GO]
+    sent = Sent(keywords, [OK, OK, NO, *go, OK + OK], envelope=TWO)
+    assert sent.result.accepted == ["a@x"]
+    assert list(sent.result.refused) == ["b@x"]
+    assert not sent.session.is_reusable
+
+
+def test_lmtp_may_have_answered_for_another_recipient():
+    sent = Sent(GROUP, [OK, OK, OK, GO, OK + NO + OK], envelope=TWO, lmtp=True)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert sent.error.unknown == ("a@x", "b@x")
+
+
+def test_lines_that_are_not_replies_are_not_looked_at():
+    sent = Sent(FLIGHT, [OK + OK + OK + b"250-a\r\n550 b\r\n"], envelope=ONE)
+    assert sent.result.accepted == ["a@x"]
+    assert sent.session.state is State.CLOSED
