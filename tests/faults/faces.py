@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from faults.accounts import Letter
 
 from mailbackends import AsyncMailer, Mailer, Options, Receipt, SMTPException, Submission
-from mailbackends.mailer.mailer import MailerStats
+from mailbackends.mailer.base import MailerStats
 from support.turns import Network, TurnsLoop
 
 __all__ = ["CALLS", "FACES", "Face", "Results"]
