@@ -88,12 +88,12 @@ class Watched(Session):
 
     last = None
 
-    def send_content(self, buffers):
-        self.last = super().send_content(buffers)
+    def send_content(self, buffers, *gate):
+        self.last = super().send_content(buffers, *gate)
         return self.last
 
-    def send_last_chunk(self, size, buffers):
-        self.last = super().send_last_chunk(size, buffers)
+    def send_last_chunk(self, size, buffers, *gate):
+        self.last = super().send_last_chunk(size, buffers, *gate)
         return self.last
 
 
