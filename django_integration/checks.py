@@ -167,7 +167,7 @@ def _check_imports() -> Iterator[checks.CheckMessage]:
 
 
 def _check_switches(alias: str | None, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
-    """Text is read as what it says; Django's own backend takes any text for True."""
+    """Text is read by its meaning; Django's own backend treats any text as True."""
     given = {f"OPTIONS[{name!r}]": options.get(name) for name in _SWITCHES}
     if alias is None:
         more = getattr(settings, "MAILBACKENDS", None)

@@ -258,7 +258,7 @@ def _mailbox(value: Any) -> Any:
 
 
 def _explained(error: ValueError | TypeError, message: EmailMessage) -> Exception:
-    """An error that says what is wrong, also a ``ValueError`` and an `SMTPException`.
+    """An error about a message, which is also a ``ValueError`` and an `SMTPException`.
 
     Queues of mail go on to the next message after an `SMTPException` only.
     """

@@ -1,4 +1,4 @@
-"""Backends: where the messages of one mailer go, to an SMTP server or somewhere to look at.
+"""Backends: where the messages of one mailer go, to an SMTP server or somewhere to inspect them.
 
 MAIL_BACKEND names one of the classes here, or a subclass of `Backend` that an application
 defines. There is one instance for each mailer of each application, shared by all threads.

@@ -53,7 +53,7 @@ def show_config(mailer: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_appcontext
 def doctor(mailer: str, as_json: bool) -> None:
-    """Test each step to the mail server up to the login, and say how to fix what fails.
+    """Test each step to the mail server up to the login, and suggest how to fix what fails.
 
     Nothing is sent. The exit status is 1 if a step fails.
     """

@@ -59,17 +59,17 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
         servers = [Options.parse_url(url) for url in urls] or [{}]
     except ConfigurationError as error:
         raise ConfigurationError(f"{label}URL: {error}") from None
-    with_tls = [(said | options).get("security", "none") != "none" for said in servers]
+    with_tls = [(given | options).get("security", "none") != "none" for given in servers]
     # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
     unused = _TLS if any(with_tls) else _CERTIFICATE
     clear = {name: value for name, value in options.items() if name not in unused}
     return [
         Options.from_mapping(
-            said
+            given
             | (options if has_tls else clear)
-            | {"wording": _wording(values, label, in_url=said.keys() - options.keys())}
+            | {"wording": _wording(values, label, in_url=given.keys() - options.keys())}
         )
-        for said, has_tls in zip(servers, with_tls, strict=True)
+        for given, has_tls in zip(servers, with_tls, strict=True)
     ]
 
 

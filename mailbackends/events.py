@@ -195,7 +195,7 @@ class EventSink:
 
     @property
     def is_heard(self) -> bool:
-        """False if there is no hook: the event need not be made."""
+        """False if there is no hook: the event need not be created."""
         return bool(self._own or _subscribers)
 
     def __call__(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""``mailbackends doctor``: examine a server step by step; say what is wrong and how to fix it."""
+"""``mailbackends doctor``: examine a server step by step, and suggest how to fix what is wrong."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _NEEDED = ("aiosmtpd", "jinja2", "nh3")
     "--allow-host", multiple=True, metavar="NAME", help="A host name that browsers may use."
 )
 @click.option(
-    "--expose", is_flag=True, help="Allow any --host: whoever reaches it can read all mail."
+    "--expose", is_flag=True, help="Allow any --host: anyone who can reach it can read all mail."
 )
 def mailbox(
     smtp_port: int,

@@ -234,7 +234,7 @@ class CommandChannel:
     def _replies(self) -> ReplyReader:
         if self.sock is None:
             raise SMTPServerDisconnected("please run connect() first")
-        # A program may have put another socket in its place, as for TLS of its own.
+        # A program may have replaced the socket, for example to do TLS itself.
         reader = self._reader
         if reader is None or reader.sock is not self.sock:
             reader = self._reader = ReplyReader(self.sock)

@@ -153,7 +153,7 @@ class _Diagnosis:
             yield "DKIM", functools.partial(self.examine_key, key)
 
     def with_provider(self, step: str, error: str) -> str:
-        """The error, with what is known of this provider where that may be the reason."""
+        """The error, with a note about this provider if it may be the reason."""
         provider = provider_of(self.options.host)
         if provider is None:
             return error

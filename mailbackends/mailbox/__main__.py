@@ -1,4 +1,4 @@
-"""``python -m mailbackends.mailbox``: the mailbox as a program of its own."""
+"""``python -m mailbackends.mailbox``: the mailbox as a program."""
 
 from __future__ import annotations
 

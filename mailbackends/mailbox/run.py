@@ -30,7 +30,7 @@ class NotLoopback(ValueError):
     def explained(self, option: str) -> str:
         """The error, with the option of the caller's interface that allows it."""
         return (
-            f"{self.host} is not a loopback address: whoever reaches it could read all mail. "
+            f"{self.host} is not a loopback address: anyone who can reach it could read all mail. "
             f"Use 127.0.0.1, or allow it with {option}"
         )
 
@@ -82,7 +82,7 @@ def serve(
         keep: the number of messages kept.
         hosts: further host names that browsers may use, beside those of loopback.
         previews: modules to import, which register previews.
-        expose: allow a ``host`` that is not a loopback address: whoever reaches it can read
+        expose: allow a ``host`` that is not a loopback address: anyone who can reach it can read
             all mail.
 
     Raises:

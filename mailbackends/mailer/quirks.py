@@ -45,13 +45,13 @@ class ServerQuirks:
 
     @property
     def max_recipients(self) -> int | None:
-        """The recipients it took for one message before it said 452."""
+        """The recipients it took for one message before it replied 452."""
         count, until = self._max_recipients
         return count if count is not None and self._clock() < until else None
 
     @property
     def max_messages(self) -> int | None:
-        """The messages it took over one connection before it said 421."""
+        """The messages it took over one connection before it replied 421."""
         count, until = self._max_messages
         return count if count is not None and self._clock() < until else None
 

@@ -143,7 +143,7 @@ def parse_path(address: str, *, of: str = "recipient") -> str:
 
 
 def check_visible(path: str, *, of: str) -> None:
-    """Refuse an address with a character that nobody sees, such as a zero-width space.
+    """Refuse an address with an invisible character, such as a zero-width space.
 
     Raises:
         InvalidAddressError: names the address and the character.

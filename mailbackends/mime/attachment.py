@@ -96,7 +96,7 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
         return payload[i] if self._is_message and i is not None else payload
 
     def read_payload(self) -> Any:
-        """The body, for whoever reads the part as a whole."""
+        """The body, for callers that read the part as a whole."""
         data = self.path.read_bytes()
         if self._is_message:
             return [email.message_from_bytes(data)]

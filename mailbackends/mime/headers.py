@@ -101,7 +101,7 @@ def is_field_name(name: str) -> bool:
 
 
 def _all_of(fields: list[Field], holds: Callable[[str], bool]) -> bool:
-    """True if ``holds`` is true of all values; it looks at each character on its own."""
+    """True if ``holds`` is true of all values; it examines each character separately."""
     try:
         return holds("".join([value for _, value in fields]))
     except TypeError:  # the legacy email.header.Header

@@ -1,4 +1,4 @@
-"""What an access token says about itself, for people who look for a mistake."""
+"""The claims in an access token, to find a mistake in its configuration."""
 
 from __future__ import annotations
 

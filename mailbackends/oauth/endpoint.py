@@ -64,7 +64,7 @@ def post_form(
     """POST a form; the status and the JSON object of the response.
 
     Raises:
-        TokenError: there is no answer, or none in JSON. Its text holds no field's value.
+        TokenError: there is no answer, or none in JSON. Its text contains no value of a field.
     """
     host = urlsplit(url).netloc
     try:

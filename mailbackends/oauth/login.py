@@ -94,7 +94,7 @@ def loopback_flow(
     the URL to open in a browser of this machine. ``timeout`` is the longest wait for it.
 
     Raises:
-        TokenError: the request was denied, or nobody answered it in time.
+        TokenError: the request was denied, or it was not answered in time.
     """
     check_url(authorize_url, "authorize_url")
     verifier, state = Secret(secrets.token_urlsafe(48)), secrets.token_urlsafe(24)
@@ -138,7 +138,7 @@ class _Receiver(http.server.HTTPServer):
         while self.found is None:
             self.timeout = latest - time.monotonic()
             if self.timeout <= 0:
-                raise TokenError(f"nobody signed in within {timeout:g} s: start again", "timeout")
+                raise TokenError(f"no sign-in within {timeout:g} s: start again", "timeout")
             self.handle_request()
         if isinstance(self.found, TokenError):
             raise self.found
@@ -159,7 +159,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._say(200, "Done. You can close this window.")
         reason = one_line(given.get("error_description") or given.get("error") or "no code")
         self.server.found = TokenError(f"the sign-in failed: {reason}", given.get("error", ""))
-        return self._say(400, "The sign-in failed. The terminal says why.")
+        return self._say(400, "The sign-in failed. See the terminal for the reason.")
 
     def _say(self, status: int, text: str) -> None:
         body = text.encode()

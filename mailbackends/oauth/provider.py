@@ -45,7 +45,7 @@ class TokenProvider:
     callers get the same error at once.
 
     Args:
-        fetch: requests a new token. Called in a thread of its own.
+        fetch: requests a new token. Called in a separate thread.
         identity: what the token is for, without secrets; shown in errors and logs.
         timeout: the longest wait of a caller, in seconds.
 

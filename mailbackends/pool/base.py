@@ -227,7 +227,7 @@ class BasePool(ABC, Generic[C]):
             if not books.ledger.give_up(lease):
                 return
         waited = self._clock() - start
-        limit = "pool_timeout" if patience == self._timeout else "what was left of the deadline"
+        limit = "pool_timeout" if patience == self._timeout else "the rest of the deadline"
         raise PoolTimeout(
             f"no connection became free in {waited:.3g} s ({limit}; pool_timeout is "
             f"{self._timeout:g} s): {stats.in_use} in use and {stats.opening} being opened "

@@ -75,7 +75,8 @@ def hello(session: Session, name: str) -> Dialogue[Reply]:
 
 
 def starttls(session: Session, name: str) -> Dialogue[None]:
-    """STARTTLS, the handshake, and a second EHLO: what came in clear is void (RFC 3207).
+    """STARTTLS, the handshake, and a second EHLO; what the server sent in clear is discarded (RFC
+    3207).
 
     The session is closed if it fails, so that nothing more is sent in clear.
 

@@ -113,7 +113,8 @@ class _Reader:
     """Watches one descriptor for bytes, and goes on between two waits.
 
     To register it for each wait would cost two system calls for each. An event that comes
-    while nobody waits ends it: an idle connection that received something keeps no loop busy.
+    while nothing waits ends it, so that an idle connection that received data does not keep the
+    loop busy.
     """
 
     __slots__ = ("_fd", "_may_be_old", "is_registered", "loop", "waiting")

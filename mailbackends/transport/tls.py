@@ -34,8 +34,8 @@ _FIXES = {
     19: "its chain ends in an unknown root: give that CA's file as {ssl_cafile} if you trust it",
     20: "its CA is unknown here: give the CA's file as {ssl_cafile} if you trust it",
     21: "the server does not send the whole chain: have it send the intermediate certificates",
-    62: "it was issued for another name: connect by a name that stands in the certificate",
-    64: "it was issued for another address: connect by a name that stands in the certificate",
+    62: "it was issued for another name: connect by a name that the certificate contains",
+    64: "it was issued for another address: connect by a name that the certificate contains",
 }
 # X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA to X509_V_ERR_EC_KEY_EXPLICIT_PARAMS: checked only with
 # ssl.VERIFY_X509_STRICT, which ssl.create_default_context() sets since Python 3.13. Many
@@ -110,7 +110,7 @@ class _EncryptedKey(Exception):
 def wants_certificate(error: Exception | None) -> bool:
     """True if the server wants a certificate from us.
 
-    In TLS 1.3 it says so only behind the handshake (RFC 8446 section 4.4.2.4).
+    In TLS 1.3 it reports that only after the handshake (RFC 8446 section 4.4.2.4).
     """
     return isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error)
 

@@ -38,9 +38,9 @@ to each connection or to none, not to one too many. And for Haraka a small plugi
 recipients, stores messages, and switches off Nagle's algorithm (see below).
 """
 _PARTICULAR = """
-- **Exim** counts RSET among the commands that are no mail: after ten without a message in
-  between it answers 554 and closes the connection. Where `smtp_accept_max_per_connection` is
-  set, it answers MAIL with 421 after so many messages.
+- **Exim** counts RSET as a command without mail: after ten without a message in between it answers
+  554 and closes the connection. Where `smtp_accept_max_per_connection` is set, it answers MAIL with
+  421 after so many messages.
 - **sendmail** (as Debian configures it) refuses the 101st recipient with 452; `Mailer`, Django
   and Flask send the message again to the others. Content with a lone CR or LF gets 421; only
   the interface of smtplib sends such content. After 20 NOOPs it answers slower and slower.

@@ -23,7 +23,7 @@ from support.scripted import Peer, ScriptedServer
 CERTIFICATES = {
     "expired": "it has expired: the server's administrator must renew it",
     "self-signed": r"it is self-signed: give its file (as ssl_cafile|in context=.*) if",
-    "wrong name": "it was issued for another address: connect by a name that stands in",
+    "wrong name": "it was issued for another address: connect by a name that the certificate",
     "wrong CA": "its CA is unknown here: give the CA's file (as ssl_cafile|in context=.*) if",
 }
 HANDSHAKES = {

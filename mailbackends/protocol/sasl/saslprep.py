@@ -16,7 +16,7 @@ _PROHIBITED: tuple[tuple[Callable[[str], bool], str], ...] = (
     (stringprep.in_table_c12, "a space outside ASCII"),
     (stringprep.in_table_c21_c22, "a control character"),
     (stringprep.in_table_c3, "a private use character"),
-    (stringprep.in_table_c4, "a code point that is no character"),
+    (stringprep.in_table_c4, "a code point that is not a character"),
     (stringprep.in_table_c5, "a surrogate code point"),
     (stringprep.in_table_c6, "a character inappropriate for plain text"),
     (stringprep.in_table_c7, "a character inappropriate for canonical representation"),

@@ -221,7 +221,7 @@ def test_a_timeout_names_the_size_the_time_and_the_fix(dial):
 def test_the_callers_deadline_ends_the_wait_before_the_pools_timeout(dial):
     pool = pool_of(dial, size=1, timeout=1000)
     pool.acquire()
-    with pytest.raises(PoolTimeout, match="what was left of the deadline; pool_timeout is 1000 s"):
+    with pytest.raises(PoolTimeout, match="the rest of the deadline; pool_timeout is 1000 s"):
         pool.acquire(deadline=time.monotonic() + 0.01)
 
 

@@ -30,7 +30,7 @@ def test_examples_of_rfc_4013_section_3(given_text, result):
         ("a\u0007b", "a control character"),
         ("a\u0085b", "a control character"),
         ("a\ue000b", "a private use character"),
-        ("a\ufdd0b", "a code point that is no character"),
+        ("a\ufdd0b", "a code point that is not a character"),
         ("a\udc80b", "a surrogate code point"),
         ("a\ufffdb", "inappropriate for plain text"),
         ("a\u2ff0b", "inappropriate for canonical representation"),
