@@ -180,6 +180,10 @@ class PinnedConnection:
         )
         return run(self._router.send(submission, self._leases))
 
+    def send_submission(self, submission: Submission) -> Receipt:
+        """As `send_message`, with the arguments in one value."""
+        return run(self._router.send(submission, self._leases))
+
     def open(self) -> bool:
         """Take the connection now. Returns True if a new one had to be opened.
 

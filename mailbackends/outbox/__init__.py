@@ -23,6 +23,7 @@ from mailbackends.outbox.decisions import (
     resolved,
     retry_delay,
 )
+from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.state import FINAL, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import (
@@ -39,6 +40,7 @@ from mailbackends.outbox.values import (
     Status,
     uuid7,
 )
+from mailbackends.outbox.worker import Worker
 
 __all__ = [
     "FINAL",
@@ -48,10 +50,12 @@ __all__ = [
     "BlobPart",
     "BlobStore",
     "Change",
+    "Deliver",
     "DirectoryBlobs",
     "KeyReusedError",
     "LeaseLost",
     "LogEntry",
+    "MailerDelivery",
     "OnUnknown",
     "OutboxMessage",
     "OutboxRecipient",
@@ -64,6 +68,7 @@ __all__ = [
     "State",
     "Status",
     "Store",
+    "Worker",
     "cancelled",
     "check_same_content",
     "expired",

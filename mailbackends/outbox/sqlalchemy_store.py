@@ -1,0 +1,637 @@
+"""A store over SQLAlchemy: SQLite, PostgreSQL, MySQL and MariaDB. Needs the extra ``outbox``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from mailbackends.outbox.decisions import check_same_content, order_of_priorities
+from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
+from mailbackends.outbox.store import LeaseLost
+from mailbackends.outbox.tables import CHANNEL, Tables, now_ms, outbox_tables
+from mailbackends.outbox.values import (
+    BlobPart,
+    Change,
+    LogEntry,
+    OnUnknown,
+    OutboxMessage,
+    OutboxRecipient,
+    Pause,
+    Priority,
+    Queued,
+    RecipientChange,
+    Status,
+)
+
+__all__ = ["SQLAlchemyStore", "insert_message"]
+
+_ROW_LOCKS = frozenset({"postgresql", "mysql", "mariadb"})
+
+
+class SQLAlchemyStore:
+    """A `Store` over the tables of `outbox_tables`, by the connections of an engine."""
+
+    def __init__(self, engine: Engine, tables: Tables | None = None) -> None:
+        self.engine = engine
+        self.tables = tables or outbox_tables()
+        self._has_row_locks = engine.dialect.name in _ROW_LOCKS
+        self._listener: Any = None
+        self._listening = threading.Lock()
+
+    def create_tables(self) -> None:
+        """Create the tables that do not exist; for applications without migrations."""
+        self.tables.message.metadata.create_all(self.engine, tables=self.tables.all)
+
+    # --- The worker's calls -------------------------------------------------------------------
+
+    def claim(
+        self, limit: int, *, lease: float, worker: str, aliases: Sequence[str]
+    ) -> list[OutboxMessage]:
+        """See `Store.claim`."""
+        message = self.tables.message
+        with self._transaction() as connection:
+            bands = self._bands(connection, aliases)
+            rows: list[Row[Any]] = []
+            for alias, priority in bands:
+                query = (
+                    select(message)
+                    .where(*self._is_due(alias, priority))
+                    .order_by(message.c.due_at)
+                    .limit(limit - len(rows))
+                )
+                if self._has_row_locks:
+                    query = query.with_for_update(skip_locked=True)
+                rows += connection.execute(query)
+                if len(rows) >= limit:
+                    break
+            if not rows:
+                return []
+            ids = [row.id for row in rows]
+            changed = connection.execute(
+                update(message)
+                .where(message.c.id.in_(ids), message.c.state == State.QUEUED)
+                .values(
+                    state=State.CLAIMED,
+                    lease_by=worker,
+                    lease_until=_after(lease),
+                    attempts=message.c.attempts + 1,
+                    updated_at=now_ms(),
+                )
+            ).rowcount
+            if changed != len(ids):
+                # Only where the transaction did not begin with the write lock.
+                connection.rollback()
+                return []
+            return self._values(connection, rows, state=State.CLAIMED, attempts=1)
+
+    def begin(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> None:
+        """See `Store.begin`."""
+        message = self.tables.message
+        with self._transaction() as connection:
+            begun = connection.execute(
+                update(message)
+                .where(self._is_leased(messages, worker))
+                .values(state=State.BEGUN, lease_until=_after(lease), updated_at=now_ms())
+            ).rowcount
+            if begun == len({each.id for each in messages}):
+                return
+            held = set(
+                connection.scalars(select(message.c.id).where(self._is_leased(messages, worker)))
+            )
+            connection.rollback()
+        raise LeaseLost(each.id for each in messages if each.id not in held)
+
+    def record(self, change: Change) -> bool:
+        """See `Store.record`."""
+        message, log = self.tables.message, self.tables.log
+        where = [message.c.id == change.id, message.c.state.in_(sorted(change.before))]
+        if change.lease_by is not None:
+            where.append(message.c.lease_by == change.lease_by)
+        if change.attempts is not None:
+            where.append(message.c.attempts == change.attempts)
+        values: dict[str, Any] = {
+            "state": change.state,
+            "reason": change.reason,
+            "lost_leases": change.lost_leases,
+            "lease_until": None,
+            "updated_at": now_ms(),
+        }
+        if change.state is not State.UNKNOWN:
+            values["lease_by"] = None
+        if change.delay is not None:
+            values["due_at"] = _after(change.delay)
+        if change.clear_expiry:
+            values["expires_at"] = None
+        with self._transaction() as connection:
+            if not connection.execute(update(message).where(*where).values(values)).rowcount:
+                return False
+            self._record_recipients(connection, change)
+            if change.log is not None:
+                entry = change.log
+                connection.execute(
+                    insert(log).values(
+                        message=change.id,
+                        at=now_ms(),
+                        kind=entry.kind,
+                        text=entry.text,
+                        by=entry.by,
+                    )
+                )
+        return True
+
+    def release(self, messages: Sequence[OutboxMessage], *, worker: str) -> int:
+        """See `Store.release`."""
+        message = self.tables.message
+        with self._transaction() as connection:
+            return connection.execute(
+                update(message)
+                .where(self._is_leased(messages, worker), message.c.state == State.CLAIMED)
+                .values(
+                    state=State.QUEUED,
+                    lease_by=None,
+                    lease_until=None,
+                    attempts=message.c.attempts - 1,
+                    updated_at=now_ms(),
+                )
+            ).rowcount
+
+    def renew(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> int:
+        """See `Store.renew`."""
+        with self._transaction() as connection:
+            return connection.execute(
+                update(self.tables.message)
+                .where(self._is_leased(messages, worker))
+                .values(lease_until=_after(lease))
+            ).rowcount
+
+    def lost(self, limit: int) -> list[OutboxMessage]:
+        """See `Store.lost`."""
+        message = self.tables.message
+        return self._select(
+            message.c.state.in_(sorted(LEASED)),
+            message.c.lease_until < now_ms(),
+            order=message.c.lease_until,
+            limit=limit,
+        )
+
+    def overdue(self, limit: int) -> list[OutboxMessage]:
+        """See `Store.overdue`."""
+        message = self.tables.message
+        return self._select(
+            message.c.state == State.QUEUED,
+            message.c.expires_at <= now_ms(),
+            order=message.c.expires_at,
+            limit=limit,
+        )
+
+    def pause(self, alias: str, seconds: float, *, failures: int, reason: str) -> None:
+        """See `Store.pause`."""
+        pause = self.tables.pause
+        values = {"until": _after(seconds), "failures": failures, "reason": reason}
+        with self._transaction() as connection:
+            # `until` may lie further ahead, by a worker that failed more often.
+            changed = connection.execute(
+                update(pause)
+                .where(pause.c.alias == alias, pause.c.until < _after(seconds))
+                .values(values)
+            ).rowcount
+            if not changed:
+                connection.execute(self._ignoring_duplicates(pause).values(alias=alias, **values))
+
+    def resume(self, alias: str) -> None:
+        """See `Store.resume`."""
+        pause = self.tables.pause
+        with self._transaction() as connection:
+            connection.execute(delete(pause).where(pause.c.alias == alias))
+
+    def pauses(self) -> list[Pause]:
+        """See `Store.pauses`."""
+        pause = self.tables.pause
+        with self._reading() as connection:
+            return [
+                Pause(row.alias, row.until, row.failures, row.reason)
+                for row in connection.execute(select(pause).order_by(pause.c.alias))
+            ]
+
+    def wait(self, seconds: float) -> bool:
+        """See `Store.wait`: on PostgreSQL with psycopg 3, a notification ends it at once."""
+        if self.engine.dialect.driver != "psycopg" or not self._listening.acquire(blocking=False):
+            time.sleep(seconds)
+            return True
+        try:
+            if self._listener is None:
+                connection = self.engine.raw_connection()
+                connection.detach()
+                self._listener = connection.driver_connection
+                self._listener.autocommit = True
+                self._listener.execute(f"LISTEN {CHANNEL}")
+                return True  # What was inserted before it listened was not notified.
+            return any(True for _ in self._listener.notifies(timeout=seconds, stop_after=1))
+        except Exception:
+            self._stop_listening()
+            raise
+        finally:
+            self._listening.release()
+
+    def close(self) -> None:
+        """See `Store.close`. The engine is the caller's."""
+        self._stop_listening()
+
+    # --- The operator's calls -----------------------------------------------------------------
+
+    def get(self, id: UUID) -> OutboxMessage | None:
+        """See `Store.get`."""
+        message = self.tables.message
+        with self._reading() as connection:
+            rows = connection.execute(select(message).where(message.c.id == id)).all()
+            return next(iter(self._values(connection, rows)), None)
+
+    def find(
+        self,
+        *,
+        state: State | None = None,
+        address: str | None = None,
+        message_id: str | None = None,
+        key: str | None = None,
+        limit: int = 100,
+    ) -> list[OutboxMessage]:
+        """See `Store.find`."""
+        message, recipient = self.tables.message, self.tables.recipient
+        where: list[Any] = []
+        if state is not None:
+            where.append(message.c.state == state)
+        if message_id is not None:
+            where.append(message.c.message_id == message_id)
+        if key is not None:
+            where.append(message.c.key == key)
+        if address is not None:
+            found = select(recipient.c.message).where(recipient.c.address == address)
+            where.append(message.c.id.in_(found))
+        return self._select(*where, order=message.c.id.desc(), limit=limit)
+
+    def log(self, id: UUID) -> list[LogEntry]:
+        """See `Store.log`."""
+        log = self.tables.log
+        with self._reading() as connection:
+            rows = connection.execute(select(log).where(log.c.message == id).order_by(log.c.id))
+            return [LogEntry(row.kind, row.text, row.by, row.at) for row in rows]
+
+    def status(self) -> Status:
+        """See `Store.status`."""
+        message = self.tables.message
+        with self._reading() as connection:
+            counts = connection.execute(
+                select(message.c.state, func.count()).group_by(message.c.state)
+            ).all()
+            queued = connection.execute(
+                select(message.c.alias, func.count())
+                .where(message.c.state == State.QUEUED)
+                .group_by(message.c.alias)
+            ).all()
+            age = func.min(type_coerce(message.c.due_at, BigInteger))
+            is_due = (message.c.state == State.QUEUED, message.c.due_at <= now_ms())
+            due, oldest = connection.execute(
+                select(func.count(), now_ms() - age).select_from(message).where(*is_due)
+            ).one()
+            lost = connection.scalar(
+                select(func.count())
+                .select_from(message)
+                .where(message.c.state.in_(sorted(LEASED)), message.c.lease_until < now_ms())
+            )
+        return Status(
+            messages={State(state): count for state, count in counts},
+            due=due,
+            oldest=None if oldest is None else oldest / 1000,
+            leases_expired=lost or 0,
+            queued={str(row[0]): int(row[1]) for row in queued},
+            pauses=tuple(self.pauses()),
+        )
+
+    def prune(self, *, states: Iterable[State], older_than: float, limit: int = 1000) -> int:
+        """See `Store.prune`."""
+        message = self.tables.message
+        final = sorted(FINAL.intersection(states))
+        with self._transaction() as connection:
+            query = (
+                select(message.c.id)
+                .where(message.c.state.in_(final), message.c.updated_at < _after(-older_than))
+                .limit(limit)
+            )
+            if self._has_row_locks:
+                query = query.with_for_update(skip_locked=True)
+            ids = list(connection.scalars(query))
+            if ids:
+                # SQLite does not cascade unless the application asks for it.
+                for table in (self.tables.recipient, self.tables.blob, self.tables.log):
+                    connection.execute(delete(table).where(table.c.message.in_(ids)))
+                connection.execute(delete(message).where(message.c.id.in_(ids)))
+        return len(ids)
+
+    def erase_content(self, id: UUID) -> None:
+        """See `Store.erase_content`."""
+        message, blob = self.tables.message, self.tables.blob
+        with self._transaction() as connection:
+            erased = connection.execute(
+                update(message)
+                .where(message.c.id == id, message.c.state.in_(sorted(FINAL)))
+                .values(content=b"", blobs=[])
+            ).rowcount
+            if erased:
+                connection.execute(delete(blob).where(blob.c.message == id))
+
+    def blobs_in_use(self, digests: Sequence[str]) -> set[str]:
+        """See `Store.blobs_in_use`."""
+        blob = self.tables.blob
+        with self._reading() as connection:
+            return set(connection.scalars(select(blob.c.digest).where(blob.c.digest.in_(digests))))
+
+    # --- Statements ---------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                _begin_immediate(connection)
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            yield connection
+
+    def _bands(self, connection: Connection, aliases: Sequence[str]) -> list[tuple[str, Priority]]:
+        """The aliases and priorities with due messages, in the order in which to claim."""
+        message, pause = self.tables.message, self.tables.pause
+        paused = set(connection.scalars(select(pause.c.alias).where(pause.c.until > now_ms())))
+        running = [alias for alias in aliases if alias not in paused]
+        if not running:
+            return []
+        due_at = type_coerce(message.c.due_at, BigInteger)
+        # One look into the index for each, instead of at all that is due.
+        peeks = union_all(
+            *(
+                select(now_ms() - func.min(due_at)).where(
+                    message.c.state == State.QUEUED,
+                    message.c.alias == alias,
+                    message.c.priority == int(priority),
+                )
+                for alias in running
+                for priority in Priority
+            )
+        )
+        ages = connection.scalars(peeks).all()
+        bands = [(alias, priority) for alias in running for priority in Priority]
+        waiting = {
+            band: age / 1000 for band, age in zip(bands, ages, strict=True) if age is not None
+        }
+        due = {band: age for band, age in waiting.items() if age >= 0}
+        oldest: dict[Priority, float] = {}
+        for (_, priority), age in due.items():
+            oldest[priority] = max(age, oldest.get(priority, 0.0))
+        return [
+            band
+            for priority in order_of_priorities(oldest)
+            for band in sorted(due, key=due.__getitem__, reverse=True)
+            if band[1] is priority
+        ]
+
+    def _is_due(self, alias: str, priority: Priority) -> tuple[Any, ...]:
+        message = self.tables.message
+        return (
+            message.c.state == State.QUEUED,
+            message.c.alias == alias,
+            message.c.priority == int(priority),
+            message.c.due_at <= now_ms(),
+            or_(message.c.expires_at.is_(None), message.c.expires_at > now_ms()),
+        )
+
+    def _is_leased(self, messages: Sequence[OutboxMessage], worker: str) -> Any:
+        """True for those of the messages on which the worker has the lease that claimed them."""
+        message = self.tables.message
+        if len(messages) == 1:
+            only = messages[0]
+            identity = and_(message.c.id == only.id, message.c.attempts == only.attempts)
+        else:
+            pairs = [(each.id, each.attempts) for each in messages]
+            identity = tuple_(message.c.id, message.c.attempts).in_(pairs)
+        return and_(identity, message.c.lease_by == worker, message.c.state.in_(sorted(LEASED)))
+
+    def _record_recipients(self, connection: Connection, change: Change) -> None:
+        recipient = self.tables.recipient
+        groups: dict[tuple[RecipientChange, bool], list[str]] = defaultdict(list)
+        for address, each in change.recipients.items():
+            groups[each, address in change.attempted].append(address)
+        for (each, attempted), addresses in groups.items():
+            values: dict[str, Any] = {"state": each.state, "at": now_ms()}
+            if attempted:
+                values["attempts"] = recipient.c.attempts + 1
+            if each.reply is not None:
+                values["code"] = each.reply.code
+                values["enhanced"] = str(each.reply.enhanced or "")
+                values["text"] = each.reply.text
+            if each.server:
+                values["server"] = each.server
+            connection.execute(
+                update(recipient)
+                .where(recipient.c.message == change.id, recipient.c.address.in_(addresses))
+                .values(values)
+            )
+
+    def _select(self, *where: Any, order: Any, limit: int) -> list[OutboxMessage]:
+        message = self.tables.message
+        columns = [column for column in message.c if column.name != "content"]
+        with self._reading() as connection:
+            rows = connection.execute(select(*columns).where(*where).order_by(order).limit(limit))
+            return self._values(connection, rows.all())
+
+    def _values(
+        self,
+        connection: Connection,
+        rows: Sequence[Row[Any]],
+        *,
+        state: State | None = None,
+        attempts: int = 0,
+    ) -> list[OutboxMessage]:
+        recipient = self.tables.recipient
+        if not rows:
+            return []
+        recipients: dict[UUID, list[OutboxRecipient]] = defaultdict(list)
+        for row in connection.execute(
+            select(recipient)
+            .where(recipient.c.message.in_([row.id for row in rows]))
+            .order_by(recipient.c.message, recipient.c.position)
+        ):
+            recipients[row.message].append(
+                OutboxRecipient(
+                    address=row.address,
+                    state=RecipientState(row.state),
+                    code=row.code,
+                    enhanced=row.enhanced,
+                    text=row.text,
+                    server=row.server,
+                    attempts=row.attempts,
+                    at=row.at,
+                )
+            )
+        return [
+            OutboxMessage(
+                id=row.id,
+                content=getattr(row, "content", b""),
+                sender=row.sender,
+                recipients=tuple(recipients[row.id]),
+                blobs=BlobPart.all_from(row.blobs),
+                alias=row.alias,
+                key=row.key,
+                fingerprint=row.fingerprint,
+                priority=Priority(row.priority),
+                on_unknown=OnUnknown(row.on_unknown),
+                not_before=row.not_before,
+                expires_at=row.expires_at,
+                mail_options=tuple(row.options.get("mail", ())),
+                rcpt_options=tuple(row.options.get("rcpt", ())),
+                message_id=row.message_id,
+                subject=row.subject,
+                size=row.size,
+                state=state or State(row.state),
+                attempts=row.attempts + attempts,
+                lost_leases=row.lost_leases,
+                created_at=row.created_at,
+            )
+            for row in rows
+        ]
+
+    def _ignoring_duplicates(self, table: Any) -> Any:
+        return _ignoring_duplicates(self.engine.dialect.name, table)
+
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(Exception):
+                listener.close()
+
+
+def insert_message(connection: Connection, message: OutboxMessage, tables: Tables) -> Queued:
+    """Insert a message in the connection's transaction, which is the caller's.
+
+    Raises:
+        KeyReusedError: another message has the same key. The transaction can go on.
+    """
+    if message.key is not None and (first := _with_key(connection, message, tables)):
+        return first
+    row = _row(message)
+    recipients = [
+        {
+            "message": message.id,
+            "position": position,
+            "address": each.address,
+            "state": each.state,
+            "enhanced": "",
+            "text": "",
+            "server": "",
+            "attempts": 0,
+        }
+        for position, each in enumerate(message.recipients)
+    ]
+    dialect = connection.dialect.name
+    if dialect == "postgresql" and message.key is None:
+        # Both in one round trip.
+        first_insert = insert(tables.message).values(row).cte("inserted")
+        connection.execute(insert(tables.recipient).values(recipients).add_cte(first_insert))
+    else:
+        inserted = connection.execute(_ignoring_duplicates(dialect, tables.message).values(row))
+        if message.key is not None and not inserted.rowcount:
+            # Somebody else was faster.
+            found = _with_key(connection, message, tables)
+            if found is not None:
+                return found
+            raise RuntimeError(f"the row with the key {message.key!r} is not visible")
+        connection.execute(insert(tables.recipient), recipients)
+    if message.blobs:
+        digests = {part.digest for part in message.blobs}
+        connection.execute(
+            insert(tables.blob), [{"digest": each, "message": message.id} for each in digests]
+        )
+    return Queued(message.id, message.key, message_id=message.message_id)
+
+
+def _with_key(connection: Connection, message: OutboxMessage, tables: Tables) -> Queued | None:
+    table = tables.message
+    first = connection.execute(
+        select(table.c.id, table.c.fingerprint, table.c.message_id).where(
+            table.c.key == message.key
+        )
+    ).one_or_none()
+    if first is None or message.key is None:
+        return None
+    check_same_content(message.key, first.fingerprint, message.fingerprint)
+    return Queued(first.id, message.key, is_new=False, message_id=first.message_id)
+
+
+def _row(message: OutboxMessage) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "state": message.state,
+        "alias": message.alias,
+        "priority": int(message.priority),
+        "due_at": message.not_before or now_ms(),
+        "attempts": message.attempts,
+        "lost_leases": 0,
+        "key": message.key,
+        "fingerprint": message.fingerprint,
+        "on_unknown": message.on_unknown,
+        "sender": message.sender,
+        "message_id": message.message_id[:500],
+        "subject": message.subject,
+        "size": message.size,
+        "not_before": message.not_before,
+        "expires_at": message.expires_at,
+        "created_at": now_ms(),
+        "updated_at": now_ms(),
+        "reason": "",
+        "blobs": [part.as_list() for part in message.blobs],
+        "options": {"mail": list(message.mail_options), "rcpt": list(message.rcpt_options)},
+        "content": message.content,
+    }
+
+
+def _ignoring_duplicates(dialect: str, table: Any) -> Any:
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return mysql.insert(table).prefix_with("IGNORE")
+
+
+def _after(seconds: float) -> Any:
+    return now_ms() + int(seconds * 1000)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take SQLite's write lock now: a transaction that reads first could not get it later."""
+    driver: Any = connection.connection.driver_connection
+    if not getattr(driver, "in_transaction", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

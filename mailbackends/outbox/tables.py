@@ -1,0 +1,219 @@
+"""The outbox's tables as SQLAlchemy metadata, and the database's clock.
+
+Needs the extra ``outbox``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    event,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+__all__ = ["CHANNEL", "Milliseconds", "Tables", "now_ms", "outbox_tables"]
+
+CHANNEL = "mailbackends_outbox"
+"""What PostgreSQL notifies when messages were inserted."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Milliseconds(TypeDecorator[Any]):
+    """A moment as an integer of milliseconds since 1970, and as an aware datetime in Python.
+
+    Each database can add to it and compare it in the same way, and at the same precision.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        """To the database."""
+        if isinstance(value, datetime):
+            return (value - _EPOCH) // timedelta(milliseconds=1)
+        return value
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        """From the database."""
+        return None if value is None else _EPOCH + timedelta(milliseconds=int(value))
+
+
+class Word(TypeDecorator[Any]):
+    """A short text; a member of a `enum.StrEnum` as its value, whatever the driver does with it."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        """To the database."""
+        return None if value is None else str(value)
+
+
+class now_ms(FunctionElement[int]):
+    """Now, by the database's clock, in milliseconds since 1970."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "now_ms"
+
+
+@compiles(now_ms, "sqlite")
+def _sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    # Stable, so that an index serves a comparison; now() would be the transaction's start.
+    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(now_ms, "mysql")
+@compiles(now_ms, "mariadb")
+def _mysql(element: Any, compiler: Any, **kw: Any) -> str:
+    return "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables, in one `sqlalchemy.MetaData`."""
+
+    message: Table
+    recipient: Table
+    blob: Table
+    log: Table
+    pause: Table
+
+    @property
+    def all(self) -> list[Table]:
+        """All of them, for ``metadata.create_all(engine, tables=tables.all)``."""
+        return [self.message, self.recipient, self.blob, self.log, self.pause]
+
+
+def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> Tables:
+    """The tables in this metadata: an application's own, for its migrations, or a new one."""
+    metadata = MetaData() if metadata is None else metadata
+    name = f"{prefix}message"
+    if name in metadata.tables:
+        found = [
+            metadata.tables[f"{prefix}{each}"]
+            for each in ("message", "recipient", "blob", "log", "pause")
+        ]
+        return Tables(*found)
+    large = LargeBinary(2**32 - 1)  # MySQL's BLOB has 64 KiB
+    message = Table(
+        name,
+        metadata,
+        Column("id", Uuid(), primary_key=True),
+        Column("state", Word(10), nullable=False),
+        Column("alias", String(100), nullable=False),
+        Column("priority", SmallInteger, nullable=False),
+        Column("due_at", Milliseconds, nullable=False),
+        Column("lease_until", Milliseconds),
+        Column("lease_by", String(100)),
+        Column("attempts", Integer, nullable=False),
+        Column("lost_leases", Integer, nullable=False),
+        Column("key", String(200), unique=True),
+        Column("fingerprint", String(64), nullable=False),
+        Column("on_unknown", Word(10), nullable=False),
+        Column("sender", String(1000), nullable=False),
+        Column("message_id", String(500), nullable=False),
+        Column("subject", String(255), nullable=False),
+        Column("size", BigInteger, nullable=False),
+        Column("not_before", Milliseconds),
+        Column("expires_at", Milliseconds),
+        Column("created_at", Milliseconds, nullable=False),
+        Column("updated_at", Milliseconds, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("blobs", JSON, nullable=False),
+        Column("options", JSON, nullable=False),
+        Column("content", large, nullable=False),
+        # Claiming: only due rows of one alias and priority are read, however many there are.
+        Index(f"ix_{name}_claim", "state", "alias", "priority", "due_at"),
+        Index(f"ix_{name}_lease", "state", "lease_until"),
+        Index(f"ix_{name}_expiry", "state", "expires_at"),
+        Index(f"ix_{name}_age", "state", "updated_at"),
+        Index(f"ix_{name}_message_id", "message_id"),
+    )
+    recipient = Table(
+        f"{prefix}recipient",
+        metadata,
+        Column("message", ForeignKey(message.c.id, ondelete="CASCADE"), primary_key=True),
+        Column("position", Integer, primary_key=True, autoincrement=False),
+        Column("address", String(500), nullable=False),
+        Column("state", Word(10), nullable=False),
+        Column("code", Integer),
+        Column("enhanced", String(20), nullable=False),
+        Column("text", Text, nullable=False),
+        Column("server", String(255), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("at", Milliseconds),
+        Index(f"ix_{prefix}recipient_address", "address"),
+    )
+    blob = Table(
+        f"{prefix}blob",
+        metadata,
+        Column("digest", String(64), primary_key=True),
+        Column("message", ForeignKey(message.c.id, ondelete="CASCADE"), primary_key=True),
+        Index(f"ix_{prefix}blob_message", "message"),
+    )
+    log = Table(
+        f"{prefix}log",
+        metadata,
+        Column(
+            "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
+        Column("message", ForeignKey(message.c.id, ondelete="CASCADE"), nullable=False),
+        Column("at", Milliseconds, nullable=False),
+        Column("kind", String(20), nullable=False),
+        Column("text", Text, nullable=False),
+        Column("by", String(200), nullable=False),
+        Index(f"ix_{prefix}log_message", "message", "id"),
+    )
+    pause = Table(
+        f"{prefix}pause",
+        metadata,
+        Column("alias", String(100), primary_key=True),
+        Column("until", Milliseconds, nullable=False),
+        Column("failures", Integer, nullable=False),
+        Column("reason", Text, nullable=False),
+    )
+    # One notification for each INSERT, delivered when it is committed.
+    for statement in notify_statements(name):
+        event.listen(message, "after_create", _for_postgresql(statement))
+    return Tables(message, recipient, blob, log, pause)
+
+
+def _for_postgresql(statement: str) -> Any:
+    make: Any = DDL
+    return make(statement).execute_if(dialect="postgresql")
+
+
+def notify_statements(table: str = "outbox_message") -> tuple[str, str]:
+    """What makes PostgreSQL notify workers, for a migration by hand."""
+    return (
+        f"CREATE OR REPLACE FUNCTION {table}_notify() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL; END $$",
+        f"CREATE TRIGGER {table}_notify AFTER INSERT ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_notify()",
+    )

@@ -1,0 +1,356 @@
+"""The worker: it claims messages, sends them, and records the outcome of each by itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from types import FrameType
+from uuid import UUID
+
+from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome
+from mailbackends.mailer.submission import Receipt
+from mailbackends.outbox.decisions import (
+    RetryPolicy,
+    expired,
+    lease_expired,
+    pause_after,
+    recorded,
+)
+from mailbackends.outbox.delivery import Deliver
+from mailbackends.outbox.store import LeaseLost, Store
+from mailbackends.outbox.values import Change, OutboxMessage
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("mailbackends.outbox")
+
+# After so many leases in a row that expired, a message is sent alone: if it is what kills the
+# workers, it takes no others along.
+_SUSPECT = 2
+_ROWS = 100
+
+
+class Worker:
+    """Sends what is in the outbox, until `stop`. Any number of workers may share a store.
+
+    Each of its ``threads`` claims up to ``batch`` messages for ``lease`` seconds, and renews the
+    leases while it sends. ``poll`` is the longest time in seconds between two looks into the
+    outbox, ``sweep_every`` between two sweeps. ``on_change`` is called with the message and each
+    change that was recorded.
+
+    Raises:
+        ConfigurationError: a number is not above 0.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        deliver: Deliver,
+        *,
+        policy: RetryPolicy | None = None,
+        batch: int = 50,
+        lease: float = 60.0,
+        poll: float = 1.0,
+        sweep_every: float = 10.0,
+        threads: int = 1,
+        name: str | None = None,
+        on_change: Callable[[OutboxMessage, Change], object] | None = None,
+    ) -> None:
+        numbers = {"batch": batch, "lease": lease, "poll": poll, "sweep_every": sweep_every}
+        for option, value in {**numbers, "threads": threads}.items():
+            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+                raise ConfigurationError(f"{option} must be a number above 0, got {value!r}")
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-100:]
+        """What is in ``lease_by``: no two workers have the same."""
+        self._store = store
+        self._deliver = deliver
+        self._policy = policy or RetryPolicy()
+        self._batch = int(batch)
+        self._lease = float(lease)
+        self._poll = float(poll)
+        self._sweep_every = float(sweep_every)
+        self._threads = int(threads)
+        self._on_change = on_change
+        self._stopping = threading.Event()
+        self._held: dict[UUID, OutboxMessage] = {}
+        self._failures: dict[str, int] = {}
+        self._swept_at = float("-inf")
+        self._lock = threading.Lock()
+        self._handled = 0
+
+    @property
+    def handled(self) -> int:
+        """How many messages it has recorded an outcome for."""
+        return self._handled
+
+    def run(self) -> None:
+        """Work until `stop` is called. A database that is down is tried again."""
+        with self._renewing():
+            others = [
+                threading.Thread(target=self._work_until_stopped, name=f"mailbackends-outbox-{n}")
+                for n in range(2, self._threads + 1)
+            ]
+            for thread in others:
+                thread.start()
+            try:
+                self._work_until_stopped()
+            finally:
+                self.stop()
+                for thread in others:
+                    thread.join()
+
+    def run_once(self) -> int:
+        """Sweep, deliver what is due, and return how many messages were handled.
+
+        Raises:
+            Exception: whatever the store raises.
+        """
+        before = self._handled
+        with self._renewing():
+            self.sweep()
+            while not self._stopping.is_set() and self._work():
+                pass
+        return self._handled - before
+
+    def deliver_now(self, messages: Sequence[OutboxMessage]) -> None:
+        """Send messages that the caller claimed under this worker's `name`, and record each."""
+        with self._renewing():
+            self._send_all(messages)
+
+    def stop(self) -> None:
+        """Claim nothing more, and end when what is being sent is finished; from any thread.
+
+        Messages that are claimed and not yet being sent are released.
+        """
+        self._stopping.set()
+
+    def stop_on_signals(self, *signals: int) -> None:
+        """Call `stop` on SIGTERM and SIGINT, or these; the second one has its usual effect."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            logger.info("%s: finishing what is being sent", signal.Signals(number).name)
+            self.stop()
+            signal.signal(number, signal.SIG_DFL)
+
+        for number in signals or (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+    def sweep(self) -> int:
+        """Decide about messages whose lease or time has expired; returns how many changed."""
+        self._swept_at = time.monotonic()
+        changed = 0
+        while lost := self._store.lost(_ROWS):
+            swept = sum(self._apply(m, lease_expired(m, policy=self._policy)) for m in lost)
+            changed += swept
+            if not swept or len(lost) < _ROWS:
+                break
+        while overdue := self._store.overdue(_ROWS):
+            swept = sum(self._apply(message, expired(message)) for message in overdue)
+            changed += swept
+            if not swept or len(overdue) < _ROWS:
+                break
+        return changed
+
+    # --- The loop -----------------------------------------------------------------------------
+
+    def _work_until_stopped(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                if time.monotonic() >= self._swept_at + self._sweep_every:
+                    self.sweep()
+                if not self._work():
+                    self._store.wait(self._poll)
+            except Exception:
+                failures += 1
+                # It goes on: nothing is lost, and a database comes back.
+                logger.exception("the outbox cannot be read; trying again")
+                self._stopping.wait(min(2.0 ** min(failures, 5), 30.0))
+            else:
+                failures = 0
+
+    def _work(self) -> bool:
+        """Claim and send one batch; False where nothing was due."""
+        messages = self._store.claim(
+            self._batch, lease=self._lease, worker=self.name, aliases=self._deliver.aliases
+        )
+        if not messages:
+            return False
+        suspects = [each for each in messages if each.lost_leases >= _SUSPECT]
+        if suspects and len(messages) > 1:
+            self._store.release([m for m in messages if m is not suspects[0]], worker=self.name)
+            messages = suspects[:1]
+        self._send_all(messages)
+        return True
+
+    def _send_all(self, messages: Sequence[OutboxMessage]) -> None:
+        with self._lock:
+            self._held.update((each.id, each) for each in messages)
+        try:
+            by_alias = sorted(messages, key=lambda each: each.alias)
+            for alias, group in groupby(by_alias, key=lambda each: each.alias):
+                self._send_group(alias, list(group))
+        finally:
+            # Whatever happened: what was not tried goes back at once.
+            left = [each for each in messages if each.id in self._held]
+            for each in left:
+                self._forget(each)
+            if left:
+                self._store.release(left, worker=self.name)
+
+    def _send_group(self, alias: str, group: list[OutboxMessage]) -> None:
+        is_paused = False
+
+        def each() -> Iterator[OutboxMessage]:
+            for message in group:
+                if is_paused or self._stopping.is_set():
+                    return
+                yield message
+
+        for message, result in self._deliver.deliver(alias, each(), self._begin):
+            self._note(message, result)
+            try:
+                is_paused = self._pause(alias, result) or is_paused
+            except Exception:
+                logger.warning("the pause of %r was not stored", alias, exc_info=True)
+                is_paused = True
+
+    def _begin(self, messages: Sequence[OutboxMessage]) -> None:
+        self._store.begin(messages, lease=self._lease, worker=self.name)
+
+    def _note(self, message: OutboxMessage, result: Receipt | Exception) -> None:
+        """Record one outcome, in its own transaction, before the next message is sent."""
+        cause = result.__cause__ if isinstance(result, BeforeEndError) else None
+        if isinstance(cause, LeaseLost) and message.id in cause.ids:
+            logger.warning("%s: somebody else has it, or it was cancelled: not sent", message.id)
+            self._forget(message)
+            return
+        # Without a connection it was not tried: it waits with all others of its alias, and no
+        # attempt counts.
+        if getattr(result, "no_connection", False) and self._released(message):
+            return
+        change = recorded(message, result, worker=self.name, policy=self._policy)
+        self._apply_surely(message, change)
+        self._forget(message)
+        with self._lock:
+            self._handled += 1
+        level = logging.INFO if isinstance(result, Receipt) else logging.WARNING
+        logger.log(level, "%s %s: %s", message.id, change.state, result)
+
+    def _released(self, message: OutboxMessage) -> bool:
+        try:
+            released = bool(self._store.release([message], worker=self.name))
+        except Exception:
+            logger.warning("%s was not released", message.id, exc_info=True)
+            return False
+        if released:
+            self._forget(message)
+        return released
+
+    def _pause(self, alias: str, result: Receipt | Exception) -> bool:
+        """Pause the alias where the result says that no other message would go either."""
+        if isinstance(result, Receipt):
+            if self._failures.pop(alias, 0):
+                self._store.resume(alias)
+            return False
+        failures = self._failures.get(alias)
+        if failures is None:
+            known = {each.alias: each.failures for each in self._store.pauses()}
+            failures = known.get(alias, 0)
+        seconds = pause_after(result, failures + 1, self._policy)
+        if seconds is None:
+            if getattr(result, "outcome", None) == Outcome.REFUSED and failures:
+                self._failures.pop(alias, None)
+                self._store.resume(alias)
+            return False
+        self._failures[alias] = failures + 1
+        self._store.pause(alias, seconds, failures=failures + 1, reason=str(result))
+        logger.warning("all mail of %r waits for %.1f s: %s", alias, seconds, result)
+        return True
+
+    # --- Recording ----------------------------------------------------------------------------
+
+    def _apply_surely(self, message: OutboxMessage, change: Change) -> None:
+        """Record an outcome; while the database is down it is tried again, for one lease.
+
+        An outcome that is known and cannot be recorded would become unknown.
+        """
+        latest = time.monotonic() + self._lease
+        pause = 0.05
+        while True:
+            try:
+                self._apply(message, change)
+            except Exception:
+                if time.monotonic() >= latest:
+                    # Its lease expires: then a sweep decides.
+                    logger.exception("%s: the outcome %s was lost", message.id, change.state)
+                    return
+                logger.warning("%s: recording %s again", message.id, change.state, exc_info=True)
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+            else:
+                return
+
+    def _apply(self, message: OutboxMessage, change: Change) -> bool:
+        if not self._store.record(change):
+            # After an error in COMMIT it may be recorded already; else another one was faster.
+            logger.info("%s: %s was not recorded, its row has changed", message.id, change.state)
+            return False
+        if self._on_change is not None:
+            try:
+                self._on_change(message, change)
+            except Exception:
+                logger.exception("on_change failed for %s", message.id)
+        return True
+
+    def _forget(self, message: OutboxMessage) -> None:
+        with self._lock:
+            self._held.pop(message.id, None)
+
+    # --- Leases -------------------------------------------------------------------------------
+
+    def _renewing(self) -> _Renewal:
+        return _Renewal(self._renew, self._lease / 3)
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = list(self._held.values())
+        if not held:
+            return
+        try:
+            self._store.renew(held, lease=self._lease, worker=self.name)
+        except Exception:
+            # `begin` finds out whether they were lost.
+            logger.warning("leases on %d messages were not renewed", len(held), exc_info=True)
+
+
+class _Renewal:
+    """Calls a function every so many seconds, in a thread, for the time of a block."""
+
+    def __init__(self, renew: Callable[[], None], seconds: float) -> None:
+        self._renew = renew
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name="mailbackends-outbox-leases", daemon=True
+        )
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        with suppress(RuntimeError):
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self._renew()
