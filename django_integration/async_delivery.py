@@ -6,10 +6,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.dispatch import Signal
 
 from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
 from django_integration.logs import logger, sending
@@ -18,12 +21,16 @@ from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
-from mailbackends.integration import Wording
+from mailbackends.integration import Wording, settle_when_known
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
 
 # Writing this much takes about a millisecond.
 _SHORT = 50_000  # in characters
+
+
+# An event loop has only weak references to its tasks.
+_publishing: set[asyncio.Task[None]] = set()
 
 
 class AsyncDelivery(Delivery):
@@ -33,23 +40,36 @@ class AsyncDelivery(Delivery):
         """See `Delivery.send_by_mailer`.
 
         Raises:
-            CancelledError: with ``outcome``, which the message that was being sent has in its
-                ``send_error`` too, and `send_failed` in its ``error``.
+            CancelledError: with ``outcome`` and ``results``; see `mailbackends.AsyncMailer`. Each
+                message that the Mailer had gets its result, and the signal for it, when it is
+                known. Until then its ``send_error`` is this error.
         """
         self._options = mailer.options
         waiting: deque[_Entry] = deque()
         submissions = self._asubmissions(messages, waiting)
-        try:
-            async with (
-                aclosing(submissions),
-                aclosing(mailer.stream_messages(submissions)) as results,
-            ):
+        async with (
+            aclosing(submissions),
+            aclosing(mailer.stream_messages(submissions)) as results,
+        ):
+            try:
                 async for result in results:
                     await self._asettle(waiting.popleft(), result)
-        except asyncio.CancelledError as error:
-            if waiting and hasattr(error, "outcome"):
-                await self._asettle(waiting.popleft(), error)
-            raise
+            except asyncio.CancelledError as error:
+                if waiting and not hasattr(error, "results"):
+                    # It came while a signal was sent. The Mailer has further messages.
+                    with suppress(asyncio.CancelledError):
+                        await results.athrow(error)
+                await self._settle_later(waiting, error)
+                raise
+
+    async def _settle_later(self, waiting: deque[_Entry], error: asyncio.CancelledError) -> None:
+        for result in getattr(error, "results", ()):
+            entry = waiting.popleft()
+            if result.done():
+                await self._asettle(entry, result.result())
+            else:
+                self._leave(entry, error)
+                settle_when_known(result, partial(self._asettle, entry), error)
 
     async def _asubmissions(
         self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
@@ -80,6 +100,13 @@ class AsyncDelivery(Delivery):
         if (to_send := self._record(entry, result)) is None:
             return
         signal, more = to_send
+        sending = asyncio.create_task(self._apublish(entry, signal, more))
+        _publishing.add(sending)
+        sending.add_done_callback(_publishing.discard)
+        await asyncio.shield(sending)
+
+    async def _apublish(self, entry: _Entry, signal: Signal, more: dict[str, Any]) -> None:
+        """In a task: all receivers of a settled message are called, even if its caller leaves."""
         try:
             await signal.asend_robust(**self._arguments(entry.message), **more)
         except Exception:

@@ -177,6 +177,12 @@ class Delivery:
         logger.warning("Not sent (%s): %s", type(result).__name__, result)
         return (send_failed, {"error": result}) if send_failed.receivers else None
 
+    def _leave(self, entry: _Entry, error: BaseException) -> None:
+        """Set the attributes of a message whose caller has left before its result was known."""
+        message: Any = entry.message
+        entry.result = error
+        message.receipt, message.send_error = None, error
+
     def _apply_policy(self, entry: _Entry) -> None:
         """Make an error of a partial refusal, for ``on_partial_refusal``; after the signal."""
         result = entry.result

@@ -6,10 +6,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django_integration.compat import backend_for
-from mailbackends import ConfigurationError
+from asgiref.sync import sync_to_async
 
-__all__ = ["MailHealth", "check_mail"]
+from django_integration.backend import EmailBackend
+from django_integration.compat import backend_for
+from django_integration.registry import async_registry, registry
+from mailbackends import ConfigurationError, MailerStats
+
+__all__ = ["MailHealth", "acheck_mail", "check_mail", "mail_stats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,34 @@ def check_mail(using: str | None = None) -> MailHealth:
     finally:
         backend.close()
     return MailHealth(error is None, server, round(time.monotonic() - started, 4), error)
+
+
+async def acheck_mail(using: str | None = None) -> MailHealth:
+    """As `check_mail`, awaited: by a connection of the running event loop, which stays there.
+
+    Raises:
+        ImproperlyConfigured: the alias does not exist, or its options are wrong.
+    """
+    backend = await sync_to_async(backend_for)(using)
+    if not isinstance(backend, EmailBackend) or backend._is_extended():
+        return await sync_to_async(check_mail)(using)
+    started = time.monotonic()
+    error: str | None = None
+    key = backend.mailer_key
+    try:
+        async with async_registry.mailer(key) as mailer:
+            await mailer.open()
+    except ConfigurationError:
+        raise
+    except OSError as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    seconds = round(time.monotonic() - started, 4)
+    return MailHealth(error is None, key.servers[0].server, seconds, error)
+
+
+def mail_stats() -> list[MailerStats]:
+    """The statistics of all Mailers of this process, those of event loops included.
+
+    There is one for each configuration, and one for each configuration in an event loop.
+    """
+    return [*registry.stats().values(), *(stats for _, stats in async_registry.stats())]

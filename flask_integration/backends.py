@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flask_integration.backend import Backend, BackendSettings, local_receipt
-from flask_integration.loops import LoopMailers
 from flask_integration.posting import Posting
 from mailbackends import (
     AsyncMailer,
     ConfigurationError,
     Mailer,
+    MailerStats,
     Receipt,
     Submission,
 )
+from mailbackends.integration import LoopMailers
 
 __all__ = [
     "Backend",
@@ -49,7 +50,7 @@ class SmtpBackend(Backend):
     """
 
     _strategy: Literal["ordered", "round_robin"] = "ordered"
-    _loops: LoopMailers | None = None
+    _loops: LoopMailers[None] | None = None
 
     def __init__(self, state: BackendSettings) -> None:
         self.mailer = Mailer([state.options, *state.fallbacks], strategy=state.strategy)
@@ -66,23 +67,25 @@ class SmtpBackend(Backend):
 
     async def asend(self, posting: Posting) -> Receipt:
         """Send over a connection of the running event loop."""
-        mailer = await self._async_mailers().get()
-        send: Callable[..., Awaitable[Receipt]] = mailer.send_message
-        return await send(
-            posting.message,
-            posting.from_addr,
-            posting.to_addrs,
-            mail_options=posting.mail_options,
-            rcpt_options=posting.rcpt_options,
-        )
+        async with self._async_mailers().mailer(None) as mailer:
+            send: Callable[..., Awaitable[Receipt]] = mailer.send_message
+            return await send(
+                posting.message,
+                posting.from_addr,
+                posting.to_addrs,
+                mail_options=posting.mail_options,
+                rcpt_options=posting.rcpt_options,
+            )
 
     async def asend_many(
         self, postings: AsyncIterable[Posting]
     ) -> AsyncGenerator[Receipt | Exception, None]:
         """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
-        mailer = await self._async_mailers().get()
         submissions = (_submission(posting) async for posting in postings)
-        async with aclosing(mailer.stream_messages(submissions)) as outcomes:
+        async with (
+            self._async_mailers().mailer(None) as mailer,
+            aclosing(mailer.stream_messages(submissions)) as outcomes,
+        ):
             async for outcome in outcomes:
                 yield outcome
 
@@ -112,10 +115,17 @@ class SmtpBackend(Backend):
         if self._loops is not None:
             self._loops.close()
 
-    def _async_mailers(self) -> LoopMailers:
+    def stats(self) -> list[MailerStats]:
+        """The statistics of the threads' connections, and of those of each event loop."""
+        loops = self._loops.stats() if self._loops is not None else []
+        return [self.mailer.stats(), *(stats for _, stats in loops)]
+
+    def _async_mailers(self) -> LoopMailers[None]:
         # setdefault() is one step, should two loops send their first message at once.
-        made = LoopMailers(lambda: AsyncMailer(self.mailer.servers, strategy=self._strategy))
-        found: LoopMailers = vars(self).setdefault("_loops", made)
+        made: LoopMailers[None] = LoopMailers(
+            lambda _: AsyncMailer(self.mailer.servers, strategy=self._strategy)
+        )
+        found: LoopMailers[None] = vars(self).setdefault("_loops", made)
         return found
 
 

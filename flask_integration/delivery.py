@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, aclosing
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from flask_integration.addresses import Address
 from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Defaults, Posting, prepare
 from mailbackends import Receipt
+from mailbackends.integration import settle_when_known
 
 __all__ = [
     "SenderState",
@@ -97,8 +99,7 @@ async def adeliver(
         _publish(app, message, error)
         raise
     except CancelledError as error:
-        if hasattr(error, "outcome"):  # the Mailer had the message
-            _publish(app, message, error)
+        _publish_later(app, [message], error)
         raise
     _publish(app, message, receipt)
     return receipt
@@ -123,6 +124,14 @@ class _Batch:
         while self._pending and (error := self._pending[0][1]) is not None:
             _publish(self._app, self._pending.popleft()[0], error)
             yield error
+
+    def left(self) -> Iterator[Any]:
+        """Yield the messages without an outcome, and publish the errors among them."""
+        while self._pending:
+            for _ in self.unprepared():
+                pass
+            if self._pending:
+                yield self._pending.popleft()[0]
 
     def publish(self, outcome: Receipt | BaseException) -> None:
         """Publish the outcome of the next message."""
@@ -183,9 +192,7 @@ async def adeliver_many(
                 batch.publish(outcome)
                 found.append(outcome)
     except CancelledError as error:
-        if hasattr(error, "outcome"):  # that of the message which was being sent
-            found += batch.unprepared()
-            batch.publish(error)
+        _publish_later(app, batch.left(), error)
         raise
     found += batch.unprepared()
     return found
@@ -197,6 +204,19 @@ def try_to_prepare(message: Any, state: SenderState) -> Posting | Exception:
         return prepare(message, state)
     except Exception as error:
         return error
+
+
+def _publish_later(app: Flask, messages: Iterable[Any], error: CancelledError) -> None:
+    """Publish what becomes of the messages that the Mailer had when its caller left."""
+
+    async def publish(message: Any, outcome: Receipt | BaseException) -> None:
+        _publish(app, message, outcome)
+
+    for message, result in zip(messages, getattr(error, "results", ()), strict=False):
+        if result.done():
+            _publish(app, message, result.result())
+        else:
+            settle_when_known(result, partial(publish, message), error)
 
 
 def _publish(app: Flask, message: Any, outcome: Receipt | BaseException) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,6 @@ from flask_integration.delivery import (
     suppressed,
     try_to_prepare,
 )
-from flask_integration.loops import is_for_one_call
 from flask_integration.message import Message
 from flask_integration.posting import Posting, prepare
 from mailbackends import Receipt, Reply
@@ -224,7 +224,17 @@ class MailConnection:
 def _needs_thread(backend: Backend | None) -> bool:
     if backend is None:  # nothing is sent
         return False
-    return not backend.is_async or is_for_one_call(asyncio.get_running_loop())
+    return not backend.is_async or _is_for_one_call(asyncio.get_running_loop())
+
+
+def _is_for_one_call(loop: asyncio.AbstractEventLoop) -> bool:
+    """True for a loop that ends with the present call: Flask's, for one async view under WSGI.
+
+    Its connections would end with the view, and MAIL_POOL_SIZE would be for each view.
+    """
+    asgiref = sys.modules.get("asgiref.sync")
+    loops = getattr(getattr(asgiref, "AsyncToSync", None), "loop_thread_executors", ())
+    return loop in loops
 
 
 async def _in_thread(state: SenderState, function: Callable[..., T], *arguments: Any) -> T:

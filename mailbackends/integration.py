@@ -2,6 +2,8 @@
 
 Their interface is as stable as that of ``mailbackends`` itself.
 
+- `LoopMailers` has an `AsyncMailer` for each event loop, and closes it at the end of the loop;
+  `settle_when_known` waits for the outcome of a message whose caller has left.
 - `written_message` writes a plain message at once, without the email package's objects, and
   returns a `WrittenMessage`, which `mailbackends.Mailer` sends like a message object.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
@@ -22,6 +24,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
 
 from __future__ import annotations
 
+from mailbackends.mailer.loops import LoopMailers, settle_when_known
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.url import server_urls
 from mailbackends.mime.address import check_visible, plain_address, to_ascii
@@ -35,6 +38,7 @@ from mailbackends.wording import Wording
 
 __all__ = [
     "LINE_LENGTH",
+    "LoopMailers",
     "Wording",
     "WrittenMessage",
     "base64_body",
@@ -49,6 +53,7 @@ __all__ = [
     "plain_address",
     "plain_text",
     "server_urls",
+    "settle_when_known",
     "to_ascii",
     "written_message",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ class AsyncMailer(BaseMailer):
     in the background, and event, statistics and log have its outcome. The ``CancelledError``
     has two attributes:
 
-    - ``outcome``, where one message was being sent: `Outcome.NOT_SENT` or `Outcome.UNKNOWN`;
+    - ``outcome``: `Outcome.NOT_SENT`, or `Outcome.UNKNOWN` where that is not certain yet;
     - ``results``, a tuple of futures, one for each message that was taken and whose outcome was
       not returned, in order. Each gets what `stream_messages` would have yielded, at the latest
       after ``content_timeout``: a `Receipt` or an exception. That of a message which was not
@@ -166,7 +167,7 @@ class AsyncMailer(BaseMailer):
             return await asyncio.shield(task)
         except asyncio.CancelledError as error:
             if jobs and jobs[0].may_be_delivered:
-                _note(error, Outcome.UNKNOWN, (self._start(_result(task)),))
+                _note(error, Outcome.UNKNOWN, (_result(task, unless_known=Outcome.UNKNOWN),))
                 raise
             task.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):
@@ -220,7 +221,7 @@ class AsyncMailer(BaseMailer):
             pending.clear()
             for task in left:
                 task.cancel()
-            _note(error, None, tuple(self._start(_result(task)) for task in left))
+            _note(error, Outcome.UNKNOWN, tuple(map(_result, left)))
             raise
         finally:
             # Left in another way: what has begun is finished, as by threads.
@@ -256,13 +257,13 @@ class AsyncMailer(BaseMailer):
         except asyncio.CancelledError as error:
             waiting = []
             if step is not None and len(batch) < before:
-                waiting.append(self._start(_result(step)))
+                waiting.append(_result(step))
             elif step is not None:
                 step.cancel()  # its message is still the first of the batch
             closing = self._start(_locked(lock, batch.close()))
-            left = range(len(batch))
-            waiting += [self._start(_result_of(closing, place, error)) for place in left]
-            _note(error, None, tuple(waiting))
+            for place in range(len(batch)):
+                waiting.append(_result(closing, functools.partial(_at, place)))
+            _note(error, Outcome.UNKNOWN, tuple(waiting))
             raise
         except BaseException:
             await self._shielded(_locked(lock, batch.close()))
@@ -336,12 +337,11 @@ class AsyncPinnedConnection:
 
 def _note(
     error: asyncio.CancelledError,
-    outcome: Outcome | None,
+    outcome: Outcome,
     results: tuple[asyncio.Future[Receipt | BaseException], ...],
 ) -> None:
     """Record on the error what is known of messages whose caller leaves."""
-    if outcome is not None:
-        error.outcome = outcome  # type: ignore[attr-defined]
+    error.outcome = outcome if results else Outcome.NOT_SENT  # type: ignore[attr-defined]
     error.results = results  # type: ignore[attr-defined]
 
 
@@ -351,28 +351,40 @@ def _known(result: Receipt | BaseException) -> asyncio.Future[Receipt | BaseExce
     return future
 
 
-async def _result(task: asyncio.Task[Any]) -> Receipt | BaseException:
-    """What the task returns or raises, after its caller has left."""
-    try:
-        result: Receipt | Exception = await task
-        return result
-    except asyncio.CancelledError as error:
-        if results := getattr(error, "results", ()):
-            return await results[0]  # type: ignore[no-any-return]
-        error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
-        return error
-    except Exception as error:
-        return error
+def _result(
+    task: asyncio.Future[Any],
+    choose: Callable[[Any], Receipt | BaseException] = lambda result: result,
+    unless_known: Outcome = Outcome.NOT_SENT,
+) -> asyncio.Future[Receipt | BaseException]:
+    """What becomes of ``task`` after its caller has left, as a value.
+
+    Another future, so that whoever waits for it, and leaves too, does not cancel the task.
+    """
+    future: asyncio.Future[Receipt | BaseException] = task.get_loop().create_future()
+
+    def end(done: asyncio.Future[Any]) -> None:
+        if future.done():
+            return
+        try:
+            future.set_result(choose(done.result()))
+        except asyncio.CancelledError as error:
+            if further := getattr(error, "results", ()):
+                further[0].add_done_callback(end)
+            else:
+                vars(error).setdefault("outcome", unless_known)
+                future.set_result(error)
+        except Exception as error:
+            future.set_result(error)
+
+    task.add_done_callback(end)
+    return future
 
 
-async def _result_of(
-    closing: asyncio.Task[list[Receipt | Exception]], place: int, error: asyncio.CancelledError
-) -> Receipt | BaseException:
-    """The outcome of one message of a batch that was in flight; the others were not sent."""
-    outcomes = await asyncio.shield(closing)
+def _at(place: int, outcomes: list[Receipt | Exception]) -> Receipt | BaseException:
+    """The outcome of one message of a batch that was in flight; those after them were not sent."""
     if place < len(outcomes):
         return outcomes[place]
-    not_sent = asyncio.CancelledError(*error.args)
+    not_sent = asyncio.CancelledError()
     not_sent.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
     return not_sent
 

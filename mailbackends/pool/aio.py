@@ -9,6 +9,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from mailbackends.pool.base import BasePool
+from mailbackends.pool.ledger import PoolStats
 from mailbackends.pool.poolable import Poolable
 
 __all__ = ["AsyncPool"]
@@ -22,7 +23,19 @@ class AsyncPool(BasePool[C], Generic[C]):
     `fill` takes the place of `Pool.acquire`. Waiting costs no thread.
     """
 
+    _thread: int | None = None
+    """The thread of the event loop, once it has opened a connection."""
+
+    def stats(self) -> PoolStats:
+        """See `BasePool.stats`; another thread than the loop's closes nothing."""
+        if self._thread in (None, threading.get_ident()):
+            return super().stats()
+        books = self._here()
+        with books.lock:
+            return books.ledger.stats()
+
     async def _open(self, deadline: float | None) -> C:
+        self._thread = threading.get_ident()
         connection: C = await self._connect(deadline)
         return connection
 

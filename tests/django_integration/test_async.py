@@ -28,10 +28,12 @@ from django_integration import (
     send_failed,
 )
 from django_integration.compat import backend_for
+from django_integration.health import acheck_mail, mail_stats
 from django_integration.registry import async_registry
 from mailbackends import Outcome
 from support.ports import free_port
 from support.server import MailServer
+from support.sink import Sink
 
 Use = Callable[..., None]
 Seen = list[tuple[str, str, str]]
@@ -214,7 +216,7 @@ def test_each_event_loop_has_its_connections_and_closes_them_at_its_end(mail: Ma
         asyncio.run(asend(message()))
         assert mail.connections == count
         mail.wait(lambda: mail.open_connections == 0)
-    assert async_registry._loops == {}
+    assert async_registry.stats() == []
 
 
 def test_two_event_loops_at_the_same_time_both_send(mail: MailServer) -> None:
@@ -243,7 +245,7 @@ def test_a_loop_that_was_closed_without_its_generators_does_not_disturb_the_next
     loop.close()
     assert asyncio.run(asend(message())) == 1
     mail.wait(lambda: mail.open_connections == 0)
-    assert async_registry._loops == {}
+    assert async_registry.stats() == []
 
 
 def test_beyond_the_limit_the_least_recently_used_mailer_is_closed(
@@ -367,3 +369,111 @@ def test_an_async_view_sends_in_djangos_async_test_client(
     assert asyncio.run(main()) == [b"True"] * 3
     assert len(mail.messages) == 3
     assert mail.connections == 1
+
+
+@pytest.fixture
+def slow(use_mail: Use) -> Iterator[Sink]:
+    """A server that answers half a second after the last byte came."""
+    with Sink(quiet=0.5) as sink:
+        use_mail(host=sink.host, port=sink.port)
+        yield sink
+
+
+def test_the_outcome_of_a_message_whose_caller_left_is_recorded_when_it_is_known(
+    slow: Sink, seen: Seen
+) -> None:
+    async def main() -> EmailMessage:
+        await asend(message("first@example.com"))  # so that the next one takes one flight
+        seen.clear()
+        left = message("left@example.com")
+        sending = asyncio.create_task(asend(left))
+        await asyncio.sleep(0.2)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await sending
+        assert caught.value.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
+        assert left.send_error is caught.value  # type: ignore[attr-defined]
+        assert "post_send" not in [name for name, *_ in seen]
+        await async_registry.aclose()
+        await asyncio.sleep(0)
+        return left
+
+    left = asyncio.run(main())
+    assert receipt_of(left).accepted == ("left@example.com",)  # type: ignore[union-attr]
+    assert left.send_error is None  # type: ignore[attr-defined]
+    assert seen == [
+        ("pre_send", "left@example.com", "NoneType"),
+        ("post_send", "left@example.com", "Receipt"),
+    ]
+
+
+def test_where_the_loop_ends_before_the_reply_the_message_is_unknown(
+    slow: Sink, seen: Seen
+) -> None:
+    async def main() -> EmailMessage:
+        await asend(message("first@example.com"))
+        seen.clear()
+        left = message("left@example.com")
+        sending = asyncio.create_task(asend(left))
+        await asyncio.sleep(0.2)
+        sending.cancel()
+        await asyncio.wait([sending])
+        return left
+
+    left = asyncio.run(main())
+    assert left.send_error.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
+    assert [name for name, *_ in seen] == ["pre_send", "send_failed"]
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_pipeline": 4}, {"batch_connections": 3}], ids=str)
+def test_each_message_of_a_left_batch_gets_one_signal(
+    server: MailServer, use_mail: Use, seen: Seen, options: dict[str, int]
+) -> None:
+    use_mail(host=server.host, port=server.port, **options)
+
+    async def main(seconds: float) -> list[EmailMessage]:
+        messages = [message(f"{number}@example.com") for number in range(40)]
+        backend = await sync_to_async(backend_for)()
+        sending = asyncio.create_task(backend.asend_messages(messages))
+        await asyncio.sleep(seconds)
+        sending.cancel()
+        await asyncio.wait([sending])
+        await async_registry.aclose()
+        await asyncio.sleep(0.01)
+        return messages
+
+    for seconds in (0.01, 0.03, 0.05):
+        seen.clear()
+        server.messages.clear()
+        messages = asyncio.run(main(seconds))
+        sent = sorted(to for received in server.messages for to in received.rcpt_tos)
+        begun = [to for name, to, _ in seen if name == "pre_send"]
+        posted = sorted(to for name, to, _ in seen if name == "post_send")
+        failed = [to for name, to, _ in seen if name == "send_failed"]
+        assert posted == sent
+        # The last one may have been left between its pre_send and the Mailer.
+        assert len(begun) - 1 <= len(posted) + len(failed) <= len(begun)
+        assert not set(posted) & set(failed)
+        assert sorted(each.to[0] for each in messages if receipt_of(each)) == sent
+
+
+def test_health_and_statistics_include_the_connections_of_event_loops(mail: MailServer) -> None:
+    async def main() -> None:
+        before = len(mail_stats())
+        assert (await acheck_mail()).is_ok
+        assert (await acheck_mail()).server == f"{mail.host}:{mail.port}"
+        await asend(message())
+        assert mail.connections == 1
+        *_, stats = mail_stats()
+        assert len(mail_stats()) == before + 1
+        assert (stats.pool.idle, stats.messages) == (1, {Outcome.ACCEPTED: 1})
+        assert await asyncio.to_thread(mail_stats) == mail_stats()
+
+    asyncio.run(main())
+
+
+def test_a_health_check_in_a_loop_says_why_mail_cannot_be_sent(use_mail: Use) -> None:
+    use_mail(host="127.0.0.1", port=free_port())
+    health = asyncio.run(acheck_mail())
+    assert not health.is_ok
+    assert "SMTPConnectionError" in str(health.error)

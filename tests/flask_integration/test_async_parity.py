@@ -12,9 +12,10 @@ import pytest
 from flask import Flask
 
 from flask_integration import Mail, Message, SmtpBackend, email_dispatched, email_failed, email_sent
-from mailbackends import Mailer, Receipt
+from mailbackends import Mailer, Outcome, Receipt
 from support.ports import free_port
 from support.server import MailServer
+from support.sink import Sink
 
 from .conftest import MakeApp
 
@@ -169,3 +170,36 @@ def test_a_subclass_with_another_mailer_sends_there_in_a_loop_too(
         mail = Mail(make_app(**settings, MAIL_BACKEND=Elsewhere))
         asyncio.run(mail.asend(Message("s", ["a@example.com"], body="b")))
         assert [len(mail_server.messages), len(other.messages)] == [0, 1]
+
+
+def test_the_outcome_of_a_message_whose_caller_left_is_published_when_it_is_known(
+    make_app: MakeApp, settings: dict[str, Any], seen: Seen
+) -> None:
+    def message() -> Message:
+        return Message("s", ["a@example.com"], body="b")
+
+    async def main(sink: Sink) -> None:
+        mail = Mail(make_app(**{**settings, "MAIL_PORT": sink.port}))
+        await mail.asend(message())
+        seen.clear()
+        for sending in (mail.asend(message()), mail.asend_many([message(), message()])):
+            task = asyncio.create_task(sending)
+            await asyncio.sleep(0.2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            assert caught.value.outcome is Outcome.UNKNOWN  # type: ignore[attr-defined]
+            assert seen == []
+            await caught.value.results[0]  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+            assert [(name, kind) for name, _, kind in seen] == [
+                ("email-dispatched", "NoneType"),
+                ("email-sent", "Receipt"),
+            ]
+            seen.clear()
+        threads, loop = mail.state.backend.stats()
+        assert (threads.pool.open, loop.pool.open) == (0, 1)
+
+    with Sink(quiet=0.5) as sink:
+        asyncio.run(main(sink))
+    assert len(sink.messages) == 3

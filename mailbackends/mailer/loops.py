@@ -1,0 +1,162 @@
+"""The AsyncMailers of a process, for the integrations: one for each event loop and key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from mailbackends.mailer.aio import AsyncMailer
+from mailbackends.mailer.base import MailerStats
+from mailbackends.mailer.submission import Receipt
+from mailbackends.pool.process import ProcessLock
+
+__all__ = ["LoopMailers", "settle_when_known"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+class _Entry:
+    """An AsyncMailer, and the number of ``async with`` blocks that use it now."""
+
+    __slots__ = ("is_dropped", "mailer", "users")
+
+    def __init__(self, mailer: AsyncMailer) -> None:
+        self.mailer = mailer
+        self.users = 0
+        self.is_dropped = False
+
+
+class _OfOneLoop(Generic[K]):
+    """The AsyncMailers of one event loop; only its thread uses them."""
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[K, _Entry] = OrderedDict()
+        # A loop has only weak references to its tasks, and to its generators.
+        self.closing: set[asyncio.Task[None]] = set()
+        self.end: AsyncGenerator[None, None] | None = None
+
+    def drop(self, count: int) -> None:
+        """Use the oldest ones no more; each is closed when nobody uses it."""
+        for _ in range(count):
+            entry = self.entries.popitem(last=False)[1]
+            entry.is_dropped = True
+            self.close_unused(entry)
+
+    def close_unused(self, entry: _Entry) -> None:
+        """Close one that was dropped, without making the caller wait for messages of others."""
+        if entry.is_dropped and not entry.users:
+            task = asyncio.get_running_loop().create_task(entry.mailer.close())
+            self.closing.add(task)
+            task.add_done_callback(self.closing.discard)
+
+    async def close(self) -> None:
+        """Close all of them now, and wait for messages whose callers have left."""
+        while self.entries:
+            await self.entries.popitem()[1].mailer.close()
+
+
+class LoopMailers(Generic[K]):
+    """AsyncMailers by event loop and key, made by ``make(key)`` at the first message.
+
+    They are closed at the end of their loop, by ``loop.shutdown_asyncgens()``, which
+    ``asyncio.run()`` and ASGI servers call. Those of a loop that was closed without it are
+    closed at the next message in any loop. Beyond ``limit()`` for each loop, the least
+    recently used one is closed. Thread-safe.
+    """
+
+    def __init__(
+        self, make: Callable[[K], AsyncMailer], limit: Callable[[], int] = lambda: 1
+    ) -> None:
+        self._make = make
+        self._limit = limit
+        self._loops: dict[asyncio.AbstractEventLoop, _OfOneLoop[K]] = {}
+        self._lock = ProcessLock()
+
+    @asynccontextmanager
+    async def mailer(self, key: K) -> AsyncIterator[AsyncMailer]:
+        """The AsyncMailer for ``key`` in the running loop, open until the block ends."""
+        mailers = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()
+        entry = mailers.entries.get(key)
+        if entry is None:
+            entry = mailers.entries[key] = _Entry(self._make(key))
+        mailers.entries.move_to_end(key)
+        entry.users += 1
+        mailers.drop(len(mailers.entries) - max(1, self._limit()))
+        try:
+            yield entry.mailer
+        finally:
+            entry.users -= 1
+            mailers.close_unused(entry)
+
+    def stats(self) -> list[tuple[K, MailerStats]]:
+        """The statistics of each, of all event loops; from any thread."""
+        with self._lock.here:
+            loops = list(self._loops.values())
+        return [
+            (key, entry.mailer.stats())
+            for each in loops
+            for key, entry in list(each.entries.items())
+        ]
+
+    async def aclose(self) -> None:
+        """Close those of the running loop. The next message makes a new one."""
+        mailers = self._loops.get(asyncio.get_running_loop())
+        if mailers is not None:
+            await mailers.close()
+
+    def close(self) -> None:
+        """Drop all of them, from any thread; each is closed in its loop when nobody uses it."""
+        with self._lock.here:
+            loops = list(self._loops.items())
+        for loop, mailers in loops:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(lambda each: each.drop(len(each.entries)), mailers)
+
+    async def _enter_loop(self) -> _OfOneLoop[K]:
+        loop = asyncio.get_running_loop()
+        with self._lock.here:
+            mailers = self._loops[loop] = _OfOneLoop()
+            closed = [each for each in self._loops if each.is_closed()]
+            left = [self._loops.pop(each) for each in closed]
+        mailers.end = self._until_the_end(loop)
+        await anext(mailers.end)
+        for each in left:
+            await each.close()
+        return mailers
+
+    async def _until_the_end(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            with self._lock.here:
+                mailers = self._loops.pop(loop, None)
+            if mailers is not None:
+                await mailers.close()
+
+
+_settling: set[asyncio.Task[None]] = set()
+
+
+def settle_when_known(
+    result: asyncio.Future[Receipt | BaseException],
+    settle: Callable[[Receipt | BaseException], Awaitable[None]],
+    error: asyncio.CancelledError,
+) -> None:
+    """Await ``settle`` with one of the ``results`` of a caller's ``error``, in the background.
+
+    Where the event loop ends before, it gets the error.
+    """
+
+    async def wait() -> None:
+        try:
+            known: Receipt | BaseException = await result
+        except asyncio.CancelledError:
+            known = error
+        await settle(known)
+
+    task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(wait())
+    _settling.add(task)
+    task.add_done_callback(_settling.discard)
