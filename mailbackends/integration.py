@@ -24,7 +24,8 @@ Their interface is as stable as that of ``mailbackends`` itself.
 
 from __future__ import annotations
 
-from mailbackends.mailer.loops import LoopMailers, settle_when_known
+from mailbackends.mailer.leaving import settle_when_known
+from mailbackends.mailer.loops import LoopMailers
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.url import server_urls
 from mailbackends.mime.address import check_visible, plain_address, to_ascii

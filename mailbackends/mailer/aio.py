@@ -7,15 +7,16 @@ import contextlib
 import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.base import BaseMailer
-from mailbackends.mailer.batch import AsyncItems, Messages, PipelinedBatch, as_submission, each_of
+from mailbackends.mailer.batch import AHEAD, AsyncItems, Messages, PipelinedBatch, each_of
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
+from mailbackends.mailer.leaving import at, first_of, known, locked, note, result_of
 from mailbackends.mailer.router import LeasesAt
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
@@ -27,8 +28,6 @@ from mailbackends.transport.waiting import Waiter
 __all__ = ["AsyncMailer", "AsyncPinnedConnection"]
 
 T = TypeVar("T")
-# How many messages each connection of a batch may be ahead of the slowest one.
-_AHEAD = 4
 
 
 class AsyncMailer(BaseMailer):
@@ -38,15 +37,12 @@ class AsyncMailer(BaseMailer):
     at its first use. When that loop was closed, it serves the next one, with new connections.
 
     Cancellation: before the end of the content was sent, the message is not sent, and its
-    connection is dropped. After that the message may be at the server: the reply is awaited
-    in the background, and event, statistics and log have its outcome. The ``CancelledError``
-    has two attributes:
-
-    - ``outcome``: `Outcome.NOT_SENT`, or `Outcome.UNKNOWN` where that is not certain yet;
-    - ``results``, a tuple of futures, one for each message that was taken and whose outcome was
-      not returned, in order. Each gets what `stream_messages` would have yielded, at the latest
-      after ``content_timeout``: a `Receipt` or an exception. That of a message which was not
-      sent is a ``CancelledError``.
+    connection is dropped. After that the reply is awaited in the background, and event,
+    statistics and log have the outcome. The ``CancelledError`` has two attributes: ``outcome``,
+    `Outcome.NOT_SENT`, or `Outcome.UNKNOWN` where that is not certain yet; and ``results``, one
+    future for each message that was taken and whose outcome was not returned, in order. Each
+    gets what `stream_messages` would have yielded, or a ``CancelledError`` for a message that was
+    not sent, at the latest after ``content_timeout``.
 
     Raises:
         ConfigurationError: an option is unknown, unusable or contradicts another.
@@ -54,8 +50,7 @@ class AsyncMailer(BaseMailer):
 
     def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The loop itself holds only weak references to tasks.
-        self._tasks: set[asyncio.Task[Any]] = set()
+            self._tasks: set[asyncio.Task[Any]] = set()
         return LoopWaiter(), AsyncPool
 
     async def send_message(
@@ -84,8 +79,8 @@ class AsyncMailer(BaseMailer):
     async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
         """Send all messages now, and return a `Receipt` or the exception for each, in order.
 
-        The iterable, or asynchronous iterable, is read to its end before the first message is
-        sent: one that raises sends nothing.
+        The iterable is read to its end before the first message is sent: one that raises
+        sends nothing.
         """
         given = [message async for message in each_of(messages)]
         return [outcome async for outcome in self.stream_messages(given)]
@@ -146,8 +141,7 @@ class AsyncMailer(BaseMailer):
         if self._loop is not None:
             if self._loop.is_running():
                 raise ConfigurationError(
-                    "this AsyncMailer serves another event loop that is still running: make one "
-                    "for each loop"
+                    "this AsyncMailer serves another running event loop: make one for each loop"
                 )
             self._tasks.clear()
             for server in self._servers:
@@ -161,20 +155,20 @@ class AsyncMailer(BaseMailer):
         lock: asyncio.Lock | None = None,
     ) -> Receipt:
         jobs: list[Job] = []
-        sending = self._router.send(submission, leases, jobs.append)
-        task = self._start(sending if lock is None else _locked(lock, sending))
+        sending = functools.partial(self._router.send, submission, leases, jobs.append)
+        task = self._start(sending() if lock is None else locked(lock, sending))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as error:
             if jobs and jobs[0].may_be_delivered:
-                _note(error, Outcome.UNKNOWN, (_result(task, unless_known=Outcome.UNKNOWN),))
+                note(error, Outcome.UNKNOWN, (result_of(task, unless_known=Outcome.UNKNOWN),))
                 raise
             task.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await task
-            _note(error, Outcome.NOT_SENT, (_known(error),))
+            note(error, Outcome.NOT_SENT, (known(error),))
             if not jobs:
-                # The task was cancelled before its first step, where it would have been counted.
+                # Cancelled before its first step, where it would have been counted.
                 self._router.counters.failed(error, None, time.monotonic())
             raise
 
@@ -187,7 +181,7 @@ class AsyncMailer(BaseMailer):
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         self._enter_loop()
         async for item in each_of(messages):
-            yield await self._outcome(as_submission(item))
+            yield await self._outcome(item)
 
     async def _side_by_side(
         self, messages: Messages, connections: int
@@ -206,14 +200,10 @@ class AsyncMailer(BaseMailer):
         try:
             async for item in source:
                 pending.append(self._start(send(item)))
-                while len(pending) >= connections * _AHEAD or (pending and pending[0].done()):
-                    outcome = await asyncio.shield(pending[0])
-                    pending.popleft()
-                    yield outcome
+                while len(pending) >= connections * AHEAD or (pending and pending[0].done()):
+                    yield await first_of(pending)
             while pending:
-                outcome = await asyncio.shield(pending[0])
-                pending.popleft()
-                yield outcome
+                yield await first_of(pending)
             if source.failure is not None:
                 raise source.failure
         except asyncio.CancelledError as error:
@@ -221,7 +211,7 @@ class AsyncMailer(BaseMailer):
             pending.clear()
             for task in left:
                 task.cancel()
-            _note(error, Outcome.UNKNOWN, tuple(map(_result, left)))
+            note(error, Outcome.UNKNOWN, tuple(map(result_of, left)))
             raise
         finally:
             # Left in another way: what has begun is finished, as by threads.
@@ -235,41 +225,40 @@ class AsyncMailer(BaseMailer):
         self._enter_loop()
         batch = PipelinedBatch(self._router, self._servers[0])
         source = AsyncItems(messages)
-        # One step at a time: one whose caller has left ends in the background.
         lock = asyncio.Lock()
         step: asyncio.Task[Receipt | Exception] | None = None
+        closing: asyncio.Task[list[Receipt | Exception]] | None = None
         before = 0
+
+        async def next_outcome() -> Receipt | Exception:
+            nonlocal step, before
+            before, step = len(batch), self._start(locked(lock, batch.next_outcome))
+            outcome, step = await asyncio.shield(step), None
+            return outcome
+
         try:
             async for item in source:
                 batch.add(item)
                 if batch.is_full:
-                    before = len(batch)
-                    step = self._start(_locked(lock, batch.next_outcome()))
-                    outcome, step = await asyncio.shield(step), None
-                    yield outcome
+                    yield await next_outcome()
             while not batch.is_empty:
-                before = len(batch)
-                step = self._start(_locked(lock, batch.next_outcome()))
-                outcome, step = await asyncio.shield(step), None
-                yield outcome
+                yield await next_outcome()
             if source.failure is not None:
                 raise source.failure
         except asyncio.CancelledError as error:
             waiting = []
             if step is not None and len(batch) < before:
-                waiting.append(_result(step))
+                waiting.append(result_of(step))
             elif step is not None:
                 step.cancel()  # its message is still the first of the batch
-            closing = self._start(_locked(lock, batch.close()))
-            for place in range(len(batch)):
-                waiting.append(_result(closing, functools.partial(_at, place)))
-            _note(error, Outcome.UNKNOWN, tuple(waiting))
+            closing = self._start(locked(lock, batch.close))
+            left = range(len(batch))
+            waiting += [result_of(closing, functools.partial(at, place)) for place in left]
+            note(error, Outcome.UNKNOWN, tuple(waiting))
             raise
-        except BaseException:
-            await self._shielded(_locked(lock, batch.close()))
-            raise
-        else:
-            await self._shielded(_locked(lock, batch.close()))
+        finally:
+            if closing is None:
+                await self._shielded(locked(lock, batch.close))
 
     def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -320,7 +309,7 @@ class AsyncPinnedConnection:
         Raises:
             SMTPException: as `send_message`, where none can be opened.
         """
-        return await _locked(self._lock, self._mailer._router.open(self._leases))
+        return await locked(self._lock, functools.partial(self._mailer._router.open, self._leases))
 
     async def give_back(self) -> None:
         """Return the connection to the pool."""
@@ -333,62 +322,3 @@ class AsyncPinnedConnection:
         if server not in self._leased:
             self._leased[server] = LeasedConnection(server.pool)
         return self._leased[server]
-
-
-def _note(
-    error: asyncio.CancelledError,
-    outcome: Outcome,
-    results: tuple[asyncio.Future[Receipt | BaseException], ...],
-) -> None:
-    """Record on the error what is known of messages whose caller leaves."""
-    error.outcome = outcome if results else Outcome.NOT_SENT  # type: ignore[attr-defined]
-    error.results = results  # type: ignore[attr-defined]
-
-
-def _known(result: Receipt | BaseException) -> asyncio.Future[Receipt | BaseException]:
-    future = asyncio.get_running_loop().create_future()
-    future.set_result(result)
-    return future
-
-
-def _result(
-    task: asyncio.Future[Any],
-    choose: Callable[[Any], Receipt | BaseException] = lambda result: result,
-    unless_known: Outcome = Outcome.NOT_SENT,
-) -> asyncio.Future[Receipt | BaseException]:
-    """What becomes of ``task`` after its caller has left, as a value.
-
-    Another future, so that whoever waits for it, and leaves too, does not cancel the task.
-    """
-    future: asyncio.Future[Receipt | BaseException] = task.get_loop().create_future()
-
-    def end(done: asyncio.Future[Any]) -> None:
-        if future.done():
-            return
-        try:
-            future.set_result(choose(done.result()))
-        except asyncio.CancelledError as error:
-            if further := getattr(error, "results", ()):
-                further[0].add_done_callback(end)
-            else:
-                vars(error).setdefault("outcome", unless_known)
-                future.set_result(error)
-        except Exception as error:
-            future.set_result(error)
-
-    task.add_done_callback(end)
-    return future
-
-
-def _at(place: int, outcomes: list[Receipt | Exception]) -> Receipt | BaseException:
-    """The outcome of one message of a batch that was in flight; those after them were not sent."""
-    if place < len(outcomes):
-        return outcomes[place]
-    not_sent = asyncio.CancelledError()
-    not_sent.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
-    return not_sent
-
-
-async def _locked(lock: asyncio.Lock, coroutine: Coroutine[Any, Any, T]) -> T:
-    async with lock:
-        return await coroutine

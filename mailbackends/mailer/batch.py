@@ -16,8 +16,8 @@ from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Receipt, Submission
 
 __all__ = [
-    "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values", "each_of",
-    "in_order",
+    "AHEAD", "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values",
+    "each_of", "in_order",
 ]  # fmt: skip
 
 Messages: TypeAlias = (
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # How many items each worker may be ahead of the slowest one before it waits for it.
-_AHEAD = 4
+AHEAD = 4
 
 
 class Items(Generic[Item]):
@@ -58,19 +58,19 @@ class AsyncItems:
     async def __aiter__(self) -> AsyncGenerator[Submission, None]:
         try:
             async for message in each_of(self._messages):
-                yield as_values(as_submission(message))
+                yield as_values(message)
         except Exception as error:
             self.failure = error
 
 
-async def each_of(messages: Messages) -> AsyncGenerator[Message[Any, Any] | Submission, None]:
-    """The messages of an iterable or an asynchronous iterable."""
+async def each_of(messages: Messages) -> AsyncGenerator[Submission, None]:
+    """The messages of an iterable or an asynchronous iterable, with their envelopes."""
     if isinstance(messages, AsyncIterable):
         async for message in messages:
-            yield message
+            yield as_submission(message)
     else:
         for message in messages:
-            yield message
+            yield as_submission(message)
 
 
 def in_order(
@@ -91,7 +91,7 @@ def in_order(
     try:
         for item in source:
             pending.append(executor.submit(contextvars.copy_context().run, send, item))
-            while len(pending) >= workers * _AHEAD or (pending and pending[0].done()):
+            while len(pending) >= workers * AHEAD or (pending and pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from mailbackends.mailer.aio import AsyncMailer
 from mailbackends.mailer.base import MailerStats
-from mailbackends.mailer.submission import Receipt
 from mailbackends.pool.process import ProcessLock
 
-__all__ = ["LoopMailers", "settle_when_known"]
+__all__ = ["LoopMailers"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -135,28 +134,3 @@ class LoopMailers(Generic[K]):
                 mailers = self._loops.pop(loop, None)
             if mailers is not None:
                 await mailers.close()
-
-
-_settling: set[asyncio.Task[None]] = set()
-
-
-def settle_when_known(
-    result: asyncio.Future[Receipt | BaseException],
-    settle: Callable[[Receipt | BaseException], Awaitable[None]],
-    error: asyncio.CancelledError,
-) -> None:
-    """Await ``settle`` with one of the ``results`` of a caller's ``error``, in the background.
-
-    Where the event loop ends before, it gets the error.
-    """
-
-    async def wait() -> None:
-        try:
-            known: Receipt | BaseException = await result
-        except asyncio.CancelledError:
-            known = error
-        await settle(known)
-
-    task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(wait())
-    _settling.add(task)
-    task.add_done_callback(_settling.discard)

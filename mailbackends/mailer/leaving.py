@@ -1,0 +1,108 @@
+"""What becomes of the messages of a caller that leaves an event loop's Mailer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from mailbackends.errors import Outcome
+from mailbackends.mailer.submission import Receipt
+
+__all__ = ["at", "first_of", "known", "locked", "note", "result_of", "settle_when_known"]
+
+T = TypeVar("T")
+
+
+async def locked(lock: asyncio.Lock, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What ``function`` returns, once those that have the lock are done."""
+    async with lock:
+        return await function()
+
+
+async def first_of(pending: deque[asyncio.Task[T]]) -> T:
+    """The result of the first, which stays there where the wait is cancelled."""
+    outcome = await asyncio.shield(pending[0])
+    pending.popleft()
+    return outcome
+
+
+def note(
+    error: asyncio.CancelledError,
+    outcome: Outcome,
+    results: tuple[asyncio.Future[Receipt | BaseException], ...],
+) -> None:
+    """Record on the error what is known of messages whose caller leaves."""
+    error.outcome = outcome if results else Outcome.NOT_SENT  # type: ignore[attr-defined]
+    error.results = results  # type: ignore[attr-defined]
+
+
+def known(result: Receipt | BaseException) -> asyncio.Future[Receipt | BaseException]:
+    """A future that has its result."""
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(result)
+    return future
+
+
+def result_of(
+    task: asyncio.Future[Any],
+    choose: Callable[[Any], Receipt | BaseException] = lambda result: result,
+    unless_known: Outcome = Outcome.NOT_SENT,
+) -> asyncio.Future[Receipt | BaseException]:
+    """What becomes of ``task`` after its caller has left, as a value.
+
+    Another future, so that whoever waits for it, and leaves too, does not cancel the task.
+    """
+    future: asyncio.Future[Receipt | BaseException] = task.get_loop().create_future()
+
+    def end(done: asyncio.Future[Any]) -> None:
+        if future.done():
+            return
+        try:
+            future.set_result(choose(done.result()))
+        except asyncio.CancelledError as error:
+            if further := getattr(error, "results", ()):
+                further[0].add_done_callback(end)
+            else:
+                vars(error).setdefault("outcome", unless_known)
+                future.set_result(error)
+        except Exception as error:
+            future.set_result(error)
+
+    task.add_done_callback(end)
+    return future
+
+
+def at(place: int, outcomes: list[Receipt | Exception]) -> Receipt | BaseException:
+    """The outcome of one message of a batch that was in flight; those after them were not sent."""
+    if place < len(outcomes):
+        return outcomes[place]
+    not_sent = asyncio.CancelledError()
+    not_sent.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+    return not_sent
+
+
+_settling: set[asyncio.Task[None]] = set()
+
+
+def settle_when_known(
+    result: asyncio.Future[Receipt | BaseException],
+    settle: Callable[[Receipt | BaseException], Awaitable[None]],
+    error: asyncio.CancelledError,
+) -> None:
+    """Await ``settle`` with one of the ``results`` of a caller's ``error``, in the background.
+
+    Where the event loop ends before, it gets the error.
+    """
+
+    async def wait() -> None:
+        try:
+            outcome: Receipt | BaseException = await result
+        except asyncio.CancelledError:
+            outcome = error
+        await settle(outcome)
+
+    task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(wait())
+    _settling.add(task)
+    task.add_done_callback(_settling.discard)
