@@ -50,7 +50,7 @@ class AsyncMailer(BaseMailer):
 
     def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
         self._loop: asyncio.AbstractEventLoop | None = None
-            self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # the loop has only weak references
         return LoopWaiter(), AsyncPool
 
     async def send_message(
