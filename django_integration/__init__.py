@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_integration.async_mail import asend, asend_mail, asend_mass_mail
-    from django_integration.attachments import attach_inline_image, attach_path
+    from django_integration.attachments import (
+        as_django_message,
+        attach_inline_image,
+        attach_path,
+    )
     from django_integration.backend import EmailBackend
     from django_integration.delivery import receipt_of
     from django_integration.errors import (
@@ -38,6 +42,7 @@ __all__ = [
     "RawEmailMessage",
     "SendCancelled",
     "SettingsError",
+    "as_django_message",
     "asend",
     "asend_mail",
     "asend_mass_mail",

@@ -8,16 +8,16 @@ import os
 from email import encoders
 from email.message import Message, MIMEPart
 from email.mime.base import MIMEBase
-from email.utils import make_msgid
+from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import Any
 
-from django.core.mail import DNS_NAME, EmailMessage
+from django.core.mail import DNS_NAME, EmailMessage, EmailMultiAlternatives
 
 from django_integration.compat import PART_POLICY, resolve_lazy
-from mailbackends import FileAttachment
+from mailbackends import Email, FileAttachment
 
-__all__ = ["attach_inline_image", "attach_path", "group_inline_images"]
+__all__ = ["as_django_message", "attach_inline_image", "attach_path", "group_inline_images"]
 
 
 def attach_path(
@@ -94,6 +94,43 @@ def attach_inline_image(
     part.add_header("Content-Disposition", "inline", **_filename(filename))
     message.attach(part)  # type: ignore[arg-type, unused-ignore]
     return f"cid:{identifier}"
+
+
+def as_django_message(message: Email, *, connection: Any = None) -> EmailMultiAlternatives:
+    """A `mailbackends.Email` as Django's message, to change it, send it and get its receipt.
+
+    Message-ID and Date are those of ``message``.
+    """
+    is_html = message.text is None and message.html is not None
+    made = EmailMultiAlternatives(
+        message.subject,
+        (message.html if is_html else message.text) or "",
+        message.sender,
+        [*message.to],
+        bcc=[*message.bcc],
+        connection=connection,
+        cc=[*message.cc],
+        reply_to=[*message.reply_to],
+        headers={
+            **message.headers,
+            "Date": format_datetime(message.date),
+            "Message-ID": message.message_id,
+        },
+    )
+    if is_html:
+        made.content_subtype = "html"
+    elif message.html is not None:
+        made.attach_alternative(message.html, "text/html")
+    for content_id, (name, data, kind) in message.inline.items():
+        attach_inline_image(made, data, filename=name, mimetype=kind, content_id=content_id)
+    for file in message.attachments:
+        if isinstance(file, FileAttachment):
+            attach_path(
+                made, file.path, filename=file.get_filename(), mimetype=file.get_content_type()
+            )
+        else:
+            made.attach(*file)
+    return made
 
 
 def _filename(name: str | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from django_integration.addresses import prep_address
 from django_integration.logs import logger
 from django_integration.registry import MailerKey, registry
-from mailbackends import Receipt, Reply, Submission
+from mailbackends import Email, Receipt, Reply, Submission
 from mailbackends.integration import WrittenMessage, checked_policy
 
 __all__ = [
@@ -160,7 +160,9 @@ def send_through(connection: Any) -> Callable[[Submission], Receipt]:
     return send
 
 
-def _as_bytes(message: Message[Any, Any] | WrittenMessage | bytes) -> bytes:
+def _as_bytes(message: Message[Any, Any] | Email | WrittenMessage | bytes) -> bytes:
+    if isinstance(message, Email):
+        message = message.as_email_message()
     if isinstance(message, bytes):
         return message
     if isinstance(message, WrittenMessage):

@@ -10,7 +10,7 @@ from datetime import datetime
 from email.message import Message as Part
 from email.parser import BytesHeaderParser
 from email.utils import formatdate, make_msgid
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from flask_integration.addresses import (
     Address,
@@ -25,7 +25,7 @@ from flask_integration.headers import bad_header
 from flask_integration.message import Message
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
-from mailbackends import InvalidAddressError, InvalidMessageError, Submission
+from mailbackends import Email, InvalidAddressError, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
 
 __all__ = ["Defaults", "Posting", "prepare"]
@@ -87,9 +87,9 @@ def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = No
     A missing sender and a missing date are filled in on ``message`` itself.
 
     Args:
-        message: a `Message`, Flask-Mail's, an `email.message.Message`, a
-            `mailbackends.Submission`, or an object with ``message()``, ``recipients()`` and
-            ``from_email``, as Django's messages have.
+        message: a `Message`, Flask-Mail's, a `mailbackends.Email`, an
+            `email.message.Message`, a `mailbackends.Submission`, or an object with ``message()``,
+            ``recipients()`` and ``from_email``, as Django's messages have.
         defaults: the default sender, and how to write messages.
         envelope_from: where bounces go, if not to the sender; ``"<>"`` for nowhere.
 
@@ -101,7 +101,11 @@ def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = No
     """
     if isinstance(message, Part):
         return _standard(message, defaults, envelope_from)
+    if isinstance(message, Email):
+        return _email(Submission(message), message, defaults, envelope_from)
     if isinstance(message, Submission):
+        if isinstance(message.message, Email):
+            return _email(message, message.message, defaults, envelope_from)
         return _submission(message, defaults, envelope_from)
     if hasattr(type(message), "send_to") and hasattr(message, "as_bytes"):
         return _flask(message, defaults, envelope_from)
@@ -116,7 +120,8 @@ def prepare(message: Any, defaults: Defaults, envelope_from: Address | None = No
         )
     raise TypeError(
         f"cannot send an object of type {type(message).__name__}: pass a "
-        "flask_integration.Message, an email.message.EmailMessage or a Django message"
+        "flask_integration.Message, a mailbackends.Email, an email.message.EmailMessage or a "
+        "Django message"
     )
 
 
@@ -194,6 +199,25 @@ def _from_flask_mail(given: Any) -> Message:
     return message
 
 
+def _email(
+    given: Submission, message: Email, defaults: Defaults, envelope_from: Address | None
+) -> Posting:
+    """An `Email`, whose content was checked when it was made."""
+    sender = given.from_addr if envelope_from is None else envelope_from
+    if sender is None:
+        sender = message.envelope_sender()
+    recipients = [given.to_addrs] if isinstance(given.to_addrs, str) else given.to_addrs
+    return Posting(
+        message,
+        (message.written() if defaults.is_fast else None) or message.as_email_message(),
+        _reverse_path(sender or "<>", ""),
+        _forward_paths(message.recipients() if recipients is None else recipients),
+        tuple(given.mail_options),
+        tuple(given.rcpt_options),
+        message_id=message.message_id,
+    )
+
+
 def _submission(given: Submission, defaults: Defaults, envelope_from: Address | None) -> Posting:
     """Finished bytes, which are sent as they are; or a message whose envelope is given, too."""
     sender = given.from_addr if envelope_from is None else envelope_from
@@ -212,7 +236,7 @@ def _submission(given: Submission, defaults: Defaults, envelope_from: Address | 
         if sender is None:
             raise IncompleteMessageError(_NO_SENDER)
         if not isinstance(content, WrittenMessage):
-            content = bytes(content)
+            content = bytes(cast(bytes, content))
         posting = Posting(
             given,
             content,

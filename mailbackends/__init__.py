@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         Submission,
     )
     from mailbackends.mailer.aio import AsyncMailer
+    from mailbackends.message import Email
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
     from mailbackends.reply import Reply
     from mailbackends.secret import Secret
@@ -73,6 +74,7 @@ __all__ = [
     "BeforeEndError",
     "ConfigurationError",
     "DeliveryOptions",
+    "Email",
     "FileAttachment",
     "InvalidAddressError",
     "InvalidMessageError",
@@ -126,6 +128,7 @@ _MODULE_OF = {
         "TokenError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "mailer.aio": "AsyncMailer",
+        "message": "Email",
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",
         "secret": "Secret",

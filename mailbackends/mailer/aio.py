@@ -20,6 +20,7 @@ from mailbackends.mailer.leaving import at, first_of, known, locked, note, resul
 from mailbackends.mailer.router import LeasesAt
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
+from mailbackends.message import Email
 from mailbackends.pool.aio import AsyncPool
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.aio import LoopWaiter
@@ -55,7 +56,7 @@ class AsyncMailer(BaseMailer):
 
     async def send_message(
         self,
-        msg: Message[Any, Any] | bytes,
+        msg: Message[Any, Any] | Email | bytes,
         from_addr: str | None = None,
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
@@ -289,7 +290,7 @@ class AsyncPinnedConnection:
 
     async def send_message(
         self,
-        msg: Message[Any, Any] | bytes,
+        msg: Message[Any, Any] | Email | bytes,
         from_addr: str | None = None,
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),

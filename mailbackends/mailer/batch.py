@@ -14,15 +14,15 @@ from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Receipt, Submission
+from mailbackends.message import Email
 
 __all__ = [
     "AHEAD", "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values",
     "each_of", "in_order",
 ]  # fmt: skip
 
-Messages: TypeAlias = (
-    "Iterable[Message[Any, Any] | Submission] | AsyncIterable[Message[Any, Any] | Submission]"
-)
+Sendable: TypeAlias = "Message[Any, Any] | Email | Submission"
+Messages: TypeAlias = "Iterable[Sendable] | AsyncIterable[Sendable]"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -176,7 +176,7 @@ class PipelinedBatch:
                 return
 
 
-def as_submission(item: Message[Any, Any] | Submission) -> Submission:
+def as_submission(item: Sendable) -> Submission:
     """The item as a `Submission`; a message object has its envelope in its fields."""
     return item if isinstance(item, Submission) else Submission(item)
 

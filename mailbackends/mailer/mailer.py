@@ -15,6 +15,7 @@ from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import BeforeEnd, Receipt, Submission
+from mailbackends.message import Email
 from mailbackends.pool import Pool
 from mailbackends.pool.base import BasePool
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
@@ -44,7 +45,7 @@ class Mailer(BaseMailer):
 
     def send_message(
         self,
-        msg: Message[Any, Any] | bytes,
+        msg: Message[Any, Any] | Email | bytes,
         from_addr: str | None = None,
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),
@@ -76,7 +77,7 @@ class Mailer(BaseMailer):
         return run(self._router.send(submission))
 
     def send_messages(
-        self, messages: Iterable[Message[Any, Any] | Submission]
+        self, messages: Iterable[Message[Any, Any] | Email | Submission]
     ) -> list[Receipt | Exception]:
         """Send all messages now, and return a `Receipt` or the exception for each, in order.
 
@@ -87,7 +88,7 @@ class Mailer(BaseMailer):
         return list(self.stream_messages(list(messages)))
 
     def stream_messages(
-        self, messages: Iterable[Message[Any, Any] | Submission]
+        self, messages: Iterable[Message[Any, Any] | Email | Submission]
     ) -> Iterator[Receipt | Exception]:
         """Send each message, and yield its `Receipt` or the exception, in order.
 
@@ -129,14 +130,14 @@ class Mailer(BaseMailer):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _outcome(self, item: Message[Any, Any] | Submission) -> Receipt | Exception:
+    def _outcome(self, item: Message[Any, Any] | Email | Submission) -> Receipt | Exception:
         try:
             return run(self._router.send(as_submission(item)))
         except SMTPException as error:
             return error
 
     def _pipelined(
-        self, messages: Iterable[Message[Any, Any] | Submission]
+        self, messages: Iterable[Message[Any, Any] | Email | Submission]
     ) -> Iterator[Receipt | Exception]:
         batch = PipelinedBatch(self._router, self._servers[0])
         items = Items(as_values(as_submission(each)) for each in messages)
@@ -166,7 +167,7 @@ class PinnedConnection:
 
     def send_message(
         self,
-        msg: Message[Any, Any] | bytes,
+        msg: Message[Any, Any] | Email | bytes,
         from_addr: str | None = None,
         to_addrs: str | Iterable[str] | None = None,
         mail_options: Iterable[str] = (),

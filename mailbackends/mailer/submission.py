@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError, Outcome
 from mailbackends.mailer.in_flight import InFlightTransaction
+from mailbackends.message import Email
 from mailbackends.mime.content import Content
 from mailbackends.mime.headers import check_headers
 from mailbackends.mime.writer import WrittenMessage
@@ -43,7 +44,7 @@ class Submission:
     The fields are the arguments of `Mailer.send_message`, and ``reference``.
     """
 
-    message: Message[Any, Any] | WrittenMessage | bytes
+    message: Message[Any, Any] | Email | WrittenMessage | bytes
     from_addr: str | None = None
     to_addrs: str | Iterable[str] | None = None
     mail_options: Iterable[str] = ()
@@ -64,24 +65,28 @@ class Job:
 
     def __init__(self, submission: Submission) -> None:
         message = submission.message
+        from_addr, to_addrs = submission.from_addr, submission.to_addrs
         fields: Message[Any, Any] | None = None
+        if isinstance(message, Email):
+            from_addr = message.envelope_sender() if from_addr is None else from_addr
+            to_addrs = message.recipients() if to_addrs is None else to_addrs
+            message = message.written() or message.as_email_message()
         if isinstance(message, Message):
             check_headers(message)
             fields = message
         elif isinstance(message, _BYTES):
             message = bytes(message)
-            if submission.from_addr is None or submission.to_addrs is None:
+            if from_addr is None or to_addrs is None:
                 raise InvalidMessageError(
                     "a message given as bytes needs from_addr and to_addrs: its fields are not read"
                 )
         elif not isinstance(message, WrittenMessage):
             raise InvalidMessageError(
-                f"a message must be an email.message.Message or bytes, not {type(message).__name__}"
+                "a message must be a mailbackends.Email, an email.message.Message or bytes, "
+                f"not {type(message).__name__}"
             )
         self.message = message
-        self.envelope: Envelope = envelope.from_message(
-            fields, submission.from_addr, submission.to_addrs
-        )
+        self.envelope: Envelope = envelope.from_message(fields, from_addr, to_addrs)
         if submission.mail_options or submission.rcpt_options:
             self.envelope = replace(
                 self.envelope,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from mailbackends.mime.fields import SMTP, address_field, date_or_identifier, text_field
 from mailbackends.mime.folding import boundary_line, header_lines
 from mailbackends.mime.pieces import Piece, base64_body, multipart_body, with_crlf
+from mailbackends.mime.serializer import StreamedPart
 from mailbackends.mime.words import LINE_LENGTH
 
 __all__ = [
@@ -56,22 +57,25 @@ def written_message(
     *,
     subtype: str = "plain",
     alternatives: Iterable[tuple[str | bytes, str]] = (),
-    attachments: Iterable[tuple[str, str | bytes, str]] = (),
+    related: Sequence[tuple[str, str, bytes, str]] = (),
+    attachments: Iterable[tuple[str, str | bytes, str] | StreamedPart] = (),
 ) -> WrittenMessage | None:
     """The bytes that ``build()`` would give, without building; None if that is not certain.
 
     ``build`` makes an `email.message.EmailMessage` with ``email.policy.SMTP``: by
     ``set_content`` with the text (unless it is None), ``add_alternative`` with each pair of
-    content and type, ``add_attachment`` with each file name, content and type; then the
-    header fields, in their order. From, To, Cc and Reply-To are given as lists of
-    mailboxes. It is called only if the server needs another form.
+    content and type, ``add_related`` to the last of these with each Content-ID, file name,
+    content and type, inline; ``add_attachment`` with each file name, content and type, or
+    ``attach`` with each part that is streamed; then the header fields, in their order. From,
+    To, Cc and Reply-To are given as lists of mailboxes. It is called only if the server needs
+    another form.
     """
     known = _header(fields)
     if known is None:
         return None
     header, message_id = known
     try:
-        body = _body(text, subtype, alternatives, attachments)
+        body = _body(text, subtype, alternatives, related, attachments)
     except _NotPlain:
         return None
     if body is None:
@@ -123,21 +127,52 @@ def _body(
     text: str | None,
     subtype: str,
     alternatives: Iterable[tuple[str | bytes, str]],
-    attachments: Iterable[tuple[str, str | bytes, str]],
+    related: Sequence[tuple[str, str, bytes, str]],
+    attachments: Iterable[tuple[str, str | bytes, str] | StreamedPart],
 ) -> Part | None:
     """The body with the fields about the content, which come first in the header."""
     further = [_part(content, kind, None) for content, kind in alternatives]
-    files = [_part(content, kind, name) for name, content, kind in attachments]
+    files = [
+        _streamed(file) if isinstance(file, StreamedPart) else _part(file[1], file[2], file[0])
+        for file in attachments
+    ]
     parts = [] if text is None else [_known(text_part(text, subtype, version=False))]
     # The email package adds MIME-Version with the first text, and leaves it at the top; each
     # further part is made as a message and has another.
     version = _VERSION if parts else b""
+    if related:
+        shown = further or parts
+        shown[-1] = _with_related(shown[-1], related)
+        if further:
+            shown[-1] = Part(_VERSION + shown[-1].head, shown[-1].body)
     if not (further or files):
-        return Part(parts[0].head + version, parts[0].body) if parts else None
+        if not parts:
+            return None
+        head = parts[0].head
+        return Part(version + head if related else head + version, parts[0].body)
     if further:
         parts = [multipart("alternative", parts + further)]
     body = multipart("mixed", parts + files) if files else parts[0]
     return Part(version + body.head, body.body)
+
+
+def _with_related(text: Part, related: Sequence[tuple[str, str, bytes, str]]) -> Part:
+    text = Part(text.head.removesuffix(_VERSION), text.body)
+    images: list[Part] = []
+    for content_id, filename, data, kind in related:
+        maintype, _, subtype = kind.partition("/")
+        images.append(
+            _known(
+                binary_part(
+                    data, maintype, subtype, version=True, filename=filename, content_id=content_id
+                )
+            )
+        )
+    return multipart("related", [text, *images])
+
+
+def _streamed(part: StreamedPart) -> Part:
+    return Part(header_lines(part.raw_items(), SMTP), [part.encoded()])
 
 
 def _part(content: str | bytes, kind: str, filename: str | None) -> Part:
@@ -228,20 +263,34 @@ def _text_head(subtype: str, filename: str | None) -> tuple[bytes, bytes]:
 
 
 def binary_part(
-    data: bytes, maintype: str, subtype: str, *, version: bool, filename: str | None = None
+    data: bytes,
+    maintype: str,
+    subtype: str,
+    *,
+    version: bool,
+    filename: str | None = None,
+    content_id: str | None = None,
 ) -> Part | None:
-    """A part in base64, an attachment if it has a name. None for an invalid type or name."""
+    """A part in base64: an attachment if it has a name, inline if it has a Content-ID.
+
+    None for an invalid type or name.
+    """
     try:
-        head = _binary_head(maintype, subtype, filename)
+        head = _binary_head(maintype, subtype, filename, content_id is not None)
+        if content_id is not None:
+            head += header_lines([("Content-ID", f"<{content_id}>")], SMTP)
     except (UnicodeError, ValueError, TypeError):
         return None
     return Part(head + (_VERSION if version else b""), [base64_body(data)])
 
 
 @lru_cache(maxsize=256)
-def _binary_head(maintype: str, subtype: str, filename: str | None) -> bytes:
+def _binary_head(maintype: str, subtype: str, filename: str | None, is_inline: bool) -> bytes:
     part = MIMEPart(policy=SMTP)
-    part.set_content(b"", maintype=maintype, subtype=subtype, filename=filename)
+    disposition = "inline" if is_inline else None
+    part.set_content(
+        b"", maintype=maintype, subtype=subtype, filename=filename, disposition=disposition
+    )
     if part.get_content_type() != f"{maintype}/{subtype}" or maintype in ("multipart", "message"):
         raise ValueError("not as expected")
     return _part_header(part)
