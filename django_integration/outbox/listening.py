@@ -29,7 +29,10 @@ class Listener:
             return True
         started = time.monotonic()
         try:
-            for _ in self._listening().notifies(timeout=seconds, stop_after=1):
+            if self._connection is None:
+                self._listen()
+                return True  # Messages may have been queued before: look once more.
+            for _ in self._connection.notifies(timeout=seconds, stop_after=1):
                 return True
             return False
         except Exception:
@@ -47,15 +50,13 @@ class Listener:
         self._stopped.set()
         self._drop()
 
-    def _listening(self) -> Any:
-        if self._connection is None:
-            made = connections[self._using].copy()
-            made.ensure_connection()
-            raw = made.connection
-            raw.autocommit = True
-            raw.execute(f"LISTEN {CHANNEL}")
-            self._connection = raw
-        return self._connection
+    def _listen(self) -> None:
+        made = connections[self._using].copy()
+        made.ensure_connection()
+        raw = made.connection
+        raw.autocommit = True
+        raw.execute(f"LISTEN {CHANNEL}")
+        self._connection = raw
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

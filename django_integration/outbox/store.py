@@ -350,8 +350,12 @@ class DjangoStore:
         """See `mailbackends.outbox.Store`."""
         return self._listener.wait(seconds)
 
+    def stop(self) -> None:
+        """Let a `wait` that sleeps return at once; for signal handlers."""
+        self._listener.stop()
+
     def close(self) -> None:
-        """Close the connection that waits, and this thread's connection."""
+        """Close the connection that waits."""
         self._listener.close()
 
     # Rows
