@@ -1,4 +1,4 @@
-"""What the pages on the Mailer show is run, as it stands there."""
+"""Runs the samples in the pages about the Mailer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_samples_of_a_page_run_without_a_connection_before_the_first_message
 
 
 @pytest.mark.parametrize("page", ["failover", "rate-limit", "observability"])
-def test_every_option_that_a_page_names_is_one(page: str) -> None:
+def test_every_option_that_a_page_names_exists(page: str) -> None:
     from mailbackends import Options
 
     named = set(re.findall(r"`((?:circuit|rate)_\w+)`", (DOCS / f"{page}.md").read_text("utf-8")))

@@ -231,7 +231,7 @@ def test_tls_errors_show_their_text_and_no_tuple():
     assert str(SMTPCertificateError("expired")) == "expired"
 
 
-def test_tls_errors_have_what_programs_written_for_ssl_look_at():
+def test_tls_errors_have_the_attributes_of_ssl_errors():
     error = SMTPCertificateError("expired")
     assert (error.reason, error.library, error.verify_code, error.verify_message) == ("", "", 0, "")
 
@@ -266,7 +266,7 @@ def test_tls_errors_have_what_programs_written_for_ssl_look_at():
         (SMTPRecipientsRefused({}), Outcome.REFUSED, False),
     ],
 )
-def test_is_transient_where_the_same_message_may_succeed_later(error, outcome, is_transient):
+def test_is_transient_if_the_same_message_may_succeed_later(error, outcome, is_transient):
     error = copy.copy(error)
     error.outcome = outcome
     assert error.is_transient is is_transient
@@ -285,7 +285,7 @@ def test_the_class_fixes_the_outcome(kind):
 
 @each
 def test_outcome_and_is_transient_survive_a_result_backend_that_keeps_class_and_arguments(error):
-    # As Celery's JSON serialiser does it: tuples come back as lists, and bytes as text.
+    # As with Celery's JSON serialiser: tuples become lists, and bytes text.
     twin = type(error)(*json.loads(json.dumps(error.args, default=bytes.decode)))
     assert twin.outcome is type(error).outcome
     assert (twin.outcome, twin.is_transient) == (error.outcome, error.is_transient)
@@ -354,7 +354,7 @@ def test_of_many_refused_recipients_three_are_shown():
 
 
 @pytest.mark.parametrize(
-    ("cause", "mend"),
+    ("cause", "fix"),
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "check host"),
         (
@@ -369,10 +369,10 @@ def test_of_many_refused_recipients_three_are_shown():
         (OSError("no errno at all"), "check the network"),
     ],
 )
-def test_a_failed_connection_names_the_server_the_cause_and_the_fix(cause, mend):
+def test_a_failed_connection_names_the_server_the_cause_and_the_fix(cause, fix):
     error = SMTPConnectionError.because_of(cause, "mail.example.com:25")
     assert "cannot connect to mail.example.com:25" in str(error)
-    assert mend in str(error)
+    assert fix in str(error)
     assert (error.errno, error.outcome) == (cause.errno, Outcome.NOT_SENT)
 
 

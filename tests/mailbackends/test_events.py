@@ -69,7 +69,7 @@ def test_the_event_of_a_failure_without_a_reply_has_the_outcome_alone():
     )
 
 
-def test_a_failure_that_is_none_of_ours_has_no_outcome():
+def test_an_exception_of_another_library_has_no_outcome():
     event = MessageFailed.because_of(KeyboardInterrupt(), duration=1.0)
     assert (event.outcome, event.error_type) == (None, "KeyboardInterrupt")
 

@@ -45,7 +45,7 @@ def message(*to: str) -> EmailMessage:
 
 
 class Recorded:
-    """Providers of the real SDK that keep what they are given."""
+    """Providers of the real SDK that record everything."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()

@@ -1,4 +1,4 @@
-"""Known providers: the presets, and what the doctor makes of them."""
+"""Known providers: the presets, and the doctor's notes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_host_is_known_by_its_name(host: str, key: str | None) -> None:
         ("mail.example.com", 587, "starttls", "login", ""),
     ],
 )  # fmt: skip
-def test_the_doctor_says_what_is_known_of_the_provider(
+def test_the_doctor_adds_a_note_about_the_provider(
     host: str, port: int, security: str, step: str, added: str
 ) -> None:
     options = Options.from_mapping({"host": host, "port": port, "security": security})

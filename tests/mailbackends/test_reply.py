@@ -65,13 +65,13 @@ def test_the_enhanced_status_code_is_written_with_dots():
     assert str(EnhancedStatus(5, 7, 13)) == "5.7.13"
 
 
-def test_the_message_is_what_smtplib_gives_and_str_is_one_line():
+def test_message_is_as_in_smtplib_and_str_is_one_line():
     reply = Reply(250, (b"mail.example.com", b"SIZE 1000", b"HELP"))
     assert reply.message == b"mail.example.com\nSIZE 1000\nHELP"
     assert str(reply) == "250 mail.example.com SIZE 1000 HELP"
 
 
-def test_text_is_utf8_and_what_is_not_is_shown_by_its_bytes():
+def test_text_is_utf8_and_other_bytes_are_escaped():
     assert Reply(250, ("Grüße, 世界".encode(), b"\xff")).text == "Grüße, 世界 \\xff"
 
 

@@ -18,7 +18,7 @@ TEXT = "hunter2"
 
 
 class Lazy:
-    """A lazy string as Flask-Babel's: it has a string's methods, and is none."""
+    """A lazy string such as Flask-Babel's: it has the methods of a string, and is not a string."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(TEXT, name)

@@ -1,4 +1,4 @@
-"""What error texts are made of."""
+"""Values as text for errors and logs, and as JSON."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from support.sink import Sink
 
 MakeMessage = Callable[..., EmailMessage]
 
-# Their subject is one face only: threads, signals that interrupt them, system calls, memory.
+# They are about the blocking form only: threads, signals that interrupt them, system calls, memory.
 _ONE_FACE = frozenset(
     f"test_{name}"
     for name in (
@@ -29,10 +29,10 @@ _ONE_FACE = frozenset(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what uses a `Mailer` with an `AsyncMailer` too, behind the same interface."""
+    """Run tests that use a `Mailer` with an `AsyncMailer` too, with the same interface."""
     name = metafunc.module.__name__.rpartition(".")[2]
     uses_mailer = hasattr(metafunc.module, "Mailer") and name not in _ONE_FACE
-    # The servers that take turns with a client in one thread do so by way of poll().
+    # The servers that take turns with a client in one thread replace poll().
     is_for_threads = metafunc.definition.get_closest_marker("threads_only") is not None
     takes_turns = "network" in metafunc.fixturenames or (
         "taking_turns" in metafunc.function.__code__.co_names
@@ -91,7 +91,7 @@ def two() -> Iterator[Sink]:
 
 @pytest.fixture
 def nobody() -> str:
-    """The URL of a port on which nobody listens."""
+    """The URL of a port on which nothing listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return f"smtp://127.0.0.1:{sock.getsockname()[1]}"
@@ -114,7 +114,7 @@ def message() -> MakeMessage:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was handed to the operating system, write by write, as it is within TLS."""
+    """The writes to the operating system, as they are within TLS."""
     seen: list[bytes] = []
     send_some = Stream.send_some
 

@@ -48,7 +48,7 @@ def unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def late() -> Iterator[threading.Event]:
-    """What the slow wait for; set at the end."""
+    """Set at the end, to release slow functions."""
     event = threading.Event()
     yield event
     event.set()
@@ -58,7 +58,7 @@ def late() -> Iterator[threading.Event]:
 
 
 @pytest.mark.usefixtures("unknown_name")
-def test_a_slow_lookup_of_the_own_name_keeps_to_the_deadline(
+def test_a_slow_lookup_of_this_hosts_name_keeps_to_the_deadline(
     message, sink, late: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getfqdn", lambda: late.wait(20) and "late.example.com")
@@ -235,7 +235,7 @@ def test_a_forked_child_reports_the_connections_that_it_dropped(message, sink) -
         assert events == []
 
 
-def test_a_forgotten_mailer_says_quit_and_warns_of_nothing(message, sink) -> None:
+def test_a_mailer_that_is_garbage_sends_quit_without_a_warning(message, sink) -> None:
     mailer = Mailer(sink.url)
     mailer.send_message(message())
     with warnings.catch_warnings():

@@ -45,7 +45,7 @@ def test_a_celery_task_may_return_a_receipt() -> None:
     assert kombu_json.loads(kombu_json.dumps(RECEIPT)) == RECEIPT.as_dict()
 
 
-def test_what_a_server_answered_and_the_statistics_are_json(message) -> None:
+def test_replies_and_statistics_can_be_written_as_json(message) -> None:
     with Sink() as sink, Mailer(sink.url) as mailer:
         receipt = mailer.send_message(message())
         stats = mailer.stats().as_dict()

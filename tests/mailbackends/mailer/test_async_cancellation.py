@@ -1,4 +1,4 @@
-"""A caller of `AsyncMailer` leaves: what is told of the message agrees with the server."""
+"""A caller of `AsyncMailer` leaves: the message's outcome agrees with the server."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_time_limit_around_a_send_leaves_the_pool_whole(message) -> None:
     assert len(sink.messages) == 1
 
 
-def test_a_caller_that_leaves_the_queue_loses_no_place(message) -> None:
+def test_a_caller_that_leaves_the_queue_takes_no_place_with_it(message) -> None:
     async def main() -> None:
         async with AsyncMailer(sink.url, pool_size=1, timeout=0.4, pipelining=False) as mailer:
             first = asyncio.create_task(mailer.send_message(message()))
@@ -122,10 +122,10 @@ def test_the_caller_that_left_can_ask_for_the_receipt(message) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
 @pytest.mark.parametrize("at", ["the server", "the caller"])
-def test_each_message_that_a_left_batch_took_has_one_result(
+def test_each_message_that_a_cancelled_batch_had_taken_has_one_result(
     message, options: dict[str, int], at: str
 ) -> None:
-    """Whether the task is cancelled while it waits for the server, or amid its own work."""
+    """Whether the task is cancelled while it waits for the server, or between."""
     dice = random.Random(3)
 
     async def one(mailer: AsyncMailer, batch: int) -> None:
@@ -160,7 +160,7 @@ def test_each_message_that_a_left_batch_took_has_one_result(
         # Without results, nothing was pending; the message taken last may not have been begun.
         assert len(yielded) <= len(taken) <= len(yielded) + 1
         for address, outcome in zip(taken, yielded, strict=False):
-            told[address] = outcome
+            found[address] = outcome
 
     async def main() -> None:
         async with AsyncMailer(sink.url, max_messages_per_connection=5000, **options) as mailer:
@@ -168,11 +168,11 @@ def test_each_message_that_a_left_batch_took_has_one_result(
                 await one(mailer, batch)
         assert mailer.stats().pool.in_use == 0
 
-    told: dict[str, Receipt | BaseException] = {}
+    found: dict[str, Receipt | BaseException] = {}
     with Sink() as sink:
         asyncio.run(main())
     delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
-    for address, result in told.items():
+    for address, result in found.items():
         outcome = result.outcome  # type: ignore[union-attr]
         assert outcome in (Outcome.ACCEPTED, Outcome.NOT_SENT)
         assert delivered.pop(address, 0) == (outcome is Outcome.ACCEPTED), (address, outcome)
@@ -180,7 +180,9 @@ def test_each_message_that_a_left_batch_took_has_one_result(
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
-def test_a_batch_that_is_left_finishes_what_it_began(message, options: dict[str, int]) -> None:
+def test_a_batch_that_is_left_finishes_messages_that_it_began(
+    message, options: dict[str, int]
+) -> None:
     async def consume(mailer: AsyncMailer) -> None:
         async for _ in mailer.stream_messages(message() for _ in range(1000)):
             pass
@@ -202,9 +204,9 @@ def test_a_batch_that_is_left_finishes_what_it_began(message, options: dict[str,
 
 
 @pytest.mark.parametrize("extensions", [EXTENSIONS, PIPELINED, ()], ids=["bdat", "group", "plain"])
-def test_the_outcome_is_true_wherever_the_caller_leaves(message, extensions) -> None:
+def test_the_outcome_agrees_with_the_server_wherever_the_caller_leaves(message, extensions) -> None:
     dice = random.Random(7)
-    told: dict[str, Outcome] = {}
+    found: dict[str, Outcome] = {}
     events: list[Event] = []
 
     async def one(mailer: AsyncMailer, number: int) -> None:
@@ -218,11 +220,11 @@ def test_the_outcome_is_true_wherever_the_caller_leaves(message, extensions) -> 
         try:
             await sending
         except asyncio.CancelledError as error:
-            # Without it, the task was cancelled before it called the Mailer.
+            # Without an outcome, the task was cancelled before it called the Mailer.
             if (outcome := getattr(error, "outcome", None)) is not None:
-                told[address] = outcome
+                found[address] = outcome
         else:
-            told[address] = Outcome.ACCEPTED
+            found[address] = Outcome.ACCEPTED
 
     async def main() -> None:
         async with AsyncMailer(sink.url, pool_size=4, on_event=events.append) as mailer:
@@ -230,17 +232,17 @@ def test_the_outcome_is_true_wherever_the_caller_leaves(message, extensions) -> 
                 await asyncio.gather(*(one(mailer, start + n) for n in range(8)))
         stats = mailer.stats()
         assert (stats.pool.in_use, stats.pool.opening, stats.pool.waiters) == (0, 0, 0)
-        assert sum(stats.messages.values()) == len(told)
+        assert sum(stats.messages.values()) == len(found)
 
     with Sink(extensions=extensions) as sink:
         asyncio.run(main())
     delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
-    for address, outcome in told.items():
+    for address, outcome in found.items():
         allowed = {Outcome.ACCEPTED: {1}, Outcome.NOT_SENT: {0}, Outcome.UNKNOWN: {0, 1}}
         assert delivered.pop(address, 0) in allowed[outcome], (address, outcome)
     assert not delivered
-    assert {*told.values()} == {*Outcome} - {Outcome.REFUSED}  # it was left at all points
-    # In the end nothing is unknown: the server was there all the time.
+    assert {*found.values()} == {*Outcome} - {Outcome.REFUSED}  # it was left at each point
+    # In the end nothing is unknown: the server was always reachable.
     ends = Counter(event.outcome for event in events if isinstance(event, MessageFailed))
     accepted = sum(isinstance(event, MessageSent) for event in events)
     assert accepted == len(sink.messages)

@@ -44,7 +44,9 @@ PLAIN = tuple(e for e in PIPELINED if e != "PIPELINING")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """In asyncio's debug mode, which reports what was never awaited and whatever blocks."""
+    """In asyncio's debug mode, which reports coroutines that were never awaited and calls that
+    block.
+    """
     return asyncio.run(main, debug=True)
 
 
@@ -88,7 +90,7 @@ def test_bad_input_raises_what_the_blocking_mailer_raises(message, sink) -> None
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
 @pytest.mark.parametrize("extensions", [CHUNKED, PIPELINED, PLAIN], ids=["bdat", "group", "plain"])
-def test_it_speaks_to_any_server_with_tls_and_login(message, tls: Any, extensions: Any) -> None:
+def test_it_sends_to_a_server_with_tls_and_login(message, tls: Any, extensions: Any) -> None:
     login = ("shop", "secret")
     more = {} if tls == "none" else {"ssl_cafile": certs.cafile()}
 
@@ -115,7 +117,7 @@ def test_a_wrong_password_is_reported(message) -> None:
         run(main())
 
 
-def test_a_server_that_is_not_there_and_one_that_is_silent(message, nobody: str, sink) -> None:
+def test_an_unreachable_server_and_a_silent_one_are_reported(message, nobody: str, sink) -> None:
     async def main() -> None:
         async with AsyncMailer(nobody) as mailer:
             with pytest.raises(SMTPConnectionError):
@@ -152,7 +154,7 @@ def test_a_large_message_is_sent_and_read_at_the_same_time(message, sink) -> Non
 
 
 @pytest.mark.parametrize("tls", ["none", "tls"])
-def test_the_loop_goes_on_while_25_mb_are_sent(tls: Any) -> None:
+def test_the_loop_is_not_blocked_while_25_mb_are_sent(tls: Any) -> None:
     large = EmailMessage()
     large["From"], large["To"] = "from@example.com", "to@example.com"
     large.set_content("It is attached.")
@@ -178,7 +180,7 @@ def test_the_loop_goes_on_while_25_mb_are_sent(tls: Any) -> None:
         assert asyncio.run(main()) > 34_000_000 // (512 * 1024)
 
 
-# The same events as from the blocking face
+# The same events as from the blocking Mailer
 
 
 def _blocking(url: str, messages: list[Any], on_event: Callable[[Event], None]) -> list[Any]:
@@ -214,7 +216,7 @@ def _without_times(event: Event) -> dict[str, Any]:
     ],
     ids=lambda script: next(iter(script), "nothing"),
 )
-def test_both_faces_give_the_same_events_bytes_and_outcomes(
+def test_both_mailers_give_the_same_events_bytes_and_outcomes(
     message, extensions: Any, script: dict[str, str]
 ) -> None:
     seen = []
@@ -263,7 +265,7 @@ def test_a_stream_takes_any_iterable_and_is_lazy(message, sink) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
-def test_outcomes_come_in_order_and_before_the_fault_of_the_iterable(
+def test_outcomes_come_in_order_and_before_the_iterables_exception(
     message, options: dict[str, int]
 ) -> None:
     def items() -> Iterator[Submission]:
@@ -302,7 +304,7 @@ def test_a_pipelined_batch_needs_fewer_round_trips(message, sink) -> None:
     assert len(sink.flights[0]) <= 1 + 1 + 2 + 1  # EHLO, the first message, twice eight, QUIT
 
 
-def test_send_messages_sends_nothing_where_the_iterable_raises(message, sink) -> None:
+def test_send_messages_sends_nothing_if_the_iterable_raises(message, sink) -> None:
     async def broken() -> AsyncIterator[EmailMessage]:
         yield message()
         raise ZeroDivisionError
@@ -316,7 +318,7 @@ def test_send_messages_sends_nothing_where_the_iterable_raises(message, sink) ->
     assert sink.messages == []
 
 
-def test_a_held_connection_serves_one_message_after_the_other(message, sink) -> None:
+def test_a_pinned_connection_carries_one_message_after_the_other(message, sink) -> None:
     async def main() -> None:
         async with AsyncMailer(sink.url, pool_size=2) as mailer, mailer.hold() as held:
             assert await held.open() is True
@@ -350,7 +352,7 @@ def test_a_burst_waits_in_the_queue_of_the_pool_without_a_thread(message, sink) 
     assert len(sink.messages) == 200
 
 
-def test_a_caller_that_waits_too_long_gets_the_numbers(message, sink) -> None:
+def test_the_error_for_a_caller_that_waited_too_long_names_the_numbers(message, sink) -> None:
     async def main() -> None:
         sink.stall("MAIL")
         async with AsyncMailer(sink.url, pool_size=1, pool_timeout=0.05, chunking=False) as mailer:
@@ -407,7 +409,7 @@ def test_a_rate_is_awaited_without_blocking_the_loop(message, sink) -> None:
 # Loops
 
 
-def test_one_loop_after_the_other_is_served(message, sink) -> None:
+def test_one_mailer_serves_one_loop_after_another(message, sink) -> None:
     mailer = AsyncMailer(sink.url)
 
     async def main() -> None:

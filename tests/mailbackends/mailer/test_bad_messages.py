@@ -1,4 +1,4 @@
-"""What cannot go on the wire is refused before a byte is sent, with the value and the mend."""
+"""A message that cannot be sent is refused before a byte is sent, with the value and a fix."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def without(*names: str) -> EmailMessage:
 
 BadAddress, BadMessage = InvalidAddressError, InvalidMessageError
 
-# (what is given, the exception, what its text must hold)
+# (the arguments, the exception, what its text must contain)
 BAD: list[tuple[str, dict[str, Any], type[ValueError], list[str]]] = [
     ("no sender", {"msg": without("From")}, BadMessage, ["no sender", "from_addr"]),
     ("no recipients", {"msg": without("To")}, BadMessage, ["no recipients", "to_addrs"]),
@@ -92,7 +92,7 @@ def test_it_is_refused_before_anything_connects(
     assert sink.connections == 0
 
 
-def test_the_rest_of_a_batch_goes_on(sink: Sink) -> None:
+def test_a_message_that_cannot_be_sent_does_not_stop_a_batch(sink: Sink) -> None:
     items = [
         Submission(b"1", FROM, TO),
         Submission(b"2", FROM, "two words"),
@@ -114,7 +114,7 @@ def test_an_item_that_is_not_a_message_does_not_end_a_batch(sink: Sink, item: An
 
 
 def tripping_over(field: str) -> Message:
-    """A message of which the email package's parser cannot read one field, as it was got."""
+    """A parsed message with a field that the email package's parser cannot read."""
 
     def read(name: str, value: str) -> str:
         if name == field:
@@ -125,7 +125,7 @@ def tripping_over(field: str) -> Message:
     return message_from_bytes(data, policy=policy.default.clone(header_factory=read))
 
 
-def test_a_message_over_whose_recipients_the_parser_trips_does_not_end_a_batch(
+def test_recipients_that_the_parser_cannot_read_do_not_end_a_batch(
     sink: Sink,
 ) -> None:
     with Mailer(sink.url) as mailer:
@@ -152,7 +152,7 @@ def test_a_message_that_a_server_cannot_take_is_refused_before_a_command() -> No
         assert mailer.stats().pool.made == 1
 
 
-# What could be taken for a line end is no way into the dialogue.
+# Characters that could be taken for a line end cannot inject a command.
 
 
 @pytest.mark.parametrize("extensions", [("PIPELINING", "CHUNKING"), ("PIPELINING",), ()], ids=str)

@@ -125,7 +125,7 @@ def test_after_bdat_worked_a_message_takes_one_write(network: Network) -> None:
 
 
 def test_a_server_on_which_bdat_no_longer_works_gets_the_message_by_data(network: Network) -> None:
-    """Another server behind the same name, say: BDAT had worked."""
+    """For example another server with the same name: BDAT had worked."""
     delivered = network.begin(habits=lambda *_: Habits(FLIGHT, without_bdat="502"))
     with mailer_for(network) as mailer:
         message = b"N: 0\r\n\r\nno commands\r\n"
@@ -135,7 +135,7 @@ def test_a_server_on_which_bdat_no_longer_works_gets_the_message_by_data(network
     assert received(network).count(b"BDAT") == 1
 
 
-def test_content_that_bdat_leaves_without_an_answer_is_unknown_once(network: Network) -> None:
+def test_content_after_a_bdat_that_is_not_answered_is_unknown_once(network: Network) -> None:
     """BDAT had worked."""
     delivered = network.begin(habits=lambda *_: Habits(FLIGHT, without_bdat="silent"))
     with mailer_for(network) as mailer:
@@ -147,10 +147,10 @@ def test_content_that_bdat_leaves_without_an_answer_is_unknown_once(network: Net
     assert received(network).count(b"BDAT") == 1
 
 
-# --- connections that died without a word ---------------------------------------------
+# --- connections that died silently ---------------------------------------------
 
 
-def test_a_pooled_connection_that_died_silently_is_found_out_before_the_content(
+def test_a_pooled_connection_that_died_silently_is_noticed_before_the_content(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = len(HELLO) + 3 * len(b"250 ok\r\n") + len(b"250 taken\r\n")
@@ -159,7 +159,7 @@ def test_a_pooled_connection_that_died_silently_is_found_out_before_the_content(
     )
     with mailer_for(network) as mailer:
         assert send(mailer, 0).accepted == ("a@x", "b@x")
-        # Idle for longer than a firewall remembers it.
+        # Idle for longer than a firewall remembers a connection.
         monkeypatch.setattr(connection_module, "_FRESH", 0.0)
         assert send(mailer, 1).accepted == ("a@x", "b@x")
     assert delivered.count == delivered_once(0, 1)
@@ -170,7 +170,7 @@ def test_a_pooled_connection_that_died_silently_is_found_out_before_the_content(
 @pytest.mark.parametrize("extensions", [FLIGHT, ("PIPELINING",), (), LOCK_STEP])
 @pytest.mark.parametrize("is_reused", [False, True], ids=["new connection", "reused connection"])
 @unproved
-def test_a_server_that_hangs_after_mail_is_waited_for_once_for_each_connection(
+def test_a_server_that_hangs_after_mail_costs_one_timeout_for_each_connection(
     network: Network, extensions: tuple[str, ...], is_reused: bool
 ) -> None:
     hangs = Habits(extensions, without_bdat="502", answers={"MAIL hang@x": "hang"})
@@ -202,7 +202,8 @@ def test_when_rset_is_refused_the_messages_after_it_go_over_a_new_connection(
     assert b"RCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\n" in last
 
 
-# --- what is remembered ---------------------------------------------------------------
+# --- what is remembered, and for how long
+# ---------------------------------------------------------------
 
 
 def test_a_refusal_of_bdat_is_forgotten_after_ten_minutes_and_a_proof_is_not() -> None:

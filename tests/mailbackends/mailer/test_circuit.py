@@ -24,7 +24,7 @@ def test_a_new_circuit_is_closed_and_admits() -> None:
     assert circuit.admits(0.0)
 
 
-def test_it_opens_after_so_many_faults_in_a_row() -> None:
+def test_it_opens_after_several_faults_in_a_row() -> None:
     circuit = Circuit(3, 30.0)
     circuit.failed(1.0)
     circuit.failed(2.0)
@@ -34,7 +34,7 @@ def test_it_opens_after_so_many_faults_in_a_row() -> None:
     assert not circuit.admits(3.0)
 
 
-def test_a_success_between_faults_starts_the_count_anew() -> None:
+def test_a_success_between_faults_restarts_the_count() -> None:
     circuit = Circuit(2, 30.0)
     for _ in range(10):
         circuit.failed(1.0)
@@ -78,7 +78,7 @@ def test_a_probe_that_never_comes_back_does_not_lock_the_server_out() -> None:
 
 
 def test_a_success_closes_it_even_if_it_was_not_the_probe() -> None:
-    """A message that found no better server was tried here all the same."""
+    """A message that found no better server was tried here anyway."""
     circuit = broken(at=100.0)
     circuit.succeeded()
     assert circuit.state is CircuitState.CLOSED

@@ -1,4 +1,4 @@
-"""What a message costs the machine: system calls, and memory. Round trips: see test_round_trips."""
+"""What a message costs in system calls and memory. See test_round_trips for round trips."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from support.sink import EXTENSIONS, Sink
 PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
 MiB = 1024 * 1024
 
-# Is it still there? The flight; the wait for the reply; the reply.
+# The check of the connection, the write, the wait for the reply, the reply.
 ONE_FLIGHT = ["recv", "send", "poll", "recv"]
 TWO_FLIGHTS = [*ONE_FLIGHT, "send", "poll", "recv"]
 
 
 class Counting:
-    """Mixed into a client's socket: notes each call that ends in one of the operating system."""
+    """Mixed into a client's socket: records each system call."""
 
     calls: list[str]
     server_side = False
@@ -115,7 +115,7 @@ def test_recipients_and_lines_cost_no_system_call(message, sink: Sink, calls: li
     assert calls[:4] == ONE_FLIGHT
 
 
-# Memory. The server is a process of its own: what it keeps is not what the client takes.
+# Memory. The server is a separate process: its memory is not the client's.
 
 _SERVER = """
 import socket
@@ -150,7 +150,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def discarding() -> Iterator[str]:
-    """The URL of a server that throws away what it gets, in another process."""
+    """The URL of a server in another process, which discards everything."""
     with subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True
     ) as server:

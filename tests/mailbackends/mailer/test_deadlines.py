@@ -1,4 +1,4 @@
-"""A server that stops, or dawdles, at any step holds a caller no longer than he allowed."""
+"""A server that stops or is slow at any step delays a caller only for the time allowed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAIN = tuple(e for e in PIPELINED if e != "PIPELINING")
 
 TIMEOUT = 0.15  # seconds
 DEADLINE = 0.6
-# A loaded machine is slow, and a hang would last for ever: nothing between matters.
+# A loaded machine is slow, and a hang would last forever: nothing in between matters.
 GRACE = 3.0
 
 
@@ -91,7 +91,7 @@ def test_the_reply_to_the_content_has_a_separate_limit(message) -> None:
             mailer.send_message(message())
 
 
-def test_the_deadline_holds_where_there_is_no_timeout(message) -> None:
+def test_the_deadline_applies_without_a_timeout(message) -> None:
     options = {"timeout": None, "content_timeout": None, "deadline": TIMEOUT}
     with Sink(extensions=PLAIN) as sink, mailer_for(sink, **options) as mailer, within(TIMEOUT):
         sink.stall("MAIL")
@@ -99,7 +99,7 @@ def test_the_deadline_holds_where_there_is_no_timeout(message) -> None:
             mailer.send_message(message())
 
 
-def test_a_mailer_does_not_wait_for_the_end_of_a_server_that_ignores_quit(message) -> None:
+def test_a_mailer_does_not_wait_for_a_server_that_ignores_quit(message) -> None:
     with Sink() as sink:
         sink.stall("QUIT")
         mailer = mailer_for(sink, timeout=60)
@@ -108,11 +108,11 @@ def test_a_mailer_does_not_wait_for_the_end_of_a_server_that_ignores_quit(messag
             mailer.close()
 
 
-# A server that goes on, but so slowly
+# A server that continues slowly
 
 
 @pytest.mark.parametrize("place", ["greeting", "EHLO", "MAIL"])
-def test_a_reply_that_comes_byte_by_byte_has_no_more_time_than_any(place: str) -> None:
+def test_a_reply_that_arrives_byte_by_byte_gets_no_more_time(place: str) -> None:
     stop = threading.Event()
 
     def play(peer: Peer) -> None:
@@ -137,7 +137,7 @@ def test_a_reply_that_comes_byte_by_byte_has_no_more_time_than_any(place: str) -
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_a_server_that_reads_drop_by_drop_is_ended_by_the_deadline() -> None:
+def test_the_deadline_ends_a_write_to_a_server_that_reads_slowly() -> None:
     stop = threading.Event()
 
     def play(peer: Peer) -> None:
@@ -162,7 +162,7 @@ def test_a_server_that_reads_drop_by_drop_is_ended_by_the_deadline() -> None:
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_many_slow_answers_are_ended_by_the_deadline(message) -> None:
+def test_the_deadline_ends_a_series_of_slow_replies(message) -> None:
     people = [f"user{number}@example.com" for number in range(100)]
 
     def play(peer: Peer) -> None:
@@ -181,14 +181,14 @@ def test_many_slow_answers_are_ended_by_the_deadline(message) -> None:
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-# Before the first word
+# Before the greeting
 
 
-def test_a_host_that_takes_no_connection() -> None:
+def test_a_host_that_accepts_no_connection_times_out() -> None:
     with socket.socket() as deaf, contextlib.ExitStack() as stack:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
-        # The kernel takes one for the full queue; the next SYN gets no answer.
+        # The kernel's queue takes one connection; the next SYN gets no answer.
         for _ in range(2):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
@@ -200,7 +200,7 @@ def test_a_host_that_takes_no_connection() -> None:
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
-def test_a_handshake_that_never_ends(security) -> None:
+def test_a_handshake_that_never_ends_times_out(security) -> None:
     def play(peer: Peer) -> None:
         if security == "starttls":
             peer.send(b"220 hi\r\n")

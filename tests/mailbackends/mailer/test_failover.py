@@ -48,7 +48,7 @@ REFUSALS: dict[str, Callable[[Sink], None]] = {
 
 
 @pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS.keys())
-def test_what_was_refused_for_now_goes_to_the_next_server(
+def test_a_message_refused_for_now_goes_to_the_next_server(
     refuse: Callable[[Sink], None], one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     refuse(one)
@@ -66,7 +66,7 @@ def test_a_login_that_one_server_refuses_is_tried_at_the_next(message: MakeMessa
         assert two.message.user == "user"
 
 
-def test_of_a_partial_refusal_the_rest_goes_on_and_the_receipt_is_joined(
+def test_after_a_partial_refusal_the_rest_is_tried_and_the_receipts_are_combined(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.refuse("later@example.com", "450 4.2.0 greylisted")
@@ -96,7 +96,7 @@ def test_a_recipient_temporarily_refused_everywhere_is_in_the_receipt(
 # --- what does not ----------------------------------------------------------------------
 
 
-def test_a_message_with_an_unknown_outcome_goes_nowhere_else(
+def test_a_message_with_an_unknown_outcome_is_not_tried_elsewhere(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.hang_up("content")
@@ -106,7 +106,7 @@ def test_a_message_with_an_unknown_outcome_goes_nowhere_else(
     assert two.connections == 0
 
 
-def test_what_is_refused_for_good_goes_nowhere_else(
+def test_a_message_refused_permanently_is_not_tried_elsewhere(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     with Mailer([one.url, two.url]) as mailer:
@@ -123,7 +123,7 @@ def test_what_is_refused_for_good_goes_nowhere_else(
     assert two.connections == 0
 
 
-def test_a_message_that_fits_no_server_is_tried_at_none(
+def test_a_message_that_no_server_can_take_is_tried_at_none(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     with Mailer([one.url, two.url]) as mailer:
@@ -144,9 +144,7 @@ def test_accepted_recipients_are_listed_when_the_rest_is_unknown(
     assert raised.value.unknown == ("later@example.com",)
 
 
-def test_a_closed_mailer_does_not_wander_from_server_to_server(
-    one: Sink, two: Sink, message: MakeMessage
-) -> None:
+def test_a_closed_mailer_tries_no_server(one: Sink, two: Sink, message: MakeMessage) -> None:
     mailer = Mailer([one.url, two.url])
     mailer.close()
     with pytest.raises(PoolClosed) as raised:
@@ -157,7 +155,7 @@ def test_a_closed_mailer_does_not_wander_from_server_to_server(
 # --- errors, deadline ---------------------------------------------------------------------
 
 
-def test_the_error_says_in_one_line_what_happened_at_each_server(
+def test_the_error_names_each_servers_failure_in_one_line(
     nobody: str, one: Sink, message: MakeMessage
 ) -> None:
     one.answer("CONNECT", "554 5.3.2 no service", times=None)
@@ -182,7 +180,7 @@ def test_a_server_that_never_greets_leaves_time_for_the_next(
     assert len(two.messages) == 1
 
 
-def test_the_deadline_holds_over_all_servers_together(
+def test_the_deadline_applies_to_all_servers_together(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     for sink in (one, two):

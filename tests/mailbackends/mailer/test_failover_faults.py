@@ -1,4 +1,4 @@
-"""Failover where the first server breaks off at any byte: nothing twice, and nothing lost."""
+"""Failover if the first server breaks off at any byte: nothing is lost or sent twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dialogue(extensions: tuple[str, ...]) -> tuple[int, int]:
 
 @pytest.mark.parametrize("direction", ["received", "sent"])
 @pytest.mark.parametrize("way", WAYS.keys())
-def test_the_message_is_at_one_server_or_the_caller_was_warned(way: str, direction: str) -> None:
+def test_the_message_is_at_one_server_or_its_outcome_is_unknown(way: str, direction: str) -> None:
     extensions = WAYS[way]
     received, sent = dialogue(extensions)
     ends: Counter[Outcome | None] = Counter()
@@ -57,7 +57,7 @@ def test_the_message_is_at_one_server_or_the_caller_was_warned(way: str, directi
             if outcome is Outcome.ACCEPTED:
                 assert sum(copies) == 1, f"{copies} copies after a cut at {offset}"
             else:
-                # The next server works: only what is in the dark may not go there.
+                # The next server works: only a message with an unknown outcome may not go there.
                 assert outcome is Outcome.UNKNOWN, f"{outcome} after a cut at {offset}"
                 assert copies in ((0, 0), (1, 0)), f"{copies} copies after a cut at {offset}"
     assert ends[Outcome.ACCEPTED] > 20

@@ -1,4 +1,4 @@
-"""The journey: who goes on to the next server, and what the caller is told in the end."""
+"""`Failover`: which recipients go on to the next server, and what the caller gets in the end."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def unknown(*recipients: str, accepted: tuple[str, ...] = ()) -> SMTPDeliveryUnk
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_was_not_sent_or_refused_for_now_goes_on(error: SMTPException) -> None:
+def test_a_message_not_sent_or_refused_for_now_goes_on(error: SMTPException) -> None:
     journey = Failover((A, B))
     journey.failed(error)
     assert journey.left == (A, B)
 
 
-def test_what_was_not_sent_for_a_lasting_reason_goes_on() -> None:
-    """A password that one server refuses says nothing of the next."""
+def test_a_message_not_sent_for_a_permanent_reason_goes_on() -> None:
+    """A password that one server refuses may be right for the next."""
     error = SMTPAuthenticationError(535, b"5.7.8 no")
     error.outcome = Outcome.NOT_SENT
     journey = Failover((A,))
@@ -104,7 +104,7 @@ def test_an_unknown_or_permanently_refused_message_does_not_go_on(error: SMTPExc
     assert raised.value is error
 
 
-def test_of_a_partial_refusal_only_temporarily_refused_recipients_go_on() -> None:
+def test_after_a_partial_refusal_only_temporarily_refused_recipients_go_on() -> None:
     journey = Failover((A, B, C))
     journey.delivered(Delivery([A], {B: LATER, C: NEVER}, OK))
     assert journey.left == (B,)
@@ -130,7 +130,7 @@ def test_replies_after_a_refused_sender_do_not_refuse_recipients() -> None:
     assert raised.value.refused == {}
 
 
-def test_receipts_of_several_servers_are_joined() -> None:
+def test_receipts_of_several_servers_are_combined() -> None:
     journey = Failover((A, B, C))
     journey.delivered(Delivery([A], {B: LATER, C: NEVER}, OK))
     second = Reply(250, (b"queued elsewhere",))
@@ -201,14 +201,14 @@ def test_recipients_refused_at_different_servers_are_reported_together() -> None
     assert raised.value.outcome is Outcome.REFUSED
 
 
-# --- the law: nothing twice, and everyone accounted for ------------------------------
+# --- nothing is sent twice, and each recipient is accounted for ------------------------------
 
 _REPLIES = st.sampled_from([LATER, NEVER])
 
 
 @st.composite
 def answers(draw: st.DrawFn, left: tuple[str, ...]) -> Delivery | SMTPException:
-    """What a server may do with a message for these recipients."""
+    """What a server can do with a message for these recipients."""
     fates = draw(st.lists(st.sampled_from("akn"), min_size=len(left), max_size=len(left)))
     replies = {to: LATER if f == "k" else NEVER for to, f in zip(left, fates, strict=True)}
     served = [to for to, fate in zip(left, fates, strict=True) if fate == "a"]

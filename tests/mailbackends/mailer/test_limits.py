@@ -39,7 +39,7 @@ def recipients(sink: Sink) -> list[tuple[str, ...]]:
 
 
 @ALL
-def test_a_message_for_more_than_the_server_announces_goes_in_parts(
+def test_a_message_for_more_recipients_than_announced_is_split(
     message, extensions: Sequence[str]
 ) -> None:
     with Sink(extensions=(*extensions, "LIMITS RCPTMAX=3")) as sink, Mailer(sink.url) as mailer:
@@ -54,7 +54,7 @@ def test_a_message_for_more_than_the_server_announces_goes_in_parts(
 
 
 @ALL
-def test_a_limit_that_is_only_met_is_met_once(message, extensions: Sequence[str]) -> None:
+def test_a_limit_that_is_not_announced_is_met_once(message, extensions: Sequence[str]) -> None:
     users = people(7)
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
         for user in users[3:]:
@@ -68,7 +68,7 @@ def test_a_limit_that_is_only_met_is_met_once(message, extensions: Sequence[str]
 
 
 @pytest.mark.parametrize("reply", ["452 Too many", "452 4.5.3 Too many", "552 Too many"])
-def test_the_forms_of_too_many(message, sink: Sink, reply: str) -> None:
+def test_each_form_of_too_many_recipients_is_recognised(message, sink: Sink, reply: str) -> None:
     with Mailer(sink.url) as mailer:
         sink.refuse("u1@example.com", reply, times=1)
         assert mailer.send_message(message(*people(2))).accepted == tuple(people(2))
@@ -77,7 +77,7 @@ def test_the_forms_of_too_many(message, sink: Sink, reply: str) -> None:
 @pytest.mark.parametrize(
     "reply", ["452 4.2.2 Mailbox full", "450 4.5.3 Too many", "451 Later", "550 4.5.3 No"]
 )
-def test_another_refusal_is_one(message, sink: Sink, reply: str) -> None:
+def test_another_refusal_is_not_a_limit_of_recipients(message, sink: Sink, reply: str) -> None:
     with Mailer(sink.url) as mailer:
         sink.refuse("u1@example.com", reply, times=1)
         receipt = mailer.send_message(message(*people(2)))
@@ -95,7 +95,9 @@ def test_a_refused_recipient_does_not_limit_the_recipients_of_later_messages(
     assert recipients(sink) == [("u0@example.com",), tuple(people(5))]
 
 
-def test_a_452_in_the_midst_is_about_the_one_and_teaches_nothing(message, sink: Sink) -> None:
+def test_a_452_followed_by_an_acceptance_is_about_one_recipient_and_sets_no_limit(
+    message, sink: Sink
+) -> None:
     with Mailer(sink.url) as mailer:
         sink.refuse("u1@example.com", "452 Insufficient storage", times=1)
         receipt = mailer.send_message(message(*people(3)))
@@ -118,7 +120,7 @@ def test_if_the_second_part_is_refused_the_receipt_lists_its_recipients(
     assert receipt.refused["u1@example.com"].code == 550
 
 
-def test_where_all_are_too_many_none_is_tried_again(message, sink: Sink) -> None:
+def test_if_all_recipients_are_too_many_none_is_tried_again(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         for user in people(2):
             sink.refuse(user, TOO_MANY)
@@ -128,12 +130,12 @@ def test_where_all_are_too_many_none_is_tried_again(message, sink: Sink) -> None
     assert sum(line.startswith("RCPT") for line in sink.commands[0]) == 2
 
 
-def test_where_the_second_part_is_lost_each_recipient_is_accounted_for(message, sink: Sink) -> None:
+def test_if_the_second_part_is_lost_each_recipient_is_accounted_for(message, sink: Sink) -> None:
     users = people(3)
     with Mailer(sink.url) as mailer:
         for user in users[1:]:
             sink.refuse(user, TOO_MANY, times=1)
-        mailer.send_message(message(*users))  # one at a time is learned
+        mailer.send_message(message(*users))  # a limit of one recipient is noticed
         sink.refuse_content("250 fine", times=1)
         sink.hang_up("content")
         with pytest.raises(SMTPDeliveryUnknown) as caught:
@@ -177,7 +179,7 @@ def test_a_connection_carries_no_more_messages_than_the_server_announces(
 
 
 @pytest.mark.parametrize("hold", [False, True], ids=["pool", "held"])
-def test_a_connection_carries_no_more_messages_than_the_options_say(
+def test_a_connection_carries_no_more_messages_than_the_options_allow(
     message, sink: Sink, hold: bool
 ) -> None:
     with Mailer(sink.url, max_messages_per_connection=2) as mailer, mailer.hold() as held:
@@ -191,7 +193,7 @@ def test_a_connection_carries_no_more_messages_than_the_options_say(
 @pytest.mark.parametrize(
     "words", ["421 down", "421 4.7.0 Too many", "421 4.3.0 No more", "421 4.4.5 Too busy"]
 )
-def test_a_421_after_so_many_messages_is_met_once(words: str) -> None:
+def test_a_421_after_several_messages_is_met_once(words: str) -> None:
     """The limit of 3 messages is not announced: the fourth MAIL gets a 421."""
     habits = Habits(("PIPELINING", "CHUNKING"), last_reply=2 + 3 * 3, last_words=words)
     with taking_turns(Network(habits)) as network:
@@ -201,7 +203,7 @@ def test_a_421_after_so_many_messages_is_met_once(words: str) -> None:
         counts = [line.received.count(b"BDAT") for line in network.lines]
         assert all(times == 1 for times in network.delivered.count.values())
         assert len(network.delivered.count) == 10
-    # The fourth was said in vain, and went over a new connection; from then on three each.
+    # The fourth MAIL was refused, and sent over a new connection; from then on three each.
     assert counts == [4, 3, 3, 1]
 
 
@@ -266,7 +268,9 @@ def test_a_temporary_refusal_of_mail_on_a_used_connection_is_tried_once_over_a_n
 
 
 @ALL
-def test_what_a_new_connection_refuses_too_is_refused(message, extensions: Sequence[str]) -> None:
+def test_a_message_that_a_new_connection_refuses_too_is_refused(
+    message, extensions: Sequence[str]
+) -> None:
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
         mailer.send_message(message())
         sink.answer("MAIL", "451 4.7.1 Too many messages in a minute", times=None)
@@ -308,7 +312,7 @@ def test_a_refusal_for_another_reason_is_not_tried_again(message, reply: str) ->
 
 
 @pytest.mark.parametrize("batch_pipeline", [1, 3])
-def test_a_batch_goes_on_over_a_new_connection_after_refusals_of_mail(
+def test_a_batch_continues_over_a_new_connection_after_refusals_of_mail(
     message, batch_pipeline: int
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=batch_pipeline) as mailer:

@@ -60,16 +60,16 @@ def test_each_recipient_has_a_separate_outcome(message, sink: Sink, mailer: Mail
     assert sink.connections == 1
 
 
-def test_a_mailbox_that_is_full_teaches_no_limit_of_recipients(
-    message, sink: Sink, mailer: Mailer
-) -> None:
+def test_a_full_mailbox_sets_no_limit_of_recipients(message, sink: Sink, mailer: Mailer) -> None:
     sink.refuse_delivery(C, "452 Full", times=1)
     assert [*mailer.send_message(message(A, B, C)).refused] == [C]
     mailer.send_message(message(A, B, C))
     assert [m.rcpt_tos for m in sink.messages] == [(A, B), (A, B, C)]
 
 
-def test_where_all_are_refused_after_the_content(message, sink: Sink, mailer: Mailer) -> None:
+def test_all_recipients_refused_after_the_content_are_reported(
+    message, sink: Sink, mailer: Mailer
+) -> None:
     sink.refuse_delivery(A, "550 5.2.1 Gone", times=1)
     sink.refuse_delivery(B, "451 4.3.0 Later", times=1)
     with pytest.raises(SMTPRecipientsRefused) as caught:
@@ -93,7 +93,7 @@ def test_a_421_in_place_of_the_first_reply_leaves_the_others_unknown() -> None:
 
 
 @pytest.mark.parametrize("answered", [1, 2])
-def test_where_it_breaks_between_two_replies_the_rest_is_unknown(answered: int) -> None:
+def test_a_break_between_two_replies_leaves_the_rest_unknown(answered: int) -> None:
     hello = b"220 x.test\r\n250-x.test\r\n250 PIPELINING\r\n"
     before = hello + b"250 ok\r\n" * 4 + b"354 go\r\n" + b"250 taken\r\n" * answered
     cut = Cut("sent", len(before), Break.FIN)

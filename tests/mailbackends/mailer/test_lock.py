@@ -48,7 +48,7 @@ def test_a_child_forked_while_another_thread_holds_it_finds_it_free() -> None:
     held.wait(20)
     pid = os.fork()
     if pid == 0:  # pragma: no cover - in the child
-        signal.alarm(10)  # a lock that is not free would hold the test for ever
+        signal.alarm(10)  # a lock that is not free would block the test forever
         with lock.here:
             os._exit(7)
     _, status = os.waitpid(pid, 0)

@@ -1,4 +1,4 @@
-"""What a Mailer offers: receipts, batches, a held connection, open, stats, close."""
+"""The Mailer: receipts, batches, hold, open, stats, close."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_receipt_survives_pickling(message, sink, mailer) -> None:
     assert pickle.loads(pickle.dumps(receipt)) == receipt  # noqa: S301 - our own bytes
 
 
-def test_each_error_survives_pickling_with_all_that_it_says(message, sink) -> None:
+def test_each_error_survives_pickling_with_its_attributes(message, sink) -> None:
     faults = {
         SMTPSenderRefused: lambda: sink.refuse_sender("from@example.com", times=1),
         SMTPRecipientsRefused: lambda: [sink.refuse(who, times=1) for who in (A, B)],
@@ -95,7 +95,9 @@ def test_each_error_survives_pickling_with_all_that_it_says(message, sink) -> No
                 assert getattr(again, name) == getattr(error, name), name
 
 
-def test_what_an_error_says_helps_at_three_in_the_morning(message, sink, mailer) -> None:
+def test_the_text_of_an_error_names_recipients_replies_server_and_outcome(
+    message, sink, mailer
+) -> None:
     sink.refuse(A, "550-5.1.1 No such\r\n550 5.1.1 user")
     sink.refuse(B, "450 4.2.1 Later")
     with pytest.raises(SMTPRecipientsRefused) as caught:
@@ -138,7 +140,7 @@ def test_a_batch_takes_a_message_only_when_it_is_its_turn(message, sink, mailer)
         assert len(sink.messages) == expected + 1
 
 
-def test_a_batch_goes_on_when_no_connection_can_be_had(message, sink) -> None:
+def test_a_batch_continues_if_no_connection_can_be_opened(message, sink) -> None:
     sink.stop()
     with Mailer(sink.url) as mailer:
         results = list(mailer.stream_messages([message(), message()]))
@@ -147,7 +149,7 @@ def test_a_batch_goes_on_when_no_connection_can_be_had(message, sink) -> None:
     sink.start()
 
 
-def test_a_fault_of_the_iterable_is_the_callers(message, sink, mailer) -> None:
+def test_an_exception_of_the_iterable_reaches_the_caller(message, sink, mailer) -> None:
     def broken() -> Iterator[EmailMessage]:
         yield message()
         raise ZeroDivisionError
@@ -167,7 +169,7 @@ def test_send_messages_sends_when_called_and_returns_the_outcomes(message, sink,
     assert [type(result) for result in results] == [Receipt, InvalidAddressError, Receipt]
 
 
-def test_send_messages_sends_nothing_where_the_iterable_raises(message, sink, mailer) -> None:
+def test_send_messages_sends_nothing_if_the_iterable_raises(message, sink, mailer) -> None:
     def broken() -> Iterator[EmailMessage]:
         yield message()
         raise ZeroDivisionError
@@ -177,7 +179,9 @@ def test_send_messages_sends_nothing_where_the_iterable_raises(message, sink, ma
     assert sink.messages == []
 
 
-def test_side_by_side_too_the_outcomes_come_before_the_fault_of_the_iterable(message, sink) -> None:
+def test_with_several_connections_too_the_outcomes_come_before_the_iterables_exception(
+    message, sink
+) -> None:
     def broken() -> Iterator[EmailMessage]:
         for _ in range(5):
             yield message()
@@ -190,7 +194,7 @@ def test_side_by_side_too_the_outcomes_come_before_the_fault_of_the_iterable(mes
     assert len(sink.messages) == 5
 
 
-def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
+def test_a_batch_over_several_connections_keeps_its_order(message, sink) -> None:
     with Mailer(sink.url, batch_connections=3) as mailer:
         results = list(mailer.stream_messages(message(f"{n}@example.com") for n in range(60)))
         assert 1 < mailer.stats().pool.made <= 3
@@ -198,7 +202,7 @@ def test_a_batch_may_be_spread_and_keeps_its_order(message, sink) -> None:
     assert len(sink.messages) == 60
 
 
-def test_a_batch_that_is_left_sends_nothing_more(message, sink) -> None:
+def test_a_batch_whose_loop_is_left_sends_nothing_more(message, sink) -> None:
     with Mailer(sink.url, batch_connections=2) as mailer:
         results = mailer.stream_messages(message() for _ in range(1000))
         next(results)
@@ -223,13 +227,13 @@ def test_a_pinned_connection_is_not_shared(message, sink, mailer) -> None:
     assert mailer.stats().pool.idle == 2
 
 
-def test_holding_costs_nothing_before_the_first_message(sink, mailer) -> None:
+def test_hold_opens_nothing_before_the_first_message(sink, mailer) -> None:
     with mailer.hold():
         assert mailer.stats().pool.open == 0
     assert sink.connections == 0
 
 
-def test_what_is_held_is_given_back_when_the_block_raises(message, sink, mailer) -> None:
+def test_a_pinned_connection_is_returned_when_the_block_raises(message, sink, mailer) -> None:
     with contextlib.suppress(ZeroDivisionError), mailer.hold() as held:
         held.send_message(message())
         raise ZeroDivisionError
@@ -245,7 +249,7 @@ def test_open_makes_a_connection_ready_once(message, sink, mailer) -> None:
     assert mailer.open() is True
 
 
-def test_open_raises_what_sending_would(sink) -> None:
+def test_open_raises_the_same_error_as_sending(sink) -> None:
     sink.answer("CONNECT", "554 5.3.2 No")
     with Mailer(sink.url) as mailer, pytest.raises(SMTPException, match="554") as caught:
         mailer.open()
@@ -267,7 +271,7 @@ def test_the_stats_count_connections_and_messages(message, sink, mailer) -> None
     assert stats.messages == {Outcome.ACCEPTED: 2, Outcome.UNKNOWN: 1}
 
 
-def test_a_closed_mailer_says_quit_and_sends_no_more(message, sink, mailer) -> None:
+def test_a_closed_mailer_sends_quit_and_no_more_messages(message, sink, mailer) -> None:
     mailer.send_message(message())
     mailer.close()
     mailer.close()
@@ -278,7 +282,7 @@ def test_a_closed_mailer_says_quit_and_sends_no_more(message, sink, mailer) -> N
     assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_a_mailer_closed_while_it_sends_lets_the_message_through(message, sink) -> None:
+def test_a_mailer_closed_while_it_sends_finishes_the_message(message, sink) -> None:
     mailer = Mailer(sink.url)
     with mailer.hold() as held:
         held.send_message(message())

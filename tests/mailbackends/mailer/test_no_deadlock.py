@@ -20,7 +20,7 @@ DEADLINE = 20.0  # seconds; a deadlock would take this long
 
 
 class Stubborn:
-    """A server that reads nothing while a reply of its is not taken.
+    """A server that reads nothing while its reply is not read.
 
     Its socket buffers are small, and its replies are long, so that both
     directions fill up. ``refuse_after``: after so many bytes of content it answers 552.
@@ -69,7 +69,7 @@ class Stubborn:
 
 @pytest.fixture(autouse=True)
 def _small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client's kernel takes little at once, too; it would take some MB by itself."""
+    """The client's kernel buffers little too, instead of some MB."""
     take_over = Stream.__init__
 
     def init(self: Stream, sock: socket.socket, *waiter: Any) -> None:
@@ -109,12 +109,12 @@ def test_a_server_that_reads_only_when_its_replies_are_taken_gets_all(
 
 @pytest.mark.parametrize("extensions", [("PIPELINING", "CHUNKING"), ("PIPELINING",)], ids=str)
 def test_a_server_that_replies_early_is_read_at_once(extensions: tuple[str, ...]) -> None:
-    """It answers in the middle of the content, and takes no more of it for ever."""
+    """It answers in the middle of the content, and never reads the rest."""
     stubborn = Stubborn(*extensions, refuse_after=100_000)
     with ScriptedServer(stubborn) as server, mailer_for(server) as mailer:
         with pytest.raises(SMTPDataError, match="Too much"):
             mailer.send_message(FIVE_MB, "from@example.com", MANY[:3])
-        # The rest of the content stands between: the connection cannot be used again.
+        # The rest of the content was not sent: the connection cannot be used again.
         assert mailer.stats().pool.open == 0
 
 
@@ -140,5 +140,5 @@ def test_the_last_reply_of_a_server_that_stops_reading_is_in_the_error() -> None
         with pytest.raises(Exception) as caught:  # noqa: PT011 - either is right, see below
             mailer.send_message(FIVE_MB, "from@example.com", "to@example.com")
         assert said.wait(5)
-    # The reset may overtake the words; the message was not sent in either case.
+    # The reset may overtake the reply; the message was not sent in either case.
     assert str(getattr(caught.value, "outcome", None)) in ("refused", "not_sent")

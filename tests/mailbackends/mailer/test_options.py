@@ -1,4 +1,4 @@
-"""Options and URLs: what they mean, and the errors for those that cannot be right."""
+"""Options and URLs: their meaning, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_nothing_connects_before_the_first_message() -> None:
         ("auth_mechanisms", ["plain", "Login"], ("PLAIN", "LOGIN")),
     ],
 )
-def test_values_may_come_as_an_environment_has_them(name: str, given: Any, value: Any) -> None:
+def test_values_may_be_text_from_the_environment(name: str, given: Any, value: Any) -> None:
     found = getattr(Options(**{name: given}), name)
     assert (found, type(found)) == (value, type(value))
 

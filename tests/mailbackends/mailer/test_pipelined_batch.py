@@ -1,4 +1,4 @@
-"""Messages on their way one behind the other: how many there are, and when there are none."""
+"""Messages in flight one after the other: how many, and when none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGE = ("x" * 60 + "\n") * 2_000  # more than goes in one flight
 
 
 def sent(mailer: Mailer, message, count: int) -> list[str]:
-    """Send so many messages; the subjects that were accepted, in the order of the receipts."""
+    """Send this many messages; return the accepted subjects, in the order of the receipts."""
     results = mailer.stream_messages(message(subject=f"no. {n}") for n in range(count))
     assert all(isinstance(result, Receipt) for result in results)
     return [f"no. {n}" for n in range(count)]
@@ -46,7 +46,7 @@ def test_several_messages_share_a_round_trip(message) -> None:
     assert sink.violations == []
 
 
-def test_none_is_begun_before_its_turn_by_default(message) -> None:
+def test_by_default_no_message_is_begun_before_its_turn(message) -> None:
     with Sink() as sink, Mailer(sink.url) as mailer:
         sent(mailer, message, 3)
     assert mails(sink.flights[0]) == [1, 1, 1]
@@ -64,14 +64,14 @@ def test_none_is_begun_before_its_turn_by_default(message) -> None:
     ],
     ids=str,
 )
-def test_where_it_cannot_be_done_each_waits(message, server, options) -> None:
+def test_if_pipelining_is_not_possible_each_message_waits(message, server, options) -> None:
     with Sink(**server) as sink, Mailer(sink.url, batch_pipeline=4, **options) as mailer:
         sent(mailer, message, 5)
     assert mails(sink.flights[0]) == [1, 1, 1, 1, 1]
     assert sink.violations == []
 
 
-def test_with_several_servers_each_waits(message, one: Sink, two: Sink) -> None:
+def test_with_several_servers_each_message_waits(message, one: Sink, two: Sink) -> None:
     with Mailer([one.url, two.url], batch_pipeline=4) as mailer:
         sent(mailer, message, 4)
     assert mails(one.flights[0]) == [1, 1, 1, 1]
@@ -86,7 +86,7 @@ def test_a_large_message_waits_for_those_before_it_and_the_next_wait_for_it(mess
     assert sink.violations == []
 
 
-def test_no_more_go_over_a_connection_than_may(message) -> None:
+def test_no_more_messages_go_over_a_connection_than_allowed(message) -> None:
     with (
         Sink() as sink,
         Mailer(sink.url, batch_pipeline=4, max_messages_per_connection=3) as mailer,
@@ -130,14 +130,14 @@ def test_messages_sent_before_a_connection_was_taken_are_not_counted_twice(
     assert [sum(mails(flights)) for flights in sink.flights] == [10, 2]
 
 
-def test_no_more_go_over_a_connection_than_the_server_says(message) -> None:
+def test_no_more_messages_go_over_a_connection_than_the_server_announces(message) -> None:
     limited = (*EXTENSIONS, "LIMITS MAILMAX=2 RCPTMAX=1")
     with Sink(extensions=limited) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sent(mailer, message, 4)
     assert [mails(flights) for flights in sink.flights] == [[1, 1], [1, 1]]
 
 
-def test_one_that_was_dealt_out_amid_them_counts_as_often_as_it_was_sent(message) -> None:
+def test_a_message_sent_in_parts_within_a_batch_counts_as_often_as_it_was_sent(message) -> None:
     limited = (*EXTENSIONS, "LIMITS MAILMAX=4")
     with Sink(extensions=limited) as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "452 4.5.3 too many", times=1)
@@ -146,7 +146,7 @@ def test_one_that_was_dealt_out_amid_them_counts_as_often_as_it_was_sent(message
     assert [sum(mails(flights)) for flights in sink.flights] == [4, 2]
 
 
-def test_those_that_a_stopped_batch_had_begun_count_as_well(message) -> None:
+def test_messages_that_a_stopped_batch_had_begun_count_as_well(message) -> None:
     with (
         Sink() as sink,
         Mailer(sink.url, batch_pipeline=4, max_messages_per_connection=5) as mailer,
@@ -171,12 +171,12 @@ def test_too_many_recipients_for_one_flight_are_split_when_their_turn_comes(mess
     assert sink.violations == []
 
 
-def test_neighbours_with_too_many_recipients_are_split_and_each_recipient_gets_one_copy(
+def test_consecutive_messages_with_too_many_recipients_are_split_and_each_recipient_gets_one_copy(
     message,
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "452 4.5.3 Too many recipients", times=1)
-        mailer.send_message(message("a@example.com", "b@example.com"))  # the limit is learned
+        mailer.send_message(message("a@example.com", "b@example.com"))  # the limit is noticed
         before = len(sink.messages)
         sizes = [1, 2, 2, 1, 1]
         given = [
@@ -194,7 +194,7 @@ def test_neighbours_with_too_many_recipients_are_split_and_each_recipient_gets_o
     assert sink.violations == []
 
 
-def test_a_message_that_cannot_be_sent_leaves_the_others_in_their_order(message) -> None:
+def test_a_message_that_cannot_be_sent_does_not_change_the_order_of_the_others(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         bad = Envelope(message(), to_addrs=["no address"])
         results = list(mailer.stream_messages([message(), message(), bad, message()]))
@@ -275,7 +275,7 @@ def test_a_message_that_waits_is_prepared_once(message, monkeypatch: pytest.Monk
     assert len(made) == 10
 
 
-def test_a_partly_refused_message_leaves_the_others_alone(message) -> None:
+def test_a_partly_refused_message_does_not_affect_the_others(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         sink.refuse("b@example.com", "550 5.1.1 No such user")
         given = [message(), message("a@example.com", "b@example.com"), message(), message()]
@@ -289,11 +289,11 @@ def test_a_connection_that_breaks_is_replaced_for_those_that_were_not_sent(messa
         results = mailer.stream_messages(message() for _ in range(9))
         assert isinstance(next(results), Receipt)
         sink.close_connections()
-        told = outcomes(results)
-        assert len(told) == 8
-        assert set(told) <= {Outcome.ACCEPTED, Outcome.UNKNOWN}
-        assert told[-1] is Outcome.ACCEPTED
-    assert len(sink.messages) == 1 + told.count(Outcome.ACCEPTED)
+        results = outcomes(results)
+        assert len(results) == 8
+        assert set(results) <= {Outcome.ACCEPTED, Outcome.UNKNOWN}
+        assert results[-1] is Outcome.ACCEPTED
+    assert len(sink.messages) == 1 + results.count(Outcome.ACCEPTED)
 
 
 @pytest.mark.threads_only  # a hook in an event loop must not wait
@@ -319,7 +319,7 @@ def test_what_an_event_hook_sends_meanwhile_needs_another_connection(
     assert len(sink.messages) == 6 + (outcome is Receipt)
 
 
-@pytest.mark.threads_only  # as the hook: it is read in the event loop
+@pytest.mark.threads_only  # like the hook, it is read in the event loop
 def test_what_the_iterable_sends_meanwhile_goes_over_another_connection(message) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=2) as mailer:
 
@@ -332,7 +332,7 @@ def test_what_the_iterable_sends_meanwhile_goes_over_another_connection(message)
     assert (len(sink.messages), sink.connections) == (18, 2)
 
 
-def test_an_endless_batch_is_taken_only_as_far_as_it_goes(message) -> None:
+def test_an_endless_batch_is_read_only_as_far_as_it_is_sent(message) -> None:
     taken = []
 
     def endless() -> Iterator[EmailMessage]:

@@ -1,4 +1,4 @@
-"""A batch that ends before its time: stopped, closed, failed, interrupted, or forgotten."""
+"""A batch that ends early: stopped, closed, failed, interrupted, or collected as garbage."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_each_message_begun_before_a_batch_is_stopped_may_take_the_whole_deadlin
 
 
 def test_a_stopped_batch_sends_nothing_over_a_new_connection(message) -> None:
-    """Not even what was begun and refused with 421, which is not sent and could go again."""
+    """Not even a message that was begun and refused with 421, which could be sent again."""
 
     def refuse_all_but_two(peer: Peer) -> None:
         peer.send(b"220 x\r\n")
@@ -147,7 +147,7 @@ def test_a_closed_mailer_sends_no_more(message, in_flight: int) -> None:
         assert outcomes([next(results), next(results)]) == [Outcome.ACCEPTED] * 2
         mailer.close()
         rest = list(results)
-        begun = in_flight - 1  # and in front of them the two that were told of
+        begun = in_flight - 1  # and before them the two whose outcomes were taken
     assert [type(result) for result in rest] == [Receipt] * begun + [PoolClosed] * (18 - begun)
     assert len(sink.messages) == 2 + begun
 
@@ -162,28 +162,28 @@ def test_messages_sent_before_the_iterable_fails_are_reported(message, in_flight
             yield message()
         raise LookupError("the database is gone")
 
-    told: list[Receipt | Exception] = []
+    found: list[Receipt | Exception] = []
     with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
         with pytest.raises(LookupError, match="the database is gone"):
-            told.extend(mailer.stream_messages(items()))
+            found.extend(mailer.stream_messages(items()))
         assert mailer.stats().pool.in_use == 0
-    assert outcomes(told) == [Outcome.ACCEPTED] * 6
+    assert outcomes(found) == [Outcome.ACCEPTED] * 6
     assert len(sink.messages) == 6
 
 
 @each_length
-def test_a_message_that_cannot_even_be_read_raises_in_its_turn(message, in_flight: int) -> None:
+def test_a_message_that_cannot_be_read_raises_in_its_turn(message, in_flight: int) -> None:
     class Broken:
         def __iter__(self) -> NoReturn:
-            raise LookupError("no recipients to be had")
+            raise LookupError("no recipients are available")
 
-    told: list[Receipt | Exception] = []
+    found: list[Receipt | Exception] = []
     given = [*(message() for _ in range(3)), Envelope(message(), to_addrs=Broken())]
     with Sink() as sink, Mailer(sink.url, batch_pipeline=in_flight) as mailer:
-        with pytest.raises(LookupError, match="no recipients to be had"):
-            told.extend(mailer.stream_messages(given))
+        with pytest.raises(LookupError, match="no recipients are available"):
+            found.extend(mailer.stream_messages(given))
         assert mailer.stats().pool.in_use == 0
-    assert outcomes(told) == [Outcome.ACCEPTED] * 3
+    assert outcomes(found) == [Outcome.ACCEPTED] * 3
     assert len(sink.messages) == 3
 
 
@@ -216,7 +216,7 @@ def test_an_interrupt_while_a_stopped_batch_is_finished_loses_no_place(
 
 
 @pytest.mark.threads_only  # as above
-def test_an_interrupt_while_those_on_their_way_are_finished_stays_an_interrupt(
+def test_an_interrupt_while_messages_in_flight_are_finished_is_raised(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4, pool_size=1) as mailer:

@@ -1,4 +1,4 @@
-"""Messages on their way one behind the other, to a server that does not take it well."""
+"""Messages in flight one after the other, to a server that does not support it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def letters(count: int, first: int = 0) -> list[Submission]:
 
 
 def begun(lines: list[Line]) -> list[int]:
-    """How many messages began in each write, where any did."""
+    """How many messages began in each write with any."""
     return mails([data for line in lines for data in line.reads])
 
 
-# What stands behind the last chunk
+# Commands after the last chunk
 
 
 @pytest.mark.parametrize("how", ["503", "drop", "deaf"])
@@ -71,10 +71,10 @@ def test_a_server_that_goes_on_after_421_gets_no_message_twice(
     delivered = network.begin(habits=lambda index, _: odd if index == 0 else None)
     network.may_be_stuck = True
     with mailer_for(network, 4) as mailer:
-        told = outcomes(mailer.stream_messages(letters(9)))
+        found = outcomes(mailer.stream_messages(letters(9)))
         assert outcomes(mailer.stream_messages(letters(4, 9))) == [Outcome.ACCEPTED] * 4
     assert max(delivered.count.values()) == 1
-    for number, outcome in enumerate(told):
+    for number, outcome in enumerate(found):
         is_there = (b"N: %d\r\n" % number, "a@x") in delivered.count
         assert outcome is Outcome.UNKNOWN or is_there is (outcome is Outcome.ACCEPTED)
     network.end()
@@ -84,7 +84,7 @@ def test_a_server_that_goes_on_after_421_gets_no_message_twice(
 def test_a_421_to_the_first_of_two_recipients_leads_to_no_second_delivery(
     network: Network, in_flight: int
 ) -> None:
-    # Greeting, EHLO; MAIL, RCPT, RCPT, BDAT; then, in a train, RSET; MAIL.
+    # Greeting, EHLO; MAIL, RCPT, RCPT, BDAT; then, pipelined, RSET; MAIL.
     before = 2 + 4 + (0 if in_flight == 1 else 1) + 1
     odd = Habits(FLIGHT, last_reply=before, last_words="421 4.3.0 What?", goes_on=True)
     delivered = network.begin(habits=lambda index, _: odd if index == 0 else None)
@@ -97,7 +97,7 @@ def test_a_421_to_the_first_of_two_recipients_leads_to_no_second_delivery(
 
 
 def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again() -> None:
-    """The server takes the other messages before it closes, and does not say so."""
+    """The server accepts the other messages before it closes, without a reply."""
     taken: list[bytes] = []
 
     def refuse_the_second(peer: Peer) -> None:
@@ -118,9 +118,9 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
     with ScriptedServer(refuse_the_second, refuse_the_second) as server:
         url = f"smtp://127.0.0.1:{server.port}"
         with Mailer(url, local_hostname="c.x", batch_pipeline=4) as mailer:
-            told = outcomes(mailer.send_messages(letters(4)))
+            found = outcomes(mailer.send_messages(letters(4)))
         assert server.connections == 1
-    assert told == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]
+    assert found == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.UNKNOWN]
     assert taken == [b"N: 0\r\n", b"N: 2\r\n", b"N: 3\r\n"]
 
 
@@ -130,10 +130,10 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
 def test_an_unsolicited_reply_ends_the_use_of_the_connection(network: Network) -> None:
     with mailer_for(network, 4) as mailer:
         results = mailer.stream_messages(letters(4))
-        told = outcomes([next(results)])
+        found = outcomes([next(results)])
         network.lines[0].interject(DOWN)
-        told += outcomes(results)
-        assert told == [Outcome.ACCEPTED] * 4
+        found += outcomes(results)
+        assert found == [Outcome.ACCEPTED] * 4
         assert mailer.stats().pool.retired == {"dead": 1}
     assert len(network.lines) == 2
     assert begun(network.lines) == [1, 1, 2]
@@ -142,15 +142,13 @@ def test_an_unsolicited_reply_ends_the_use_of_the_connection(network: Network) -
 
 @pytest.mark.parametrize("verb", ["RSET", "MAIL", "RCPT"])
 @pytest.mark.parametrize("ahead", [1, 2, 3])
-def test_a_server_that_has_had_enough_leaves_none_of_them_unknown(
-    message, verb: str, ahead: int
-) -> None:
+def test_a_421_for_too_many_messages_leaves_none_unknown(message, verb: str, ahead: int) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         results = mailer.stream_messages(message(subject=str(n)) for n in range(9))
-        told = outcomes(next(results) for _ in range(ahead))
+        found = outcomes(next(results) for _ in range(ahead))
         sink.answer(verb, "421 4.7.0 Too many messages")
-        told += outcomes(results)
-    assert told == [Outcome.ACCEPTED] * 9
+        found += outcomes(results)
+    assert found == [Outcome.ACCEPTED] * 9
     assert [received.message["Subject"] for received in sink.messages] == [*"012345678"]
 
 
@@ -158,17 +156,17 @@ def test_a_server_that_has_had_enough_leaves_none_of_them_unknown(
 def test_a_server_that_refuses_rset_gets_each_message_once(message, ahead: int) -> None:
     with Sink() as sink, Mailer(sink.url, batch_pipeline=4) as mailer:
         results = mailer.stream_messages(message(subject=str(n)) for n in range(9))
-        told = outcomes(next(results) for _ in range(ahead))
+        found = outcomes(next(results) for _ in range(ahead))
         sink.answer("RSET", "502 5.5.1 Not here")
-        told += outcomes(results)
+        found += outcomes(results)
     subjects = [received.message["Subject"] for received in sink.messages]
     assert len(set(subjects)) == len(subjects)
-    for number, outcome in enumerate(told):
+    for number, outcome in enumerate(found):
         assert outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN)
         assert outcome is Outcome.UNKNOWN or str(number) in subjects
 
 
-def test_those_that_did_not_go_out_share_one_new_connection(
+def test_messages_that_were_not_sent_share_one_new_connection(
     message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -176,7 +174,7 @@ def test_those_that_did_not_go_out_share_one_new_connection(
         Mailer(sink.url, batch_pipeline=8, max_messages_per_connection=1000) as mailer,
     ):
         results = mailer.stream_messages(message() for _ in range(12))
-        told = outcomes([next(results)])
+        found = outcomes([next(results)])
         finish = InFlightTransactions._finish_oldest
 
         async def broken(self: InFlightTransactions) -> None:
@@ -186,8 +184,8 @@ def test_those_that_did_not_go_out_share_one_new_connection(
 
         with monkeypatch.context() as patch:
             patch.setattr(InFlightTransactions, "_finish_oldest", broken)
-            told += outcomes([next(results)])
-        told += outcomes(results)
-        assert told == [Outcome.ACCEPTED] * 12
+            found += outcomes([next(results)])
+        found += outcomes(results)
+        assert found == [Outcome.ACCEPTED] * 12
         assert mailer.stats().pool.retired == {"error": 1}
     assert sink.connections == 2

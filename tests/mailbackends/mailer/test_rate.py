@@ -90,7 +90,7 @@ def test_a_message_that_would_go_too_late_uses_up_no_place() -> None:
 
 
 def test_with_a_free_place_the_deadline_does_not_matter() -> None:
-    """What comes after it, the wait for a connection, will tell that it is over."""
+    """The wait for a connection, which comes after it, notices that it is over."""
     assert Windows([Rate(1, 60)]).reserve(10.0, latest=9.0) == (10.0, True)
 
 

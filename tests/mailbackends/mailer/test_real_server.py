@@ -1,4 +1,4 @@
-"""A Mailer and aiosmtpd, which is another implementation than ours."""
+"""A Mailer and aiosmtpd, an independent implementation."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from mailbackends import SMTPRecipientsRefused
 from mailbackends.mailer.recipients import RecipientSplit
 
 
-def test_a_refusal_of_another_messages_recipients_is_passed_on_and_not_tried_for_ever() -> None:
+def test_a_refusal_of_another_messages_recipients_is_raised_and_not_retried_forever() -> None:
     """A log handler that sends mail can let one through, from within this message."""
     parts = RecipientSplit(("a@example.com",))
     error = SMTPRecipientsRefused({"operator@example.com": (550, b"no")})

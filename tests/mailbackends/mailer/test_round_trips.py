@@ -20,7 +20,7 @@ def people(count: int) -> list[str]:
 
 
 def flights_of_second_message(sink: Sink, message, count: int, **options) -> list[bytes]:
-    """What the second of two messages, over the same connection, put on the wire."""
+    """The bytes of the second of two messages over the same connection."""
     with Mailer(sink.url, **options) as mailer:
         mailer.send_message(message())
         before = len(sink.flights[0])
@@ -33,7 +33,7 @@ def flights_of_second_message(sink: Sink, message, count: int, **options) -> lis
     return flights
 
 
-# One message over a connection that stands
+# One message over an open connection
 
 
 @pytest.mark.parametrize("count", [1, 50])
@@ -79,7 +79,7 @@ def test_chunking_without_pipelining_saves_the_round_trip_of_data(message) -> No
     [({"chunking": False}, 2), ({"pipelining": False}, 3), ({}, 1)],
     ids=str,
 )
-def test_what_is_switched_off_is_not_used(
+def test_extensions_that_are_switched_off_are_not_used(
     message, sink: Sink, options: dict[str, bool], round_trips: int
 ) -> None:
     flights = flights_of_second_message(sink, message, 1, **options)
@@ -91,14 +91,14 @@ def test_nothing_is_asked_before_a_connection_is_used_again(message, sink: Sink)
     with Mailer(sink.url) as mailer:
         for _ in range(10):
             mailer.send_message(message())
-    # EHLO, and each message by itself; QUIT at the end, which nobody waited for.
+    # EHLO, and each message by itself; QUIT at the end, without waiting for its reply.
     sink.wait(lambda: sink.open_connections == 0)
     assert len(sink.flights[0]) == 12
     verbs = {line.split()[0] for line in sink.commands[0]}
     assert verbs == {"EHLO", "MAIL", "RCPT", "BDAT", "QUIT"}
 
 
-def test_a_batch_costs_what_its_messages_cost(message, sink: Sink) -> None:
+def test_a_batch_costs_as_much_as_its_messages(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         assert len(list(mailer.stream_messages(message() for _ in range(20)))) == 20
     sink.wait(lambda: sink.open_connections == 0)
@@ -140,7 +140,7 @@ def test_a_login_costs_one_round_trip_once(message) -> None:
     ]  # fmt: skip
 
 
-def test_quit_is_said_and_its_reply_not_waited_for(message, sink: Sink) -> None:
+def test_quit_is_sent_without_waiting_for_the_reply(message, sink: Sink) -> None:
     sink.stall("QUIT")
     with Mailer(sink.url) as mailer:
         mailer.send_message(message())
@@ -155,7 +155,7 @@ def test_quit_is_said_and_its_reply_not_waited_for(message, sink: Sink) -> None:
     [(CHUNKED, 2, 1), (PIPELINED, 2, 2), (PLAIN, 5, 4)],
     ids=["chunked", "pipelined", "plain"],
 )
-def test_after_a_refusal_rset_rides_with_the_next_message(
+def test_after_a_refusal_rset_is_sent_with_the_next_message(
     message, extensions: Sequence[str], first: int, second: int
 ) -> None:
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
@@ -167,7 +167,7 @@ def test_after_a_refusal_rset_rides_with_the_next_message(
             places.append(len(sink.flights[0]))
             mailer.send_message(message())
         assert bytes(sink.flights[0][places[0]]).startswith(b"RSET\r\n")
-        # Content goes behind the reply to RSET only: so the first may cost one more.
+        # Content is sent only after the reply to RSET, so the first may cost one more.
         assert (places[1] - places[0], places[2] - places[1]) == (first, second)
     assert sink.connections == 1
 
@@ -193,7 +193,7 @@ def test_a_refusal_costs_no_connection(message, extensions: Sequence[str], what:
 # SIZE (RFC 1870)
 
 
-def test_a_message_over_the_announced_size_is_refused_without_a_word_to_the_server(
+def test_a_message_over_the_announced_size_is_refused_before_a_command_is_sent(
     message, writes: list[bytes]
 ) -> None:
     with (
@@ -212,7 +212,7 @@ def test_a_message_over_the_announced_size_is_refused_without_a_word_to_the_serv
     assert len(sink.messages) == 2
 
 
-def test_the_size_rides_with_mail(message, sink: Sink) -> None:
+def test_the_size_is_sent_with_mail(message, sink: Sink) -> None:
     with Mailer(sink.url) as mailer:
         mailer.send_message(message())
     assert sink.message.mail_options == (f"SIZE={len(sink.message.content)}",)

@@ -1,4 +1,4 @@
-"""A second try is made exactly where the end of the content was not sent, on a new connection."""
+"""A second try is made only if the end of the content was not sent, over a new connection."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ALL = pytest.mark.parametrize(
 )
 
 
-# A connection that lay idle
+# An idle connection
 
 
 @ALL
 @pytest.mark.parametrize("tls", ["none", "starttls"])
 @pytest.mark.parametrize("last_words", [b"", b"421 4.4.2 Idle for too long\r\n", b"nonsense"])
-def test_one_that_the_server_closed_meanwhile_is_replaced_before_a_byte_is_sent(
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced_before_a_byte_is_sent(
     message, extensions: Sequence[str], tls, last_words: bytes
 ) -> None:
     with Sink(extensions=extensions, tls=tls) as sink, Mailer(sink.url) as mailer:
@@ -46,7 +46,7 @@ def test_one_that_the_server_closed_meanwhile_is_replaced_before_a_byte_is_sent(
 
 
 @pytest.mark.parametrize("words", [b"421 4.3.2 Going down soon\r\n", b"2", b"250 Hello\r\n"])
-def test_an_unsolicited_reply_is_enough(words: bytes) -> None:
+def test_a_connection_with_an_unsolicited_reply_is_replaced(words: bytes) -> None:
     with taking_turns(Network(Habits(("PIPELINING", "CHUNKING")))) as network:
         with Mailer(host="127.0.0.1", port=network.ports[0], local_hostname="c.x") as mailer:
             mailer.send_message(b"1", "s@x", "a@x")
@@ -66,7 +66,7 @@ def test_a_server_that_was_restarted_is_found_again(message) -> None:
         assert len(sink.messages) == 2
 
 
-# A used connection that breaks under the message
+# A used connection that breaks during the message
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_server_that_was_restarted_is_found_again(message) -> None:
      *((PLAIN, v) for v in ("MAIL", "RCPT", "DATA"))],
 )  # fmt: skip
 @pytest.mark.parametrize("fault", ["hang up", "421"])
-def test_before_the_content_it_is_sent_once_more(
+def test_a_message_is_sent_once_more_if_the_connection_breaks_before_the_content(
     message, extensions: Sequence[str], verb: str, fault: str
 ) -> None:
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
@@ -92,7 +92,7 @@ def test_before_the_content_it_is_sent_once_more(
 
 @ALL
 @pytest.mark.parametrize("is_reused", [True, False])
-def test_after_the_content_it_is_never_sent_again(
+def test_a_message_is_never_sent_again_after_the_content(
     message, extensions: Sequence[str], is_reused: bool
 ) -> None:
     with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
@@ -173,7 +173,7 @@ def test_a_421_to_the_content_is_a_refusal_for_now(message, extensions: Sequence
     assert len(sink.messages) == 1
 
 
-def test_a_connection_that_never_came_to_be_is_not_tried_again(message) -> None:
+def test_a_connection_that_could_not_be_opened_is_not_tried_again(message) -> None:
     with Sink() as sink, Mailer(sink.url) as mailer:
         sink.hang_up("EHLO")
         with pytest.raises(SMTPServerDisconnected) as caught:
@@ -185,7 +185,7 @@ def test_a_connection_that_never_came_to_be_is_not_tried_again(message) -> None:
 # A held connection
 
 
-def test_what_is_held_is_replaced_where_it_breaks(message) -> None:
+def test_a_pinned_connection_is_replaced_if_it_breaks(message) -> None:
     with Sink(extensions=PLAIN) as sink, Mailer(sink.url) as mailer, mailer.hold() as held:
         held.send_message(message())
         for _ in range(3):

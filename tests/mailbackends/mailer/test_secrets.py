@@ -1,4 +1,4 @@
-"""A wrong password is told without it: not in the error, a log, a repr, or a frame's variables."""
+"""A wrong password is not shown: not in the error, a log, a repr, or a frame's variables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def xoauth2(ask: Callable[[bytes], bytes], initial: bytes | None) -> bool:
 
 @cache
 def forms_of(secret: str) -> list[str]:
-    """What the secret looks like on the wire, and what may be derived from it."""
+    """The secret as it is on the wire, and what may be derived from it."""
     raw = secret.encode()
     plain = b"\0" + USER.encode() + b"\0" + raw
     bearer = f"user={USER}\x01auth=Bearer {secret}\x01\x01".encode()
@@ -64,14 +64,14 @@ def _variables(frame: FrameType) -> Iterator[tuple[str, str]]:
     for name, value in frame.f_locals.items():
         place = f"{frame.f_code.co_qualname}: {name}"
         yield place, repr(value)
-        # Reports such as Sentry's go one level deeper, into what is a plain container.
+        # Reports such as Sentry's go one level deeper, into plain containers.
         if isinstance(value, dict):
             yield place, repr(list(value.values()))
 
 
 def assert_hidden(text: str, where: str) -> None:
     for form in forms_of(SECRET):
-        assert form not in text, f"the secret stands in {where}: {text[:300]}"
+        assert form not in text, f"the secret is in {where}: {text[:300]}"
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_correct_password_is_in_no_log(message, log: io.StringIO) -> None:
 def test_a_fault_during_or_after_the_login_shows_no_password(message, step: str) -> None:
     with Sink(login=(USER, SECRET)) as sink, Mailer(sink.url) as mailer:
         sink.hang_up(step)
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - what is looked at is its frames
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - its frames are examined
             mailer.send_message(message())
     for place, text in variables_of(caught.value):
         assert_hidden(text, place)

@@ -1,4 +1,4 @@
-"""A Mailer with several servers: batches, what is held, stats, events, and load."""
+"""A Mailer with several servers: batches, hold, stats, events, and load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MakeMessage = Callable[..., EmailMessage]
 TO = "to@example.com"
 
 
-def test_a_batch_goes_on_message_by_message_and_in_order(
+def test_a_batch_chooses_a_server_for_each_message_and_keeps_its_order(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.refuse("later@example.com", "450 4.2.0 greylisted")
@@ -44,7 +44,7 @@ def test_a_batch_goes_on_message_by_message_and_in_order(
     assert len(one.messages) == 2
 
 
-def test_what_is_held_is_one_connection_to_each_server_that_was_needed(
+def test_hold_keeps_one_connection_to_each_server_that_was_needed(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.refuse("later@example.com", "450 4.2.0 greylisted")
@@ -60,7 +60,7 @@ def test_what_is_held_is_one_connection_to_each_server_that_was_needed(
     assert (len(one.messages), len(two.messages)) == (2, 2)
 
 
-def test_open_opens_where_it_can(nobody: str, two: Sink) -> None:
+def test_open_connects_to_the_first_server_that_accepts(nobody: str, two: Sink) -> None:
     with Mailer([nobody, two.url]) as mailer:
         assert mailer.open() is True
         assert mailer.open() is False
@@ -110,7 +110,7 @@ def test_each_server_emits_an_event_and_one_event_is_final(
     ]
 
 
-def test_under_load_and_faults_each_message_is_there_once_or_known_not_to_be(
+def test_under_load_and_faults_each_message_arrives_once_or_is_known_not_to(
     message: MakeMessage,
 ) -> None:
     names = [f"message {number}" for number in range(300)]

@@ -48,7 +48,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def redis(limits: None, tmp_path: Path, free_port: int) -> Iterator[str]:
-    """The URL of a real Redis on loopback that keeps nothing."""
+    """The URL of a real Redis on loopback without persistence."""
     pytest.importorskip("redis", reason="the client of Redis is not installed here")
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
@@ -138,7 +138,7 @@ def test_several_rates_all_apply_in_the_store() -> None:
         limit.wait(soon())
 
 
-# --- what cannot work -------------------------------------------------------------------
+# --- stores that cannot be used -------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("limits")
@@ -186,7 +186,7 @@ def test_if_the_store_is_down_the_process_limits_the_rate_by_itself(
     assert "hunter2" not in caplog.text
 
 
-def test_a_store_that_never_answers_does_not_delay_a_message_for_ever(limits: None) -> None:
+def test_a_store_that_never_answers_does_not_delay_a_message_without_limit(limits: None) -> None:
     pytest.importorskip("redis", reason="the client of Redis is not installed here")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         limit = throttle(f"redis://127.0.0.1:{silent.getsockname()[1]}", Rate(2, 3600))

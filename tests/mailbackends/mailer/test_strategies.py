@@ -20,7 +20,7 @@ MakeMessage = Callable[..., EmailMessage]
 TO = "to@example.com"
 
 
-def test_a_server_that_failed_three_times_is_left_alone_for_a_while(
+def test_a_server_that_failed_three_times_is_avoided_for_a_while(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.answer("CONNECT", "421 4.3.2 not now", times=None)
@@ -32,7 +32,7 @@ def test_a_server_that_failed_three_times_is_left_alone_for_a_while(
     assert len(two.messages) == 8
 
 
-def test_a_server_that_says_later_to_each_message_is_left_alone_too(
+def test_a_server_that_refuses_each_message_for_now_is_avoided_too(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     one.refuse_content("451 4.3.0 later")
@@ -67,7 +67,7 @@ def test_a_server_that_recovers_gets_the_messages_again(
     assert len(one.messages) == 6
 
 
-def test_where_all_circuits_are_open_the_servers_are_tried_all_the_same(
+def test_if_all_circuits_are_open_the_servers_are_tried_anyway(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     for sink in (one, two):
@@ -81,7 +81,7 @@ def test_where_all_circuits_are_open_the_servers_are_tried_all_the_same(
     assert len(one.messages) == 1
 
 
-def test_ordered_gives_all_to_the_first_that_works(
+def test_ordered_sends_all_messages_to_the_first_server_that_works(
     one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     with Mailer([one.url, two.url]) as mailer:
@@ -99,7 +99,7 @@ def test_round_robin_begins_at_each_in_turn(one: Sink, two: Sink, message: MakeM
         assert [len(sink.messages) for sink in (one, two, three)] == [3, 3, 3]
 
 
-def test_round_robin_goes_round_those_that_work(
+def test_round_robin_alternates_between_servers_that_work(
     nobody: str, one: Sink, two: Sink, message: MakeMessage
 ) -> None:
     with Mailer([one.url, nobody, two.url], strategy="round_robin") as mailer:

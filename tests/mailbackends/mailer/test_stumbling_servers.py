@@ -1,4 +1,4 @@
-"""A server that announces PIPELINING and stumbles over it gets its messages in lock-step."""
+"""A server that announces PIPELINING and fails at it gets its messages in lock-step."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_if_lock_step_is_refused_too_that_refusal_is_raised(network: Network, ho
     refusals = {"RCPT a@x": "550 no a", "RCPT b@x": "550 no b"}
     network.begin(habits=lambda *_: Habits(GROUP, stumbles=how, answers=refusals))
     with mailer_for(network) as mailer:
-        # The second one begins with RSET, so that MAIL is what the server stumbles over.
+        # The second one begins with RSET, so that the server fails at MAIL.
         for number in range(2):
             with pytest.raises(SMTPRecipientsRefused, match="550 no a") as caught:
                 send(mailer, number)

@@ -1,4 +1,4 @@
-"""A Mailer with a rate: who waits, for how long, and who is told to come again."""
+"""A Mailer with a rate: which messages wait, for how long, and which are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def message() -> EmailMessage:
 
 
 class Clock:
-    """A clock that a sleep moves on, in place of the real ones."""
+    """A clock that a sleep advances, in place of the real ones."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -110,7 +110,7 @@ def test_a_message_that_no_server_can_get_does_not_count() -> None:
         mailer.send_message(message())
 
 
-def test_a_message_that_goes_from_server_to_server_counts_once() -> None:
+def test_a_message_that_is_tried_at_several_servers_counts_once() -> None:
     with Sink() as one, Sink() as two:
         one.answer("CONNECT", "421 4.3.2 not now", times=None)
         with Mailer([one.url, two.url], rate="2/hour", deadline=5.0) as mailer:

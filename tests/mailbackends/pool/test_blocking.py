@@ -1,4 +1,4 @@
-"""The pool with threads, on connections made of nothing."""
+"""The pool with threads, on connections in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class Waiter(threading.Thread):
-    """A thread that asks for a connection; started when it stands in the queue."""
+    """A thread that asks for a connection; `start` returns when it is in the queue."""
 
     def __init__(self, pool: Pool[FakeConnection], **options: float) -> None:
         super().__init__(daemon=True)
@@ -71,7 +71,7 @@ def test_the_connection_used_last_comes_first(dial):
     assert pool.acquire().connection is first.connection
 
 
-def test_one_that_is_not_reusable_is_aborted(dial):
+def test_a_connection_that_is_not_reusable_is_aborted(dial):
     pool = pool_of(dial)
     pool.release(pool.acquire(), reusable=False)
     assert dial.opened[0].ended == ["aborted"]
@@ -86,7 +86,7 @@ def test_a_lease_of_another_pool_is_only_aborted(dial):
     assert other.stats().idle == 0
 
 
-def test_one_that_is_not_reusable_for_a_harmless_reason_is_closed_politely(dial):
+def test_a_connection_that_is_not_reusable_for_a_harmless_reason_is_closed_politely(dial):
     pool = pool_of(dial)
     pool.release(pool.acquire(), reusable=False, reason="messages")
     assert dial.opened[0].ended == ["closed"]
@@ -114,7 +114,7 @@ def test_when_all_are_dead_a_new_one_is_opened(dial):
     assert len(dial.opened) == 2
 
 
-def test_one_that_cannot_be_peeked_at_counts_as_dead(dial):
+def test_a_connection_whose_check_fails_counts_as_dead(dial):
     pool = pool_of(dial)
     pool.release(pool.acquire(), reusable=True)
     dial.opened[0].is_alive = lambda: 1 / 0
@@ -122,7 +122,7 @@ def test_one_that_cannot_be_peeked_at_counts_as_dead(dial):
     assert pool.stats().retired == {"dead": 1}
 
 
-def test_fresh_never_gives_a_used_connection_even_where_all_places_are_taken_by_idle_ones(dial):
+def test_fresh_never_returns_a_used_connection_even_if_idle_ones_take_all_places(dial):
     pool = pool_of(dial, size=1)
     pool.release(pool.acquire(), reusable=True)
     lease = pool.acquire(fresh=True)
@@ -152,7 +152,7 @@ def test_messages_age_and_idleness_retire_a_connection_politely(dial):
     assert [connection.ended for connection in dial.opened] == [["closed"]] * 3
 
 
-def test_giving_one_back_closes_the_others_that_have_been_idle_too_long(dial):
+def test_releasing_a_connection_closes_others_that_were_idle_too_long(dial):
     now = 0.0
     pool = pool_of(dial, max_idle=10, clock=lambda: now)
     first, second = pool.acquire(), pool.acquire()
@@ -225,7 +225,7 @@ def test_the_callers_deadline_ends_the_wait_before_the_pools_timeout(dial):
         pool.acquire(deadline=time.monotonic() + 0.01)
 
 
-def test_a_deadline_that_is_over_still_gets_what_is_free(dial):
+def test_after_the_deadline_a_free_connection_is_still_leased(dial):
     pool = pool_of(dial)
     pool.release(pool.acquire(), reusable=True)
     assert pool.acquire(deadline=time.monotonic() - 1).is_reused
@@ -258,7 +258,7 @@ def test_a_caller_served_at_the_moment_it_times_out_uses_the_place(dial, monkeyp
     make_lock = threading.Lock
 
     class Gate:
-        """A lock whose timed wait always ends in vain, just after the place came."""
+        """A lock whose timed wait always times out, just after the place became free."""
 
         def __init__(self) -> None:
             self.lock = make_lock()
@@ -382,7 +382,7 @@ def test_closing_ends_the_idle_ones_politely_and_the_others_when_released(dial):
     assert pool.stats().retired == {"closed": 2}
 
 
-def test_a_closed_pool_says_so(dial):
+def test_a_closed_pool_raises_pool_closed(dial):
     pool = pool_of(dial)
     pool.close()
     with pytest.raises(PoolClosed, match="the pool is closed") as caught:
@@ -401,7 +401,7 @@ def test_waiting_callers_get_pool_closed_when_the_pool_closes(dial):
         assert isinstance(waiter.error, PoolClosed)
 
 
-def test_closing_aborts_what_is_left_when_its_time_is_up(dial):
+def test_closing_aborts_the_connections_left_when_its_time_is_up(dial):
     now = 0.0
     pool = pool_of(dial, clock=lambda: now)
     leases = [pool.acquire(), pool.acquire()]
@@ -417,7 +417,7 @@ def test_closing_aborts_what_is_left_when_its_time_is_up(dial):
     assert leases[1].connection.ended == ["aborted"]
 
 
-def test_a_pool_is_not_kept_alive_by_being_watched(dial):
+def test_watching_a_pool_does_not_keep_it_alive(dial):
     pool = weakref.ref(pool_of(dial))
     gc.collect()
     assert pool() is None

@@ -1,4 +1,4 @@
-"""The end of a process: politely, in bounded time, and never for another process."""
+"""The exit of a process closes its connections politely, in bounded time, and no others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HANGING = """
 
 
 def heard(listener: socket.socket, count: int) -> list[bytes]:
-    """All that came over each of `count` connections until its end."""
+    """All bytes received over each of `count` connections until its end."""
     listener.settimeout(10)
     peers = [listener.accept()[0] for _ in range(count)]
     answers = []
@@ -78,21 +78,21 @@ def test_an_exception_at_the_end_does_no_harm(listener):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("end", ["sys.exit()", "os._exit(0)", "pool.close(); sys.exit()"])
-def test_a_child_that_ends_says_nothing_on_the_connections_of_its_parent(listener, end):
+def test_an_exiting_child_sends_nothing_on_its_parents_connections(listener, end):
     program = f"""
     make_idle(2)
     child = os.fork()
     if not child:
         {end}
     assert os.waitpid(child, 0)[1] == 0
-    os._exit(0)  # the parent says no QUIT, so that any would be the child's
+    os._exit(0)  # the parent sends no QUIT, so that any would be the child's
     """
     run_program(PROGRAM + program, port(listener))
     assert heard(listener, 2) == [b"", b""]
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
-def test_a_connection_that_hangs_cannot_hold_up_the_end():
+def test_a_connection_that_hangs_cannot_delay_the_exit():
     start = time.monotonic()
     output = run_program(HANGING)
     # The only time in these tests: the bound itself. The hanging ones would take 240 s.
@@ -109,7 +109,7 @@ def pool():
 
 @pytest.fixture
 def alarm():
-    """Whatever the application may have done with SIGALRM, undone after the test."""
+    """Restores what the application has set for SIGALRM after the test."""
     handler = signal.getsignal(signal.SIGALRM)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)

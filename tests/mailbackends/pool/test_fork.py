@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 
 
 class Server:
-    """Accepts connections and tells what came over each."""
+    """Accepts connections, and returns the bytes received over each."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ class Server:
         self.peers += [self.listener.accept()[0] for _ in range(count)]
 
     def seen(self) -> list[bytes | None]:
-        """What each connection has brought: b"" is an end of file, None nothing at all."""
+        """What was received on each connection: b"" is an end of file, None nothing at all."""
         return [self._seen(peer) for peer in self.peers]
 
     def _seen(self, peer: socket.socket) -> bytes | None:
@@ -140,7 +140,7 @@ def test_the_child_opens_its_own_connections_and_fills_its_own_places(server, po
 
 
 @pytest.mark.parametrize("reusable", [True, False])
-def test_a_lease_of_the_parent_is_of_no_use_in_the_child(server, pool, reusable):
+def test_a_lease_of_the_parent_cannot_be_used_in_the_child(server, pool, reusable):
     lease = pool.acquire()
     server.accept(1)
 
@@ -156,7 +156,7 @@ def test_a_lease_of_the_parent_is_of_no_use_in_the_child(server, pool, reusable)
     pool.release(lease, reusable=True)
 
 
-def test_closing_in_the_child_says_nothing_on_the_parents_connections(server, pool):
+def test_closing_in_the_child_sends_nothing_on_the_parents_connections(server, pool):
     pool.release(pool.acquire(), reusable=True)
     server.accept(1)
     in_child(pool.close)
@@ -183,7 +183,7 @@ def test_a_fork_while_a_thread_holds_the_lock_and_another_waits_does_not_block(s
     ticks = 0.0
 
     def clock() -> float:
-        # The pool reads the clock with its lock held when it gives a connection back.
+        # The pool reads the clock with its lock held when a connection is released.
         nonlocal ticks
         if threading.current_thread() is blocker:
             holds.set()

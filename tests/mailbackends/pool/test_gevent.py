@@ -31,7 +31,7 @@ def run(program: str) -> list[str]:
     return run_program(PATCHED + program).splitlines()
 
 
-def test_greenlets_wait_their_turn_and_the_others_run_on():
+def test_greenlets_wait_in_order_while_others_run():
     assert run("""
     pool = pool_of(Dialler(), size=2)
     order = []
@@ -47,7 +47,7 @@ def test_greenlets_wait_their_turn_and_the_others_run_on():
     """) == ["True 2 (0, 0, 0)"]
 
 
-def test_a_greenlet_that_waits_in_vain_times_out():
+def test_a_greenlet_that_waits_too_long_times_out():
     assert (
         run("""
     pool = pool_of(Dialler(), size=1, timeout=0.01)
@@ -156,7 +156,7 @@ def test_a_forked_child_starts_empty_and_the_server_sees_nothing():
     """) == ["{'forked': 2} 1", "nothing", "nothing", "[b'QUIT\\r\\n', b'QUIT\\r\\n']"]
 
 
-def test_a_connection_that_hangs_cannot_hold_up_the_end():
+def test_a_connection_that_hangs_cannot_delay_the_exit():
     assert run("""
     class Hanging(FakeConnection):
         def close(self):

@@ -1,4 +1,4 @@
-"""Ctrl-C between any two lines of the pool: no place is lost, and no connection lives on unseen."""
+"""Ctrl-C between any two lines of the pool: no place is lost, and no connection is left open."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def interrupt_at(number: int, act: Callable[[], object]) -> bool:
         return trace
 
     before = sys.gettrace()
-    gc.disable()  # it would interrupt the finalizer of another scene's pool
+    gc.disable()  # it would interrupt the finalizer of an earlier pool
     sys.settrace(trace)
     try:
         act()
@@ -60,9 +60,9 @@ def interrupt_at(number: int, act: Callable[[], object]) -> bool:
 
 
 def is_with(frame: FrameType) -> bool:
-    """Leaving a `with` comes by its line again, where only a tracer could interrupt.
+    """Leaving a `with` block visits its line again, where only a tracer could interrupt.
 
-    A signal handler cannot: the interpreter looks for signals after calls and jumps, and
+    A signal handler cannot: the interpreter checks for signals after calls and jumps, and
     there is none between the end of the block and the call that frees the lock.
     """
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
@@ -70,7 +70,7 @@ def is_with(frame: FrameType) -> bool:
 
 
 class Scene:
-    """A pool in some state, and what is done to it when Ctrl-C is pressed."""
+    """A pool in some state, and the call that Ctrl-C interrupts."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -89,7 +89,7 @@ class Scene:
             self.pool.release(lease, reusable=True)
 
     def standing(self) -> list[FakeConnection]:
-        """The connections that live on unclosed; garbage is closed as it is collected."""
+        """The connections that are still open; garbage is closed when it is collected."""
         if all(connection.ended for connection in self.connections):
             return []
         gc.collect()
@@ -155,7 +155,7 @@ def give_back(*, reusable: bool) -> Callable[[Scene], Callable[[], object]]:
             try:
                 scene.pool.release(lease, reusable=reusable)
             except KeyboardInterrupt:
-                # As a caller's `finally` may, and must where the interrupt came first.
+                # As a caller's `finally` may do, and must if the interrupt came first.
                 scene.pool.release(lease, reusable=reusable)
                 raise
 
@@ -185,7 +185,7 @@ def test_ctrl_c_before_any_line_leaks_nothing(prepare):
             break
         scene.check()
         number += 1
-    assert number > 10, "hardly a line was interrupted"
+    assert number > 10, "too few lines were interrupted"
 
 
 def test_ctrl_c_before_any_line_of_close_leaves_no_place_taken():
@@ -198,4 +198,4 @@ def test_ctrl_c_before_any_line_of_close_leaves_no_place_taken():
         scene.pool.close()
         assert scene.standing() == []
         number += 1
-    assert number > 10, "hardly a line was interrupted"
+    assert number > 10, "too few lines were interrupted"

@@ -1,4 +1,4 @@
-"""The ledger by example. What holds in every order of events: `test_ledger_laws`."""
+"""The ledger by example. `test_ledger_laws` tests every order of events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits, PoolStats
 
 
 class Desk:
-    """A ledger of names, and those who were woken in their order."""
+    """A ledger of names, and the callers that were woken, in order."""
 
     def __init__(self, size: int = 2, **limits: float) -> None:
         unlimited = {"max_messages_per_connection": inf, "max_lifetime": inf, "max_idle": inf}
@@ -69,7 +69,7 @@ def test_a_released_connection_goes_to_the_caller_that_has_waited_longest():
     assert not desk.ledger.holds(second)
 
 
-def test_a_new_caller_waits_behind_those_already_waiting():
+def test_a_new_caller_waits_after_those_already_waiting():
     desk = Desk(size=1)
     holder = desk.open("only")
     waiter = desk.request()

@@ -1,4 +1,4 @@
-"""What holds for the ledger in every order of events."""
+"""Invariants of the ledger in every order of events."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LIMITS = Limits(size=SIZE, max_messages_per_connection=4, max_lifetime=60.0, max
 
 
 class LedgerLaws(RuleBasedStateMachine):
-    """Callers ask, open, peek, release and give up, and time passes.
+    """Callers ask, open, check, release and give up, and time passes.
 
-    Beside the ledger stands a model of it that knows only names: who waits in which
-    order, who was served, which connections are idle in which order.
+    A model of the ledger has only names: who waits in which order, who was served, and which
+    connections are idle in which order.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class LedgerLaws(RuleBasedStateMachine):
         self.opening: list[Lease[str]] = []
         self.using: list[Lease[str]] = []
         self.closing: list[Lease[str]] = []
-        self.idle: list[str] = []  # used last, stands last
+        self.idle: list[str] = []  # used last comes last
         self.made = 0
         self.ended: list[str] = []
 
-    # What the callers do.
+    # The callers' actions.
 
     leases = Bundle("leases")
 
@@ -52,7 +52,7 @@ class LedgerLaws(RuleBasedStateMachine):
         return lease
 
     def served(self, lease: Lease[str]) -> None:
-        assert lease is self.waiting.pop(0), "somebody was overtaken, or served twice"
+        assert lease is self.waiting.pop(0), "a caller was overtaken, or served twice"
         if lease.entry is None:
             self.opening.append(lease)
             return
@@ -104,7 +104,7 @@ class LedgerLaws(RuleBasedStateMachine):
 
     @rule(lease=consumes(leases))
     def drop(self, lease: Lease[str]) -> None:
-        """Close what is to be closed, or give up, at whatever point that is; then once more."""
+        """Close what must be closed, or give up, at any point; then once more."""
         for _ in range(2):
             for stage in (self.waiting, self.opening, self.using, self.closing):
                 if lease in stage:
@@ -128,7 +128,7 @@ class LedgerLaws(RuleBasedStateMachine):
             self.ended.append(lease.entry.connection)
             self.ledger.drop(lease)
 
-    # What holds at every moment.
+    # Invariants.
 
     @invariant()
     def there_are_never_more_connections_than_places(self) -> None:
@@ -165,7 +165,7 @@ class LedgerLaws(RuleBasedStateMachine):
         assert sum(stats.retired.values()) == len(self.ended) + len(self.closing)
 
     def teardown(self) -> None:
-        """Closing at the end wakes all who wait, and leaves nothing behind."""
+        """Closing at the end wakes all waiting callers, and leaves nothing open."""
         woken: list[Lease[str]] = []
         for lease in self.waiting:
             lease.wake = lambda lease=lease: woken.append(lease)

@@ -1,7 +1,7 @@
-"""A connection is given back amid the pool's own work, by the thread that is at it.
+"""A connection is released within the pool's own code, by the thread that runs it.
 
-The garbage collector runs where it likes, and may close a batch that nobody holds any more:
-that gives a connection back, in a thread that may just hold the pool's lock.
+The garbage collector runs at any time, and may close a batch that is not referenced any more: this
+releases a connection, in a thread that may hold the pool's lock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ThePool = Pool[FakeConnection]
 
 
 def amid(number: int, act: Callable[[], object], between: Callable[[], object]) -> bool:
-    """Run `act`, and `between` just before its so-manieth line in the ledger.
+    """Run `act`, and `between` just before its line of this number in the ledger.
 
     Returns False if it has fewer lines there.
     """
@@ -80,7 +80,7 @@ def close(pool: ThePool, held: list[Lease[FakeConnection]]) -> None:
 @pytest.mark.parametrize("is_reusable", [True, False], ids=["reusable", "spent"])
 @pytest.mark.parametrize("others", ["none", "in use", "idle", "idle too long"])
 @pytest.mark.parametrize("act", [acquire, acquire_fresh, release, release_spent, look, close])
-def test_at_any_line_of_the_ledger_no_place_is_lost_and_none_is_given_twice(
+def test_a_release_at_any_line_of_the_ledger_loses_no_place_and_leases_none_twice(
     act: Callable[[ThePool, list[Lease[FakeConnection]]], None], others: str, is_reusable: bool
 ) -> None:
     numbers = itertools.count(1)
@@ -117,7 +117,7 @@ def check_at(
     assert (stats.in_use, stats.opening, stats.waiters) == (len(held), 0, 0)
     assert stats.open == len(dial.standing) <= SIZE
     if act is not close:
-        # Each place can be had, once, and nobody has another's connection.
+        # Each place can be leased once, and no connection is leased twice.
         while len(held) < SIZE:
             held.append(pool.acquire())
         assert {lease.connection for lease in held} == {*dial.standing}

@@ -1,4 +1,4 @@
-"""Many threads, few places, and everything goes wrong now and then."""
+"""Many threads, few places, and random faults everywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MESSAGES = 5000
 
 
 class Server:
-    """Counts the connections that stand, and who uses each."""
+    """Counts open connections, and the users of each."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -40,7 +40,7 @@ class Server:
 
 
 class Connection(FakeConnection):
-    """Used by one thread at a time, and never after its end."""
+    """Checks that one thread uses it at a time, and none after its end."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()

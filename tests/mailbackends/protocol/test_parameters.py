@@ -123,14 +123,14 @@ def test_an_invalid_parameter_of_rcpt_is_named_with_its_correct_form(parameter, 
 
 
 @pytest.mark.parametrize(
-    ("verb", "parameter", "mend"),
+    ("verb", "parameter", "fix"),
     [
         ("MAIL", "NOTIFY=NEVER", "belongs to RCPT: give it in rcpt_options"),
         ("RCPT", "RET=FULL", "belongs to MAIL: give it in mail_options"),
     ],
 )
-def test_the_error_says_which_option_a_misplaced_parameter_belongs_to(verb, parameter, mend):
-    with pytest.raises(InvalidMessageError, match=mend):
+def test_the_error_says_which_option_a_misplaced_parameter_belongs_to(verb, parameter, fix):
+    with pytest.raises(InvalidMessageError, match=fix):
         checked_parameters(verb, [parameter])
 
 
