@@ -37,7 +37,8 @@ def check_mail(using: str | None = None) -> MailHealth:
 
     An open connection in the pool is enough. Without one, a connection is made and logged
     in, within ``connect_timeout`` and ``timeout``, and left in the pool. No message is sent,
-    so this may be called every few seconds.
+    so this may be called every few seconds. For the outbox, nothing is connected: it is asked
+    whether mail has been due for more than ten minutes.
 
     Raises:
         ImproperlyConfigured: the alias does not exist, or its options are wrong.
@@ -49,6 +50,8 @@ def check_mail(using: str | None = None) -> MailHealth:
     error: str | None = None
     backend.fail_silently = False
     try:
+        if hasattr(backend, "check_health"):  # the outbox: is it being emptied?
+            error = backend.check_health()
         backend.open()
     except ConfigurationError:
         raise

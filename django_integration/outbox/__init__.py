@@ -7,6 +7,9 @@
 - ``store``, ``rows``, ``clock``, ``listening``: the statements on them
 - ``backend``, ``queueing``, ``delivering``, ``blobs``: from a message to its row, and the mailer
   that delivers
+- ``working``, ``sending``, ``stored``: the worker, and an attempt through any backend
+- ``operations``, ``admin``, ``management``: what people do; ``health``, ``statistics``,
+  ``signals``: what monitoring sees
 - ``configuration``, ``checks``: the settings
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
@@ -15,6 +16,7 @@ from django_integration.errors import BatchError, SendCancelled
 from django_integration.logs import logger
 from django_integration.outbox.configuration import on_unknown as checked_on_unknown
 from django_integration.outbox.delivering import default_via
+from django_integration.outbox.health import check_outbox
 from django_integration.outbox.queueing import Moment, insert, prepare
 from django_integration.signals import pre_send
 from mailbackends import ConfigurationError
@@ -54,6 +56,12 @@ class EmailBackend(BaseEmailBackend):
     ) -> None:
         self.fail_silently = fail_silently
         self.alias = kwargs.get("alias")
+        if not apps.is_installed("django_integration.outbox"):
+            raise configuration_error(
+                "The outbox has no tables: add 'django_integration.outbox' to INSTALLED_APPS, and "
+                "run manage.py migrate.",
+                self.alias,
+            )
         if username or password:
             raise configuration_error(
                 "The outbox sends with the login of the mailer that delivers: leave auth_user and "
@@ -84,6 +92,14 @@ class EmailBackend(BaseEmailBackend):
             ImproperlyConfigured: none is given.
         """
         return self._via or default_via()
+
+    def check_health(self) -> str | None:
+        """What keeps queued mail from getting out, for `check_mail`; None if nothing does.
+
+        Raises:
+            DatabaseError: the outbox cannot be read.
+        """
+        return check_outbox().error
 
     def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
         """Queue all messages; return how many were queued.
