@@ -1,4 +1,4 @@
-"""Addresses: what is one, what is none, and that none can break out of its command."""
+"""Addresses: valid and invalid ones, and none can break out of its command."""
 
 from email import message_from_bytes, policy
 from email.header import Header
@@ -38,7 +38,7 @@ from mailbackends.protocol.command import rcpt
         ("a@example.com (Ann)", "a@example.com"),
     ],
 )
-def test_the_bare_address_with_or_without_a_display_name(address, path):
+def test_the_address_is_found_with_or_without_a_display_name(address, path):
     assert parse_path(address) == path
 
 
@@ -117,12 +117,12 @@ def test_an_address_may_fill_a_command_line_and_no_more():
             parse_path(address)
 
 
-def test_the_error_says_whose_address_it_is():
+def test_the_error_names_the_role_of_the_address():
     with pytest.raises(InvalidAddressError, match="the sender address"):
         parse_path("a@", of="sender")
 
 
-# Pieces of which attacks are made.
+# Pieces of attacks.
 piece = st.sampled_from(
     [
         *'<>()[]{}"\\@,;: .\t\r\n\0',
@@ -197,7 +197,7 @@ def in_field(kind, text):
         ("The Boss <root>, postmaster", ["root", "postmaster"]),
         ("Jörg <a@bücher.example>", ["a@bücher.example"]),
         ("jörg@bücher.example", ["jörg@bücher.example"]),
-        # What is encoded is a name, and never an address.
+        # An encoded word is a name, and never an address.
         ("=?utf-8?q?x=2C_evil=40x=2Eexample=2C?= <a@x.example>", ["a@x.example"]),
     ],
 )

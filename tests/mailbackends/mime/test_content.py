@@ -1,4 +1,4 @@
-"""Content: nothing in it can end it early, and nothing of it is lost."""
+"""Content: nothing in it can end it early, and none of it is lost."""
 
 import re
 from email import message_from_bytes
@@ -21,7 +21,7 @@ from mailbackends.mime.content import (
 )
 from mailbackends.mime.pieces import Encoded, has_lone_line_end
 
-# Pieces of which smuggling is made.
+# Pieces of SMTP smuggling.
 pieces = st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"\0", b"\xff", b"DATA"])
 texts = st.lists(pieces, max_size=30).map(b"".join) | st.binary(max_size=200)
 
@@ -35,7 +35,9 @@ def stuffed(content):
 
 
 def unstuffed(data):
-    """What a server makes of it (RFC 5321 section 4.5.2): line by line, up to the lone dot."""
+    """The content as a server reads it (RFC 5321 section 4.5.2): line by line, up to the lone
+    dot.
+    """
     lines = data.split(b"\r\n")
     end = lines.index(b".")
     assert lines[end + 1 :] == [b""], "the content ended early"
@@ -53,7 +55,7 @@ def test_stuffing_can_be_undone_and_nothing_ends_the_content_early(data):
 
 
 @given(texts)
-def test_no_lone_cr_or_lf_goes_out_in_either_way(data):
+def test_no_lone_cr_or_lf_is_sent(data):
     content = from_bytes(data)
     for sent in (chunk(content), stuffed(content)):
         assert not re.search(rb"\r(?!\n)|(?<!\r)\n", sent)
@@ -139,7 +141,7 @@ def test_no_from_line_is_mangled(fast):
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("allow_8bit", [True, False])
-def test_8bit_bodies_are_encoded_where_8_bits_are_not_allowed(fast, allow_8bit):
+def test_8bit_bodies_are_encoded_if_8_bits_are_not_allowed(fast, allow_8bit):
     made = EmailMessage()
     made.set_content("Grüße\n", cte="8bit")
     content = from_message(made, allow_8bit=allow_8bit, fast=fast)
@@ -150,7 +152,7 @@ def test_8bit_bodies_are_encoded_where_8_bits_are_not_allowed(fast, allow_8bit):
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("text", ["Grüße\n", "Grüße " * 80 + "\n"])
 def test_8bit_bodies_are_encoded_even_if_the_charset_registry_was_changed(monkeypatch, fast, text):
-    """Flask-Mail says so to the email package, for the whole process, when it is imported."""
+    """Flask-Mail changes it for the whole process when it is imported."""
     made = letter()
     made.add_attachment(text, cte="8bit", filename="a.txt")
     made.set_boundary("between")
@@ -164,7 +166,7 @@ def test_8bit_bodies_are_encoded_even_if_the_charset_registry_was_changed(monkey
 
 
 @pytest.mark.parametrize("kind", [EmailMessage, Message])
-def test_fields_are_utf8_where_it_is_allowed_also_for_the_legacy_policy(kind):
+def test_fields_are_utf8_if_allowed_also_for_the_legacy_policy(kind):
     made = letter(kind, Cc="Jörg <jörg@bücher.example>", Subject="Grüße")
     sent = chunk(from_message(made, utf8=True)).decode()
     assert "Cc: Jörg <jörg@bücher.example>\r\n" in sent
@@ -177,7 +179,7 @@ def test_a_legacy_header_object_is_utf8_as_well():
     assert "Subject: Grüße\r\n" in chunk(from_message(made, utf8=True)).decode()
 
 
-def test_domains_are_a_labels_and_names_are_encoded_where_utf8_is_not_allowed():
+def test_domains_are_a_labels_and_names_are_encoded_if_utf8_is_not_allowed():
     sent = chunk(from_message(letter(Cc="Jörg <j@bücher.example>")))
     assert b"<j@xn--bcher-kva.example>" in sent
     assert sent.isascii()
@@ -194,7 +196,7 @@ def test_a_large_attachment_is_encoded_while_it_is_sent():
     assert unstuffed(stuffed(content)) == chunk(content)
 
 
-# --- messages that are none -----------------------------------------------------------
+# --- invalid messages -----------------------------------------------------------
 
 
 def nested(depth):

@@ -1,4 +1,4 @@
-"""What the writers of messages do not know, they leave to the email package."""
+"""The writers of messages leave unusual cases to the email package."""
 
 from email.message import EmailMessage, Message
 from email.policy import SMTP, EmailPolicy, compat32

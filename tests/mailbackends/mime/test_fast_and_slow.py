@@ -1,4 +1,4 @@
-"""What is known of the email package's own objects without asking them is what they say."""
+"""Reading the email package's objects directly gives the same as calling their methods."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def messages(draw: st.DrawFn) -> Message[Any, Any]:
 
 
 def parsed(message: Message[Any, Any]) -> Message[Any, Any]:
-    """The same one, as somebody has it who got it."""
+    """The same message, parsed, as a recipient has it."""
     try:
         return email.message_from_bytes(message.as_bytes(), policy=message.policy)
     except Exception:  # the generator's own faults
@@ -117,7 +117,7 @@ def test_the_envelope_is_the_one_read_by_the_messages_own_methods(
     message = parsed(message) if is_parsed else message
     try:
         assert message.items() == message.items()
-    except Exception:  # a field over which the parser trips
+    except Exception:  # a field that the parser cannot read
         return
     fast = outcome(envelope.from_message, message)
     with pytest.MonkeyPatch.context() as patch:
@@ -130,7 +130,7 @@ def test_the_envelope_is_the_one_read_by_the_messages_own_methods(
 
 
 class Sparing(EmailMessage):
-    """A message that has its sender and a recipient from elsewhere."""
+    """A message whose methods return another sender and recipient."""
 
     def __getitem__(self, name: str) -> Any:
         return super().__getitem__(name) or ("me@x.example" if name == "From" else None)

@@ -1,7 +1,7 @@
-"""What all tests of the protocol go by."""
+"""Settings for all tests of the protocol."""
 
 from hypothesis import settings
 
-# Counts are asserted here, never times: a busy machine makes no test fail.
+# These tests assert counts, never times, so that no test fails on a busy machine.
 settings.register_profile("protocol", deadline=None)
 settings.load_profile("protocol")

@@ -1,4 +1,4 @@
-"""Whatever a server says, there is an end: a result that is true, or a documented error."""
+"""Whatever a server replies, each call ends with a correct result or a documented error."""
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -56,10 +56,10 @@ noise = st.one_of(
         [b"250-", b"250 ok\r\n250 ok\r\n", b"250 ok\n", b"\r\n", b"x" * 9000, b"999\n"]
     ),
 )
-# Mostly well-behaved, so that the dialogues come far.
+# Mostly well-behaved, so that the dialogues get far.
 servers = st.lists(st.one_of(replies(), replies(), replies(), replies(), noise), max_size=25)
 plain = st.sampled_from([*[b"250 ok\r\n"] * 5, b"354 go\r\n", b"550 no\r\n", b"421 bye\r\n"])
-# Those who know their trade, but for one word.
+# Correct servers, except for one reply.
 nearly_right = st.tuples(
     st.lists(st.sampled_from([b"250 ok\r\n", b"250 ok\r\n", b"550 no\r\n"]), max_size=4),
     st.sampled_from([[], [b"354 go\r\n"]]),
@@ -74,7 +74,7 @@ endings = st.sampled_from([SMTPServerDisconnected, SMTPTimeoutError])
 
 
 def introduction(session, *, tls, log_in):
-    """All that is said before the first message."""
+    """Everything that is exchanged before the first message."""
     yield from greeting(session)
     yield from hello(session, "here")
     if tls:
@@ -84,7 +84,7 @@ def introduction(session, *, tls, log_in):
 
 
 class Watched(Session):
-    """Knows whether the last content that was given to it is out."""
+    """Records whether the last content given to it was sent."""
 
     last = None
 
@@ -98,7 +98,7 @@ class Watched(Session):
 
 
 def messages(session, runner):
-    """Send messages for as long as the session allows; how many there were."""
+    """Send messages for as long as the session allows; return how many."""
     for number in range(4):
         if not session.is_reusable:
             return number

@@ -1,4 +1,4 @@
-"""The AUTH exchange on its own: its commands, and the rules that `smtplib` needs."""
+"""The AUTH exchange by itself: its commands, and the rules that `smtplib` needs."""
 
 import base64
 

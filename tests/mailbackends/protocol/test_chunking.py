@@ -77,7 +77,7 @@ def test_content_without_a_harmless_first_line_is_not_split_and_sent_by_data(dat
     assert sent.session.chunking is None
 
 
-def test_content_that_is_made_while_it_is_sent_is_split_too():
+def test_content_that_is_produced_while_it_is_sent_is_split_too():
     head = b"Subject: hi\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     made = EncodedBytes(bytes(200_000))
     content = Content((head, made), False, len(head) + made.size)
@@ -263,7 +263,7 @@ def test_if_rset_fails_after_a_refused_first_chunk_the_message_is_not_sent(after
     assert not sent.session.is_reusable
 
 
-def test_the_verdict_by_data_is_the_verdict():
+def test_the_reply_to_data_decides():
     sent = Sent(FLIGHT, [OK, OK, OK, b"554 no\r\n", OK, OK, NO, OK, NO], envelope=TWO, **UNPROVED)
     assert isinstance(sent.error, SMTPDataError | SMTPRecipientsRefused)
     sent = Sent(

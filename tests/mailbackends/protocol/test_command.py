@@ -85,7 +85,7 @@ def test_what_ends_a_group(verb):
 
 
 def interrupted_at(number, act):
-    """The frames of this module's code that an interrupt at its so-manieth line leaves."""
+    """The frames of this module's code after an interrupt at its line of this number."""
     lines = 0
 
     def trace(frame, event, argument):

@@ -1,4 +1,4 @@
-"""What to ask of the servers, in words, as parameters."""
+"""Requests to servers, given in words, become parameters."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import unquote

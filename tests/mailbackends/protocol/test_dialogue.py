@@ -1,4 +1,4 @@
-"""What is said around a message: greeting, EHLO, STARTTLS, QUIT; right and wrong."""
+"""The dialogue around a message: greeting, EHLO, STARTTLS, QUIT; right and wrong."""
 
 import pytest
 
@@ -93,7 +93,7 @@ def test_helo_follows_a_refused_ehlo(reply):
     runner = Runner(session, [reply + b"\r\n", b"250-there\r\n250 PIPELINING\r\n"])
     runner.run(hello(session, "here"))
     assert runner.lines == [b"EHLO here", b"HELO here"]
-    # What a server says to HELO announces nothing.
+    # The reply to HELO announces nothing.
     assert session.extensions.keywords == {}
     assert session.state is State.READY
 

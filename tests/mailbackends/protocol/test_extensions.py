@@ -46,7 +46,7 @@ def test_parameters_follow_a_space_or_what_some_servers_use_instead(line):
     ("lines", "mechanisms"),
     [
         ([], ()),
-        ([b"AUTH"], ()),  # Dovecot, behind AUTH
+        ([b"AUTH"], ()),  # Dovecot, after AUTH
         ([b"AUTH PLAIN LOGIN"], ("PLAIN", "LOGIN")),
         ([b"AUTH=PLAIN LOGIN"], ("PLAIN", "LOGIN")),
         ([b"AUTH plain", b"AUTH=LOGIN Plain"], ("PLAIN", "LOGIN")),

@@ -1,4 +1,4 @@
-"""Messages that stand fixed: what generated ones show only when the dice fall that way."""
+"""Fixed messages, for cases that generated ones rarely produce."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to happen before the end of a content may leave: the gates of a session."""
+"""The gates of a session: what must happen before the end of a content is sent."""
 
 from mailbackends.mime.content import Content, from_bytes
 from mailbackends.protocol.command import Command

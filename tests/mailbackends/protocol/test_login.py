@@ -1,4 +1,4 @@
-"""Logging in: each mechanism in turn, a token twice, and no secret for a stranger's eyes."""
+"""Logging in: each mechanism in turn, a token twice, and no secret is shown."""
 
 import base64
 
@@ -108,7 +108,7 @@ def test_nothing_is_sent_to_a_server_without_a_common_mechanism():
 
 
 @pytest.mark.parametrize("mechanisms", ["PLAIN LOGIN", "XOAUTH2 PLAIN"])
-def test_a_421_ends_it_at_once(mechanisms):
+def test_a_421_ends_the_login_at_once(mechanisms):
     credentials = sasl.Credentials("user", SECRET, lambda: "token")
     session, runner, dialogue = logging_in(mechanisms, [b"421 bye\r\n"], credentials)
     with pytest.raises(SMTPAuthenticationError) as caught:
@@ -145,7 +145,7 @@ def test_the_token_provider_is_called_again_once_after_a_535(mechanism):
     assert given == ["token1", "token2"]
 
 
-def test_a_token_provider_that_keeps_tokens_learns_of_a_refusal():
+def test_a_token_provider_that_caches_tokens_is_told_of_a_refusal():
     class Keeping:
         calls = ""
 

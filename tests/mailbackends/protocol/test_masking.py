@@ -1,4 +1,4 @@
-"""No secret in what is shown: commands that are sent, and replies that quote them."""
+"""No secret is shown in commands, or in replies that quote them."""
 
 import base64
 

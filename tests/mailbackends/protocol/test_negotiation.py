@@ -53,7 +53,7 @@ def test_a_message_written_beforehand_is_sent_as_it_is_to_a_server_that_takes_it
 def test_8bitmime_is_requested_only_if_needed():
     assert parameters() == ("SIZE=4",)
     assert parameters("ü\r\n".encode()) == ("SIZE=4", "BODY=8BITMIME")
-    # There is no way to say it, and none to change it.
+    # It can be neither declared nor changed.
     assert parameters("ü\r\n".encode(), extensions=NONE) == ()
 
 

@@ -1,4 +1,4 @@
-"""What docs/parameters.md shows is run, and what its table says holds."""
+"""Runs the samples of docs/parameters.md, and checks its table."""
 
 import re
 
@@ -23,7 +23,7 @@ class Mailer:
     """Takes a message as the real one, and keeps the parameters that it would send."""
 
     def __init__(self):
-        self.said = []
+        self.parameters = []
 
     def send_message(self, message, mail_options=(), rcpt_options=()):
         envelope = from_message(None, "me@x", "you@x")
@@ -31,13 +31,13 @@ class Mailer:
         rcpt = checked_parameters("RCPT", rcpt_options)
         envelope = type(envelope)(envelope.reverse_path, envelope.forward_paths, mail, rcpt)
         found = prepare(message, envelope, SERVER, is_tls=True).envelope
-        self.said.append((found.mail_parameters, found.rcpt_parameters))
+        self.parameters.append((found.mail_parameters, found.rcpt_parameters))
 
 
 def run(sample):
     mailer = Mailer()
     exec(sample, {"mailer": mailer, "message": b"hi", "reminder": b"hi"})  # noqa: S102 - our own
-    return mailer.said
+    return mailer.parameters
 
 
 def test_the_samples_of_the_page_work():
@@ -68,8 +68,8 @@ def test_each_argument_results_in_the_parameter_of_its_row(argument, parameters)
         "require_tls": True,
     }[argument]
     options = delivery_options(**{argument: example})
-    said = " ".join([*options["mail_options"], *options["rcpt_options"]])
-    assert any(said.startswith(each.strip("` ")) for each in parameters.split(","))
+    given = " ".join([*options["mail_options"], *options["rcpt_options"]])
+    assert any(given.startswith(each.strip("` ")) for each in parameters.split(","))
 
 
 def test_the_table_has_a_row_for_each_argument():

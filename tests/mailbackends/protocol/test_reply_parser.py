@@ -1,4 +1,4 @@
-"""Bytes to replies: in whatever pieces they come, and whatever is wrong with them."""
+"""Bytes to replies, in any pieces, and with any fault."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ REPLIES = {
     "line feed only": (b"250 ok\n", Reply(250, (b"ok",))),
     "no text": (b"250\r\n", Reply(250, (b"",))),
     "no text but a space": (b"250 \r\n", Reply(250, (b"",))),
-    "no text behind the hyphen": (b"250-\r\n250 ok\r\n", Reply(250, (b"", b"ok"))),
+    "no text after the hyphen": (b"250-\r\n250 ok\r\n", Reply(250, (b"", b"ok"))),
     "several lines": (
         b"250-mail.example.com\r\n250-SIZE 1000\r\n250 HELP\r\n",
         Reply(250, (b"mail.example.com", b"SIZE 1000", b"HELP")),
@@ -24,7 +24,7 @@ REPLIES = {
     ),
     "line ends of both kinds": (b"250-a\n250 b\r\n", Reply(250, (b"a", b"b"))),
     "space around the text": (b"250   ok \t\r\n", Reply(250, (b"ok",))),
-    "a tab behind the code": (b"250\tok\r\n", Reply(250, (b"ok",))),
+    "a tab after the code": (b"250\tok\r\n", Reply(250, (b"ok",))),
     "a carriage return within": (b"250 a\rb\r\n", Reply(250, (b"a\rb",))),
     "binary": (b"550 \x00\xff\xfe\r\n", Reply(550, (b"\x00\xff\xfe",))),
     "utf-8": ("550 Grüße\r\n".encode(), Reply(550, ("Grüße".encode(),))),
@@ -32,7 +32,7 @@ REPLIES = {
         b"250 " + b"x" * (MAX_LINE - 6) + b"\r\n",
         Reply(250, (b"x" * (MAX_LINE - 6),)),
     ),
-    # A code that is no number is reported, as in the standard library.
+    # A code that is not a number is reported, as in the standard library.
     "no code": (b"hello\r\n", Reply(-1, (b"o",))),
     "an empty line": (b"\r\n", Reply(-1, (b"",))),
     "an empty line with a line feed only": (b"\n", Reply(-1, (b"",))),
@@ -103,8 +103,8 @@ def replies(draw):
 
 
 @given(st.lists(replies(), max_size=5), st.data())
-def test_any_chunking_of_the_bytes_gives_the_same_replies(said, data):
-    stream = b"".join(part for part, _ in said)
+def test_any_chunking_of_the_bytes_gives_the_same_replies(replies, data):
+    stream = b"".join(part for part, _ in replies)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     parser = ReplyParser()
     found = []
@@ -112,12 +112,12 @@ def test_any_chunking_of_the_bytes_gives_the_same_replies(said, data):
         parser.receive_data(stream[start:end])
         while (reply := parser.next_reply()) is not None:
             found.append(reply)
-    assert found == [reply for _, reply in said]
+    assert found == [reply for _, reply in replies]
     assert parser.is_empty
 
 
 def outcome_of(chunks):
-    """All that a parser says about these bytes: its replies, and its error."""
+    """The result of parsing these bytes: the replies, and the error."""
     parser = ReplyParser()
     found = []
     try:

@@ -1,4 +1,4 @@
-"""The session: what may be said when, what a reply belongs to, and what is left at the end."""
+"""The session: which command may be sent when, which reply answers it, and the final state."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from support.runner import Runner, ready_session
 
 
 def written(session):
-    """All that is queued, handed to the operating system."""
+    """Send everything queued to the operating system."""
     out = b""
     while buffers := session.data_to_send(65536):
         data = b"".join(buffers)
@@ -20,7 +20,7 @@ def written(session):
     return out
 
 
-def said(session, *commands):
+def send(session, *commands):
     for command in commands:
         session.send(command)
     return written(session)
@@ -56,13 +56,13 @@ def in_state(state):
         session = Session()
         answered(session, b"220 hi")
     elif state in (State.MAIL, State.CONTENT):
-        said(session, mail("a@x"))
+        send(session, mail("a@x"))
         answered(session, b"250 ok")
         if state is State.CONTENT:
-            said(session, Command("DATA"))
+            send(session, Command("DATA"))
             answered(session, b"354 go")
     elif state is State.FAILED:
-        said(session, mail("a@x"))
+        send(session, mail("a@x"))
         answered(session, b"550 no")
     assert session.state is state
     return session
@@ -96,7 +96,7 @@ def in_state(state):
 )
 def test_a_reply_changes_the_state_as_the_table_says(before, verb, reply, after):
     session = in_state(before)
-    said(session, Command(verb))
+    send(session, Command(verb))
     answered(session, reply)
     assert session.state is after
 
@@ -117,7 +117,7 @@ def test_the_reply_to_the_content_changes_the_state_as_the_table_says(reply, aft
 @pytest.mark.parametrize("verb", ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "STARTTLS", "AUTH"])
 def test_a_421_closes_the_session_at_every_step(state, verb):
     session = in_state(state)
-    said(session, Command(verb))
+    send(session, Command(verb))
     answered(session, b"421 bye")
     assert session.state is State.CLOSED
 
@@ -131,9 +131,9 @@ def test_a_421_in_place_of_the_greeting_or_unasked_closes_the_session():
 
 
 @pytest.mark.parametrize("reply", [b"250 ok", b"354 go", b"550 no"])
-def test_nothing_leads_out_of_closed(reply):
+def test_no_reply_changes_the_state_closed(reply):
     session = in_state(State.MAIL)
-    said(session, Command("DATA" if reply.startswith(b"354") else "RSET"))
+    send(session, Command("DATA" if reply.startswith(b"354") else "RSET"))
     session.close()
     answered(session, reply)
     assert session.state is State.CLOSED
@@ -192,7 +192,7 @@ def test_a_command_counts_as_sent_only_with_its_last_byte():
 
 def test_a_second_reply_to_one_command_is_detected_at_the_next_command():
     session = ready_session()
-    said(session, Command("RSET"))
+    send(session, Command("RSET"))
     session.receive_data(b"250 ok\r\n250 ok\r\n")
     assert session.next_reply().code == 250
     assert not session.is_reusable
@@ -220,7 +220,7 @@ def test_a_second_reply_to_one_command_is_detected_at_the_next_command():
 )
 def test_a_reply_that_cannot_answer_the_command_closes_the_session(verb, reply):
     session = in_state(State.READY)
-    said(session, Command(verb))
+    send(session, Command(verb))
     session.receive_data(reply + b"\r\n")
     with pytest.raises(SMTPProtocolError, match=f"{reply[:3].decode()} cannot answer {verb}"):
         session.next_reply()
@@ -239,7 +239,7 @@ def test_the_content_cannot_be_answered_with_go_ahead():
 @pytest.mark.parametrize("code", [b"200", b"299", b"400", b"599"])
 def test_the_codes_of_replies_reach_from_200_to_599(code):
     session = ready_session()
-    said(session, Command("RSET"))
+    send(session, Command("RSET"))
     assert answered(session, code + b" x") == [int(code)]
 
 
@@ -275,7 +275,7 @@ def test_nothing_follows_content():
 @pytest.mark.parametrize("verb", ["DATA", "MAIL"])
 def test_no_command_follows_the_content_of_data_before_its_reply(verb):
     session = ready_session()
-    said(session, Command(verb))
+    send(session, Command(verb))
     answered(session, b"354 go" if verb == "DATA" else b"250 ok")
     session.send_content([b".\r\n"])
     with pytest.raises(RuntimeError, match="must wait for the reply to content"):
@@ -284,7 +284,7 @@ def test_no_command_follows_the_content_of_data_before_its_reply(verb):
 
 def test_a_group_is_one_buffer():
     session = ready_session()
-    assert said(session, Command("RSET"), mail("a@x"), rcpt("b@x"), Command("DATA")) == (
+    assert send(session, Command("RSET"), mail("a@x"), rcpt("b@x"), Command("DATA")) == (
         b"RSET\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
     )
     assert answered(session, b"250", b"250", b"250", b"354") == [250, 250, 250, 354]
@@ -309,13 +309,13 @@ def test_content_is_pulled_while_it_is_sent_and_its_end_is_known_only_then():
     session.bytes_sent(200)
     session.data_to_send(300)
     session.bytes_sent(300)
-    assert not session.was_sent(content)  # nobody knows yet that this was the end
+    assert not session.was_sent(content)  # it is not yet known that this was the end
     assert session.data_to_send(1) == []
     assert session.was_sent(content)
 
 
 def test_an_empty_piece_of_content_is_skipped():
-    """No socket ever takes it: a driver would try for good."""
+    """No socket accepts it: a driver would try forever."""
     session = in_state(State.CONTENT)
     content = session.send_content([b"", b"one", b"", memoryview(b""), b"two", b""])
     assert session.data_to_send(100) == [b"one", b"two"]
@@ -353,7 +353,7 @@ def test_commands_after_a_chunk_are_answered_only_after_they_were_sent():
 
 def test_with_lmtp_the_last_reply_to_the_content_ends_the_transaction():
     session = ready_session(is_lmtp=True)
-    said(session, mail("a@x"))
+    send(session, mail("a@x"))
     answered(session, b"250 ok")
     session.send_last_chunk(1, [b"x"])
     written(session)
@@ -388,7 +388,7 @@ def test_tls_makes_the_session_forget_what_was_received_in_clear():
 @pytest.mark.parametrize("injected", [b"250 hi\r\n", b"2", b"\r\n", b"250-AUTH PLAIN\r\n"])
 def test_a_byte_in_clear_after_the_reply_to_starttls_is_an_injection(injected):
     session = ready_session("STARTTLS")
-    said(session, Command("STARTTLS"))
+    send(session, Command("STARTTLS"))
     session.receive_data(b"220 go\r\n" + injected)
     assert session.next_reply().code == 220
     with pytest.raises(SMTPProtocolError, match="in clear"):

@@ -1,4 +1,4 @@
-"""One message: what is said in each of the ways, and to whom it was refused."""
+"""One message: the commands of each way to send it, and the recipients refused."""
 
 import pytest
 
@@ -23,7 +23,7 @@ WAYS = [FLIGHT, GROUP, LOCK_STEP, CHUNK]
 each_way = pytest.mark.parametrize("keywords", WAYS, ids=["flight", "group", "lock-step", "chunk"])
 
 
-# --- what is said ---------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------
 
 
 def test_with_pipelining_and_chunking_the_message_takes_one_flight():
@@ -58,13 +58,13 @@ def test_without_pipelining_and_chunking_the_message_is_sent_in_lock_step(keywor
     session = ready_session(*keywords)
     runner = Runner(session, [OK, OK, GO, OK])
     dialogue = deliver(session, ONE, CONTENT, **options)
-    said = []
+    sent = []
     want = next(dialogue)
     for _ in range(3):
         reply = runner.fulfil(want)
-        said.append(bytes(runner.sent))
+        sent.append(bytes(runner.sent))
         want = dialogue.send(reply)
-    assert said == [
+    assert sent == [
         b"MAIL FROM:<me@x>\r\n",
         b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\n",
         b"MAIL FROM:<me@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n",
@@ -245,7 +245,7 @@ def test_refused_content_or_data_refuses_the_message(keywords, replies):
 
 @pytest.mark.parametrize("keywords", [FLIGHT, CHUNK])
 @pytest.mark.parametrize("code", [b"500", b"501", b"502", b"503", b"504", b"555"])
-def test_a_refusal_of_bdat_itself_is_none_of_the_message(keywords, code):
+def test_a_refusal_of_bdat_itself_does_not_refuse_the_message(keywords, code):
     sent = Sent(keywords, [OK, OK, code + b" what\r\n"])
     assert isinstance(sent.error, SMTPServerDisconnected)
     assert sent.outcome is Outcome.NOT_SENT

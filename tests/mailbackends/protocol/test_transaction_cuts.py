@@ -1,6 +1,6 @@
-"""Every reply to every command, and an end behind each: the outcome agrees with the server's.
+"""Every reply to every command, and an end after each: the outcome agrees with the server's.
 
-The oracle below is what the server knows: what it was told, and what it answered.
+The oracle below has the server's view: what it received, and what it answered.
 """
 
 import itertools
@@ -27,7 +27,7 @@ ENDINGS = [
 
 
 class Oracle:
-    """What the server knows, from its replies in their order."""
+    """The server's view, from its replies in order."""
 
     def __init__(self, keywords, replies, *, lmtp, recipients):
         pipelining, chunking = "PIPELINING" in keywords, "CHUNKING" in keywords
@@ -57,9 +57,9 @@ class Oracle:
         self.content = replies if self.has_content else []
 
     def accepted(self, *, lmtp):
-        """For whom it took responsibility, as far as its replies went out.
+        """The recipients for whom it took responsibility, as far as its replies were sent.
 
-        A "yes" behind a refused sender is for a transaction that is not ours.
+        An acceptance after a refused sender belongs to another transaction.
         """
         if self.sender_refused:
             return []
@@ -75,7 +75,7 @@ def scripts(keywords, *, lmtp, recipients, length):
     steps = [[YES, NO, BYE], *[[YES, NO, LATER, BYE]] * len(recipients), *data]
     steps += [[YES, LATER, BYE]] * late
     for script in itertools.product(*steps[:length]):
-        # Behind 421 there is nothing more.
+        # Nothing follows 421.
         if BYE not in script[:-1]:
             yield script
 
@@ -136,7 +136,7 @@ def check(keywords, script, lmtp, ending):
         else:
             assert isinstance(error, SMTPDataError), note
             assert oracle.last in (NO, LATER, BYE), note
-    # Whatever was refused, and nothing else, is named as such.
+    # Exactly the refused recipients are reported as refused.
     if not isinstance(error, SMTPSenderRefused | SMTPRecipientsRefused):
         assert oracle.refused <= set(error.refused), note
 

@@ -1,4 +1,4 @@
-"""What became of a message, for each recipient, where LMTP, 421, faults and ends come in."""
+"""The outcome of a message for each recipient with LMTP, 421, faults and broken connections."""
 
 import pytest
 
@@ -218,7 +218,7 @@ def test_after_a_421_to_a_recipient_in_one_flight_the_message_is_not_sent_if_the
         ([b"what?\r\n"], hung_up),
         ([], lambda: SMTPTimeoutError("timed out")),
     ],
-    ids=["a yes", "a yes behind a refusal", "garbage", "silence"],
+    ids=["a yes", "an acceptance after a refusal", "garbage", "silence"],
 )
 def test_a_server_that_does_not_close_after_421_may_have_taken_the_content(further, ending):
     for before in ([OK], [OK, OK]):
@@ -341,7 +341,7 @@ def test_lmtp_may_have_answered_for_another_recipient():
     assert sent.error.unknown == ("a@x", "b@x")
 
 
-def test_lines_that_are_not_replies_are_not_looked_at():
+def test_lines_that_are_not_replies_are_ignored():
     sent = Sent(FLIGHT, [OK + OK + OK + b"250-a\r\n550 b\r\n"], envelope=ONE)
     assert sent.result.accepted == ["a@x"]
     assert sent.session.state is State.CLOSED

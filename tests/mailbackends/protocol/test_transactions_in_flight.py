@@ -17,7 +17,7 @@ SAID_FOR_TWO = SAID_FOR_ONE.replace(b"<a@x>\r\n", b"<a@x>\r\nRCPT TO:<b@x>\r\n")
 
 
 def begun(dialogue):
-    """The rest of a dialogue that has queued what it says first."""
+    """The rest of a dialogue that has queued its first commands."""
     want = next(dialogue)
 
     def rest():

@@ -1,7 +1,7 @@
-"""Conversations with real servers, written down: the same lines, and the same end.
+"""Recorded conversations with real servers: the same lines, and the same result.
 
-Each is played three times: the server's writes come whole, so that replies stand behind
-each other, in halves, and byte by byte.
+Each is played three times: with the server's writes whole, so that several replies arrive at once,
+in halves, and byte by byte.
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Transcript:
     head: dict[str, str] = field(default_factory=dict)
     messages: list[tuple[Envelope, str]] = field(default_factory=list)
     writes: list[tuple[str, bytes]] = field(default_factory=list)
-    """Who, and what: ``C``, ``S`` or ``TLS``."""
+    """The side (``C``, ``S`` or ``TLS``) and its line."""
 
     @classmethod
     def read(cls, path):
@@ -60,7 +60,7 @@ class Transcript:
 
 
 class Player:
-    """Plays the server's part, and holds ours against it."""
+    """Plays the server's part, and compares ours."""
 
     def __init__(self, session, writes, cut):
         self.session = session
@@ -103,7 +103,7 @@ class Player:
             data += b"".join(buffers)
         self.session.bytes_sent(len(data))
         if data:
-            assert self.writes, f"nothing stands behind it, and we say {data!r}"
+            assert self.writes, f"the recording ends here, and we send {data!r}"
             assert not self.arriving
             assert self.writes.pop(0) == ("C", data)
 

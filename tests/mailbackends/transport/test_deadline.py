@@ -1,4 +1,4 @@
-"""Deadlines: each phase its own limit, and one for all of them."""
+"""Deadlines: a limit for each phase, and one for all of them."""
 
 import time
 
@@ -9,7 +9,7 @@ from mailbackends.transport.waiting import Deadline, Timeouts
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still at 1000 s until it is set."""
+    """A clock that stays at 1000 s until it is set."""
 
     class Clock:
         now = 1000.0
@@ -18,7 +18,7 @@ def clock(monkeypatch):
     return Clock
 
 
-def test_a_deadline_comes_nearer_and_passes(clock):
+def test_the_remaining_time_decreases_until_the_deadline(clock):
     deadline = Deadline.after(30.0, "waiting")
     assert deadline.remaining() == 30.0
     clock.now += 31
@@ -26,12 +26,12 @@ def test_a_deadline_comes_nearer_and_passes(clock):
     assert deadline.exceeded() == "timed out: waiting"
 
 
-def test_without_a_limit_it_never_comes(clock):
+def test_without_a_limit_there_is_no_deadline(clock):
     assert Deadline.after(None, "waiting").remaining() is None
 
 
 @pytest.mark.parametrize("seconds", [None, 30.0])
-def test_the_latest_point_goes_before_a_later_one_and_says_so(clock, seconds):
+def test_an_earlier_latest_point_takes_precedence_and_is_named(clock, seconds):
     deadline = Deadline.after(seconds, "waiting", latest=1010.0)
     assert deadline.remaining() == 10.0
     assert deadline.exceeded() == "timed out: waiting (the deadline for the whole message)"

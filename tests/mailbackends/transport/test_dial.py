@@ -21,14 +21,14 @@ def soon(seconds=SOON):
 
 @pytest.fixture
 def sockets():
-    """Closes what is put into it."""
+    """Closes the sockets put into it."""
     with contextlib.ExitStack() as stack:
         yield stack.enter_context
 
 
 @pytest.fixture
 def listening(sockets):
-    """Makes a socket that takes connections; its address."""
+    """Create a listening socket, and return its address."""
 
     def make(host="127.0.0.1", backlog=10):
         listener = sockets(socket.create_server((host, 0), backlog=backlog))
@@ -39,14 +39,14 @@ def listening(sockets):
 
 @pytest.fixture
 def refusing():
-    """An address at which nobody listens."""
+    """An address at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()
 
 
 @pytest.fixture
 def black_hole(sockets, listening):
-    """An address that swallows what is sent to it: its queue of connections is full."""
+    """An address that drops packets: its queue of connections is full."""
     _, address = listening(backlog=0)
     for _ in range(4):
         filler = sockets(socket.socket())
@@ -71,7 +71,7 @@ def resolving(monkeypatch):
     return make
 
 
-def test_one_address_that_answers(listening, sockets):
+def test_a_single_address_that_answers_is_connected(listening, sockets):
     _, address = listening()
     sock = sockets(run(dial(*address, soon())))
     assert sock.getpeername() == address
@@ -84,7 +84,7 @@ def test_a_refused_address_is_passed_over_at_once(listening, sockets, refusing, 
     assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
-def test_an_address_that_swallows_packets_costs_no_whole_timeout(
+def test_an_address_that_drops_packets_does_not_cost_the_whole_timeout(
     listening, sockets, black_hole, resolving
 ):
     _, address = listening()
@@ -92,7 +92,7 @@ def test_an_address_that_swallows_packets_costs_no_whole_timeout(
     assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
-def test_a_late_answer_of_the_first_is_taken_while_the_second_is_waited_for(
+def test_a_late_answer_of_the_first_address_is_used_during_the_wait_for_the_second(
     sockets, black_hole, resolving, listening, monkeypatch
 ):
     listener, address = listening()
@@ -110,7 +110,7 @@ def test_if_all_refuse_the_error_of_the_first_is_raised(refusing, resolving):
     assert caught.value.errno == errno.ECONNREFUSED
 
 
-def test_where_none_answers_in_time_it_says_so(black_hole, resolving):
+def test_the_error_names_the_timeout_if_no_address_answers(black_hole, resolving):
     resolving(black_hole, black_hole)
     with pytest.raises(SMTPTimeoutError, match=r"timed out: connecting to many\.test:25"):
         run(dial("many.test", 25, soon(0.4)))
@@ -135,7 +135,7 @@ def test_after_the_deadline_no_connection_is_opened(listening):
 
 def test_an_address_that_the_system_itself_refuses_is_passed_over(listening, sockets, resolving):
     _, address = listening()
-    # To everybody there is no connection.
+    # A connection to a broadcast address is not possible.
     resolving(("255.255.255.255", 25), address)
     assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
     resolving(("255.255.255.255", 25))
@@ -143,19 +143,19 @@ def test_an_address_that_the_system_itself_refuses_is_passed_over(listening, soc
         run(dial("many.test", 25, soon()))
 
 
-def test_a_name_without_addresses(resolving):
+def test_a_name_without_addresses_is_an_error(resolving):
     resolving()
     with pytest.raises(OSError, match="has no address"):
         run(dial("many.test", 25, soon()))
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".test", "."])
-def test_a_name_that_is_none(name):
+def test_an_invalid_name_is_an_error(name):
     with pytest.raises(OSError):  # noqa: PT011 - the system's own words
         run(dial(name, 25, soon()))
 
 
-def test_a_name_that_does_not_resolve(monkeypatch):
+def test_a_name_that_does_not_resolve_is_an_error(monkeypatch):
     def getaddrinfo(*args):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -164,7 +164,7 @@ def test_a_name_that_does_not_resolve(monkeypatch):
         run(dial("nowhere.test", 25, soon()))
 
 
-def test_a_resolver_that_is_silent_is_not_waited_for(monkeypatch):
+def test_a_silent_resolver_does_not_delay_beyond_the_deadline(monkeypatch):
     released = threading.Event()
 
     def getaddrinfo(host, port, family=0, kind=0, proto=0, flags=0):
@@ -186,7 +186,7 @@ def test_the_source_address_is_used(listening, sockets):
     assert source == sock.getsockname()
 
 
-def test_a_source_address_that_is_not_ours_is_an_error(listening):
+def test_a_source_address_of_another_host_is_an_error(listening):
     _, address = listening()
     with pytest.raises(OSError, match=r"\[Errno"):
         run(dial(*address, soon(), source_address=("203.0.113.1", 0)))
@@ -199,7 +199,7 @@ def test_without_poll_select_is_used(listening, sockets, refusing, resolving, mo
     assert sockets(run(dial("many.test", 25, soon()))).getpeername() == address
 
 
-def test_families_take_turns():
+def test_address_families_alternate():
     six, four = socket.AF_INET6, socket.AF_INET
     found = [(six, 1), (six, 2), (six, 3), (four, 4), (four, 5)]
     assert _interleaved(found) == [(six, 1), (four, 4), (six, 2), (four, 5), (six, 3)]
@@ -217,13 +217,13 @@ def unix_listener(sockets, tmp_path):
     return listener
 
 
-def test_a_unix_socket(unix_listener, sockets):
+def test_a_unix_socket_is_connected(unix_listener, sockets):
     sock = sockets(run(dial_unix(unix_listener.getsockname(), soon())))
     assert sock.getpeername() == unix_listener.getsockname()
     assert sock.getblocking() is False
 
 
-def test_no_unix_socket_there(tmp_path):
+def test_a_missing_unix_socket_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         run(dial_unix(str(tmp_path / "lmtp"), soon()))
 
@@ -235,7 +235,7 @@ def test_a_deadline_that_has_passed_connects_to_no_unix_socket(unix_listener, se
 
 
 def filled(path, sockets):
-    """Connections that wait to be taken, as many as there is room for."""
+    """Connections waiting to be accepted, as many as the queue takes."""
     while True:
         filler = sockets(socket.socket(socket.AF_UNIX))
         filler.setblocking(False)

@@ -1,4 +1,4 @@
-"""The driver: runs a dialogue over a stream, and tells it whatever breaks."""
+"""The driver runs a dialogue over a stream, and raises each fault in it."""
 
 import socket
 import ssl
@@ -42,10 +42,10 @@ def introduce(server):
     server.run(hello(server.session, "here"))
 
 
-# --- as it should be ------------------------------------------------------------------
+# --- without faults ------------------------------------------------------------------
 
 
-def test_a_message_from_the_greeting_to_its_end():
+def test_a_message_is_sent_from_greeting_to_quit():
     got = []
 
     def play(server):
@@ -67,7 +67,7 @@ def test_a_message_from_the_greeting_to_its_end():
     assert got == [b"Subject: hi\r\n\r\nho"]
 
 
-def test_a_reply_that_comes_byte_by_byte():
+def test_a_reply_may_arrive_byte_by_byte():
     def play(server):
         for byte in b"220-hello\r\n220 there\r\n":
             server.sock.sendall(bytes([byte]))
@@ -76,7 +76,7 @@ def test_a_reply_that_comes_byte_by_byte():
         assert server.run(greeting(server.session)).message == b"hello\nthere"
 
 
-def test_a_wait_that_ends_without_a_byte_goes_on():
+def test_a_wait_that_ends_without_a_byte_continues():
     def play(server):
         server.go.wait(10)
         server.say(b"220 hi")
@@ -102,7 +102,7 @@ def test_a_server_that_reads_only_when_its_replies_are_read_does_not_deadlock():
     def play(server):
         introduced(server, "PIPELINING")
         server.answer(b"250 ok")
-        # Its writes block as soon as nobody takes them, and then it reads no more.
+        # Its writes block as soon as its replies are not read, and then it reads no more.
         server.answer(*[b"250 " + b"x" * 400] * count)
         server.answer(b"354 go")
         server.read_until(b"\r\n.\r\n")
@@ -147,7 +147,7 @@ def test_content_that_is_refused_before_its_end_is_not_sent_to_its_end():
 # --- the end --------------------------------------------------------------------------
 
 
-def test_the_end_of_the_stream_is_thrown_into_the_dialogue():
+def test_the_end_of_the_stream_is_raised_in_the_dialogue():
     with FarEnd(lambda server: server.sock.close()) as server:
         with pytest.raises(SMTPServerDisconnected, match="Connection unexpectedly closed"):
             server.run(greeting(server.session))
@@ -188,19 +188,19 @@ def hang_up_with(*words):
     return play
 
 
-def test_the_last_words_of_a_server_that_closed_while_we_wrote_are_read():
+def test_the_last_reply_of_a_server_that_closed_during_a_write_is_read():
     with FarEnd(hang_up_with(b"421 too slow")) as server:
         introduce(server)
         server.go.set()
         server.thread.join()
-        # Its buffer is full, and its end closed: writing fails, and the reason is there.
+        # Its buffer is full, and its end is closed: writing fails, and the reason can be read.
         with pytest.raises(SMTPServerDisconnected) as caught:
             server.run(deliver(server.session, ONE, from_bytes(b"hi\r\n")))
         assert caught.value.reply.code == 421
         assert caught.value.outcome is Outcome.NOT_SENT
 
 
-def test_a_server_that_closed_without_a_word_leaves_the_systems_reason():
+def test_without_a_last_reply_the_error_has_the_systems_reason():
     with FarEnd(hang_up_with()) as server:
         introduce(server)
         server.go.set()
@@ -221,7 +221,7 @@ def test_half_a_reply_is_not_the_last_reply():
             server.run(deliver(server.session, ONE, from_bytes(b"hi\r\n")))
 
 
-def test_an_alert_after_the_handshake_says_what_the_server_requires():
+def test_an_alert_after_the_handshake_is_explained():
     with FarEnd(lambda server: server.stopped.wait(10)) as server:
         error = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert")
 
@@ -276,7 +276,7 @@ def test_a_reply_before_its_command_closes():
 
 
 def drip(data, *, forever=b""):
-    """A play that sends a byte now and then."""
+    """A server that sends a byte now and then."""
 
     def play(server):
         for byte in data:
@@ -288,14 +288,14 @@ def drip(data, *, forever=b""):
 
 
 @pytest.mark.parametrize("play", [drip(b""), drip(b"220-", forever=b"x")], ids=["silent", "drips"])
-def test_a_reply_takes_no_longer_than_it_may_however_its_bytes_arrive(play):
+def test_a_reply_has_a_time_limit_however_its_bytes_arrive(play):
     with FarEnd(play) as server:
         with pytest.raises(SMTPTimeoutError, match="timed out: waiting for a reply"):
             server.run(greeting(server.session), HASTY)
         assert server.session.state is State.CLOSED
 
 
-def test_an_endless_reply_is_given_up_however_fast_it_comes():
+def test_an_endless_reply_is_an_error_however_fast_it_arrives():
     def play(server):
         while True:
             server.say(*[b"220-" + b"x" * 500] * 100)
@@ -309,7 +309,7 @@ def large():
 
 
 @pytest.mark.parametrize("forever", [b"", b"x"], ids=["silent", "drips"])
-def test_a_server_that_takes_nothing_is_given_up_also_while_it_drips(forever):
+def test_a_server_that_reads_nothing_times_out_even_if_it_sends_bytes(forever):
     def play(server):
         introduced(server)
         server.answer(b"250 ok", b"250 ok", b"354 go")
@@ -339,7 +339,7 @@ def test_the_reply_to_the_content_has_a_separate_limit():
 # --- interruptions --------------------------------------------------------------------
 
 
-def test_an_interruption_leaves_nothing_that_could_be_used_again():
+def test_after_an_interruption_the_connection_cannot_be_used_again():
     with FarEnd(lambda server: introduced(server)) as server:
         introduce(server)
 
@@ -377,7 +377,7 @@ def test_content_that_breaks_off_while_it_is_read_ends_the_connection():
         assert server.session.state is State.CLOSED
 
 
-def test_starttls_goes_on_under_tls():
+def test_after_starttls_the_dialogue_continues_under_tls():
     context = certs.server_context()
 
     def play(server):
@@ -406,7 +406,7 @@ def test_starttls_without_a_context_is_an_error_before_the_handshake():
             server.run(starttls(server.session, "here"))
 
 
-def test_quit_is_written_as_far_as_it_goes_and_never_waited_for():
+def test_quit_is_written_as_far_as_possible_without_waiting():
     def play(server):
         introduced(server)
         server.stopped.wait(10)

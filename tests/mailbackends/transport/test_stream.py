@@ -1,4 +1,4 @@
-"""The stream: takes what the system takes, waits no longer than allowed, and says why not."""
+"""The stream: partial writes, waits within their deadline, and errors with a reason."""
 
 import contextlib
 import select
@@ -47,7 +47,7 @@ def tls_pair():
     run(stream.start_tls(client_context, "localhost", soon()))
     thread.join()
     if stream.sock.version() == "TLSv1.3":
-        # The tickets for a next session, which are nothing to whoever reads.
+        # The tickets for the next session, which are not data for the reader.
         run(stream.wait(soon()))
         assert stream.receive_some() is None
     with contextlib.closing(stream.sock), made[0] as server:
@@ -66,7 +66,7 @@ def received(sock, count):
     return data
 
 
-def test_several_buffers_go_out_in_their_order(either):
+def test_several_buffers_are_sent_in_order(either):
     stream, server = either
     buffers = [b"MAIL\r\n", memoryview(b"RCPT\r\n"), bytearray(b"DATA\r\n")]
     assert stream.send_some(buffers) == 18
@@ -80,7 +80,7 @@ def test_more_buffers_than_the_system_takes_at_once_are_taken_in_part(either):
     assert received(server, sent) == b"x" * sent
 
 
-def test_what_the_system_does_not_take_is_not_counted(either):
+def test_bytes_that_the_system_does_not_take_are_not_counted(either):
     stream, server = either
     buffer = b"x" * 100_000
     sent = 0
@@ -93,7 +93,7 @@ def test_what_the_system_does_not_take_is_not_counted(either):
     assert len(received(server, sent)) == sent
 
 
-def test_nothing_there_is_none_and_the_end_is_empty(either):
+def test_reading_returns_none_without_data_and_empty_bytes_at_the_end(either):
     stream, server = either
     assert stream.receive_some() is None
     server.sendall(b"250 ok\r\n")
@@ -104,7 +104,7 @@ def test_nothing_there_is_none_and_the_end_is_empty(either):
     assert stream.receive_some() == b""
 
 
-def test_bytes_that_tls_has_decrypted_already_are_not_waited_for(tls_pair, monkeypatch):
+def test_bytes_that_tls_has_already_decrypted_need_no_wait(tls_pair, monkeypatch):
     stream, server = tls_pair
     server.sendall(b"250 first\r\n250 second\r\n")
     run(stream.wait(soon()))
@@ -114,14 +114,14 @@ def test_bytes_that_tls_has_decrypted_already_are_not_waited_for(tls_pair, monke
     assert stream.receive_some() == b"250 second\r\n"
 
 
-def test_a_wait_that_is_in_vain_ends_with_its_deadline(either):
+def test_a_wait_ends_at_its_deadline(either):
     stream, _ = either
     for seconds in (0.05, 0.0, -1.0):
         with pytest.raises(SMTPTimeoutError, match="timed out: waiting"):
             run(stream.wait(soon(seconds)))
 
 
-def test_a_wait_without_a_limit_is_waited(either):
+def test_a_wait_may_have_no_limit(either):
     stream, server = either
     timer = threading.Timer(0.05, server.sendall, [b"x"])
     timer.start()
@@ -148,7 +148,7 @@ def test_without_poll_select_is_used(either, monkeypatch):
     assert stream.receive_some() == b"x"
 
 
-def test_it_is_quiet_until_something_comes(either):
+def test_a_stream_is_quiet_until_data_arrives(either):
     stream, server = either
     assert stream.is_quiet()
     server.sendall(b"421 bye\r\n")
@@ -156,38 +156,38 @@ def test_it_is_quiet_until_something_comes(either):
     assert not stream.is_quiet()
 
 
-def test_it_is_not_quiet_once_the_other_end_has_hung_up(either):
+def test_a_stream_is_not_quiet_once_the_peer_has_closed(either):
     stream, server = either
     server.close()
     run(stream.wait(soon()))
     assert not stream.is_quiet()
 
 
-def test_it_is_not_quiet_once_it_is_broken(pair):
+def test_a_broken_stream_is_not_quiet(pair):
     stream, _ = pair
     stream.abort()
     assert not stream.is_quiet()
 
 
-def test_aborting_closes_without_a_byte(tls_pair):
+def test_aborting_closes_without_sending_a_byte(tls_pair):
     stream, server = tls_pair
     raw = socket.socket(fileno=server.detach())
     with raw:
         raw.settimeout(10)
         stream.abort()
         stream.abort()
-        # Not even the farewell of TLS.
+        # Not even TLS's close_notify.
         assert raw.recv(1) == b""
 
 
-def test_small_writes_are_not_held_back():
+def test_small_writes_are_not_delayed():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sock = socket.create_connection(listener.getsockname())
         with sock:
             assert Stream(sock).sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_a_system_that_does_not_allow_it_does_no_harm():
+def test_a_system_without_tcp_nodelay_causes_no_error():
     class Stubborn(socket.socket):
         def setsockopt(self, *args):
             raise OSError("no")
@@ -237,7 +237,7 @@ def test_a_write_that_has_to_read_first_does_not_spin(contrary):
     stream, server = contrary
     stream.sock.wants = [ssl.SSLWantReadError()]
     assert stream.send_some([b"x"]) == 0
-    # There is room to write all the time: only a byte to read may end this wait.
+    # Writing is always possible: only a byte to read may end this wait.
     with pytest.raises(SMTPTimeoutError):
         run(stream.wait(soon(0.05), for_writing=True))
     server.sendall(b"y")
@@ -258,7 +258,7 @@ def test_a_read_that_has_to_write_first_waits_for_room(contrary):
 # --- the handshake --------------------------------------------------------------------
 
 
-def test_a_server_that_is_silent_in_the_handshake_is_given_up(pair):
+def test_a_server_that_is_silent_in_the_handshake_times_out(pair):
     stream, _ = pair
     context = ssl.create_default_context(cafile=certs.cafile())
     with pytest.raises(SMTPTimeoutError, match="timed out: waiting"):
@@ -266,7 +266,7 @@ def test_a_server_that_is_silent_in_the_handshake_is_given_up(pair):
     stream.sock.close()
 
 
-def test_a_server_that_drips_in_the_handshake_is_given_up(pair):
+def test_a_server_that_is_slow_in_the_handshake_times_out(pair):
     stream, server = pair
     stop = threading.Event()
 
@@ -288,7 +288,7 @@ def test_a_server_that_drips_in_the_handshake_is_given_up(pair):
     stream.sock.close()
 
 
-def test_a_server_that_takes_nothing_in_the_handshake_is_given_up(pair):
+def test_a_server_that_reads_nothing_in_the_handshake_times_out(pair):
     stream, _ = pair
     while stream.send_some([b"x" * 65536]):
         pass

@@ -92,7 +92,7 @@ def tls_server(certfile: Path) -> Iterator[int]:
     ("is_critical", "has_key_identifier"), [(False, True), (True, False)],
     ids=["basicConstraints is not critical", "no authorityKeyIdentifier"],
 )  # fmt: skip
-def test_what_only_the_strict_check_refuses_is_explained(
+def test_a_certificate_that_only_the_strict_check_refuses_is_explained(
     tmp_path: Path, is_critical: bool, has_key_identifier: bool
 ) -> None:
     cafile, certfile = files(

@@ -1,4 +1,4 @@
-"""Each cause of a failed handshake is told, with its mend."""
+"""Each cause of a failed handshake is reported, with a fix."""
 
 import contextlib
 import pathlib
@@ -43,7 +43,7 @@ def facing(serve):
 
 
 def with_tls(context):
-    """A server that shakes hands, and waits for the client to go."""
+    """A server that completes the handshake, and waits for the client to close."""
 
     def serve(sock):
         with context.wrap_socket(sock, server_side=True) as server:
@@ -117,7 +117,7 @@ def self_signed():
     ],
     ids=["expired", "wrong name", "wrong address", "wrong CA", "no CA", "self-signed"],
 )
-def test_a_certificate_that_cannot_be_verified(server, context, name, mend, code):
+def test_a_certificate_that_cannot_be_verified_is_explained(server, context, name, mend, code):
     error = failure(with_tls(server()), context=context(), name=name)
     assert isinstance(error, SMTPCertificateError)
     assert isinstance(error, ssl.SSLCertVerificationError)
@@ -137,7 +137,7 @@ def test_a_cause_without_a_known_fix_is_reported_in_openssls_words():
 # --- everything else ------------------------------------------------------------------
 
 
-def test_a_server_that_does_not_speak_tls_here():
+def test_a_server_that_does_not_speak_tls_is_recognised():
     def smtp(sock):
         sock.sendall(b"220 mail.test ESMTP, in clear\r\n")
         sock.recv(65536)
@@ -151,7 +151,7 @@ def test_a_server_that_does_not_speak_tls_here():
 
 
 @pytest.mark.parametrize("before", [b"", b"\x16\x03\x03"])
-def test_a_server_that_hangs_up_in_the_handshake(before):
+def test_a_server_that_closes_during_the_handshake_is_reported(before):
     def hang_up(sock):
         sock.recv(65536)
         sock.sendall(before)
@@ -159,7 +159,7 @@ def test_a_server_that_hangs_up_in_the_handshake(before):
     assert "the server closed the connection: look into its log" in str(failure(hang_up))
 
 
-def test_a_server_that_had_hung_up_before():
+def test_a_server_that_closed_before_the_handshake_is_reported():
     with facing(lambda sock: None) as stream:
         run(stream.wait(Deadline.after(10.0, "the end")))
         with pytest.raises(SMTPTLSError, match="the server closed the connection"):
@@ -186,7 +186,7 @@ def speaking_only(version):
     return made
 
 
-def test_a_server_that_speaks_only_a_version_that_is_too_old():
+def test_a_server_with_only_an_old_tls_version_is_reported():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         version = ssl.TLSVersion.TLSv1_1
@@ -247,7 +247,7 @@ def test_a_file_that_holds_no_certificate_is_named(option, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["TLSv1.4", "SSLv3", "1.2", "tlsv1.2", ""])
-def test_a_version_that_is_none_is_refused(version):
+def test_an_unknown_tls_version_is_refused(version):
     with pytest.raises(ConfigurationError, match=r"use 'TLSv1\.2' or 'TLSv1\.3'"):
         client_context(minimum_version=version)
 
@@ -272,7 +272,7 @@ def own_files(tmp_path):
     return str(certificate), str(key), str(encrypted)
 
 
-def test_a_certificate_of_ours_is_shown_where_the_server_wants_one(own_files):
+def test_the_client_certificate_is_sent_if_the_server_asks_for_one(own_files):
     certificate, key, _ = own_files
     server = own_context()
     server.verify_mode = ssl.CERT_REQUIRED
@@ -283,7 +283,7 @@ def test_a_certificate_of_ours_is_shown_where_the_server_wants_one(own_files):
     assert "no TLS connection could be agreed on" in str(failure(with_tls(server)))
 
 
-def test_an_encrypted_key_is_an_error_and_no_question_on_the_terminal(own_files):
+def test_an_encrypted_key_is_an_error_instead_of_a_prompt(own_files):
     certificate, _, encrypted = own_files
     with pytest.raises(ConfigurationError, match="encrypted: give one that is not"):
         client_context(certfile=certificate, keyfile=encrypted)

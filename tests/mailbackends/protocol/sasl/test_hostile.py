@@ -1,4 +1,4 @@
-"""Any server gets bytes or a documented error, an end, and no secret in what is reported."""
+"""With any server an exchange gives bytes or a documented error, ends, and shows no secret."""
 
 import gc
 import pickle
@@ -35,7 +35,7 @@ server_first = st.builds(
     lambda nonce, salt, count, tail: b"r=abc%s,s=%s,i=%s%s" % (nonce, salt, count, tail),
     st.sampled_from([b"", b"d", b"\xff", b","]),
     st.sampled_from([b"", b"QUJD", b"QUJ", b"===="]),
-    # Numbers that would be obeyed cost time; the two bounds have tests of their own.
+    # Allowed iteration counts cost time; the two bounds are tested separately.
     st.sampled_from([b"", b"0", b"4095", b"4096", b"1000001", b"9" * 5000]),
     st.sampled_from([b"", b",x=1", b",", b"\0"]),
 )

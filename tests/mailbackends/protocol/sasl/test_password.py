@@ -1,4 +1,4 @@
-"""PLAIN, LOGIN, CRAM-MD5 and EXTERNAL: the RFCs' examples, and what is not in them."""
+"""PLAIN, LOGIN, CRAM-MD5 and EXTERNAL: the RFCs' examples, and other cases."""
 
 import base64
 import hmac
@@ -131,7 +131,7 @@ def test_login_sends_the_password_to_a_prompt_that_has_both_words():
     assert login.respond(b"User password:") == b"tanstaaftanstaaf"
 
 
-def test_login_has_an_end_however_often_it_is_asked():
+def test_login_ends_however_often_it_is_asked():
     login = Login(TIM)
     login.initial_response()
     login.respond(b"Username:")

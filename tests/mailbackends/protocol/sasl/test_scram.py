@@ -50,7 +50,7 @@ EXAMPLES = pytest.mark.parametrize(
 
 
 def begun(mechanism=ScramSHA256, credentials=PENCIL):
-    """Return an exchange whose client has spoken first, with the nonce "abc"."""
+    """Return an exchange after the client's first message, with the nonce "abc"."""
     exchange = mechanism(credentials, nonce="abc")
     exchange.initial_response()
     return exchange
