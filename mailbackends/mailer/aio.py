@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
@@ -51,6 +52,7 @@ class AsyncMailer(BaseMailer):
 
     def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
         self._tasks: set[asyncio.Task[Any]] = set()  # the loop has only weak references
         return LoopWaiter(), AsyncPool
 
@@ -78,11 +80,7 @@ class AsyncMailer(BaseMailer):
         return await self._send(submission)
 
     async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
-        """Send all messages now, and return a `Receipt` or the exception for each, in order.
-
-        The iterable is read to its end before the first message is sent: one that raises
-        sends nothing.
-        """
+        """As `Mailer.send_messages`; the iterable may be an asynchronous one."""
         given = [message async for message in each_of(messages)]
         return [outcome async for outcome in self.stream_messages(given)]
 
@@ -140,14 +138,14 @@ class AsyncMailer(BaseMailer):
         if loop is self._loop:
             return
         if self._loop is not None:
-            if self._loop.is_running():
+            if self._loop.is_running() and self._pid == os.getpid():
                 raise ConfigurationError(
                     "this AsyncMailer serves another running event loop: make one for each loop"
                 )
             self._tasks.clear()
             for server in self._servers:
                 server.pool.leave_loop()
-        self._loop = loop
+        self._loop, self._pid = loop, os.getpid()
 
     async def _send(
         self,

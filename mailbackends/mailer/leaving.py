@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from mailbackends.errors import Outcome
 from mailbackends.mailer.submission import Receipt
 
-__all__ = ["at", "first_of", "known", "locked", "note", "result_of", "settle_when_known"]
+__all__ = ["at", "first_of", "known", "locked", "note", "result_of", "settle_when_known", "settled"]
 
 T = TypeVar("T")
 
@@ -106,3 +106,10 @@ def settle_when_known(
     task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(wait())
     _settling.add(task)
     task.add_done_callback(_settling.discard)
+
+
+async def settled() -> None:
+    """Wait for what `settle_when_known` has begun in the running loop."""
+    loop = asyncio.get_running_loop()
+    while here := [task for task in _settling if task.get_loop() is loop]:
+        await asyncio.wait(here)

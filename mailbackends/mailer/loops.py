@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Generic, TypeVar
 
 from mailbackends.mailer.aio import AsyncMailer
 from mailbackends.mailer.base import MailerStats
+from mailbackends.mailer.leaving import settled
 from mailbackends.pool.process import ProcessLock
 
 __all__ = ["LoopMailers"]
@@ -73,6 +75,7 @@ class LoopMailers(Generic[K]):
         self._limit = limit
         self._loops: dict[asyncio.AbstractEventLoop, _OfOneLoop[K]] = {}
         self._lock = ProcessLock()
+        self._pid = os.getpid()
 
     @asynccontextmanager
     async def mailer(self, key: K) -> AsyncIterator[AsyncMailer]:
@@ -101,21 +104,31 @@ class LoopMailers(Generic[K]):
         ]
 
     async def aclose(self) -> None:
-        """Close those of the running loop. The next message makes a new one."""
+        """Close those of the running loop, and wait until all outcomes there are settled.
+
+        The next message makes a new one.
+        """
         mailers = self._loops.get(asyncio.get_running_loop())
         if mailers is not None:
             await mailers.close()
+        await settled()
 
     def close(self) -> None:
         """Drop all of them, from any thread; each is closed in its loop when nobody uses it."""
-        with self._lock.here:
-            loops = list(self._loops.items())
-        for loop, mailers in loops:
+        for loop, mailers in self._all().items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(lambda each: each.drop(len(each.entries)), mailers)
 
+    def _all(self) -> dict[asyncio.AbstractEventLoop, _OfOneLoop[K]]:
+        with self._lock.here:
+            if self._pid != os.getpid():
+                # A forked child has none of its parent's loops.
+                self._pid, self._loops = os.getpid(), {}
+            return dict(self._loops)
+
     async def _enter_loop(self) -> _OfOneLoop[K]:
         loop = asyncio.get_running_loop()
+        self._all()
         with self._lock.here:
             mailers = self._loops[loop] = _OfOneLoop()
             closed = [each for each in self._loops if each.is_closed()]

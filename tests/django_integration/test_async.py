@@ -395,7 +395,6 @@ def test_the_outcome_of_a_message_whose_caller_left_is_recorded_when_it_is_known
         assert left.send_error is caught.value  # type: ignore[attr-defined]
         assert "post_send" not in [name for name, *_ in seen]
         await async_registry.aclose()
-        await asyncio.sleep(0)
         return left
 
     left = asyncio.run(main())
@@ -439,7 +438,6 @@ def test_each_message_of_a_left_batch_gets_one_signal(
         sending.cancel()
         await asyncio.wait([sending])
         await async_registry.aclose()
-        await asyncio.sleep(0.01)
         return messages
 
     for seconds in (0.01, 0.03, 0.05):

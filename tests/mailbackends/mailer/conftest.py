@@ -10,6 +10,7 @@ import pytest
 
 from mailbackends.protocol.session import Buffer
 from mailbackends.transport.stream import Stream
+from support import loops
 from support.awaited import awaited_mailers
 from support.sink import Sink
 
@@ -31,6 +32,8 @@ _ONE_FACE = frozenset(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use a `Mailer` with an `AsyncMailer` too, with the same interface."""
     name = metafunc.module.__name__.rpartition(".")[2]
+    if "_kind_of_loop" in metafunc.fixturenames:
+        metafunc.parametrize("_kind_of_loop", loops.KINDS, indirect=True)
     uses_mailer = hasattr(metafunc.module, "Mailer") and name not in _ONE_FACE
     # The servers that take turns with a client in one thread replace poll().
     is_for_threads = metafunc.definition.get_closest_marker("threads_only") is not None
@@ -57,6 +60,14 @@ def _bdat_has_worked(request: pytest.FixtureRequest) -> None:
     """These tests begin after the first message to a server, unless `bdat_unproved` is used."""
     if "bdat_unproved" not in request.fixturenames:
         request.getfixturevalue("bdat_has_worked")
+
+
+@pytest.fixture
+def _kind_of_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`support.loops.run` makes loops of asyncio, or of uvloop."""
+    loops.use(request.param)
+    yield
+    loops.use("asyncio")
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ import pytest
 
 from mailbackends import AsyncMailer, Outcome, Receipt, SMTPDeliveryUnknown, SMTPException
 from mailbackends.events import Event, MessageFailed, MessageSent
+from support import loops
 from support.sink import EXTENSIONS, Sink
 
-ROUNDS = int(os.environ.get("MAILBACKENDS_CANCELLATIONS", "400"))
+pytestmark = pytest.mark.usefixtures("_kind_of_loop")
+
+ROUNDS = int(os.environ.get("MAILBACKENDS_CANCELLATIONS", "500"))
 PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
 
 
@@ -50,7 +53,7 @@ def test_before_the_end_of_the_content_nothing_is_sent_and_the_connection_is_dro
             assert result.result() is error
 
     with stalling("MAIL") as sink:
-        asyncio.run(main())
+        loops.run(main())
     assert sink.messages == []
     [failed] = [event for event in events if isinstance(event, MessageFailed)]
     assert failed.outcome is Outcome.NOT_SENT
@@ -71,7 +74,7 @@ def test_after_the_end_the_reply_is_awaited_in_the_background(message) -> None:
         assert mailer.stats().messages == {Outcome.UNKNOWN: 1}
 
     with stalling("content") as sink:
-        asyncio.run(main())
+        loops.run(main())
     [failed] = [event for event in events if isinstance(event, MessageFailed)]
     assert failed.outcome is Outcome.UNKNOWN
 
@@ -85,7 +88,7 @@ def test_a_time_limit_around_a_send_leaves_the_pool_whole(message) -> None:
             assert (await mailer.send_message(message())).accepted
 
     with stalling("RCPT") as sink:
-        asyncio.run(main())
+        loops.run(main())
     assert len(sink.messages) == 1
 
 
@@ -104,7 +107,7 @@ def test_a_caller_that_leaves_the_queue_takes_no_place_with_it(message) -> None:
             assert all(isinstance(result, Receipt) for result in results[2:])
 
     with stalling("MAIL") as sink:
-        asyncio.run(main())
+        loops.run(main())
 
 
 def test_the_caller_that_left_can_ask_for_the_receipt(message) -> None:
@@ -117,7 +120,7 @@ def test_the_caller_that_left_can_ask_for_the_receipt(message) -> None:
             assert isinstance(await result, Receipt)
 
     with Sink(quiet=0.5) as sink:
-        asyncio.run(main())
+        loops.run(main())
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
@@ -170,7 +173,7 @@ def test_each_message_that_a_cancelled_batch_had_taken_has_one_result(
 
     found: dict[str, Receipt | BaseException] = {}
     with Sink() as sink:
-        asyncio.run(main())
+        loops.run(main())
     delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
     for address, result in found.items():
         outcome = result.outcome  # type: ignore[union-attr]
@@ -200,7 +203,7 @@ def test_a_batch_that_is_left_finishes_messages_that_it_began(
         assert Outcome.UNKNOWN not in stats.messages
 
     with Sink() as sink:
-        asyncio.run(main())
+        loops.run(main())
 
 
 @pytest.mark.parametrize("extensions", [EXTENSIONS, PIPELINED, ()], ids=["bdat", "group", "plain"])
@@ -235,7 +238,7 @@ def test_the_outcome_agrees_with_the_server_wherever_the_caller_leaves(message, 
         assert sum(stats.messages.values()) == len(found)
 
     with Sink(extensions=extensions) as sink:
-        asyncio.run(main())
+        loops.run(main())
     delivered = Counter(to for received in sink.messages for to in received.rcpt_tos)
     for address, outcome in found.items():
         allowed = {Outcome.ACCEPTED: {1}, Outcome.NOT_SENT: {0}, Outcome.UNKNOWN: {0, 1}}

@@ -32,9 +32,11 @@ from mailbackends import (
     Submission,
 )
 from mailbackends.events import Event, MessageSent
-from support import certs
+from support import certs, loops
 from support.outcomes import outcomes
 from support.sink import EXTENSIONS, Sink
+
+pytestmark = pytest.mark.usefixtures("_kind_of_loop")
 
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """In asyncio's debug mode, which reports coroutines that were never awaited and calls that
     block.
     """
-    return asyncio.run(main, debug=True)
+    return loops.run(main, debug=True)
 
 
 # One message
@@ -177,7 +179,7 @@ def test_the_loop_is_not_blocked_while_25_mb_are_sent(tls: Any) -> None:
         return ticks
 
     with Sink(tls=tls, extensions=("PIPELINING", "CHUNKING")) as sink:
-        assert asyncio.run(main()) > 34_000_000 // (512 * 1024)
+        assert loops.run(main()) > 34_000_000 // (512 * 1024)
 
 
 # The same events as from the blocking Mailer
@@ -432,7 +434,7 @@ def test_a_second_loop_at_the_same_time_is_refused(message, sink) -> None:
 
     def other_thread() -> None:
         try:
-            asyncio.run(elsewhere())
+            loops.run(elsewhere())
         except BaseException as error:
             errors.append(error)
 
@@ -447,7 +449,7 @@ def test_a_second_loop_at_the_same_time_is_refused(message, sink) -> None:
     run(main())
     [error] = errors
     assert isinstance(error, ConfigurationError)
-    assert "another event loop" in str(error)
+    assert "another running event loop" in str(error)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -472,9 +474,44 @@ def test_a_forked_child_leaves_the_connections_of_its_parent_alone(message, sink
         await send()
         await mailer.close()
 
-    asyncio.run(main())
+    loops.run(main())
     assert sink.connections == 1
     assert len(sink.messages) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_sends_in_a_loop_although_one_of_its_parent_runs(message, sink) -> None:
+    mailer = AsyncMailer(sink.url)
+    has_sent, may_end = threading.Event(), threading.Event()
+
+    async def send() -> None:
+        await mailer.send_message(message())
+
+    async def parent() -> None:
+        await send()
+        has_sent.set()
+        await asyncio.to_thread(may_end.wait, 20)
+        await send()
+        await mailer.close()
+
+    thread = threading.Thread(target=loops.run, args=(parent(),))
+    thread.start()
+    has_sent.wait(10)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - another process
+        code = 1
+        try:
+            loops.run(send())
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    may_end.set()
+    thread.join(20)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(sink.messages) == 3
+    assert sink.connections == 2
 
 
 def test_a_slow_resolver_does_not_block_the_loop(
