@@ -15,6 +15,8 @@
 ``mailbackends.W009``  a password without a user name: no login
 ``mailbackends.W010``  port 465 without ``use_ssl``, or port 587 with it
 ``mailbackends.W011``  (deploy) the sender is Django's default, at localhost
+``mailbackends.E004``  ``MAILBACKENDS_UNSUBSCRIBE_URL`` is not a https URL
+``mailbackends.W012``  (deploy) links for unsubscribing without ``dkim``
 =====================  ================================================================
 """
 
@@ -38,6 +40,7 @@ from django_integration.compat import (
     mailers_configured,
 )
 from django_integration.settings import ATTRIBUTES, BOOLEANS
+from django_integration.unsubscribe.checks import check_link, check_signatures
 from mailbackends import ConfigurationError, Mailer, Options
 from mailbackends.integration import nearest
 
@@ -81,6 +84,7 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
             )
         )
     found += _check_imports()
+    found += check_link()
     for alias, backend_class, options in _ours():
         found += _check_switches(alias, options)
         try:
@@ -137,6 +141,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
         for options in servers:
             found += _check_tls(options, alias)
         found += _check_limits(servers[0], alias)
+        found += check_signatures(servers, _where(alias))
         if backend.staging.is_active:
             found.append(
                 checks.Warning(

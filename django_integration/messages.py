@@ -26,6 +26,7 @@ from django_integration.compat import HAS_MODERN_EMAIL, LAZY, resolve_lazy
 from django_integration.errors import InvalidHeaderError, SendCancelled
 from django_integration.fast import written
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
+from django_integration.unsubscribe.links import add_unsubscribe
 from mailbackends import InvalidMessageError, SMTPException, Submission
 from mailbackends.integration import check_visible, to_ascii
 
@@ -69,6 +70,7 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
     With ``fast``, a plain message is written as bytes without building an email object.
 
     Raises:
+        ConfigurationError: ``unsubscribe`` is set, and links for it cannot be made.
         ValueError: a header field contains a line break, or an address is invalid
             (`InvalidMessageError`, `InvalidAddressError`, or Django's own exception).
         SendCancelled: no recipients are given, or none is in ``allowed_recipients``.
@@ -80,6 +82,12 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
         raise InvalidMessageError(
             f"the message {_subject(message)} has no sender: set from_email or DEFAULT_FROM_EMAIL"
         )
+    if stream := getattr(message, "unsubscribe", None):
+        if isinstance(message, RawEmailMessage):
+            raise InvalidMessageError(
+                "a RawEmailMessage is sent as it is: write the fields of unsubscribe into it"
+            )
+        add_unsubscribe(message, stream)
     sender = envelope_address(message.from_email)
     recipients = [envelope_address(address) for address in given]
     needs_utf8 = not sender.isascii() or not "".join(recipients).isascii()

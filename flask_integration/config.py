@@ -50,6 +50,7 @@ KEYS = (
     frozenset(OPTION_OF)
     | INHERITED
     | {"MAILERS", "STRATEGY", "SUPPRESS_SEND", "URL", "USE_SSL", "USE_TLS"}
+    | {"UNSUBSCRIBE_MAX_AGE", "UNSUBSCRIBE_URL"}
 )
 
 

@@ -48,6 +48,8 @@ class Message:
         extra_headers: further headers.
         mail_options: parameters of MAIL, such as ``["RET=HDRS"]`` (RFC 3461).
         rcpt_options: parameters of RCPT, such as ``["NOTIFY=FAILURE"]``.
+        unsubscribe: the stream of mail, such as ``"newsletter"``, that the one recipient can
+            leave by one click: see `flask_integration.unsubscribe`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Message:
         extra_headers: Mapping[str, str] | None = None,
         mail_options: Iterable[str] | None = None,
         rcpt_options: Iterable[str] | None = None,
+        unsubscribe: str | None = None,
     ) -> None:
         # So that a named mailer with another default sender can tell this one from a sender
         # that was passed.
@@ -88,6 +91,7 @@ class Message:
         self.mail_options: list[str] = _list(mail_options)
         self.rcpt_options: list[str] = _list(rcpt_options)
         self.attachments: list[Attachment | Part] = _list(attachments)
+        self.unsubscribe = unsubscribe
         self._message_id: str | None = None
 
     @classmethod
@@ -105,6 +109,7 @@ class Message:
         attachments: Iterable[Attachment | Part] | None = None,
         reply_to: Address | list[Address] | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        unsubscribe: str | None = None,
         **values: Any,
     ) -> Self:
         """Return a message rendered from ``name.txt`` and ``name.html``; one may be missing.
@@ -130,6 +135,7 @@ class Message:
             attachments=attachments,
             reply_to=reply_to,
             extra_headers=extra_headers,
+            unsubscribe=unsubscribe,
         )
 
     def __repr__(self) -> str:

@@ -54,6 +54,8 @@ class Defaults(Protocol):
     def is_fast(self) -> bool:
         """Whether the backend takes a `mailbackends.integration.WrittenMessage`."""
 
+    def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Posting:
@@ -135,6 +137,8 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
         raise BadHeaderError(problem)
     everybody = [*(message.recipients or ()), *(message.cc or ()), *(message.bcc or ())]
     recipients = _forward_paths(everybody)
+    if getattr(message, "unsubscribe", None):
+        defaults.add_unsubscribe(message, recipients)
     replies_to = getattr(message, "reply_to", None) or []
     bare_addresses(replies_to if isinstance(replies_to, list) else [replies_to], "reply_to")
     by_default = getattr(message, "_default_sender", None)

@@ -20,6 +20,7 @@ from flask_integration.config import Settings, unknown_key, without_secrets
 from flask_integration.leases import BackendLease, CurrentBackend
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
+from flask_integration.unsubscribe import add_unsubscribe
 from mailbackends import ConfigurationError, Options, Secret
 from mailbackends.integration import hide_secrets
 
@@ -153,6 +154,10 @@ class MailState(Sender):
     @ascii_attachments.setter
     def ascii_attachments(self, value: bool) -> None:
         self.rendering = replace(self.rendering, ascii_filenames=value)
+
+    def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None:
+        """Give a message its link for unsubscribing."""
+        add_unsubscribe(message, recipients, self._config)
 
     @property
     def suppress(self) -> bool:

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from mailbackends.protocol.delivery_options import DeliveryOptions, delivery_options
     from mailbackends.reply import Reply
     from mailbackends.secret import Secret
+    from mailbackends.unsubscribe import unsubscribe_fields
 
 __all__ = [
     "DKIM",
@@ -107,6 +108,7 @@ __all__ = [
     "TokenError",
     "delivery_options",
     "diagnose",
+    "unsubscribe_fields",
 ]
 
 # Names are imported when they are first asked for: a program that sends no mail, or a test
@@ -132,6 +134,7 @@ _MODULE_OF = {
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",
         "secret": "Secret",
+        "unsubscribe": "unsubscribe_fields",
     }.items()
     for name in names.split()
 }

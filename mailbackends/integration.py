@@ -13,6 +13,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `is_field_name` checks the name of a header field.
 - `encoded_words` writes text for a header field (RFC 2047).
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
+- `unsubscribe_fields` makes the fields of RFC 8058; `check_unsubscribe_url` checks a setting.
 - `nearest` finds the known name that a misspelled one is closest to; `did_you_mean` is the end
   of an error text with it.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
@@ -35,6 +36,7 @@ from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
 from mailbackends.texts import did_you_mean, nearest, plain_text
+from mailbackends.unsubscribe import check_unsubscribe_url, unsubscribe_fields
 from mailbackends.wording import Wording
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Wording",
     "WrittenMessage",
     "base64_body",
+    "check_unsubscribe_url",
     "check_visible",
     "checked_policy",
     "did_you_mean",
@@ -56,5 +59,6 @@ __all__ = [
     "server_urls",
     "settle_when_known",
     "to_ascii",
+    "unsubscribe_fields",
     "written_message",
 ]

@@ -9,6 +9,7 @@ from email.message import Message
 from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidMessageError, Outcome
+from mailbackends.mailer.bulk import warn_of_bulk
 from mailbackends.mailer.in_flight import InFlightTransaction
 from mailbackends.message import Email
 from mailbackends.mime.content import Content
@@ -161,6 +162,7 @@ class Job:
                 self.message, self.envelope, extensions, is_tls=is_tls, fast=fast, sign=sign
             )
             self._prepared = extensions, is_tls, sign, prepared
+            warn_of_bulk(prepared.content)
         return self._prepared[3]
 
 
