@@ -54,7 +54,8 @@ class Defaults(Protocol):
     def is_fast(self) -> bool:
         """Whether the backend takes a `mailbackends.integration.WrittenMessage`."""
 
-    def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None: ...
+    def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None:
+        """Give the message its link for unsubscribing."""
 
 
 @dataclass(frozen=True, slots=True)

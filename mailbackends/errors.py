@@ -281,10 +281,7 @@ class PoolClosed(_NothingSent):
 
 
 class SigningError(_NothingSent):
-    """The application's callable for a DKIM key or signature failed. Nothing was sent.
-
-    ``__cause__`` is its exception.
-    """
+    """The callable for a DKIM key or signature raised ``__cause__``. Nothing was sent."""
 
 
 class TokenError(_NothingSent):

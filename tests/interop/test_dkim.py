@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_opendkim_verifies_what_arrives(
     postfix: Postfix, way: str, all_servers: AllServers, cafile: str, tmp_path: Path
 ) -> None:
     server = all_servers.server(way)
-    options: dict[str, object] = {"port": server.endpoint("DKIM").port}
+    options: dict[str, Any] = {"port": server.endpoint("DKIM").port}
     if way != "Postfix":
         options |= {"username": "user", "password": "secret", "security": "starttls"}
         options |= {"ssl_cafile": cafile}

@@ -115,7 +115,7 @@ def _with_file(dice: random.Random, sender: str, folder: Path) -> Message:
     if not path.exists():
         path.write_bytes(dice.randbytes(dice.choice((0, 100, 80_000))))
     made.make_mixed()
-    made.attach(FileAttachment(path))
+    made.attach(FileAttachment(path))  # type: ignore[arg-type]
     return made
 
 
