@@ -72,11 +72,18 @@ class Report:
             )
         )
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, best: int) -> None:
-        """Print a table; the first ``best`` rows are highlighted."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        best: int,
+        right: bool = True,
+    ) -> None:
+        """Print a table; the first ``best`` rows are highlighted. ``right`` aligns figures."""
         table = Table(box=self.box)
         for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right")
+            table.add_column(column, justify="right" if index and right else "left")
         for index, row in enumerate(rows):
             table.add_row(*row, style="bold green" if index < best else "")
         self.console.print(table)
