@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.dispatch import Signal
 
+from django_integration.configuration import Configuration, InvalidConfiguration
 from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
 from django_integration.logs import logger, sending
 from django_integration.messages import RawEmailMessage
@@ -21,7 +22,7 @@ from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
-from mailbackends.integration import Wording, settle_when_known
+from mailbackends.integration import settle_when_known
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
 
@@ -122,10 +123,7 @@ class AsyncSending(ABC):
     staging: Staging
     on_partial_refusal: str
 
-    @property
-    @abstractmethod
-    def wording(self) -> Wording:
-        """See `EmailBackend`."""
+    _configuration: Configuration | InvalidConfiguration
 
     @property
     @abstractmethod

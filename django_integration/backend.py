@@ -38,8 +38,7 @@ from django_integration.settings import (
     hide,
     unknown_options,
 )
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret, SMTPException
-from mailbackends.integration import Wording
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 
 __all__ = ["EmailBackend"]
 
@@ -152,18 +151,13 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
     # Configuration
 
     @property
-    def wording(self) -> Wording:
-        """What the settings are called, for the texts of errors."""
-        return self._configuration.wording
-
-    @property
     def options(self) -> Options:
         """The options by the current attributes: a subclass may have changed them.
 
         Raises:
             SettingsError, InvalidMailer: mail cannot be sent with these options.
         """
-        return make_options(self._current_options(), self.wording, self.alias)
+        return make_options(self._current_options(), self._configuration.wording, self.alias)
 
     @property
     def mailer_key(self) -> MailerKey:
@@ -236,8 +230,6 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             raise
         except OSError as error:
             self.connection = None
-            if isinstance(error, SMTPException):
-                error.wording = self.wording
             if not self.fail_silently:
                 raise
             logger.warning("Cannot send (%s): %s", type(error).__name__, error)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
+from django_integration.configuration import Configuration, InvalidConfiguration
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
 from django_integration.messages import as_submission
@@ -26,7 +27,6 @@ from mailbackends import (
     SMTPException,
     Submission,
 )
-from mailbackends.integration import Wording
 
 __all__ = ["Delivery", "receipt_of"]
 
@@ -58,8 +58,7 @@ class _Backend(Protocol):
     staging: Staging
     on_partial_refusal: str
 
-    @property
-    def wording(self) -> Wording: ...
+    _configuration: Configuration | InvalidConfiguration
 
 
 class _Entry:
@@ -159,7 +158,7 @@ class Delivery:
         """
         message: Any = entry.message
         if isinstance(result, SMTPException):
-            result.wording = self.backend.wording
+            result.wording = self.backend._configuration.wording
             if self._options and result is not self._unreachable and _is_unreachable(result):
                 self._unreachable, self._unreachable_since = result, time.monotonic()
         entry.result = result

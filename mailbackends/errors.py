@@ -125,9 +125,6 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
     def _what(self) -> str:
         return f"{self._refusal()}: {self.reply}"
 
-    def _known_fix(self) -> str | None:
-        return self._fix or fix_for(str(self.reply))
-
     def _refusal(self) -> str:
         return self._refused
 
@@ -222,9 +219,6 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         more = len(self.recipients) - len(shown)
         tail = f"; and {more} more" if more else ""
         return f"all {len(self.recipients)} recipients refused: {'; '.join(shown)}{tail}"
-
-    def _known_fix(self) -> str | None:
-        return self._fix or fix_for(str(self.reply))
 
 
 class SMTPTLSError(SMTPException, ssl.SSLError):

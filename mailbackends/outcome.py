@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from mailbackends.known_errors import fix_for
 from mailbackends.reply import Reply
 from mailbackends.texts import jsonable, one_line
 from mailbackends.wording import MAILER, Wording
@@ -150,7 +151,7 @@ class SMTPException(smtplib.SMTPException):
         return one_line(str(self.args[0])) if self.args else type(self).__name__
 
     def _known_fix(self) -> str | None:
-        return self._fix
+        return self._fix or (fix_for(str(self.reply)) if self.reply else None)
 
     @property
     def _concerns_a_message(self) -> bool:
