@@ -85,10 +85,8 @@ class SMTPConnectionError(SMTPServerDisconnected, ConnectionError):
     def because_of(cls, error: OSError, server: str) -> SMTPConnectionError:
         """The exception for ``error`` while connecting to ``server``, with a suggested fix."""
         made = cls(f"cannot connect to {server}: {error.strerror or error}")
-        made.suggesting(connection_fix(error))
-        made.errno = error.errno
-        made.outcome = Outcome.NOT_SENT
-        return made
+        made.errno, made.outcome = error.errno, Outcome.NOT_SENT
+        return made.suggesting(connection_fix(error))
 
     def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
         # OSError's own drops an errno that was set on the instance.
@@ -188,9 +186,6 @@ class SMTPProtocolError(SMTPResponseException):
 
     def _what(self) -> str:
         return f"{self._refused}: {self.reply.text if self.reply else ''}"
-
-    def _known_fix(self) -> str | None:
-        return self._fix
 
 
 class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
