@@ -98,8 +98,7 @@ def _parse(text: str, allowed: set[str]) -> Any:
     except Exception as error:  # the parser fails on some input, for example with an IndexError
         raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.") from error
     if defects:
-        reasons = "; ".join(sorted(defects))
-        raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE} ({reasons}).")
+        raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.")
     if len(mailboxes) != 1:
         raise InvalidAddressError(
             f"Invalid address {text!r}: it must be one address: {_WRITE}, "

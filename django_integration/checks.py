@@ -99,9 +99,12 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
             # Only the Mailer reads the files: a missing certificate, for example.
             Mailer(servers).close()
         except (ImproperlyConfigured, ConfigurationError) as error:
+            text = str(error)
+            if alias is not None and not text.startswith(_where(alias)):
+                text = f"{_where(alias)}: {text}"
             found.append(
                 checks.Error(
-                    str(error),
+                    text,
                     hint="Change " + ("MAILERS." if alias else "EMAIL_* or MAILBACKENDS."),
                     id="mailbackends.E001",
                 )
@@ -195,13 +198,13 @@ def _check_login(backend: EmailBackend, alias: str | None) -> Iterator[checks.Ch
     if backend.username and backend.options.username is None:
         yield checks.Warning(
             f"{_where(alias)} has a user name but no password: no login is made.",
-            hint="Set the password, or remove the user name.",
+            hint=backend.options.wording.sentence("set {password}, or remove {username}"),
             id="mailbackends.W005",
         )
     if backend.password and not backend.username:
         yield checks.Warning(
             f"{_where(alias)} has a password but no user name: no login is made.",
-            hint="Set the user name, or remove the password.",
+            hint=backend.options.wording.sentence("set {username}, or remove {password}"),
             id="mailbackends.W009",
         )
 
@@ -211,18 +214,18 @@ def _check_port(options: Options, alias: str | None) -> Iterator[checks.CheckMes
     if options.socket_path is not None:
         return
     if options.port == 465 and options.security != "tls":
-        used = "STARTTLS (use_tls)" if options.security == "starttls" else "no TLS"
+        used = "STARTTLS" if options.security == "starttls" else "no TLS"
         yield checks.Warning(
             f"{_where(alias)} uses {used} on port 465, where servers expect TLS from the "
             "first byte: the connection would time out.",
-            hint="Set use_ssl=True and use_tls=False, or port 587 for STARTTLS.",
+            hint=options.wording.sentence("{use_tls}, or set {port} to 587 for STARTTLS"),
             id="mailbackends.W010",
         )
     if options.port == 587 and options.security == "tls":
         yield checks.Warning(
-            f"{_where(alias)} uses TLS from the first byte (use_ssl) on port 587, where "
+            f"{_where(alias)} uses TLS from the first byte on port 587, where "
             "servers expect STARTTLS: the TLS handshake would fail.",
-            hint="Set use_tls=True and use_ssl=False, or port 465.",
+            hint=options.wording.sentence("{use_starttls}, or set {port} to 465"),
             id="mailbackends.W010",
         )
 
@@ -247,7 +250,10 @@ def _check_certificate(backend: EmailBackend, alias: str | None) -> Iterator[che
     if given and not (backend.use_tls or backend.use_ssl):
         yield checks.Warning(
             f"{_where(alias)} has {' and '.join(given)} set, but not TLS: they are not used.",
-            hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465), or remove them.",
+            hint=backend.options.wording.sentence(
+                "{use_starttls} (port 587) or {use_tls} (port 465), or remove "
+                + " and ".join(f"{{{name}}}" for name in given),
+            ),
             id="mailbackends.W007",
         )
 
@@ -257,13 +263,13 @@ def _check_tls(options: Options, alias: str | None) -> Iterator[checks.CheckMess
         return
     yield checks.Warning(
         f"{_where(alias)} sends mail to {options.server} without TLS.",
-        hint="Set use_tls (STARTTLS, port 587) or use_ssl (port 465).",
+        hint=options.wording.sentence("{use_starttls} (port 587), or {use_tls} (port 465)"),
         id="mailbackends.W001",
     )
     if options.username is not None:
         yield checks.Warning(
             f"{_where(alias)} sends user name and password to {options.server} without encryption.",
-            hint="Set use_tls or use_ssl, and remove allow_cleartext_auth.",
+            hint=options.wording.sentence("{use_any_tls}, and remove {allow_cleartext_auth}"),
             id="mailbackends.W002",
         )
 
@@ -278,7 +284,11 @@ def _check_limits(options: Options, alias: str | None) -> Iterator[checks.CheckM
         yield checks.Warning(
             f"{_where(alias)} has no limit for {', '.join(unlimited)}: a server that does not "
             "answer would block a request for ever.",
-            hint="Remove them to use the defaults, or set a number of seconds.",
+            hint=options.wording.sentence(
+                "remove "
+                + ", ".join(f"{{{name}}}" for name in unlimited)
+                + " to use the defaults, or set a number of seconds",
+            ),
             id="mailbackends.W003",
         )
 

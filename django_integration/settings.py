@@ -183,7 +183,7 @@ def _sources(
     if options.get("security") is not None:
         found.append((f"{where}['security']", _from_security(options["security"], alias)))
     if options.get("url") is not None:
-        found.append((f"{where}['url']", _from_urls(options["url"], alias)))
+        found.append((f"{where}['url']", _from_urls(options["url"], alias, f"{where}['url']")))
     return found
 
 
@@ -204,30 +204,30 @@ def _from_security(security: Any, alias: str | None) -> dict[str, Any]:
     return {"use_tls": security == "starttls", "use_ssl": security == "tls"}
 
 
-def _from_urls(value: Any, alias: str | None) -> dict[str, Any]:
+def _from_urls(value: Any, alias: str | None, where: str) -> dict[str, Any]:
     urls = server_urls(value)
     wrong = [url.kind for url in urls if not isinstance(url, Secret)]
     if wrong or not urls:
         raise configuration_error(
-            f"'url' must be a URL or a list of URLs, got {wrong[0] if wrong else 'none'}: write "
+            f"{where} must be a URL or a list of URLs, got {wrong[0] if wrong else 'none'}: write "
             "'smtp+starttls://user:password@smtp.example.com:587'.",
             alias,
         )
-    options = options_from_url(urls[0], alias)
+    options = options_from_url(urls[0], alias, where)
     if len(urls) > 1:
         for url in urls[1:]:
-            options_from_url(url, alias)
+            options_from_url(url, alias, where)
         options["fallback_urls"] = tuple(urls[1:])
         options["fallbacks_share_login"] = "username" not in options
     return options
 
 
-def options_from_url(url: Any, alias: str | None) -> dict[str, Any]:
-    """The options in one URL. Raises: as `collect_options`."""
+def options_from_url(url: Any, alias: str | None, where: str = "'url'") -> dict[str, Any]:
+    """The options in one URL, set at ``where``. Raises: as `collect_options`."""
     try:
         options = Options.parse_url(url)
     except ConfigurationError as error:
-        raise configuration_error(f"'url': {error}", alias) from error
+        raise configuration_error(f"{where}: {error}", alias) from error
     return options | _from_security(options.pop("security", "none"), alias)
 
 

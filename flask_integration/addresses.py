@@ -152,7 +152,8 @@ def bare_addresses(values: Iterable[Address], field: str) -> list[str]:
             # A local user, such as "root", must be the whole value: in
             # "Doe, Jo <jo@example.com>" the first part is a name that lacks its quotes.
             is_local = address == value
-            if not _ADDR_SPEC.fullmatch(address) or not ("@" in address or is_local):
+            is_complete = "@" in address or is_local
+            if not (_ADDR_SPEC.fullmatch(address) and is_complete and _is_within(address, value)):
                 raise InvalidAddressError(
                     f"{field} {value!r} is not an address: write 'name@example.com', "
                     "'Name <name@example.com>' or ('Name', 'name@example.com'), "
@@ -160,6 +161,15 @@ def bare_addresses(values: Iterable[Address], field: str) -> list[str]:
                 )
             found[address] = None
     return list(found)
+
+
+def _is_within(address: str, value: Address) -> bool:
+    """Return whether the value contains the address as it is, blanks around the @ apart.
+
+    The parser drops blanks: it would send mail for ``ada@exam ple.com`` to another domain.
+    """
+    text = value if isinstance(value, str) else display(value)
+    return address in re.sub(r"\s*@\s*", "@", text) or "(" in text
 
 
 def _usual(value: Address) -> tuple[str, str] | None:

@@ -27,7 +27,7 @@ from mailbackends import (
     Receipt,
     Submission,
 )
-from mailbackends.integration import LoopMailers
+from mailbackends.integration import LoopMailers, nearest
 
 __all__ = [
     "Backend",
@@ -264,11 +264,12 @@ def find_backend(name: str | type[Backend]) -> type[Backend]:
                 f"MAIL_BACKEND {name!r} needs {missing}: "
                 f'python -m pip install "mailbackends[{extra}]"'
             ) from error
-        raise ConfigurationError(
-            f"MAIL_BACKEND {name!r} cannot be found: use one of "
-            f"{', '.join(sorted({*_SHORT_NAMES, *_LAZY_NAMES}))}, or the dotted path of a "
-            f"Backend class ({error})"
-        ) from error
+        known = sorted({*_SHORT_NAMES, *_LAZY_NAMES})
+        fix = f"use one of {', '.join(known)}, or the dotted path of a Backend class"
+        if meant := nearest(name, known):
+            fix = f"did you mean {meant!r}?"
+        reason = f" ({error})" if module else ""
+        raise ConfigurationError(f"MAIL_BACKEND {name!r} cannot be found{reason}: {fix}") from error
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise ConfigurationError(
             f"MAIL_BACKEND {name!r} must name a subclass of flask_integration.Backend"

@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_integration.addresses import display
+from flask_integration.addresses import bare_addresses, display
 from flask_integration.backends import SmtpBackend
 from flask_integration.config import PREFIX
 from flask_integration.delivery import deliver
@@ -53,9 +53,10 @@ def show_config(mailer: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_appcontext
 def doctor(mailer: str, as_json: bool) -> None:
-    """Test each step to the mail server up to the login, and suggest how to fix what fails.
+    """Test each step to the mail server, and suggest how to fix what fails.
 
-    Nothing is sent. The exit status is 1 if a step fails.
+    The server is asked whether it accepts MAIL_DEFAULT_SENDER; no message is sent. The exit
+    status is 1 if a step fails.
     """
     places: list[dict[str, Any]] = []
     failed = False
@@ -121,12 +122,16 @@ def _examine(state: MailState) -> Iterator[tuple[str, Iterator[Step]]]:
         yield f"backend {state.settings.backend.__name__}", iter([_backend(state)])
         return
     for options in (state.options, *state.fallbacks):
-        yield describe(options), _diagnosed(options)
+        yield describe(options), _diagnosed(options, state)
 
 
-def _diagnosed(options: Options) -> Iterator[Step]:
+def _diagnosed(options: Options, state: MailState) -> Iterator[Step]:
+    sender = state.default_sender
     try:
-        yield from diagnose(options)
+        yield from diagnose(
+            options,
+            probe_from=bare_addresses([sender], "MAIL_DEFAULT_SENDER")[0] if sender else None,
+        )
     except ConfigurationError as error:
         yield Step("settings", 0.0, error=str(error))
 
@@ -138,6 +143,12 @@ def _sender(state: MailState) -> Step:
     if not state.default_sender:
         warnings.append("MAIL_DEFAULT_SENDER is not set: each message must give its sender")
         return Step("sender", 0.0, (), tuple(warnings))
+    address = bare_addresses([state.default_sender], "MAIL_DEFAULT_SENDER")[0]
+    if address.rpartition("@")[2].lower() in ("localhost", "localhost.localdomain"):
+        warnings.append(
+            "many servers refuse a sender at localhost, and nobody can reply: set "
+            "MAIL_DEFAULT_SENDER to an address in a domain that you send for"
+        )
     return Step("sender", 0.0, (display(state.default_sender),), tuple(warnings))
 
 

@@ -33,7 +33,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"flask_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
-        'python -m pip install "mailbackends[flask,mailbox]"',
+        'python -m pip install "mailbackends[mailbox]"',
         name=error.name,
     ) from error
 

@@ -63,7 +63,7 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
     # TLS files go only to servers that use TLS. If none does, `client_certificate` warns.
     unused = _TLS if any(with_tls) else _CERTIFICATE
     clear = {name: value for name, value in options.items() if name not in unused}
-    return [
+    found = [
         Options.from_mapping(
             given
             | (options if has_tls else clear)
@@ -71,6 +71,27 @@ def read_servers(values: Mapping[str, Any], label: str, max_emails: int | None) 
         )
         for given, has_tls in zip(servers, with_tls, strict=True)
     ]
+    for server in found:
+        _check_port(server)
+    return found
+
+
+def _check_port(options: Options) -> None:
+    """Warn of a port that is the other kind of TLS's by RFC 8314."""
+    fix = ""
+    if options.socket_path is None and options.port == 465 and options.security != "tls":
+        used = "STARTTLS" if options.security == "starttls" else "no TLS"
+        fix = (
+            f"{{port}} is 465, where servers expect TLS from the first byte, and {used} is "
+            "used: {use_tls}, or set {port} to 587 for STARTTLS"
+        )
+    elif options.port == 587 and options.security == "tls":
+        fix = (
+            "{port} is 587, where servers expect STARTTLS, and TLS from the first byte is used: "
+            "{use_starttls}, or set {port} to 465"
+        )
+    if fix:
+        warn(options.wording.render(fix))
 
 
 def _wording(values: Mapping[str, Any], label: str, in_url: Collection[str]) -> Wording:

@@ -165,10 +165,12 @@ class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
 class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
     """The server refused the login as ``username`` (None if unknown). It has no secret."""
 
+    _refused = "login refused"
+    _usual_fix = "check {username} and {password}, and that this account may send"
     username: str | None = None
 
     def _refusal(self) -> str:
-        return f"login as {one_line(self.username)} refused" if self.username else "login refused"
+        return f"login as {one_line(self.username)} refused" if self.username else self._refused
 
 
 class SMTPProtocolError(SMTPResponseException):

@@ -93,6 +93,8 @@ class SMTPException(smtplib.SMTPException):
 
     _fix: str | None = None
     """What to do about it, with the names of options in braces: see `mailbackends.wording`."""
+    _usual_fix: ClassVar[str | None] = None
+    """What to do where nothing better is known."""
     _always_concerns_a_message: ClassVar[bool] = False
     _own_fields: ClassVar[tuple[str, ...]] = ()
     """Attributes that only this class has, for `as_dict`."""
@@ -151,7 +153,7 @@ class SMTPException(smtplib.SMTPException):
         return one_line(str(self.args[0])) if self.args else type(self).__name__
 
     def _known_fix(self) -> str | None:
-        return self._fix or (fix_for(str(self.reply)) if self.reply else None)
+        return self._fix or (self.reply and fix_for(str(self.reply))) or self._usual_fix
 
     @property
     def _concerns_a_message(self) -> bool:

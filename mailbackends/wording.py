@@ -25,6 +25,8 @@ class Wording:
     use_any_tls: str = "set security='starttls' or 'tls'"
     log_in: str = "set username and password"
     log_out: str = "leave out username and password"
+    credentials: str = "{password}, {token_provider} or {oauth}"
+    """What there has to be beside a user name."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The settings for options, by the options' names."""
     pattern: str = "{}"
@@ -37,7 +39,13 @@ class Wording:
 
     def render(self, fix: str) -> str:
         """The fix with each ``{name}`` as a phrase of this wording, or as the setting's name."""
+        fix = fix.replace("{credentials}", self.credentials)
         return _NAME.sub(lambda match: self._word(match[1]), fix)
+
+    def sentence(self, fix: str) -> str:
+        """The rendered fix with a capital and a full stop."""
+        text = self.render(fix)
+        return f"{text[0].upper()}{text[1:]}."
 
     def _word(self, name: str) -> str:
         return str(getattr(self, name)) if name in _PHRASES else self.name(name)

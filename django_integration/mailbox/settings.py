@@ -11,6 +11,7 @@ MAILBACKENDS_MAILBOX = {
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import Any
 
@@ -26,7 +27,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"django_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
-        'python -m pip install "mailbackends[django,mailbox]"',
+        'python -m pip install "mailbackends[mailbox]"',
         name=error.name,
     ) from error
 
@@ -73,6 +74,11 @@ def get_mailbox() -> Mailbox:
     try:
         box.listen(port)
     except (OSError, OverflowError, TypeError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise SettingsError(
+                f"{NAME}['smtp_port'] = {port!r} is in use. Set another port, or none to use any "
+                "free port."
+            ) from error
         raise SettingsError(
             f"{NAME}['smtp_port'] = {port!r} cannot be used ({error}). Set another port, or none "
             "to use any free port."

@@ -69,9 +69,10 @@ def _read_rows(path: Path, address: str, key: str | None) -> list[Row]:
             raise ValueError(f"{path} has several columns {twice[0]!r}: rename all but one")
         for column in (address, key or address):
             if column not in columns:
+                option = "--column" if column == address else "--key"
                 raise ConfigurationError(
-                    f"{path} has no column {column!r}; "
-                    f"its columns are: {', '.join(columns) or 'none'}"
+                    f"{path} has no column {column!r}: give {option} "
+                    f"{' or '.join(columns) or 'for a file with columns'}"
                 )
         try:
             for line in reader:

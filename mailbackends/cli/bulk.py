@@ -29,6 +29,7 @@ from mailbackends.mailer import Mailer, Submission
 from mailbackends.mailer.submission import Job
 from mailbackends.mime.address import parse_path
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.texts import did_you_mean
 
 __all__ = ["bulk"]
 
@@ -105,7 +106,7 @@ def bulk(
     """
     parse_path(sender, of="sender")
     rows = read_rows(file, address=column, key=key)
-    write = _writer(rows, template, html, subject, sender, attach)
+    write = _writer(file, rows, template, html, subject, sender, attach)
     results = results or file.with_name(f"{file.name}.results.csv")
     out, err = consoles()
     if dry_run:
@@ -136,6 +137,7 @@ def bulk(
 
 
 def _writer(
+    file: Path,
     rows: list[Row],
     template: Path,
     html: Path | None,
@@ -156,7 +158,8 @@ def _writer(
         for name in each.columns if rows else ():
             if name not in known:
                 raise click.UsageError(
-                    f"{each.name} uses the column {name!r}; the columns are: {', '.join(known)}."
+                    f"{each.name} uses the column {name!r}, which {file} does not have: "
+                    f"{did_you_mean(name, known)}"
                 )
 
     def write(row: Row) -> EmailMessage:

@@ -46,8 +46,7 @@ def mailbox(
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise click.ClickException(
-            f"the mailbox needs {', '.join(missing)}: "
-            'python -m pip install "mailbackends[cli,mailbox]"'
+            f'the mailbox needs {", ".join(missing)}: python -m pip install "mailbackends[mailbox]"'
         )
     from mailbackends.mailbox import NotLoopback, PortUnavailable, run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from email import message_from_binary_file
 from email.message import EmailMessage, Message
@@ -130,7 +131,13 @@ def _compose(
     try:
         return compose(headers, text=text, html=html_text, attachments=attachments)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        # As it is called here.
+        said = re.sub(r"^the (From|To|Cc|Bcc|Reply-To) field", _option_for, str(error))
+        raise click.UsageError(said) from error
+
+
+def _option_for(field: re.Match[str]) -> str:
+    return f"--{field[1].lower()}"
 
 
 def _reads_stdin(given: dict[str, Any]) -> bool:

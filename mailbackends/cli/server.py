@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +22,15 @@ __all__ = ["PASSWORD_VARIABLE", "URL_VARIABLE", "options_from", "server_options"
 URL_VARIABLE = "MAILBACKENDS_URL"
 PASSWORD_VARIABLE = "MAILBACKENDS_PASSWORD"  # noqa: S105 - the name of a variable
 
+_PASSWORD = f"a password in {PASSWORD_VARIABLE} or --password-file"
 _WORDING = dataclasses.replace(
     URL,
-    log_in=f"give --username, and the password in {PASSWORD_VARIABLE} or --password-file",
+    log_in=f"give --username, and {_PASSWORD}",
     log_out="leave user name and password out of URL and command line",
+    credentials=_PASSWORD,
     names={
-        "username": "--username",
-        "password": "--password-file",
+        "username": "the user name",
+        "password": "the password",
         "ssl_cafile": "--cafile",
         "timeout": "--timeout",
         "host": "the host in the URL",
@@ -37,14 +40,31 @@ _WORDING = dataclasses.replace(
     },
 )
 
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Seconds(click.ParamType):
+    """A number of seconds."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; the usage error says what to write."""
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds: write one, such as 30", param, ctx)
 
 
 def server_options(command: Function) -> Function:
     """Add ``--username``, ``--password-file``, ``--ask-password``, ``--cafile``, ``--timeout``."""
     for option in (
         click.option(
-            "--timeout", type=float, metavar="SECONDS", help="For each wait; default: 30."
+            "--timeout", type=Seconds(), metavar="SECONDS", help="For each wait; default: 30."
         ),
         click.option(
             "--cafile",
@@ -85,6 +105,11 @@ def options_from(
         raise click.UsageError(
             f"No server is named: give its URL (smtp://host), or set {URL_VARIABLE}."
         )
+    if _HOST.fullmatch(given):
+        raise click.UsageError(
+            f"The server must be a URL, got {given!r}: write smtp+starttls://{given} for STARTTLS, "
+            f"smtps://{given} for TLS from the first byte, or smtp://{given}."
+        )
     options = Options.parse_url(given)
     if url and "password" in options:
         _, err = consoles()
@@ -100,6 +125,9 @@ def options_from(
         options["ssl_cafile"] = cafile
     if timeout is not None:
         options["timeout"] = timeout
+    if "username" not in options and (password_file is not None or ask_password):
+        option = "--ask-password" if ask_password else "--password-file"
+        raise click.UsageError(f"{option} is given without a user name: give --username too.")
     if "username" in options:
         password = _password(password_file, ask_password, options)
         if password is not None:

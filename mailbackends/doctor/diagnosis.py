@@ -95,12 +95,10 @@ def diagnose(
 
 
 def _probe(sender: str | None, recipient: str | None) -> tuple[str, str | None] | None:
+    to = None if recipient is None else to_ascii(parse_path(recipient))
     if sender is None:
-        sender = recipient
-    if sender is None:
-        return None
-    path = "" if sender in ("", "<>") else to_ascii(parse_path(sender, of="sender"))
-    return path, None if recipient is None else to_ascii(parse_path(recipient))
+        return None if to is None else (to, to)
+    return "" if sender in ("", "<>") else to_ascii(parse_path(sender, of="sender")), to
 
 
 class _Diagnosis:

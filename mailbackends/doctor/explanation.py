@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mailbackends.errors import (
-    SMTPAuthenticationError,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     TokenError,
@@ -24,8 +23,4 @@ def explained(error: OSError) -> str:
     if isinstance(error, SMTPRecipientsRefused):
         fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
         return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
-    if isinstance(error, SMTPAuthenticationError):
-        return text + error.wording.render(
-            ": check {username} and {password}, and that this account may send"
-        )
     return text

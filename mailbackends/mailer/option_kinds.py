@@ -17,7 +17,7 @@ from mailbackends.dkim.settings import DKIM, keys_from
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.url import SecretURL
 from mailbackends.secret import NotText, Secret, SecretCallable
-from mailbackends.texts import plain_text
+from mailbackends.texts import nearest, plain_text
 
 __all__ = [
     "ADDRESS",
@@ -204,7 +204,9 @@ def one_of(*choices: str) -> Kind:
     def check(name: str, value: Any) -> str:
         text = plain_text(value)
         if text not in choices:
-            raise _wrong(name, f"one of {', '.join(map(repr, choices))}", value)
+            near = nearest(text, choices) if text else None
+            fix = f"did you mean {near!r}?" if near else ""
+            raise _wrong(name, f"one of {', '.join(map(repr, choices))}", value, fix)
         return text
 
     return Kind(" | ".join(choices), check)

@@ -299,8 +299,17 @@ _ELSEWHERE = {
 }
 
 
-def unknown_option(name: str) -> str:
+_SCHEME_FOR = {
+    "security='starttls'": "smtp+starttls://",
+    "security='tls'": "smtps://",
+    "security='starttls', or 'tls' from the first byte": "smtp+starttls:// or smtps://",
+}
+
+
+def unknown_option(name: str, *, in_url: bool = False) -> str:
     """The text for an unknown option: what it is called here, or the nearest name."""
     if name.lower() in _ELSEWHERE:
+        if in_url and (scheme := _SCHEME_FOR.get(_ELSEWHERE[name.lower()])):
+            return f"unknown option {name!r}: write {scheme} in the URL"
         return f"unknown option {name!r}: use {_ELSEWHERE[name.lower()]}"
     return f"unknown option {name!r}: {did_you_mean(name, OptionTable.table())}"

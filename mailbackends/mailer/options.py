@@ -150,7 +150,7 @@ class Options(OptionTable):
         given: set[str] = set()
         for name, value in found.query:
             if name not in table:
-                raise ConfigurationError(unknown_option(name))
+                raise ConfigurationError(unknown_option(name, in_url=True))
             if name in given or name in options:
                 raise ConfigurationError(f"the URL sets {name} more than once: set it once")
             given.add(name)
@@ -232,8 +232,7 @@ class Options(OptionTable):
             return
         if self.password is None and self.tokens is None and not self.auth_mechanisms:
             raise self._error(
-                "{username} is given without {password}, {token_provider} or {oauth}: give one "
-                "of them, or leave out {username}"
+                "{username} is given without {credentials}: give it, or leave out {username}"
             )
         if self.security == "none" and not self.allow_cleartext_auth and not self._is_local():
             raise self._error(

@@ -53,6 +53,10 @@ _NAME = re.compile(r"[a-z_]{1,40}")
 _ENCODE = (
     "a user name or a password ends at the first / ? or #: write / as %2F, ? as %3F and # as %23"
 )
+_BOTH_KINDS = (
+    "write smtp+starttls:// for STARTTLS (port 587), or smtps:// for TLS from the first byte "
+    "(port 465)"
+)
 _FORM = "write smtp+starttls://user:password@smtp.example.com:587"
 
 
@@ -144,9 +148,9 @@ def parsed(url: SecretURL, *, known: Collection[str], secret: Collection[str]) -
         return ParsedURL(problem=_why_not(text))
     scheme = match["scheme"].lower()
     if scheme not in SCHEMES:
-        return ParsedURL(
-            problem=f"has the unknown scheme {scheme!r}: {did_you_mean(scheme, SCHEMES)}"
-        )
+        # "tls" alone means STARTTLS to some, and TLS from the first byte to others.
+        fix = _BOTH_KINDS if re.search("tls|ssl", scheme) else did_you_mean(scheme, SCHEMES)
+        return ParsedURL(problem=f"has the unknown scheme {scheme!r}: {fix}")
     try:
         query = _query(match["query"], known, secret)
         return (

@@ -136,7 +136,9 @@ def google(
             str(path), scopes=[GOOGLE_SCOPE], subject=subject
         )
     except OSError as error:
-        raise ConfigurationError(f"{name} {str(path)!r}: {error.strerror}") from None
+        raise ConfigurationError(
+            f"{name} {str(path)!r}: {error.strerror}: check the path"
+        ) from None
     except ValueError:
         raise ConfigurationError(
             f"{name} {str(path)!r} is not a service account's key: download it "
@@ -298,7 +300,7 @@ def _imported(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise ConfigurationError(
-            f"oauth {extra} needs {module.partition('.')[0]}: "
+            f"oauth={extra!r} needs {module.partition('.')[0]}: "
             f'python -m pip install "mailbackends[{extra}]"'
         ) from None
 

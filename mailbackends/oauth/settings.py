@@ -157,7 +157,7 @@ def _read(path: str | None, option: str, variable: str) -> Secret | None:
         found = Secret(Path(path).read_text(encoding="utf-8-sig").partition("\n")[0].strip())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise ConfigurationError(f"{option} {path!r}: {reason}") from None
+        raise ConfigurationError(f"{option} {path!r}: {reason}: check the path") from None
     if not found:
         raise ConfigurationError(f"{option} {path!r} is empty: its first line must be the secret")
     return found

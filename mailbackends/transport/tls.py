@@ -139,15 +139,11 @@ def _explained(error: Exception, server_hostname: str, *, after_starttls: bool) 
             return SMTPCertificateError(what).suggesting(fix)
         return SMTPCertificateError(f"{what}: {error.verify_message}")
     reason = getattr(error, "reason", None) or str(error)
+    what = f"the TLS handshake with {server_hostname} failed"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
-        fix = "the server does not speak TLS here: look into its log"
-        if not after_starttls:
-            fix = (
-                "the server does not speak TLS here: for STARTTLS, as on port 587, "
-                "{use_starttls}; else check {port} (465 is usually the one for TLS from the first "
-                "byte)"
-            )
-    elif reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
+        made = SMTPTLSError(f"{what}: the server does not speak TLS here")
+        return made.suggesting(_LOOK if after_starttls else _NO_TLS)
+    if reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
         fix = "it only speaks a TLS version that is too old: have it updated to TLS 1.2 or later"
     elif wants_certificate(error):
         fix = WANTS_CERTIFICATE
@@ -160,9 +156,14 @@ def _explained(error: Exception, server_hostname: str, *, after_starttls: bool) 
         )
     else:
         fix = "no TLS connection could be agreed on: the server's log may say why"
-    return SMTPTLSError(f"the TLS handshake with {server_hostname} failed ({reason})").suggesting(
-        fix
-    )
+    return SMTPTLSError(f"{what} ({reason})").suggesting(fix)
+
+
+_LOOK = "look into its log"
+_NO_TLS = (
+    "for STARTTLS, as on port 587, {use_starttls}; else check {port} (465 is usually the one for "
+    "TLS from the first byte)"
+)
 
 
 def verified_chain(sock: ssl.SSLSocket) -> list[dict[str, Any]]:

@@ -262,7 +262,7 @@ def test_a_row_whose_message_is_invalid_is_refused_and_the_others_are_sent(
         (
             "Subject: {{ nmae }}\n\nx",
             [],
-            "uses the column 'nmae'; the columns are: email, name, order",
+            "uses the column 'nmae', which people.csv does not have: did you mean 'name'?",
         ),
         ("Dear {{ name }}", [], "give --subject"),
         ("Subject: x\n\nx", ["--column", "mail"], "has no column 'mail'"),
