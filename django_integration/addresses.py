@@ -97,6 +97,11 @@ def _parse(text: str, allowed: set[str]) -> Any:
         mailboxes = parsed.all_mailboxes
     except Exception as error:  # the parser fails on some input, for example with an IndexError
         raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.") from error
+    if defects == {_NOT_ASCII}:
+        raise InvalidAddressError(
+            f"Invalid address {text!r}: it has non-ASCII characters before the @. {_WRITE[0].upper()}"
+            f"{_WRITE[1:]}."
+        )
     if defects:
         raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.")
     if len(mailboxes) != 1:

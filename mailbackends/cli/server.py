@@ -45,7 +45,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number of seconds."""
 
     name = "seconds"

@@ -99,8 +99,8 @@ def test_mail_with_a_server_for_one_call_never_uses_the_settings_fallbacks(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"url": []}, "'url' must be a URL or a list of URLs"),
-        ({"url": 7}, "'url' must be a URL or a list of URLs"),
+        ({"url": []}, "['url'] must be a URL or a list of URLs"),
+        ({"url": 7}, "['url'] must be a URL or a list of URLs"),
         ({"url": ["smtp://a.example.com", "smpt://b.example.com"]}, "did you mean 'smtp'"),
         ({"url": "smtp://a.example.com", "strategy": "random"}, "'ordered' or 'round_robin'"),
     ],

@@ -249,7 +249,7 @@ def test_the_default_sender_may_be_a_list_as_in_json() -> None:
         ({"DEFAULT_SENDER": "no address"}, "MAIL_DEFAULT_SENDER 'no address' is not an address"),
         ({"DEFAULT_SENDER": ("a", "b", "c")}, "('Name', 'address'), got ('a', 'b', 'c')"),
         ({"DEFAULT_SENDER": "a@x.com\r\nBcc: b@x.com"}, "contains a line break"),
-        ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: use one of console"),
+        ({"BACKEND": "smpt"}, "MAIL_BACKEND 'smpt' cannot be found: did you mean 'smtp'?"),
         ({"BACKEND": "flask.Flask"}, "must name a subclass of flask_integration.Backend"),
         ({"URL": "http://mail.example.com"}, "unknown scheme 'http'"),
         ({"URL": "smtp://mail.example.com:port"}, "has a wrong port"),

@@ -54,7 +54,7 @@ class Case:
             for name in list(sys.modules):
                 if name.partition(".")[0] == module or name.startswith(_IMPORTERS):
                     monkeypatch.delitem(sys.modules, name)
-            monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]
+            monkeypatch.setitem(sys.modules, module, None)
 
 
 # Modules that have imported what is hidden.
