@@ -99,8 +99,7 @@ def _parse(text: str, allowed: set[str]) -> Any:
         raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.") from error
     if defects == {_NOT_ASCII}:
         raise InvalidAddressError(
-            f"Invalid address {text!r}: it has non-ASCII characters before the @. {_WRITE[0].upper()}"
-            f"{_WRITE[1:]}."
+            f"Invalid address {text!r}: it has non-ASCII characters before the @: {_WRITE}."
         )
     if defects:
         raise InvalidAddressError(f"Invalid address {text!r}: {_WRITE}.")

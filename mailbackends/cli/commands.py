@@ -10,7 +10,7 @@ import click
 
 from mailbackends.cli.output import one_line
 from mailbackends.errors import ConfigurationError, InvalidAddressError
-from mailbackends.texts import nearest
+from mailbackends.texts import did_you_mean
 
 __all__ = ["mailbackends"]
 
@@ -33,9 +33,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
-            meant = nearest(args[0], _COMMANDS)
-            hint = f" Did you mean {meant!r}?" if meant else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint} Commands: {', '.join(_COMMANDS)}.")
+            ctx.fail(f"No such command {args[0]!r}: {did_you_mean(args[0], _COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -132,7 +132,8 @@ def check(case: Case, actual: str, place: Place, way: str = "says") -> None:
     expected = case.says.get(f"says_{way}", case.says.get("says"))
     # What the resolver says where it cannot reach a name server.
     actual = actual.replace("Temporary failure in name resolution", "Name or service not known")
-    assert actual == filled(expected, place)
+    expected = filled(expected, place)
+    assert actual == expected, f"the table has {expected!r}, and the text is {actual!r}"
 
 
 def steps_that_say_something(steps: list[dict[str, Any]]) -> str:

@@ -46,7 +46,7 @@ def test_the_help_of_each_command_shows_examples(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["docter"], 2, "Did you mean 'doctor'?"),
+        (["docter"], 2, "did you mean 'doctor'?"),
         (["doctor", "smpt://localhost"], 2, "did you mean 'smtp'?"),
         (["doctor", "smtp://localhost?tiemout=3"], 2, "did you mean 'timeout'?"),
         (["doctor", "smtp://localhost", "--timeout", "-1"], 2, "timeout"),
