@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -56,8 +56,11 @@ class DjangoStore:
 
     @property
     def connection(self) -> Any:
-        """This thread's connection."""
-        return connections[self.using]
+        """This thread's connection; a new one after the database has ended the old one."""
+        connection = connections[self.using]
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        return connection
 
     @property
     def messages(self) -> QuerySet[models.Message]:
@@ -93,7 +96,7 @@ class DjangoStore:
             )
             for row in rows:
                 row.state, row.attempts = State.CLAIMED.value, row.attempts + 1
-            return self._values(rows, with_content=True)
+            return self._values(rows, with_content=True, on_error=self._park)
 
     def _due(self, limit: int, aliases: Sequence[str]) -> list[models.Message]:
         """Due messages, locked: the most urgent first, and of each priority the oldest."""
@@ -363,13 +366,32 @@ class DjangoStore:
     def _without_content(self, rows: QuerySet[models.Message], limit: int) -> list[OutboxMessage]:
         return self._values(list(rows.defer("content")[:limit]), with_content=False)
 
-    def _values(self, rows: Sequence[models.Message], *, with_content: bool) -> list[OutboxMessage]:
+    def _values(
+        self,
+        rows: Sequence[models.Message],
+        *,
+        with_content: bool,
+        on_error: Callable[[models.Message, Exception], None] = lambda row, error: None,
+    ) -> list[OutboxMessage]:
+        """The rows that can be read. A row that cannot was changed by hand, or is of a later
+        version; it must not stop the others."""
         recipients: dict[UUID, list[models.Recipient]] = defaultdict(list)
         if rows:
             found = models.Recipient.objects.using(self.using)
             for each in found.filter(message_id__in=[row.id for row in rows]).order_by("id"):
                 recipients[each.message_id].append(each)
-        return [message_value(row, recipients[row.id], with_content=with_content) for row in rows]
+        values: list[OutboxMessage] = []
+        for row in rows:
+            try:
+                values.append(message_value(row, recipients[row.id], with_content=with_content))
+            except (ValueError, TypeError, LookupError) as error:
+                on_error(row, error)
+        return values
+
+    def _park(self, row: models.Message, error: Exception) -> None:
+        reason = f"the row cannot be read: {type(error).__name__}: {error}"
+        change = Change(row.id, LEASED, State.PARKED, reason=reason, log=LogEntry("parked", reason))
+        self.record(change)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -263,3 +263,12 @@ def test_two_workers_never_claim_the_same_message(store: DjangoStore) -> None:
     ids = [each.id for batch in claimed for each in batch]
     assert len(ids) == len(set(ids)) == 60
     assert set(ids) == inserted
+
+
+def test_a_row_that_cannot_be_read_is_parked_and_stops_no_other(store: DjangoStore) -> None:
+    broken, good = insert(), insert()
+    models.Message.objects.filter(id=broken.id).update(mail_options="not JSON")
+    assert [each.id for each in claim(store)] == [good.id]
+    row = models.Message.objects.get(id=broken.id)
+    assert row.state == "parked"
+    assert "cannot be read" in row.reason
