@@ -10,16 +10,14 @@ from django.db.models import Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
-__all__ = ["aware", "database_now", "for_database"]
+__all__ = ["aware", "database_now", "for_database", "now_sql"]
 
 
 class _DatabaseNow(Now):
     """Django's ``Now``, in UTC on MySQL whatever the session's time zone is."""
 
     def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        is_utc = settings.USE_TZ and connection.timezone_name == "UTC"
-        template = "UTC_TIMESTAMP(6)" if is_utc else "CURRENT_TIMESTAMP(6)"
-        return self.as_sql(compiler, connection, template=template, **extra)
+        return self.as_sql(compiler, connection, template=now_sql(connection), **extra)
 
 
 def database_now(connection: Any, *, plus: float = 0.0) -> Any:
@@ -31,6 +29,16 @@ def database_now(connection: Any, *, plus: float = 0.0) -> Any:
     if connection.vendor == "sqlite":
         return Value(timezone.now() + timedelta(seconds=plus))
     return _DatabaseNow() + timedelta(seconds=plus) if plus else _DatabaseNow()
+
+
+def now_sql(connection: Any) -> str | None:
+    """The database's now in SQL; None on SQLite, whose clock is this process's."""
+    if connection.vendor == "sqlite":
+        return None
+    if connection.vendor == "mysql":
+        is_utc = settings.USE_TZ and connection.timezone_name == "UTC"
+        return "UTC_TIMESTAMP(6)" if is_utc else "CURRENT_TIMESTAMP(6)"
+    return "STATEMENT_TIMESTAMP()" if connection.vendor == "postgresql" else "CURRENT_TIMESTAMP"
 
 
 def for_database(moment: datetime | None) -> datetime | None:

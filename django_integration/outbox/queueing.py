@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.core.mail import EmailMessage
 from django.db import connections, transaction
-from django.db.models.sql import InsertQuery
 from django.utils.module_loading import import_string
 
 from django_integration.messages import as_submission
@@ -18,8 +18,12 @@ from django_integration.outbox import models
 from django_integration.outbox.blobs import blob_store
 from django_integration.outbox.configuration import outbox_database, outbox_settings
 from django_integration.outbox.delivering import delivering_backend
+from django_integration.outbox.inserting import (
+    insert_message_once,
+    insert_messages,
+    insert_recipients,
+)
 from django_integration.outbox.listening import CHANNEL
-from django_integration.outbox.rows import message_row, recipient_rows
 from django_integration.staging import Staging
 from mailbackends.outbox import (
     OnUnknown,
@@ -73,67 +77,30 @@ def insert(messages: Sequence[OutboxMessage]) -> list[Queued]:
     """
     using = outbox_database()
     connection = connections[using]
-    with_key = [each for each in messages if each.key is not None]
-    if with_key:
+    if any(each.key is not None for each in messages):
         with transaction.atomic(using=using, savepoint=False):
-            receipts = [
-                _insert_once(each, using) if each.key else _insert_all([each], connection)[0]
-                for each in messages
-            ]
+            receipts = [_insert_once(each, using) for each in messages]
+            _notify(connection)
     else:
-        receipts = _insert_all(messages, connection)
-    _notify([each for each in receipts if each.is_new], connection)
+        insert_messages(messages, connection, notify=outbox_settings().notify)
+        receipts = [_receipt(each) for each in messages]
+    _call_engine([each.id for each in receipts if each.is_new], connection)
     return receipts
-
-
-def _insert_all(messages: Sequence[OutboxMessage], connection: Any) -> list[Queued]:
-    rows = [message_row(each, connection) for each in messages]
-    recipients = [row for each in messages for row in recipient_rows(each)]
-    if connection.vendor == "postgresql":
-        _insert_in_one_statement(rows, recipients, connection)
-    elif rows:
-        with transaction.atomic(using=connection.alias, savepoint=False):
-            models.Message.objects.using(connection.alias).bulk_create(rows)
-            models.Recipient.objects.using(connection.alias).bulk_create(recipients)
-    return [_receipt(each) for each in messages]
-
-
-def _insert_in_one_statement(rows: Any, recipients: Any, connection: Any) -> None:
-    """Messages, recipients and NOTIFY in one round trip.
-
-    PostgreSQL notifies when the transaction is committed, and not at all if it is not.
-    """
-    first, first_parameters = _insert_sql(models.Message, rows, connection)
-    second, second_parameters = _insert_sql(models.Recipient, recipients, connection)
-    last, last_parameters = "SELECT 1", []
-    if outbox_settings().notify:
-        last, last_parameters = "SELECT pg_notify(%s, '')", [CHANNEL]
-    statement = f"WITH m AS ({first}), r AS ({second}) {last}"
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*first_parameters, *second_parameters, *last_parameters])
-
-
-def _insert_sql(model: Any, rows: Any, connection: Any) -> tuple[str, Sequence[Any]]:
-    fields = [each for each in model._meta.local_concrete_fields if each.attname != "id"]
-    if rows[0].pk is not None:
-        fields = model._meta.local_concrete_fields
-    query = InsertQuery(model)
-    query.insert_values(fields, rows)
-    [(sql, parameters)] = query.get_compiler(connection=connection).as_sql()
-    return sql, parameters
 
 
 def _insert_once(message: OutboxMessage, using: str) -> Queued:
     """Insert a message unless its key is there; safe if others do so at the same time."""
     connection = connections[using]
+    if message.key is None:
+        insert_messages([message], connection, notify=False)
+        return _receipt(message)
     if (found := _with_key(message, using)) is not None:
         return found
-    rows = [message_row(message, connection)]
-    models.Message.objects.using(using).bulk_create(rows, ignore_conflicts=True)
+    insert_message_once(message, connection)
     if (found := _with_key(message, using, lock=True)) is None:
         raise RuntimeError(f"the message with the key {message.key!r} was not stored: try again")
     if found.is_new:
-        models.Recipient.objects.using(using).bulk_create(recipient_rows(message))
+        insert_recipients([message], connection)
     return found
 
 
@@ -154,11 +121,14 @@ def _receipt(message: OutboxMessage) -> Queued:
     return Queued(message.id, message.key, message_id=message.message_id)
 
 
-def _notify(receipts: Iterable[Queued], connection: Any) -> None:
-    ids = [each.id for each in receipts]
-    current = outbox_settings()
-    if not ids:
-        return
-    if current.engine is not None:
-        function = import_string(current.engine)
-        transaction.on_commit(partial(function, ids), using=connection.alias, robust=True)
+def _notify(connection: Any) -> None:
+    if connection.vendor == "postgresql" and outbox_settings().notify:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+def _call_engine(ids: list[UUID], connection: Any) -> None:
+    path = outbox_settings().engine
+    if path is not None and ids:
+        function = partial(import_string(path), ids)
+        transaction.on_commit(function, using=connection.alias, robust=True)

@@ -1,14 +1,14 @@
-"""Rows as the values of `mailbackends.outbox`, and back."""
+"""Rows as the values of `mailbackends.outbox`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from django_integration.outbox import models
-from django_integration.outbox.clock import aware, database_now, for_database
+from django_integration.outbox.clock import aware
 from mailbackends.outbox import (
     BlobPart,
     LogEntry,
@@ -21,45 +21,7 @@ from mailbackends.outbox import (
     State,
 )
 
-__all__ = ["log_value", "message_row", "message_value", "pause_value", "recipient_rows"]
-
-_SUBJECT, _MESSAGE_ID = 500, 500  # characters in the columns
-
-
-def message_row(value: OutboxMessage, connection: Any) -> models.Message:
-    """A new row, to be inserted."""
-    now = database_now(connection)
-    not_before = for_database(value.not_before)
-    return models.Message(
-        id=value.id,
-        key=value.key,
-        fingerprint=value.fingerprint,
-        alias=value.alias,
-        sender=value.sender,
-        subject=value.subject[:_SUBJECT],
-        message_id=value.message_id[:_MESSAGE_ID],
-        state=State.QUEUED.value,
-        priority=int(value.priority),
-        on_unknown=value.on_unknown.value,
-        not_before=not_before,
-        expires_at=for_database(value.expires_at),
-        created_at=now,
-        updated_at=now,
-        due_at=now if not_before is None else not_before,
-        mail_options=json.dumps(value.mail_options),
-        rcpt_options=json.dumps(value.rcpt_options),
-        size=value.size,
-        content=value.content,
-        blobs=json.dumps([part.as_list() for part in value.blobs]),
-    )
-
-
-def recipient_rows(value: OutboxMessage) -> list[models.Recipient]:
-    """New rows for the recipients."""
-    return [
-        models.Recipient(message_id=value.id, address=each.address, state=each.state.value)
-        for each in value.recipients
-    ]
+__all__ = ["log_value", "message_value", "pause_value"]
 
 
 def message_value(

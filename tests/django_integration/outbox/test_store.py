@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, connections
 
 from django_integration.outbox import models
-from django_integration.outbox.rows import message_row, recipient_rows
+from django_integration.outbox.inserting import insert_messages
 from django_integration.outbox.store import DjangoStore
 from mailbackends import Reply
 from mailbackends.outbox import (
@@ -40,8 +40,7 @@ def insert(*addresses: str, **values: Any) -> OutboxMessage:
     recipients = tuple(OutboxRecipient(each) for each in addresses or ("ada@example.com",))
     given = {"content": b"Subject: s\r\n\r\nb\r\n", "sender": "shop@example.com", "alias": "smtp"}
     message = OutboxMessage(id=uuid7(), recipients=recipients, **{**given, **values})
-    message_row(message, connection).save(force_insert=True)
-    models.Recipient.objects.bulk_create(recipient_rows(message))
+    insert_messages([message], connection, notify=False)
     return message
 
 
