@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import hashlib
 import os
 import select
 import socket
@@ -12,7 +13,7 @@ import sys
 import textwrap
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,8 @@ from mailbackends.events import ConnectionRetired, Event
 from mailbackends.mailer import opening
 from mailbackends.transport import dial
 from support import certs
+from support.scram_server import ScramServer
+from support.scripted import Peer, ScriptedServer
 from support.sink import EXTENSIONS, Sink
 
 PACKAGES = tuple(
@@ -93,6 +96,70 @@ def test_a_slow_token_provider_keeps_to_the_deadline(message, late: threading.Ev
             mailer.send_message(message())
         assert caught.value.outcome is Outcome.NOT_SENT
         assert mailer.stats().pool.opening == 0
+
+
+def test_the_rounds_of_scram_keep_to_the_deadline(
+    message, late: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server chooses how many there are: here they take until the end of the test."""
+
+    def scram(ask: Callable[[bytes], bytes], initial: bytes | None) -> bool:
+        ask(ScramServer("sha256", b"secret").first(initial or ask(b"")))
+        return False
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", lambda *_: late.wait(20) and b"")
+    with (
+        Sink(sasl={"SCRAM-SHA-256": scram}) as sink,
+        Mailer(sink.url, username="shop", password="secret", deadline=0.2) as mailer,
+    ):
+        with pytest.raises(SMTPTimeoutError, match="preparing the login") as caught:
+            mailer.send_message(message())
+        assert caught.value.outcome is Outcome.NOT_SENT
+        assert mailer.stats().pool.opening == 0
+        assert not late.is_set()
+
+
+def test_a_slow_name_server_keeps_to_the_deadline(
+    message, late: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookup = socket.getaddrinfo
+
+    def slow(host: str, *arguments: Any) -> Any:
+        if host == "slow.example.com" and arguments[-1] != socket.AI_NUMERICHOST:
+            late.wait(20)
+        return lookup(host, *arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with Mailer("smtp://slow.example.com", deadline=0.2, local_hostname="c.x") as mailer:
+        with pytest.raises(SMTPTimeoutError, match="looking up") as caught:
+            mailer.send_message(message())
+        assert caught.value.outcome is Outcome.NOT_SENT
+        assert mailer.stats().pool.opening == 0
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_a_silent_tls_server_keeps_to_the_deadline(
+    message, late: threading.Event, security: str
+) -> None:
+    def silent(peer: Peer) -> None:
+        if security == "starttls":
+            peer.send(b"220 hi\r\n")
+            peer.read_line()
+            peer.send(b"250-hi\r\n250 STARTTLS\r\n")
+            peer.read_line()
+            peer.send(b"220 go\r\n")
+        peer.read_to_end()
+
+    with (
+        ScriptedServer(silent) as server,
+        Mailer(
+            host="127.0.0.1", port=server.port, security=security, local_hostname="c.x",
+            timeout=None, connect_timeout=None, deadline=0.3,
+        ) as mailer,
+    ):  # fmt: skip
+        with pytest.raises(SMTPTimeoutError, match="deadline for the whole message") as caught:
+            mailer.send_message(message())
+        assert caught.value.outcome is Outcome.NOT_SENT
 
 
 # An exhausted system

@@ -113,3 +113,51 @@ def test_a_reply_that_quotes_nothing_is_returned_as_it_is():
 
 def test_nothing_of_a_masking_is_in_its_repr():
     assert "correct" not in repr(masking(PLAIN))
+
+
+# Parts of secrets
+
+TOKEN = "ya29.A0ARrdaM-x9_" + "k3Jq7Zr" * 60
+
+
+@pytest.mark.parametrize(
+    ("response", "quoted"),
+    [(PLAIN, PLAIN), (encoded("Tr0ub4dor&3-staple"), "Tr0ub4dor&3-staple"),
+     (encoded(f"user=alice\1auth=Bearer {TOKEN}\1\1"), TOKEN[:40])],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["bad: {}", "bad: <{}>", "{}", "bad: {}... (cut)", "x={};"])
+def test_any_part_of_a_secret_of_eight_characters_or_more_is_masked(response, quoted, form):
+    made = masking(response)
+    for start in range(len(quoted) - 8):
+        for end in range(start + 8, min(len(quoted), start + 15)):
+            text = form.format(quoted[start:end]).encode()
+            assert made.mask(text) == form.format("***").encode()
+
+
+@pytest.mark.parametrize("size", [3, 5, 8, 12])
+@pytest.mark.parametrize("status", [b"", b"5.7.8 "])
+def test_a_secret_that_is_split_over_the_lines_of_a_reply_is_masked(size, status):
+    pieces = [PLAIN[at : at + size].encode() for at in range(0, len(PLAIN), size)]
+    reply = Reply(535, tuple(status + piece for piece in (b"cannot decode: ", *pieces, b" sorry")))
+    shown = masking(PLAIN).masked(reply)
+    assert shown.code == 535
+    assert shown.lines == tuple(
+        status + line for line in (b"cannot decode: ", *[b"***"] * len(pieces), b" sorry")
+    )
+
+
+def test_a_part_of_a_password_that_the_user_name_has_too_is_not_masked():
+    made = Masking()
+    made.exempt("shop@example.com")
+    made.remember(encoded("\0shop@example.com\0Example.com-S3cret-42"))
+    assert made.mask(b"no relaying for example.com") == b"no relaying for example.com"
+    assert made.mask(b"shop@example.com: m-S3cret-42") == b"shop@example.com: ***"
+
+
+def test_words_of_usual_replies_are_not_parts_of_a_secret():
+    made = masking(PLAIN, encoded("alice d41d8cd98f00b204e9800998ecf8427e"))
+    for line in (
+        b"2.0.0 Ok: queued as 4XyZ3K1k9bz3Qv", b"2.1.5 Recipient <a@example.com> Ok",
+        b"5.7.8 Error: authentication failed: UGFzc3dvcmQ6", b"2.7.0 Authentication successful",
+    ):  # fmt: skip
+        assert made.mask(line) == line
