@@ -142,7 +142,7 @@ def _password(file: str | None, ask: bool, options: dict[str, Any]) -> str | Non
     if not ask:
         if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:
             return found
-        known = ("password", "auth_mechanisms")
+        known = ("password", "auth_mechanisms", "oauth")
         if any(name in options for name in known) or not sys.stdin.isatty():
             return None
     answer: str = click.prompt(

@@ -51,7 +51,7 @@ async def open_driver(
         await driver.run(_introduction(session, options, name), timeouts)
         if (credentials := options.credentials) is not None:
             login = dialogue.login(session, credentials, options.auth_mechanisms)
-            if options.token_provider is not None or _derives_keys(session):
+            if options.tokens is not None or _derives_keys(session):
                 await driver.run_in_thread(login, timeouts)
             else:
                 await driver.run(login, timeouts)

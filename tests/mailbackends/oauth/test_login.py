@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 
 from mailbackends import Mailer, Options, Outcome, SMTPAuthenticationError, TokenError, diagnose
+from mailbackends.known_errors import KNOWN
 from mailbackends.oauth import AccessToken, TokenProvider
 from mailbackends.secret import Secret
+from mailbackends.wording import MAILER
 from support.sink import Sink
 
 
@@ -179,3 +183,14 @@ def test_the_doctor_stops_where_no_token_is_issued(server: Server) -> None:
 def test_what_a_provider_replies_to_a_login_comes_with_what_to_do(reply: str, words: str) -> None:
     error = SMTPAuthenticationError(int(reply[:3]), reply[4:].encode())
     assert words in error.what
+
+
+def test_the_page_quotes_what_the_doctor_shows() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "oauth.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"\| (?:token|login) \| `(\S+(?: [0-9.]+)?) \.\.\.: (.*?)(?: \.\.\.)?` \|", page
+    )
+    assert len(rows) >= 8
+    for text, quoted in rows:
+        known = next(each for each in KNOWN if each.text.startswith(text))
+        assert quoted in MAILER.render(known.fix), text
