@@ -20,11 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_integration.outbox.backend import EmailBackend, aenqueue, enqueue
+    from django_integration.outbox.signals import message_settled
+    from django_integration.outbox.working import deliver
 
-__all__ = ["EmailBackend", "aenqueue", "enqueue"]
+__all__ = ["EmailBackend", "aenqueue", "deliver", "enqueue", "message_settled"]
 
 # Imported when first used: models can only be imported once Django is set up.
-_MODULE_OF = dict.fromkeys(__all__, "backend")
+_MODULE_OF = {
+    **dict.fromkeys(__all__, "backend"),
+    "deliver": "working",
+    "message_settled": "signals",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -20,12 +19,11 @@ class Listener:
     def __init__(self, using: str) -> None:
         self._using = using
         self._connection: Any = None
-        self._stopped = threading.Event()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long; True where there may be new messages."""
         if not _can_listen(connections[self._using]):
-            self._stopped.wait(seconds)
+            time.sleep(seconds)
             return True
         started = time.monotonic()
         try:
@@ -38,16 +36,11 @@ class Listener:
         except Exception:
             # The server ended the connection: the next call opens another one.
             self._drop()
-            self._stopped.wait(max(0.0, min(1.0, started + seconds - time.monotonic())))
+            time.sleep(max(0.0, min(1.0, started + seconds - time.monotonic())))
             return True
-
-    def stop(self) -> None:
-        """Let `wait` return soon; for signal handlers and other threads."""
-        self._stopped.set()
 
     def close(self) -> None:
         """Close the connection."""
-        self._stopped.set()
         self._drop()
 
     def _listen(self) -> None:

@@ -15,8 +15,6 @@ from mailbackends.outbox import (
     OutboxMessage,
     State,
     cancelled,
-    expired,
-    lease_expired,
     resent,
     resolved,
     source_of,
@@ -31,11 +29,9 @@ __all__ = [
     "read_content",
     "resend",
     "resolve",
-    "sweep",
 ]
 
 _DAY = 86400.0
-_BATCH = 500
 
 
 def outbox_store() -> DjangoStore:
@@ -112,23 +108,6 @@ def find_ids(text: str) -> list[UUID]:
     found = messages.filter(key=text) or messages.filter(message_id=text)
     found = found or messages.filter(recipients__address=text).distinct()
     return [row.id for row in found.defer("content")]
-
-
-def sweep(store: DjangoStore) -> int:
-    """Decide about expired leases and messages past their time; returns how many changed."""
-    policy = outbox_settings().retry
-    changed = 0
-    while lost := store.lost(_BATCH):
-        done = sum(store.record(lease_expired(each, policy=policy)) for each in lost)
-        changed += done
-        if not done:
-            break
-    while late := store.overdue(_BATCH):
-        done = sum(store.record(expired(each)) for each in late)
-        changed += done
-        if not done:
-            break
-    return changed
 
 
 def prune(store: DjangoStore, *, keep: dict[State, float] | None = None) -> Iterator[int]:

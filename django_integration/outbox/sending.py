@@ -1,4 +1,4 @@
-"""Attempts: messages of one alias through its backend, with the outcome of each."""
+"""Attempts: messages of one mailer through its backend, with the outcome of each."""
 
 from __future__ import annotations
 
@@ -10,44 +10,59 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_integration.backend import EmailBackend
 from django_integration.outbox.blobs import blob_store
-from django_integration.outbox.delivering import delivering_backend
+from django_integration.outbox.delivering import delivering_aliases, delivering_backend
 from django_integration.outbox.stored import StoredEmailMessage
 from django_integration.registry import registry
 from mailbackends import (
+    BeforeEndError,
     ConfigurationError,
+    InvalidMessageError,
     Outcome,
     Receipt,
     Reply,
     SMTPException,
     SMTPRecipientsRefused,
-    Submission,
 )
-from mailbackends.outbox import OutboxMessage, source_of, submission_of
+from mailbackends.outbox import (
+    BlobStore,
+    MailerDelivery,
+    OutboxMessage,
+    source_of,
+    submission_of,
+)
 
-__all__ = ["Begin", "Result", "attempts"]
+__all__ = ["DjangoDelivery"]
 
-Begin = Callable[[Sequence[OutboxMessage]], None]
-"""Commits that the end of these messages may leave; raises if they must not be sent."""
-Result = Receipt | Exception
+BeforeEnd = Callable[[Sequence[OutboxMessage]], None]
+Result = tuple[OutboxMessage, Receipt | Exception]
 
 
-def attempts(
-    alias: str, messages: Sequence[OutboxMessage], begin: Begin
-) -> Iterator[tuple[OutboxMessage, Result]]:
-    """Send each message, and yield it with its receipt or error, in any order.
+class DjangoDelivery:
+    """Sends by the mailers in the settings: a `mailbackends.outbox.Deliver`."""
 
-    A message that is not yielded before the iterator is closed was not tried.
-    """
-    try:
-        backend = delivering_backend(alias)
-    except (ImproperlyConfigured, ConfigurationError, ImportError) as error:
-        # All of them wait until the settings are right again.
-        yield messages[0], _no_mailer(error)
-        return
-    if isinstance(backend, EmailBackend) and not backend._is_extended():
-        yield from _by_mailer(backend, messages, begin)
-    else:
-        yield from _by_backend(backend, messages, begin)
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The mailers that do not queue."""
+        return delivering_aliases()
+
+    def deliver(
+        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEnd
+    ) -> Iterator[Result]:
+        """See `mailbackends.outbox.Deliver`."""
+        try:
+            backend = delivering_backend(alias)
+            is_ours = isinstance(backend, EmailBackend) and not backend._is_extended()
+            key = backend.mailer_key if is_ours else None
+        except (ImproperlyConfigured, ConfigurationError, ImportError) as error:
+            # All of them wait until the settings are right again.
+            yield from ((message, _no_mailer(error)) for message in messages)
+            return
+        if key is None:
+            yield from _by_backend(backend, messages, before_end)
+            return
+        with registry.mailer(key) as mailer:
+            delivery = MailerDelivery({alias: mailer}, blob_store())
+            yield from delivery.deliver(alias, messages, before_end)
 
 
 def _no_mailer(error: Exception) -> SMTPException:
@@ -57,43 +72,9 @@ def _no_mailer(error: Exception) -> SMTPException:
     return failure
 
 
-# --- Our own backend --------------------------------------------------------------------------
-
-
-def _by_mailer(
-    backend: EmailBackend, messages: Sequence[OutboxMessage], begin: Begin
-) -> Iterator[tuple[OutboxMessage, Result]]:
-    blobs = blob_store()
-    waiting: list[OutboxMessage] = []
-    broken: list[tuple[OutboxMessage, Exception]] = []
-
-    def before_end(ending: list[Submission]) -> None:
-        begin([each.reference for each in ending])
-
-    def submissions() -> Iterator[Submission]:
-        for message in messages:
-            try:
-                made = submission_of(message, blobs, before_end=before_end, reference=message)
-            except Exception as error:
-                broken.append((message, error))
-            else:
-                waiting.append(message)
-                yield made
-
-    with registry.mailer(backend.mailer_key) as mailer:
-        for result in mailer.stream_messages(submissions()):
-            yield waiting.pop(0), result
-            while broken:
-                yield broken.pop()
-    yield from broken
-
-
-# --- Any other backend ------------------------------------------------------------------------
-
-
 def _by_backend(
-    backend: Any, messages: Sequence[OutboxMessage], begin: Begin
-) -> Iterator[tuple[OutboxMessage, Result]]:
+    backend: Any, messages: Iterator[OutboxMessage], before_end: BeforeEnd
+) -> Iterator[Result]:
     """Send through a backend that cannot say when the end of a message leaves.
 
     So each has begun before the backend gets it. Only a failure to open the backend, and a
@@ -104,23 +85,41 @@ def _by_backend(
         backend.open()
     except Exception as error:
         backend.close()
-        yield messages[0], _no_mailer(error)
+        yield from ((message, _no_mailer(error)) for message in messages)
         return
     try:
         for message in messages:
-            try:
-                content = b"".join(source_of(message, blobs))
-                made = StoredEmailMessage(content, message.sender, message.pending)
-                begin([message])
-            except Exception as error:
-                yield message, error
-                continue
-            yield message, _sent(backend, made, message)
+            yield message, _attempt(backend, message, blobs, before_end)
     finally:
         backend.close()
 
 
-def _sent(backend: Any, made: StoredEmailMessage, message: OutboxMessage) -> Result:
+def _attempt(
+    backend: Any,
+    message: OutboxMessage,
+    blobs: BlobStore | None,
+    before_end: BeforeEnd,
+) -> Receipt | Exception:
+    try:
+        # The errors of a message that cannot be sent at all.
+        submission_of(message, blobs)
+        content = b"".join(source_of(message, blobs))
+        made = StoredEmailMessage(content, message.sender, message.pending)
+    except SMTPException as error:
+        return error
+    except Exception as error:
+        text = f"the message cannot be prepared: {type(error).__name__}: {error}"
+        return InvalidMessageError(text)
+    try:
+        before_end([message])
+    except Exception as error:
+        failure = BeforeEndError(f"before_end failed: {error}")
+        failure.__cause__ = error
+        return failure
+    return _sent(backend, made, message)
+
+
+def _sent(backend: Any, made: StoredEmailMessage, message: OutboxMessage) -> Receipt | Exception:
     try:
         count = backend.send_messages([made])
     except Exception as error:

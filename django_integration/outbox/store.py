@@ -353,10 +353,6 @@ class DjangoStore:
         """See `mailbackends.outbox.Store`."""
         return self._listener.wait(seconds)
 
-    def stop(self) -> None:
-        """Let a `wait` that sleeps return at once; for signal handlers."""
-        self._listener.stop()
-
     def close(self) -> None:
         """Close the connection that waits."""
         self._listener.close()
@@ -395,6 +391,7 @@ class DjangoStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        _ = self.connection  # a new one if it is broken
         with transaction.atomic(using=self.using):
             if not self.connection.features.has_select_for_update:
                 self._take_write_lock()

@@ -14,11 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_integration.outbox import operations
-from django_integration.outbox.sending import Result
 from django_integration.outbox.statistics import per_day
 from django_integration.outbox.working import OutboxWorker
-from mailbackends import Receipt
-from mailbackends.outbox import OutboxMessage, State
+from mailbackends.outbox import Change, OutboxMessage, State
 
 __all__ = ["Command"]
 
@@ -57,7 +55,7 @@ class Command(BaseCommand):
         work.add_argument("--once", action="store_true", help="Deliver what is due, and end.")
         work.add_argument("--batch", type=int, default=50, help="Messages claimed at once (50).")
         work.add_argument(
-            "--poll", type=float, default=5.0, metavar="SECONDS", help="Between two looks (5)."
+            "--poll", type=float, default=2.0, metavar="SECONDS", help="Between two looks (2)."
         )
         add("sweep", "Decide about expired leases and messages past their time; workers do it too.")
         status = add("status", "Show how many messages are in each state, and what waits.")
@@ -92,35 +90,33 @@ class Command(BaseCommand):
     def _work(self, *, once: bool, batch: int, poll: float, verbosity: int, **_: Any) -> None:
         if batch < 1 or poll <= 0:
             raise CommandError("--batch must be 1 or more, and --poll more than 0 seconds.")
-        worker = OutboxWorker(
-            operations.outbox_store(),
-            batch=batch,
-            poll=poll,
-            on_result=self._show if verbosity else lambda message, result: None,
-        )
+        worker = self._worker(batch=batch, poll=poll, on_change=self._show if verbosity else None)
         handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-        for each in handlers:
-            signal.signal(each, lambda number, frame: worker.stop())
+        worker.stop_on_signals()
         try:
             if once:
-                count = worker.run_once()
-                self.stdout.write(f"{count} attempts.")
-            else:
-                self.stdout.write(f"Worker {worker.name} delivers. Stop it with Ctrl-C.")
-                self.stdout.flush()
-                worker.run()
-                self.stdout.write("Stopped.")
+                self.stdout.write(f"{worker.run_once()} messages were tried.")
+                return
+            self.stdout.write(f"Worker {worker.name} delivers. Stop it with Ctrl-C.")
+            self.stdout.flush()
+            worker.run()
+            self.stdout.write("Stopped.")
         finally:
             for each, handler in handlers.items():
                 signal.signal(each, handler)
 
-    def _show(self, message: OutboxMessage, result: Result) -> None:
-        line = f"{message.id} {' '.join(message.pending)}: {result}"
-        self.stdout.write(line if isinstance(result, Receipt) else self.style.WARNING(line))
+    def _worker(self, **options: Any) -> OutboxWorker:
+        return OutboxWorker(operations.outbox_store(), **options)
+
+    def _show(self, message: OutboxMessage, change: Change) -> None:
+        reason = change.reason or (change.log.text if change.log else "")
+        line = f"{message.id} {change.state.value}: {' '.join(message.pending)}: {reason}"
+        is_good = change.state is State.ACCEPTED
+        self.stdout.write(line if is_good else self.style.WARNING(line))
         self.stdout.flush()
 
     def _sweep(self, **_: Any) -> None:
-        self.stdout.write(f"{operations.sweep(operations.outbox_store())} messages changed.")
+        self.stdout.write(f"{self._worker().sweep()} messages changed.")
 
     # Looking
 
