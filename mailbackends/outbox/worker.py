@@ -257,24 +257,28 @@ class Worker:
 
     def _pause(self, alias: str, result: Receipt | Exception) -> bool:
         """Pause the alias where the result says that no other message would go either."""
-        if isinstance(result, Receipt):
-            if self._failures.pop(alias, 0):
-                self._store.resume(alias)
-            return False
         failures = self._failures.get(alias)
         if failures is None:
+            # Those that workers before this one have counted.
             known = {each.alias: each.failures for each in self._store.pauses()}
-            failures = known.get(alias, 0)
+            failures = self._failures[alias] = known.get(alias, 0)
+        if isinstance(result, Receipt):
+            self._forget_failures(alias)
+            return False
         seconds = pause_after(result, failures + 1, self._policy)
         if seconds is None:
-            if getattr(result, "outcome", None) == Outcome.REFUSED and failures:
-                self._failures.pop(alias, None)
-                self._store.resume(alias)
+            if getattr(result, "outcome", None) == Outcome.REFUSED:
+                self._forget_failures(alias)
             return False
         self._failures[alias] = failures + 1
         self._store.pause(alias, seconds, failures=failures + 1, reason=str(result))
         logger.warning("all mail of %r waits for %.1f s: %s", alias, seconds, result)
         return True
+
+    def _forget_failures(self, alias: str) -> None:
+        if self._failures.get(alias):
+            self._failures[alias] = 0
+            self._store.resume(alias)
 
     # --- Recording ----------------------------------------------------------------------------
 
