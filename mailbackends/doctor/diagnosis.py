@@ -12,10 +12,8 @@ from typing import TypeVar
 
 from mailbackends.dkim import DKIM
 from mailbackends.dkim.record import Resolver
-from mailbackends.doctor.certificate import certificate_of
-from mailbackends.doctor.dkim import examine_key
-from mailbackends.doctor.explanation import explained
-from mailbackends.doctor.step import Step
+from mailbackends.doctor.findings import certificate_of, describe_token, examine_key
+from mailbackends.doctor.step import Step, explained
 from mailbackends.errors import (
     SMTPConnectionError,
     SMTPException,
@@ -26,7 +24,6 @@ from mailbackends.errors import (
 )
 from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
-from mailbackends.oauth import describe_token
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.session import Dialogue, Session

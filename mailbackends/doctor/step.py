@@ -1,13 +1,18 @@
-"""`Step`: what one step of a diagnosis found, as text and for JSON."""
+"""`Step`: the result of one step of a diagnosis, as text and for JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from mailbackends.errors import (
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    TokenError,
+)
 from mailbackends.mailer import Options
 
-__all__ = ["Segment", "Step", "describe"]
+__all__ = ["Segment", "Step", "describe", "explained"]
 
 Kind = Literal["", "ok", "failed", "warning", "error"]
 Segment: TypeAlias = tuple[str, Kind]
@@ -62,3 +67,18 @@ def describe(options: Options) -> str:
     login = f"login as {options.username}" if options.credentials else "no login"
     protocol = "LMTP, " if options.protocol == "lmtp" else ""
     return f"{options.server}, {protocol}{_SECURITY[options.security]}, {login}"
+
+
+def explained(error: OSError) -> str:
+    """The type and text of the error, with a suggested fix."""
+    reply = getattr(error, "reply", None)
+    what = error.args[0] if isinstance(error, TokenError) else None
+    text = f"{type(error).__name__}: {what or reply or (error.args[-1] if error.args else error)}"
+    if hint := getattr(error, "hint", None):
+        return f"{text}: {hint}"
+    if isinstance(error, SMTPSenderRefused):
+        return f"{text}: this server or login may not send as <{error.sender}>: use another sender"
+    if isinstance(error, SMTPRecipientsRefused):
+        fix = "log in, or ask for permission to relay" if "relay" in text.lower() else "check it"
+        return f"{text}: the recipient <{next(iter(error.recipients))}> is refused: {fix}"
+    return text

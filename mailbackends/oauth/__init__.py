@@ -3,8 +3,7 @@
 Each function returns a `TokenProvider`, the value of the option ``token_provider``.
 """
 
-from mailbackends.oauth.claims import describe_token
 from mailbackends.oauth.provider import AccessToken, TokenProvider
 from mailbackends.oauth.providers import google, microsoft, refresh_token
 
-__all__ = ["AccessToken", "TokenProvider", "describe_token", "google", "microsoft", "refresh_token"]
+__all__ = ["AccessToken", "TokenProvider", "google", "microsoft", "refresh_token"]
