@@ -83,7 +83,7 @@ class BaseMailer(ABC):
         """The connections and messages so far."""
         servers = tuple(server.stats() for server in self._servers)
         pool = functools.reduce(operator.add, (server.pool for server in servers))
-        return MailerStats(pool, self._router.counters.outcomes, servers)
+        return MailerStats(pool, self._router.outcomes, servers)
 
     def __repr__(self) -> str:
         servers = (f"{each.protocol} {each.security} {each.server}" for each in self.servers)

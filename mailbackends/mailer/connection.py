@@ -53,6 +53,10 @@ class Connection:
         """True if the server announces PIPELINING and the options allow it."""
         self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
         """True if the content may be sent before any reply."""
+        announced = offered.max_messages
+        self._most = float(options.max_messages_per_connection)
+        if announced is not None and announced < self._most:
+            self._most = announced
         self._timeouts = timeouts_of(options)
         self._in_flight = InFlightTransactions(driver, self._timeouts)
         self._signs_at_once = options.signer is None or options.signer.is_local
@@ -100,16 +104,8 @@ class Connection:
             return ""
         if self.refusals >= _MAX_REFUSALS:
             return "refusals"
-        return "" if self.messages < self._most(limit) else "messages"
-
-    def _most(self, limit: int | None) -> float:
-        most, announced = (
-            self._options.max_messages_per_connection,
-            self._driver.session.extensions.max_messages,
-        )
-        if announced is not None and announced < most:
-            most = announced
-        return most if limit is None else min(most, limit)
+        most = self._most if limit is None or limit > self._most else limit
+        return "" if self.messages < most else "messages"
 
     async def deliver(
         self,
@@ -215,7 +211,8 @@ class Connection:
         session = self._driver.session
         if session.is_lmtp or not self.is_one_flight or not self._signs_at_once:
             return False
-        if self.messages + len(self._in_flight.pending) >= self._most(limit):
+        most = self._most if limit is None else min(self._most, limit)
+        if self.messages + len(self._in_flight.pending) >= most:
             return False
         if not (self.is_ready if self._in_flight.pending else self._is_fresh and self.is_alive()):
             return False
@@ -223,9 +220,9 @@ class Connection:
             prepared = self._prepare(job)
         except (SMTPException, ValueError):
             return False  # `deliver` raises it when its turn comes.
-        most = session.extensions.max_recipients
+        at_once = session.extensions.max_recipients
         recipients = len(prepared.envelope.forward_paths)
-        if not fits_one_flight(prepared.content) or (most is not None and recipients > most):
+        if not fits_one_flight(prepared.content) or (at_once is not None and recipients > at_once):
             return False
         transaction = deliver(
             session,

@@ -37,7 +37,7 @@ logger = logging.getLogger("mailbackends.mailer")
 _OUT_OF_ORDER = frozenset({500, 503})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Deadlines:
     """Two points on the monotonic clock, in seconds; None means no deadline."""
 

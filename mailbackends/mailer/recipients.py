@@ -34,8 +34,7 @@ class RecipientSplit:
     def __init__(self, recipients: tuple[str, ...]) -> None:
         self.left = recipients
         """The recipients that still need a transaction."""
-        self.result = Delivery()
-        """All replies so far; the one to the content is that of the last part."""
+        self._result: Delivery | None = None  # not made where one transaction does it
 
     def delivered(self, delivery: Delivery) -> int | None:
         """Note the replies to one transaction; recipients beyond its limit are left again.
@@ -44,9 +43,10 @@ class RecipientSplit:
         """
         if not delivery.refused and len(delivery.accepted) == len(self.left):
             # All of them, in one transaction: the usual case.
-            delivery.refused = self.result.refused
-            delivery.accepted = self.result.accepted + delivery.accepted
-            self.result, self.left = delivery, ()
+            if self._result is not None:
+                delivery.refused = self._result.refused
+                delivery.accepted = self._result.accepted + delivery.accepted
+            self._result, self.left = delivery, ()
             return None
         postponed = self._beyond_limit(delivery)
         for to, reply in delivery.refused.items():
@@ -57,6 +57,13 @@ class RecipientSplit:
         taken = len(delivery.accepted) + len(delivery.refused) - len(postponed)
         self._pass({*delivery.accepted, *delivery.refused}.difference(postponed))
         return taken if postponed else None
+
+    @property
+    def result(self) -> Delivery:
+        """All replies so far; the one to the content is that of the last part."""
+        if self._result is None:
+            self._result = Delivery()
+        return self._result
 
     def failed(self, error: SMTPException) -> None:
         """Note that a transaction failed.

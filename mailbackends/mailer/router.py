@@ -6,6 +6,7 @@ import functools
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeAlias, get_args
 
@@ -37,6 +38,8 @@ logger = logging.getLogger("mailbackends.mailer")
 Strategy = Literal["ordered", "round_robin"]
 """Which server a message is tried at first: the first of the list, or each in turn."""
 
+_NO_DEADLINES = Deadlines(None, None)
+
 LeasesAt: TypeAlias = Callable[[Server], Leases]
 
 
@@ -64,6 +67,8 @@ class Router:
         self._turns = itertools.count()
         self._throttle = throttle
         self._deadline = servers[0].options.deadline
+        # With one server, its counters have the outcome of each message that came to it.
+        self._counts = self._only is None
         self.counters = Counters(EventSink(on_event))
 
     async def outcome(
@@ -104,14 +109,16 @@ class Router:
         try:
             delivery = await self._try_servers(job, leases, started)
         except SMTPException as error:
-            self.counters.count(error)
+            if self._counts:
+                self.counters.count(error)
             raise
         except GeneratorExit:
             raise  # collected as garbage
         except BaseException as error:
             self.counters.failed(error, job, started, recipients=len(job.envelope.forward_paths))
             raise
-        self.counters.count()
+        if self._counts:
+            self.counters.count()
         if delivery.reply is None:  # pragma: no cover - a delivery has one by its contract
             raise RuntimeError("a delivery without a reply")
         receipt = Receipt(
@@ -124,6 +131,14 @@ class Router:
         if receipt.refused:
             logger.warning("partial refusal: %s", receipt)
         return receipt
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """The number of messages by outcome."""
+        found = Counter(self.counters.outcomes)
+        if not self._counts:
+            found.update(self._servers[0].counters.outcomes)
+        return dict(found)
 
     async def open(self, leases: LeasesAt = Server.leases) -> bool:
         """Take a connection to the first server that gives one. True if it is a new one.
@@ -221,7 +236,7 @@ class Router:
 
     def _deadlines(self, started: float, further: int) -> Deadlines:
         if self._deadline is None:
-            return Deadlines(None, None)
+            return _NO_DEADLINES
         # No server may spend more than its share on getting a connection: one that
         # swallows packets must leave time for the next. What is under way may take all.
         latest = started + self._deadline
