@@ -118,8 +118,8 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             self.staging = self._configuration.staging
             self.on_partial_refusal = self._configuration.on_partial_refusal
             if self.alias is not None:  # raise InvalidMailer now and not with the first message
-                is_changed = self._overrides("options", "ssl_context")
-                _ = self.mailer_key if is_changed else self._configuration.mailer_key
+                is_usual = type(self) is EmailBackend
+                _ = self._configuration.mailer_key if is_usual else self.mailer_key
         except ImproperlyConfigured as error:
             self._configuration = InvalidConfiguration.instead_of(error, kwargs.get("alias"))
             vars(self).update(dict.fromkeys(ATTRIBUTES), alias=kwargs["alias"])

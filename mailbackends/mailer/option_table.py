@@ -264,14 +264,14 @@ def hide_secrets(
     A caller rebinds its variable to the result in its first line:
     ``options = hide_secrets(options)``.
     """
-    hidden, harmless = dict(options), _harmless()
+    hidden, harmless, table = dict(options), _harmless(), OptionTable.table()
     for name, value in options.items():
         if value is None or name in harmless or name in plain:
             continue
         if name in urls:
             hidden[name] = hide_urls(value)
         else:
-            known = OptionTable.table().get(name)
+            known = table.get(name)
             hidden[name] = kinds.hidden(known.kind if known else None, value)
     return hidden
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import select
 import socket
 import ssl
@@ -10,11 +12,12 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from email.message import EmailMessage
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+import mailbackends
 from mailbackends import Mailer, Submission
 from mailbackends.mailer import opening
 from mailbackends.transport import stream, waiting
@@ -115,6 +118,21 @@ def test_recipients_and_lines_cost_no_system_call(message, sink: Sink, calls: li
     assert calls[:4] == ONE_FLIGHT
 
 
+# The first message: the connection and the greeting; EHLO; MAIL and RCPT with the first chunk,
+# which shows whether the server knows BDAT; the rest of the content.
+FIRST = ["poll", "setsockopt", *["poll", "recv"], *["send", "poll", "recv"] * 3]
+
+
+@pytest.mark.usefixtures("bdat_unproved")
+def test_the_first_message_takes_thirteen_system_calls(
+    message, sink: Sink, calls: list[str]
+) -> None:
+    with Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+    # Closing sends QUIT.
+    assert calls == [*FIRST, "send"]
+
+
 # Memory. The server is a separate process: its memory is not the client's.
 
 _SERVER = """
@@ -190,3 +208,51 @@ def test_25_mb_are_sent_without_being_copied(
             tracemalloc.stop()
     assert not isinstance(receipt, Exception)
     assert peak < MiB
+
+
+# Calls of Python functions, each step of a generator or coroutine among them. They take most of
+# the time of a small message, and unlike time they can be counted.
+MOST_CALLS = 180
+MOST_CALLS_FOR_THE_FIRST = 300
+
+
+def _calls_of(work: Callable[[], object]) -> int:
+    """How many functions of mailbackends ``work`` calls."""
+    seen = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal seen
+        seen += event == "call" and frame.f_code.co_filename.startswith(_PACKAGE)
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return seen
+
+
+_PACKAGE = os.path.dirname(mailbackends.__file__)
+
+
+def test_a_small_message_calls_few_functions(discarding: str) -> None:
+    content = b"Subject: s\r\n\r\n" + b"A line of text.\r\n" * 100
+    with Mailer(discarding) as mailer:
+        first = _calls_of(lambda: mailer.send_message(content, "a@example.com", "b@example.com"))
+        later = _calls_of(lambda: mailer.send_message(content, "a@example.com", "b@example.com"))
+    assert later <= MOST_CALLS
+    assert first <= MOST_CALLS_FOR_THE_FIRST
+
+
+def test_messages_leave_nothing_for_the_garbage_collector(message, discarding: str) -> None:
+    with Mailer(discarding) as mailer:
+        mailer.send_message(message())
+        messages = [message() for _ in range(20)]
+        gc.collect()
+        gc.disable()
+        try:
+            mailer.send_messages(messages)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
