@@ -27,15 +27,7 @@ from flask import Blueprint, Flask, Response, abort, request
 from flask_integration.backends import BackendSettings, SmtpBackend
 from flask_integration.sending import current_application
 from mailbackends import ConfigurationError, Mailer, Options
-
-try:
-    from mailbackends.mailbox import Mailbox, request_from_environ
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"flask_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
-        'python -m pip install "mailbackends[mailbox]"',
-        name=error.name,
-    ) from error
+from mailbackends.mailbox import Mailbox, request_from_environ
 
 __all__ = ["MailboxBackend", "blueprint", "get_mailbox", "is_allowed"]
 

@@ -21,15 +21,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from django_integration.errors import SettingsError
 from mailbackends.integration import nearest
-
-try:
-    from mailbackends.mailbox import Mailbox
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"django_integration.mailbox needs {(error.name or '').partition('.')[0]}: "
-        'python -m pip install "mailbackends[mailbox]"',
-        name=error.name,
-    ) from error
+from mailbackends.mailbox import Mailbox
 
 __all__ = ["close_mailbox", "get_mailbox", "is_allowed"]
 

@@ -163,7 +163,7 @@ print(problem)
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert "mailbackends.E003" in done.stdout, done.stderr
-    assert "django_integration.mailbox needs nh3" in done.stdout
+    assert "mailbackends.mailbox needs nh3" in done.stdout
     assert 'pip install "mailbackends[' in done.stdout
 
 
