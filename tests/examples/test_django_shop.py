@@ -322,6 +322,28 @@ def test_the_shop_runs_with_djangos_own_backend(server: MailServer) -> None:
         assert len(fresh.messages) == fresh.connections == 2
 
 
+def test_with_the_outbox_the_confirmation_is_stored_with_the_order(tmp_path: Path) -> None:
+    with MailServer(tls="starttls", login=("user", "secret")) as fresh:
+        more = {"SHOP_OUTBOX": "1", "SHOP_DATABASE": str(tmp_path / "shop.sqlite3")}
+        with serving(fresh, **more) as shop:
+            status, answer = shop.api("/api/orders/", email="ada@example.com")
+            assert (status, answer["receipt"]["outcome"]) == (201, "pending")
+            assert fresh.messages == []
+            for _ in range(2):
+                done = subprocess.run(  # noqa: S603
+                    [sys.executable, *STRICT, "manage.py", "outbox", "work", "--once"],
+                    cwd=SHOP,
+                    env=environment(fresh, **more),
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                assert done.returncode == 0, done.stderr
+        assert fresh.message.rcpt_tos == ("ada@example.com",)
+        assert fresh.message.message["Message-ID"] == answer["receipt"]["message_id"]
+        assert fresh.message.user == "user"
+
+
 def test_the_shops_own_tests_pass(server: MailServer) -> None:
     done = subprocess.run(  # noqa: S603 - written here
         [sys.executable, *STRICT, "manage.py", "test"],

@@ -7,6 +7,7 @@ class ShopConfig(AppConfig):
     """Connects the receivers of the mail signals."""
 
     name = "shop"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Connect them once Django has loaded all applications."""

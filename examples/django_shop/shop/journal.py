@@ -13,6 +13,7 @@ from django.core.mail import EmailMessage
 
 from django_integration import SendCancelled, post_send, pre_send, send_failed
 from mailbackends import Receipt
+from mailbackends.outbox import Queued
 
 __all__ = ["UNSUBSCRIBED", "Entry", "as_json", "connect", "entries"]
 
@@ -47,10 +48,12 @@ def _note_error(message: EmailMessage, error: Exception, **kwargs: Any) -> None:
     entries.append({"subject": str(message.subject), "error": str(error)})
 
 
-def as_json(receipt: Receipt | None) -> dict[str, Any] | None:
+def as_json(receipt: Receipt | Queued | None) -> dict[str, Any] | None:
     """A receipt for a JSON response; None if the backend has none, such as Django's own."""
     if receipt is None:
         return None
+    if isinstance(receipt, Queued):  # in the outbox: nothing was sent yet
+        return {**receipt.as_dict(), "text": str(receipt)}
     return {
         "accepted": list(receipt.accepted),
         "refused": {address: str(reply) for address, reply in receipt.refused.items()},

@@ -5,6 +5,8 @@
 ``MAIL_DEMO_BACKEND=django`` uses Django's own SMTP backend instead, for comparison.
 ``MAIL_DEMO_BACKEND=mailbox`` shows all mail at ``/mailbox/``, with ``SHOP_DEBUG=1``.
 ``MAIL_DEMO_REDIRECT`` sends everything to one address, as on a staging system.
+``SHOP_OUTBOX=1`` queues all mail in the database, for ``manage.py outbox work`` to deliver;
+it needs a file in ``SHOP_DATABASE``.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django_integration",  # system checks and `manage.py mail_doctor`
 ]
+HAS_OUTBOX = os.environ.get("SHOP_OUTBOX") == "1"
+if HAS_OUTBOX:
+    INSTALLED_APPS.append("django_integration.outbox")
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -53,6 +58,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         # In memory, for one process: `manage.py serve` fills it.
         "NAME": os.environ.get("SHOP_DATABASE", "file:shop?mode=memory&cache=shared"),
+        "OPTIONS": {"timeout": 20},
     }
 }
 USE_TZ = True
@@ -108,12 +114,21 @@ if django.VERSION >= (6, 1):
         "default": {"BACKEND": MAIL_BACKEND, "OPTIONS": MAIL_OPTIONS},
         "strict": {"BACKEND": MAIL_BACKEND, "OPTIONS": {**MAIL_OPTIONS, **MAIL_STRICT}},
     }
+    if HAS_OUTBOX:
+        MAILERS["smtp"] = MAILERS["default"]
+        MAILERS["default"] = {
+            "BACKEND": "django_integration.outbox.EmailBackend",
+            "OPTIONS": {"via": "smtp"},
+        }
 else:
     EMAIL_BACKEND = MAIL_BACKEND
     EMAIL_HOST, EMAIL_PORT, EMAIL_USE_TLS = MAIL_HOST, MAIL_PORT, MAIL_TLS
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_USER, MAIL_PASSWORD
     EMAIL_TIMEOUT = 20
-    MAILBACKENDS = MAIL_FURTHER
+    MAILBACKENDS = dict(MAIL_FURTHER)
+    if HAS_OUTBOX:
+        EMAIL_BACKEND = "django_integration.outbox.EmailBackend"
+        MAILBACKENDS["outbox"] = {"backend": MAIL_BACKEND}
 
 # Errors in views are mailed to ADMINS, and errors in mail are logged: `mailbackends` and
 # AdminEmailHandler do not call each other for ever.

@@ -16,6 +16,8 @@ from .orders import PRODUCTS, Order
 if TYPE_CHECKING:
     from mailbackends.testing.server import LoopbackServer
 
+pytestmark = pytest.mark.django_db  # orders are stored
+
 
 def post(client: Client, path: str, **fields: Any) -> tuple[int, Any]:
     answer = client.post(path, fields, content_type="application/json")

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.forms import PasswordResetForm
 from django.core.mail import EmailMessage, get_connection, mail_managers
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
@@ -20,6 +21,7 @@ from mailbackends import SMTPException
 from . import journal
 from .forms import ContactForm, NewsletterForm, OrderForm
 from .mails import catalogue, newsletter, order_confirmation, recall
+from .models import PlacedOrder
 from .orders import Order
 
 
@@ -63,8 +65,12 @@ def _confirm(order: Order) -> tuple[dict[str, Any], int]:
         "subject": message.subject,
     }
     try:
-        message.send()
+        # With the outbox, the order and its confirmation are stored together or not at all.
+        with transaction.atomic():
+            PlacedOrder.record(order)
+            message.send()
     except SMTPException as error:
+        PlacedOrder.record(order)
         # The order is kept. The customer sees that the confirmation was not sent, and whether
         # it makes sense to try again.
         answer |= {
