@@ -244,8 +244,8 @@ class SQLAlchemyStore:
         try:
             if self._listener is None:
                 connection = self.engine.raw_connection()
-                connection.detach()
                 self._listener = connection.driver_connection
+                connection.detach()
                 self._listener.autocommit = True
                 self._listener.execute(f"LISTEN {CHANNEL}")
                 return True  # What was inserted before it listened was not notified.
@@ -562,8 +562,12 @@ def insert_message(connection: Connection, message: OutboxMessage, tables: Table
         first_insert = insert(tables.message).values(row).cte("inserted")
         connection.execute(insert(tables.recipient).values(recipients).add_cte(first_insert))
     else:
-        inserted = connection.execute(_ignoring_duplicates(dialect, tables.message).values(row))
-        if message.key is not None and not inserted.rowcount:
+        statement = _ignoring_duplicates(dialect, tables.message).values(row)
+        if dialect in ("postgresql", "sqlite"):
+            is_inserted = connection.scalar(statement.returning(tables.message.c.id)) is not None
+        else:
+            is_inserted = bool(connection.execute(statement).rowcount)
+        if message.key is not None and not is_inserted:
             # Somebody else was faster.
             found = _with_key(connection, message, tables)
             if found is not None:
