@@ -12,7 +12,7 @@ import pytest
 if not os.environ.get("MAILBACKENDS_TESTS_DATABASES"):
     pytest.importorskip("sqlalchemy")
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from mailbackends import Submission
 from mailbackends.outbox import OutboxMessage, outbox_message
@@ -50,6 +50,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def engine(url: str) -> Iterator[Engine]:
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     yield engine
