@@ -1,0 +1,223 @@
+"""`Outbox`: the outbox of an application that uses SQLAlchemy. Needs the extra ``outbox``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy.orm import Session
+
+from mailbackends.errors import ConfigurationError
+from mailbackends.mailer.mailer import Mailer
+from mailbackends.mailer.submission import Submission
+from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
+from mailbackends.outbox.content import outbox_message
+from mailbackends.outbox.decisions import RetryPolicy, cancelled, resent, resolved
+from mailbackends.outbox.delivery import Deliver, MailerDelivery
+from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
+from mailbackends.outbox.state import FINAL, State
+from mailbackends.outbox.tables import outbox_tables
+from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued
+from mailbackends.outbox.worker import Worker
+
+__all__ = ["Outbox", "outbox_engine"]
+
+# A transaction that stores a message is over by then.
+_BLOB_AGE = 86400.0
+
+
+class Outbox:
+    """Messages in the application's database, and what is done with them.
+
+    ``database`` is a SQLAlchemy engine, its URL, or a function that returns the engine when it is
+    first needed. ``metadata`` takes the tables up, for the application's own migrations. Parts
+    above 256 KiB are stored in ``blobs``, a directory or a `BlobStore`; without it, in the row.
+    """
+
+    def __init__(
+        self,
+        database: Engine | str | Callable[[], Engine],
+        *,
+        blobs: BlobStore | str | os.PathLike[str] | None = None,
+        metadata: MetaData | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._database = database
+        self._store: SQLAlchemyStore | None = None
+        self._own_engine: Engine | None = None
+        self.tables = outbox_tables(metadata)
+        self.policy = policy or RetryPolicy()
+        self.blobs: BlobStore | None = (
+            DirectoryBlobs(Path(blobs)) if isinstance(blobs, str | os.PathLike) else blobs
+        )
+
+    @property
+    def store(self) -> SQLAlchemyStore:
+        """The `Store` over the engine."""
+        if self._store is None:
+            engine = self._database
+            if isinstance(engine, str):
+                engine = self._own_engine = outbox_engine(engine)
+            elif not isinstance(engine, Engine):
+                engine = engine()
+            self._store = SQLAlchemyStore(engine, self.tables)
+        return self._store
+
+    def create_tables(self) -> None:
+        """Create the tables that do not exist; for applications without migrations."""
+        self.store.create_tables()
+
+    def enqueue(
+        self,
+        msg: Any,
+        from_addr: str | None = None,
+        to_addrs: str | Iterable[str] | None = None,
+        mail_options: Iterable[str] = (),
+        rcpt_options: Iterable[str] = (),
+        *,
+        session: Session | Connection | Any = None,
+        alias: str = "default",
+        key: str | None = None,
+        at: datetime | timedelta | None = None,
+        expires: datetime | timedelta | None = None,
+        priority: Priority | int | str = Priority.NORMAL,
+        on_unknown: OnUnknown | str = OnUnknown.HOLD,
+    ) -> Queued:
+        """Store one message, to be sent by a worker, and return its receipt.
+
+        The first arguments are those of `Mailer.send_message`; ``msg`` may be a `Submission`. With
+        ``session``, a SQLAlchemy session or connection, the message is part of its transaction:
+        it is sent if that is committed, and not if it is rolled back. Without, it is committed
+        here. The others are those of `outbox_message`.
+
+        Raises:
+            InvalidAddressError, InvalidMessageError: it cannot be sent. Nothing was stored.
+            KeyReusedError: another message was stored under this key.
+            ConfigurationError: an argument is not usable.
+        """
+        given = (from_addr, to_addrs, mail_options, rcpt_options)
+        submission = msg if isinstance(msg, Submission) else Submission(msg, *given)
+        message = outbox_message(
+            submission,
+            blobs=self.blobs,
+            alias=alias,
+            key=key,
+            at=at,
+            expires=expires,
+            priority=priority,
+            on_unknown=on_unknown,
+            policy=self.policy,
+        )
+        if session is None:
+            with self.store.engine.begin() as connection:
+                return insert_message(connection, message, self.tables)
+        if not isinstance(session, Connection):
+            # Also a scoped session, as Flask-SQLAlchemy's.
+            session = session.connection()
+        return insert_message(session, message, self.tables)
+
+    def worker(self, mailers: Mailer | Mapping[str, Mailer] | Deliver, **options: Any) -> Worker:
+        """A `Worker` that sends by a Mailer, by one for each alias, or by a `Deliver`.
+
+        ``options`` are those of `Worker`.
+        """
+        if isinstance(mailers, Mailer | Mapping):
+            mailers = MailerDelivery(mailers, self.blobs)
+        return Worker(self.store, mailers, policy=self.policy, **options)
+
+    def resend(self, id: UUID | str, *, by: str = "", everyone: bool = False) -> bool:
+        """Send a message again, to those who do not have it for certain; see `resent`.
+
+        False where its state changed in this moment.
+
+        Raises:
+            ValueError: there is no such message, or its state does not allow it.
+        """
+        return self._apply(resent(self._get(id), by=by, everyone=everyone))
+
+    def cancel(self, id: UUID | str, *, by: str = "") -> bool:
+        """Cancel a message, which is possible until its end is about to leave; see `cancelled`.
+
+        False where its state changed in this moment.
+
+        Raises:
+            ValueError: there is no such message, or its state does not allow it.
+        """
+        return self._apply(cancelled(self._get(id), by=by))
+
+    def resolve(self, id: UUID | str, *, arrived: bool, by: str = "", text: str = "") -> bool:
+        """Say what became of a message whose outcome is unknown; see `resolved`.
+
+        False where its state changed in this moment.
+
+        Raises:
+            ValueError: there is no such message, or its outcome is known.
+        """
+        return self._apply(resolved(self._get(id), arrived=arrived, by=by, text=text))
+
+    def prune(self, *, older_than: float, states: Iterable[State] | None = None) -> int:
+        """Delete messages in these states, unchanged for so many seconds, and unused blobs.
+
+        By default those that were accepted, refused, cancelled or expired. Returns the number of
+        messages.
+        """
+        if not older_than >= 0:
+            raise ConfigurationError(
+                f"older_than must be a number of seconds from 0, got {older_than!r}"
+            )
+        chosen = FINAL - {State.UNKNOWN, State.PARKED} if states is None else frozenset(states)
+        pruned = 0
+        while count := self.store.prune(states=chosen, older_than=older_than):
+            pruned += count
+        if self.blobs is not None:
+            for digest in list(self.blobs.digests(_BLOB_AGE)):
+                if not self.store.blobs_in_use([digest]):
+                    self.blobs.delete(digest)
+        return pruned
+
+    def close(self) -> None:
+        """Close the connections of this outbox; those of an engine that was given stay."""
+        if self._store is not None:
+            self._store.close()
+        if self._own_engine is not None:
+            self._own_engine.dispose()
+
+    def _get(self, id: UUID | str) -> OutboxMessage:
+        message = self.store.get(UUID(str(id)))
+        if message is None:
+            raise ValueError(f"there is no message {id}: it was pruned, or the id is another one's")
+        return message
+
+    def _apply(self, change: Change) -> bool:
+        return self.store.record(change)
+
+
+def outbox_engine(url: str) -> Engine:
+    """An engine for this URL; SQLite with a write-ahead log, so that readers do not wait.
+
+    The other settings are SQLite's own: each commit is on the disk when it returns.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+    try:
+        engine = create_engine(url)
+    except Exception as error:
+        # The URL may contain a password.
+        raise ConfigurationError(
+            f"the database URL cannot be used ({type(error).__name__}): write, for example, "
+            "sqlite:///outbox.sqlite3 or postgresql+psycopg://user@host/name"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _use_write_ahead_log)
+    return engine
+
+
+def _use_write_ahead_log(connection: Any, _: Any) -> None:
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,348 @@
+"""`Outbox` and its worker in plain Python, against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
+from sqlalchemy.orm import Session
+
+from mailbackends import (
+    FileAttachment,
+    InvalidMessageError,
+    Mailer,
+    Receipt,
+    Reply,
+)
+from mailbackends.outbox import OnUnknown, State, Worker
+from mailbackends.outbox.outbox import Outbox
+from support.ports import free_port
+from support.sink import EXTENSIONS, Sink
+
+
+def mail(subject: str = "Order", *to: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "shop@example.com"
+    message["To"] = ", ".join(to or ("ada@example.org",))
+    message["Subject"] = subject
+    message.set_content("Thank you.\n")
+    return message
+
+
+@pytest.fixture
+def outbox(engine: Engine, tmp_path: Path) -> Outbox:
+    outbox = Outbox(engine, blobs=tmp_path / "blobs")
+    outbox.create_tables()
+    yield outbox
+    outbox.close()
+
+
+def subjects(sink: Sink) -> list[str]:
+    return [each.message["Subject"] for each in sink.messages]
+
+
+def test_a_message_is_sent_once_and_its_outcome_recorded(outbox: Outbox) -> None:
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        queued = outbox.enqueue(mail())
+        assert queued.as_dict()["outcome"] == "pending"
+        assert sink.messages == []
+        assert outbox.worker(mailer).run_once() == 1
+        assert outbox.worker(mailer).run_once() == 0
+        assert sink.message.message["Message-ID"] == queued.message_id
+    [found] = outbox.store.find(address="ada@example.org")
+    assert found.state is State.ACCEPTED
+    assert found.recipients[0].code == 250
+
+
+@pytest.mark.parametrize("kind", ["session", "connection"])
+def test_it_is_sent_if_the_callers_transaction_is_committed_and_not_otherwise(
+    outbox: Outbox, engine: Engine, kind: str
+) -> None:
+    orders = Table("orders", MetaData(), Column("id", Integer, primary_key=True))
+    orders.create(engine)
+    for number, commits in ((1, False), (2, True)):
+        with Session(engine) if kind == "session" else engine.connect() as session:
+            session.execute(insert(orders).values(id=number))
+            outbox.enqueue(mail(f"Order {number}"), session=session)
+            if commits:
+                session.commit()
+            else:
+                session.rollback()
+    assert [each.subject for each in outbox.store.find()] == ["Order 2"]
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT id FROM orders")).all() == [2]
+
+
+def test_what_cannot_be_sent_is_refused_and_nothing_is_stored(outbox: Outbox) -> None:
+    message = mail()
+    del message["To"]
+    with pytest.raises(InvalidMessageError, match="no recipients"):
+        outbox.enqueue(message)
+    assert outbox.store.status().messages == {}
+
+
+def test_recipients_who_are_left_are_tried_again_and_the_others_are_not(outbox: Outbox) -> None:
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        sink.refuse("bob@example.org", "451 4.2.1 mailbox busy", times=1)
+        sink.refuse("eve@example.org", "550 5.1.1 no such user")
+        queued = outbox.enqueue(
+            mail("Order", "ada@example.org", "bob@example.org", "eve@example.org")
+        )
+        assert outbox.worker(mailer).run_once() == 1
+        found = outbox.store.get(queued.id)
+        assert found.state is State.QUEUED
+        assert [str(each.state) for each in found.recipients] == ["accepted", "pending", "refused"]
+        assert found.recipients[1].text == "4.2.1 mailbox busy"
+        make_due(outbox)
+        assert outbox.worker(mailer).run_once() == 1
+        assert [each.rcpt_tos for each in sink.messages] == [
+            ("ada@example.org",),
+            ("bob@example.org",),
+        ]
+    assert outbox.store.get(queued.id).state is State.ACCEPTED
+    assert [each.kind for each in outbox.store.log(queued.id)] == ["attempt", "attempt"]
+
+
+def test_all_mail_waits_where_the_server_cannot_be_reached_and_no_attempt_counts(
+    outbox: Outbox,
+) -> None:
+    for number in range(5):
+        outbox.enqueue(mail(f"Order {number}"))
+    port = free_port()
+    with Mailer(f"smtp://127.0.0.1:{port}") as mailer:
+        assert outbox.worker(mailer).run_once() == 0
+        [pause] = outbox.store.pauses()
+        assert pause.failures == 1
+        assert "cannot connect" in pause.reason
+        assert outbox.worker(mailer).run_once() == 0
+        assert {each.attempts for each in outbox.store.find()} == {0}
+        assert outbox.store.status().messages == {State.QUEUED: 5}
+    outbox.store.resume("default")
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        assert outbox.worker(mailer).run_once() == 5
+        assert subjects(sink) == [f"Order {number}" for number in range(5)]
+
+
+def test_a_message_that_cannot_be_prepared_is_parked_and_stops_no_other(
+    outbox: Outbox, engine: Engine
+) -> None:
+    bad = outbox.enqueue(mail("bad"))
+    outbox.enqueue(mail("good"))
+    with engine.begin() as connection:
+        statement = text("UPDATE outbox_message SET content = :content WHERE message_id = :id")
+        connection.execute(statement, {"content": b"", "id": bad.message_id})
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        outbox.worker(mailer).run_once()
+        assert subjects(sink) == ["good"]
+    assert outbox.store.get(bad.id).state is State.PARKED
+    [entry] = outbox.store.log(bad.id)
+    assert "the content was erased" in entry.text
+
+
+def test_a_message_that_kills_its_workers_is_parked_and_takes_no_other_along(
+    outbox: Outbox, engine: Engine
+) -> None:
+    """The worker dies whenever it prepares the one message."""
+
+    class Killed(BaseException):
+        pass
+
+    class Deadly:
+        aliases = ("default",)
+
+        def deliver(self, alias, messages, before_end):
+            for message in messages:
+                if message.subject == "poison":
+                    raise Killed
+                before_end([message])
+                yield message, Receipt(message.pending, reply)
+
+    class Dying(Worker):
+        def _send_all(self, messages):  # SIGKILL releases nothing
+            for alias in ("default",):
+                self._send_group(alias, list(messages))
+
+    reply = Reply(250)
+    outbox.enqueue(mail("poison"))
+    for number in range(10):
+        outbox.enqueue(mail(f"good {number}"))
+    for _ in range(12):
+        with suppress(Killed):
+            Dying(outbox.store, Deadly()).run_once()
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE outbox_message SET lease_until = 1"))
+        outbox.worker({}).sweep()
+        make_due(outbox)
+    status = outbox.store.status()
+    assert status.messages == {State.ACCEPTED: 10, State.PARKED: 1}
+
+
+def test_sigterm_finishes_what_is_being_sent_and_releases_the_rest(
+    outbox: Outbox, url: str
+) -> None:
+    for number in range(20):
+        outbox.enqueue(mail(f"Order {number}"))
+    with Sink() as sink:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                *(sys.executable, "-m", "mailbackends", "outbox", "--database", url),
+                *("--server", f"smtp://127.0.0.1:{sink.port}", "work"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            sink.wait(lambda: len(sink.messages) >= 1, 60)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 0, err
+        assert "sends for default" in out
+        assert "finishing what is being sent" in err
+        count = len(sink.messages)
+    expected = {State.ACCEPTED: count, State.QUEUED: 20 - count}
+    assert outbox.store.status().messages == {s: n for s, n in expected.items() if n}
+
+
+def test_on_unknown_ask_is_sent_without_dsn_to_a_server_that_has_none(outbox: Outbox) -> None:
+    for extensions in (EXTENSIONS, (*EXTENSIONS, "DSN")):
+        with (
+            Sink(extensions=extensions) as sink,
+            Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer,
+        ):
+            queued = outbox.enqueue(mail(), on_unknown="ask")
+            assert outbox.worker(mailer).run_once() == 1
+            assert (f"ENVID={queued.id}" in sink.message.mail_options) == ("DSN" in extensions)
+
+
+def test_a_file_is_streamed_from_its_blob(outbox: Outbox, tmp_path: Path) -> None:
+    file = tmp_path / "report.pdf"
+    file.write_bytes(os.urandom(400_000))
+    message = mail()
+    message.make_mixed()
+    message.attach(FileAttachment(file))
+    queued = outbox.enqueue(message)
+    content = file.read_bytes()
+    file.unlink()
+    assert len(outbox.store.get(queued.id).content) < 2000
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        outbox.worker(mailer).run_once()
+        [attachment] = sink.message.message.iter_attachments()
+        assert attachment.get_content() == content
+    assert outbox.prune(older_than=0) == 1
+
+
+def test_threads_send_side_by_side_and_everything_once(outbox: Outbox) -> None:
+    for number in range(60):
+        outbox.enqueue(mail(f"Order {number}"))
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}", pool_size=4) as mailer:
+        worker = outbox.worker(mailer, threads=4, batch=5, poll=0.05)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        sink.wait(lambda: len(sink.messages) >= 60, 60)
+        worker.stop()
+        thread.join()
+        assert sorted(subjects(sink)) == sorted(f"Order {number}" for number in range(60))
+    assert outbox.store.status().messages == {State.ACCEPTED: 60}
+
+
+def test_cancel_resend_and_resolve(outbox: Outbox) -> None:
+    queued = outbox.enqueue(mail(), at=timedelta(hours=1))
+    assert outbox.cancel(queued.id, by="ada")
+    with pytest.raises(ValueError, match="too late"):
+        outbox.cancel(queued.id)
+    assert outbox.resend(str(queued.id), by="ada")
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}", pool_size=1) as mailer:
+        sink.hang_up()
+        assert outbox.worker(mailer).run_once() == 1
+    assert outbox.store.get(queued.id).state is State.UNKNOWN
+    assert outbox.resolve(queued.id, arrived=True, by="ada", text="she answered")
+    assert outbox.store.get(queued.id).state is State.ACCEPTED
+    log = outbox.store.log(queued.id)
+    assert [(e.kind, e.by) for e in log if e.by == "ada"] == [
+        ("cancelled", "ada"),
+        ("resent", "ada"),
+        ("resolved", "ada"),
+    ]
+    with pytest.raises(ValueError, match="no message"):
+        outbox.resend("01a220ea-3632-7891-9d5a-290f71a54dc1")
+
+
+def test_a_login_code_is_sent_again_where_nobody_knows(outbox: Outbox) -> None:
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        queued = outbox.enqueue(mail(), on_unknown=OnUnknown.RESEND)
+        sink.hang_up(times=1)
+        outbox.worker(mailer).run_once()
+        assert outbox.store.get(queued.id).state is State.QUEUED
+        make_due(outbox)
+        outbox.worker(mailer).run_once()
+    assert outbox.store.get(queued.id).state is State.ACCEPTED
+
+
+def test_a_connection_of_the_worker_that_the_database_ends_loses_nothing(
+    outbox: Outbox, engine: Engine
+) -> None:
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no server")
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        queued = [outbox.enqueue(mail(f"Order {n}")) for n in range(3)]
+        store, ended = outbox.store, []
+        record = store.record
+
+        def ending(change):
+            if len(ended) < 2:
+                ended.append(change)
+                with engine.connect() as connection:
+                    connection.execute(
+                        text(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                        )
+                    )
+            return record(change)
+
+        store.record = ending
+        outbox.worker(mailer).run_once()
+        assert len(ended) == 2
+        assert sorted(subjects(sink)) == ["Order 0", "Order 1", "Order 2"]
+    assert {outbox.store.get(each.id).state for each in queued} == {State.ACCEPTED}
+
+
+def test_the_commands_print_json_and_their_exit_status_says_whether_to_look(
+    outbox: Outbox, url: str
+) -> None:
+    outbox.enqueue(mail())
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "mailbackends", "outbox", "--database", url, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = command("status", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["messages"] == {"queued": 1}
+    listed = command("list", "--address", "ada@example.org").stdout
+    assert "queued 'Order'" in listed
+    assert command("cancel", listed.split()[0]).returncode == 0
+    assert command("cancel", listed.split()[0]).returncode == 1
+    assert command("prune", "--older-than", "0").stdout == "1 messages deleted\n"
+
+
+def make_due(outbox: Outbox) -> None:
+    with outbox.store.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox_message SET due_at = 1"))
