@@ -7,15 +7,17 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.samples import SAMPLES, SENDER, SENDER_NAME, WARM_UP
 
-__all__ = ["Missing", "nodemailer_command", "smtp_source"]
+__all__ = ["Missing", "nodemailer_command", "smtp_source", "versions"]
 
-NODEMAILER = "nodemailer@7"
+_MAJOR = "10"
+"""The current major version of Nodemailer; an older one that is installed is replaced."""
 _SCRIPT = Path(__file__).parent / "clients" / "nodemailer.js"
 
 
@@ -54,14 +56,17 @@ def _installed() -> Path:
             continue
         break
     module = folder / "node_modules" / "nodemailer"
-    if not (module / "package.json").is_file():
+    if not _version(module).startswith(f"{_MAJOR}."):
         npm = shutil.which("npm")
         if npm is None:
             raise Missing("npm is not installed, which is needed to get nodemailer")
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
         try:
             done = subprocess.run(  # noqa: S603
-                [npm, "install", *options, NODEMAILER], capture_output=True, text=True, timeout=120
+                [npm, "install", *options, f"nodemailer@{_MAJOR}"],
+                capture_output=True,
+                text=True,
+                timeout=120,
             )
         except subprocess.TimeoutExpired as error:
             raise Missing("npm could not get nodemailer within two minutes") from error
@@ -69,6 +74,43 @@ def _installed() -> Path:
             last = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
             raise Missing(f"npm could not get nodemailer: {last[0]}")
     return module
+
+
+def _version(module: Path) -> str:
+    """The version of an installed package of Node.js, or an empty string."""
+    try:
+        version: str = json.loads((module / "package.json").read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return version
+
+
+def versions(families: Collection[str]) -> dict[str, str]:
+    """The versions of the clients that are not Python packages, if they can be found out.
+
+    ``families`` are the families of the clients that run.
+    """
+    found: dict[str, str] = {}
+    if "nodemailer" in families:
+        found["Nodemailer"] = _version(_installed())
+        found["Node.js"] = _answer(["node", "--version"]).removeprefix("v")
+    if "postfix" in families:
+        found["Postfix"] = _answer(["postconf", "-d", "-h", "mail_version"])
+    return {name: version for name, version in found.items() if version}
+
+
+def _answer(command: list[str]) -> str:
+    """What the command prints, or an empty string if it fails."""
+    program = shutil.which(command[0]) or shutil.which(command[0], path="/usr/sbin")
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [program, *command[1:]], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _written(directory: Path) -> Path:

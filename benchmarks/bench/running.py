@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import certificates
 from bench.cases import Case
-from bench.installed import Missing
+from bench.installed import Missing, versions
 from bench.lines import Failed, Process, python
 from bench.probing import echoes, throughput
 from bench.progress import Progress
@@ -86,6 +86,8 @@ class Bench:
                     self.progress.note(f"{entry.name} is left out: {missing}")
                 else:
                     self._processes[entry.name] = self._started(stack, process)
+            running = {entry.family for entry in self._present()}
+            self.results.machine["versions"] |= versions(running)
             self._stack = stack.pop_all()
         return self
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from bench import installed
 from bench.checking import Arrived, WrongContent, check
 from bench.profiling import PARTS, parts
 from bench.proxy import Proxy
@@ -111,3 +113,19 @@ def test_the_profilers_own_time_is_subtracted_per_call() -> None:
     found = parts(stats, cpu=2.0)
     assert found["build"] == pytest.approx(2.0)
     assert found["serialise"] == pytest.approx(0.0)
+
+
+def test_an_outdated_nodemailer_is_not_used(tmp_path: Path, monkeypatch) -> None:
+    module = tmp_path / "mailbackends-benchmarks" / "node_modules" / "nodemailer"
+    module.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")  # without npm
+    install = installed._installed.__wrapped__
+    (module / "package.json").write_text('{"version": "7.0.11"}')
+    with pytest.raises(installed.Missing, match="npm is not installed"):
+        install()
+    (module / "package.json").write_text(f'{{"version": "{installed._MAJOR}.0.1"}}')
+    assert install() == module
+    monkeypatch.setattr(installed, "_installed", install)
+    assert installed.versions({"nodemailer"})["Nodemailer"] == f"{installed._MAJOR}.0.1"
+    assert installed.versions({"core"}) == {}
