@@ -10,7 +10,7 @@ class DjangoIntegrationConfig(AppConfig):
     verbose_name = "mailbackends"
 
     def ready(self) -> None:
-        """Register the checks once Django has loaded all applications."""
-        from django_integration import checks
+        """Register the checks, and give each message its attributes."""
+        from django_integration import checks, messages  # noqa: F401
 
         checks.register()

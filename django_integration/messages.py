@@ -35,6 +35,13 @@ __all__ = ["RawEmailMessage", "as_submission"]
 _ADDRESS_FIELDS = {"From": "from_email", "To": "to", "Cc": "cc", "Reply-To": "reply_to"}
 
 
+# Django calls no backend for a message without recipients, and others set no attributes: with a
+# default, no view has to ask whether they exist.
+for _name in ("receipt", "send_error"):
+    if not hasattr(EmailMessage, _name):
+        setattr(EmailMessage, _name, None)
+
+
 class RawEmailMessage(EmailMessage):
     """A message that is sent byte for byte as given: signed, or received and passed on.
 

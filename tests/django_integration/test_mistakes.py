@@ -66,7 +66,9 @@ def what_is_said(setup: dict[str, Any]) -> str:
     do = setup.get("do", "send")
     if do.startswith("check"):
         found = checks.run_checks(tags=["mail"], include_deployment_checks="--deploy" in do)
+        # W013 is about the outbox of the project that the tests run in.
         ours = [each for each in found if str(each.id).startswith("mailbackends.")]
+        ours = [each for each in ours if each.id != "mailbackends.W013"]
         return "\n".join(f"({each.id}) {each.msg}\n    HINT: {each.hint}" for each in ours)
     if do == "mail_doctor":
         output = io.StringIO()

@@ -27,6 +27,7 @@ from mailbackends import (
     Reply,
     SMTPConnectError,
     SMTPDeliveryUnknown,
+    SMTPException,
     SMTPRecipientsRefused,
     Submission,
 )
@@ -356,3 +357,18 @@ def test_a_certificate_that_cannot_be_verified_is_refused(
         use_mail(**secure_options(server) | {"ssl_cafile": certs.untrusted_cafile()})
         with pytest.raises(ssl.SSLCertVerificationError, match="ssl_cafile"):
             send_mail("s", "b", None, ["a@example.com"])
+
+
+def test_every_message_has_a_receipt_and_an_error_or_none(mail: MailServer) -> None:
+    without: Any = EmailMessage("s", "b", to=[])
+    assert (without.receipt, without.send_error) == (None, None)
+    assert without.send() == 0, "Django calls no backend"
+    assert (without.receipt, without.send_error) == (None, None)
+    sent: Any = EmailMessage("s", "b", to=["a@example.com"])
+    sent.send()
+    assert sent.receipt.accepted == ("a@example.com",)
+    assert sent.send_error is None
+    mistyped: Any = EmailMessage("s", "b", to=["ada@"])
+    with pytest.raises(SMTPException) as caught:
+        mistyped.send()
+    assert (mistyped.receipt, mistyped.send_error) == (None, caught.value)

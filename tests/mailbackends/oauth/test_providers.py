@@ -251,3 +251,20 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "msal", None)
     with pytest.raises(ConfigurationError, match=r'pip install "mailbackends\[microsoft\]"'):
         oauth.microsoft("contoso", "app-1", secret="x")
+
+
+@pytest.mark.parametrize("kind", ["refresh_token", "microsoft"])
+def test_no_token_is_kept_in_a_file(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider's library may have a cache of its own: it is not used."""
+    given = request.getfixturevalue("endpoint" if kind == "refresh_token" else "microsoft")
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if kind == "refresh_token":
+        tokens = refreshing(given)
+    else:
+        tokens = oauth.microsoft("contoso", "app-1", secret=SECRET, authority=given.origin)
+    assert tokens() == "token-1"
+    assert [*tmp_path.rglob("*")] == []
