@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_integration.outbox import operations
+from django_integration.outbox.importing import SOURCES, import_from
 from django_integration.outbox.statistics import per_day
 from django_integration.outbox.working import OutboxWorker
 from mailbackends.outbox import Change, OutboxMessage, State
@@ -27,12 +28,13 @@ examples:
   manage.py outbox status --json               counts for monitoring
   manage.py outbox resend ada@example.com      to her, what she does not have
   manage.py outbox cancel 0197...              by id, key, Message-ID or address
+  manage.py outbox import post_office          what waits in django-post_office
   manage.py outbox prune --state accepted --older-than 7
 """
 
 
 class Command(BaseCommand):
-    """Subcommands: work, sweep, status, prune, resend, cancel, resolve."""
+    """Subcommands: work, sweep, status, prune, resend, cancel, resolve, import."""
 
     help = "Deliver the mail in the outbox, and look after it."
     # work: what cannot be sent waits, and the messages of the checks would hide the log.
@@ -71,6 +73,8 @@ class Command(BaseCommand):
         outcome = resolve.add_mutually_exclusive_group(required=True)
         outcome.add_argument("--arrived", action="store_true")
         outcome.add_argument("--missing", dest="arrived", action="store_false")
+        moving = add("import", "Move what waits in another queue; stop its workers first.")
+        moving.add_argument("source", choices=sorted(SOURCES))
         for chosen in (resend, cancel, resolve):
             chosen.add_argument("which", nargs="+", help="An id, key, Message-ID or address.")
 
@@ -142,6 +146,18 @@ class Command(BaseCommand):
             self.stdout.write(f"{day['day']}: {counts}")
 
     # Changing
+
+    def _import(self, *, source: str, **_: Any) -> None:
+        moved = left = 0
+        for each in import_from(source):
+            if each.reason is None:
+                moved += 1
+            else:
+                left += 1
+                self.stdout.write(self.style.WARNING(f"{each.source} was left: {each.reason}"))
+        self.stdout.write(f"{moved} messages were moved.")
+        if left:
+            raise CommandError(f"{left} messages were left where they are.")
 
     def _prune(self, *, state: list[str] | None, older_than: float | None, **_: Any) -> None:
         keep: dict[State, float] | None = None
