@@ -17,6 +17,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 DJANGO = """
 import django
 django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)  # orders are stored
 from django.test import Client
 shop = Client(headers={"host": "localhost"})
 order = {"email": "ada@example.com", "product": "tea", "quantity": 2}
