@@ -25,6 +25,7 @@ from mailbackends.mime.pieces import SAMPLE_BOUNDARY, with_crlf
 from mailbackends.mime.words import (
     LINE_LENGTH,
     LONGEST_LINE,
+    MALFORMED,
     encoded_words,
     fold,
     parameter_words,
@@ -289,9 +290,6 @@ def _boundary_line(policy: Policy, name: str, content_type: str, boundary: str) 
     return header_lines(part.raw_items(), policy)
 
 
-# --- Fields as the email package folds them, checked ------------------------------------------
-
-
 def _package_line(policy: Policy, kind: type | None, name: str, value: Any) -> bytes | None:
     """The field as the package folds it, where that policy is used and the result is right."""
     if not getattr(policy, "package_first", True):
@@ -306,6 +304,8 @@ def _package_line(policy: Policy, kind: type | None, name: str, value: Any) -> b
 def _is_right(policy: Policy, kind: type | None, name: str, value: Any, line: bytes) -> bool:
     lines = line[:-2].split(b"\r\n")
     if max(map(len, lines)) > LONGEST_LINE or not all(part.strip() for part in lines):
+        return False
+    if MALFORMED.search(line) and not str(value).isascii():
         return False
     text = _LINE_END.sub("", line.decode("utf-8", "surrogateescape")).partition(":")[2].strip(" \t")
     if kind in ADDRESS_CLASSES:

@@ -16,6 +16,7 @@ __all__ = [
     "LINE_LENGTH",
     "LONGEST_LINE",
     "LONGEST_WORD",
+    "MALFORMED",
     "encoded_words",
     "fold",
     "parameter_words",
@@ -26,6 +27,10 @@ __all__ = [
 
 LINE_LENGTH = 78
 """The length of a line, without its end, that should not be exceeded (RFC 5322 section 2.1.1)."""
+
+MALFORMED = re.compile(rb"\?[bq]\?\?=|\?==\?", re.I)
+"""An encoded word without text, or two without a space between them, as some versions of the
+email package write them: RFC 2047 sections 2 and 5 forbid both, and Yahoo refuses such mail."""
 
 LONGEST_LINE = 998
 """The octets that a line may have at most, without its end (RFC 5322 section 2.1.1)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from interop import counts
 from interop.found import FOUND
@@ -56,6 +57,12 @@ _PARTICULAR = """
   Nagle's algorithm on, so that a group of commands can wait 40 ms for a delayed
   acknowledgement.
 """
+_DONE_FOR = "\n" + Path(__file__).with_name("done_for.md").read_text()
+_PLATFORMS = """
+These servers and clients run on Linux. mailbackends was never run on Windows; what a Python lacks
+there (`sendmsg`, `poll`, `fork`, `fcntl`, Unix sockets) is taken away in
+`tests/project/test_without_unix.py`, which sends by each interface without it.
+"""
 _MAY_CHANGE = """
 The comparison is of all bytes. A server may put trace fields (Return-Path, Received,
 Delivered-To) in front, store LF instead of CRLF, take a CR or LF that stands alone for
@@ -88,6 +95,8 @@ def page(table: Table, former: str) -> str:
     parts = {
         "Scenarios": _scenarios(whole, table.versions),
         "Particular servers": _PARTICULAR,
+        "What is done for which server, and why": _DONE_FOR,
+        "Platforms": _PLATFORMS,
         "In numbers": f"\nThis run, including failing TLS and the faults of smtp-sink:\n\n{sums}",
         "What a server may change": _MAY_CHANGE,
         "TLS that fails": _TLS + _errors(table.errors),

@@ -43,7 +43,7 @@ class Case:
     source: str
     given: dict[str, Any]
     expected: dict[str, Any]
-    interfaces: tuple[str, ...] = ("mailer", "smtp", "django", "flask")
+    interfaces: tuple[str, ...]
     exceptions: dict[str, Any] = field(default_factory=dict)
 
     def for_interface(self, interface: str) -> dict[str, Any]:
@@ -51,15 +51,14 @@ class Case:
         return {**self.expected, **self.exceptions.get(interface, {})}
 
 
-def cases(folder: Path) -> list[Case]:
-    """The cases in a folder, by their names."""
+def cases(folder: Path, interfaces: tuple[str, ...]) -> list[Case]:
+    """The cases in a folder, by their names. ``interfaces`` are for those that name none."""
     found: list[Case] = []
     for path in sorted(folder.glob("*.toml")):
         with path.open("rb") as file:
             content = tomllib.load(file)
-        interfaces = content.pop("interfaces", None)
-        content |= {"interfaces": tuple(interfaces)} if interfaces else {}
-        found.append(Case(path.stem, **content))
+        named = tuple(content.pop("interfaces", interfaces))
+        found.append(Case(path.stem, **content, interfaces=named))
     return found
 
 
