@@ -135,6 +135,9 @@ class Connection:
             prepared = await waiter.call(functools.partial(self._prepare, job), None)
         else:
             prepared = self._prepare(job)
+        self._driver.loads_in_thread = (
+            waiter is not BLOCKING and prepared.content.is_made_while_sent
+        )
         self._sent_singly += 1
         envelope, part = prepared.envelope, recipients[: session.extensions.max_recipients]
         if part is not envelope.forward_paths:

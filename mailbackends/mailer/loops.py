@@ -7,12 +7,14 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 from mailbackends.mailer.aio import AsyncMailer
 from mailbackends.mailer.base import MailerStats
 from mailbackends.mailer.leaving import settled
 from mailbackends.pool.process import ProcessLock
+from mailbackends.transport.aio import LoopWaiter
 
 __all__ = ["LoopMailers"]
 
@@ -83,7 +85,9 @@ class LoopMailers(Generic[K]):
         mailers = self._loops.get(asyncio.get_running_loop()) or await self._enter_loop()
         entry = mailers.entries.get(key)
         if entry is None:
-            entry = mailers.entries[key] = _Entry(self._make(key))
+            # In a thread: a TLS context reads the system's certificates.
+            made = await LoopWaiter().call(partial(self._make, key), None)
+            entry = mailers.entries.setdefault(key, _Entry(made))
         mailers.entries.move_to_end(key)
         entry.users += 1
         mailers.drop(len(mailers.entries) - max(1, self._limit()))

@@ -13,7 +13,9 @@ from mailbackends.mailer.bulk import warn_of_bulk
 from mailbackends.mailer.in_flight import InFlightTransaction
 from mailbackends.message import Email
 from mailbackends.mime.content import Content
+from mailbackends.mime.email_internals import payload_of
 from mailbackends.mime.headers import check_headers
+from mailbackends.mime.serializer import StreamedPart
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
@@ -30,6 +32,8 @@ __all__ = ["BeforeEnd", "Job", "Receipt", "Submission"]
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
 # Bytes whose preparation takes about a millisecond.
 _LARGE = 256 * 1024
+# The same for header fields, in characters: some hundred recipients.
+_LONG_HEADER = 8 * 1024
 _BYTES = (bytes, bytearray, memoryview)
 
 Sign: TypeAlias = Callable[[Content], Content]
@@ -129,8 +133,16 @@ class Job:
         if isinstance(self.message, bytes):
             return len(self.message) > _LARGE
         if isinstance(self.message, Message):
-            payloads = (part.get_payload() for part in self.message.walk())
-            return sum(len(p) for p in payloads if isinstance(p, str)) > _LARGE
+            values = [value for _, value in self.message.raw_items() if isinstance(value, str)]
+            if sum(map(len, values)) > _LONG_HEADER:
+                return True
+            size = 0
+            for part in self.message.walk():
+                if isinstance(part, StreamedPart):
+                    return True  # a file, say: not even its size is known without reading
+                payload = payload_of(part)  # get_payload() would look at each character
+                size += len(payload) if isinstance(payload, str) else 0
+            return size > _LARGE
         return False
 
     @property

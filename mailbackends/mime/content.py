@@ -50,6 +50,11 @@ class Content:
     size: int
     """Length in bytes, as in the SIZE parameter and in BDAT (RFC 1870)."""
 
+    @property
+    def is_made_while_sent(self) -> bool:
+        """True if a part is read from a file, or encoded, while the content is sent."""
+        return any(not isinstance(piece, bytes) for piece in self.pieces)
+
     def chunk(self) -> Iterable[bytes]:
         """The buffers for BDAT: the lines unchanged (RFC 3030 section 2).
 

@@ -234,6 +234,11 @@ class Session:
         self._taken += size
         return taken
 
+    @property
+    def has_output(self) -> bool:
+        """True if `data_to_send` has something left to take."""
+        return bool(self._outgoing)
+
     def pass_gates(self) -> list[Gate]:
         """The gates that must be passed before the buffers taken last may be sent.
 

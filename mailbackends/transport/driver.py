@@ -47,6 +47,8 @@ class Driver:
         self._tls_context = tls_context
         self._tls_hostname = tls_hostname
         self._unsent: list[Buffer] = []
+        self.loads_in_thread = False
+        """True while what is sent is read or encoded, and an event loop must not wait for it."""
 
     async def run_in_thread(self, dialogue: Dialogue[T], timeouts: Timeouts) -> T:
         """As `run`, for a dialogue that itself may take long: each of its steps is timed, too.
@@ -137,7 +139,9 @@ class Driver:
                 after_starttls=True,
             )
             return None
-        if (self._unsent or self._load()) and (reply := await self._write(timeouts)) is not None:
+        if (self._unsent or await self._fill()) and (
+            reply := await self._write(timeouts)
+        ) is not None:
             return reply
         waits_for_content = want is Want.CONTENT_REPLY
         deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
@@ -154,7 +158,7 @@ class Driver:
         """
         deadline = None
         written = 0
-        while self._unsent or self._load():
+        while self._unsent or await self._fill():
             if self.session.gated:
                 await self._pass_gates()
             try:
@@ -194,6 +198,12 @@ class Driver:
                 raise
             text = f"before_end raised {type(error).__name__}: {error}"
             raise BeforeEndError(text) from error
+
+    async def _fill(self) -> bool:
+        """As `_load`, in a thread where it may take long."""
+        if self.loads_in_thread and self.session.has_output:
+            return await self.stream.waiter.call(self._load, None)
+        return self._load()
 
     def _load(self) -> bool:
         """Take what the session has to send; False where there is nothing."""

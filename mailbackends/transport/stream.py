@@ -20,6 +20,7 @@ __all__ = ["Stream", "poll_of"]
 _RECEIVE = 64 * 1024
 # One TLS record holds 16 KiB: joining up to that costs less than the records it saves.
 _TLS_WRITE = 64 * 1024
+_TLS_MOST = 256 * 1024
 # IOV_MAX is 1024 on Linux; a flight has a command for each recipient.
 _MAX_BUFFERS = 512
 
@@ -203,10 +204,16 @@ def poll_of(sock: socket.socket) -> Any:
 
 def _joined(buffers: Sequence[Buffer]) -> Buffer:
     if len(buffers) == 1 or len(buffers[0]) >= _TLS_WRITE:
-        return buffers[0]
-    taken, size = 0, 0
-    while taken < len(buffers) and size < _TLS_WRITE:
-        size += len(buffers[taken])
-        taken += 1
+        # OpenSSL would encrypt as much as the socket takes: several megabytes, which is long for
+        # an event loop. After it took nothing, the same bytes are offered again, as it requires.
+        return memoryview(buffers[0])[:_TLS_MOST]
+    taken: list[Buffer] = []
+    size = 0
+    for buffer in buffers:
+        # Of a large one only the beginning is copied.
+        taken.append(buffer if len(buffer) <= _TLS_WRITE else memoryview(buffer)[:_TLS_WRITE])
+        size += len(taken[-1])
+        if size >= _TLS_WRITE:
+            break
     # A memoryview shows no bytes where an error report prints the variables of a frame.
-    return memoryview(b"".join(buffers[:taken]))
+    return memoryview(b"".join(taken))

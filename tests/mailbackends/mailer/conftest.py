@@ -21,6 +21,7 @@ _ONE_FACE = frozenset(
     f"test_{name}"
     for name in (
         "accidents",
+        "async_blocking",
         "async_cancellation",
         "async_mailer",
         "counts",
