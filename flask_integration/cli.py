@@ -16,6 +16,7 @@ from flask_integration.backends import SmtpBackend
 from flask_integration.config import PREFIX
 from flask_integration.delivery import deliver
 from flask_integration.message import Message
+from flask_integration.outbox import outbox_group
 from flask_integration.state import MailState
 from mailbackends import ConfigurationError, Options, Step, diagnose
 from mailbackends.doctor import describe
@@ -31,6 +32,9 @@ _named = click.option("--mailer", default="default", help="The name of a mailer 
 @click.group()
 def mail() -> None:
     """Show and diagnose the mail configuration, and send a test message."""
+
+
+mail.add_command(outbox_group)
 
 
 @mail.command("show-config")

@@ -156,6 +156,10 @@ class NamedMail(Sender):
         return f"<NamedMail {self.name!r}>"
 
     @property
+    def _alias(self) -> str:
+        return self.name
+
+    @property
     def state(self) -> MailState | None:
         """This mailer's settings, or None if there is no application."""
         state = self.mail.state

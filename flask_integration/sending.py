@@ -27,8 +27,10 @@ from flask_integration.delivery import (
     try_to_prepare,
 )
 from flask_integration.message import Message
+from flask_integration.outbox import outbox_of, session_of
 from flask_integration.posting import Posting, prepare
-from mailbackends import Receipt, Reply
+from mailbackends import Receipt, Reply, Submission
+from mailbackends.outbox import Queued
 
 __all__ = ["MailConnection", "Sender", "current_application"]
 
@@ -70,6 +72,44 @@ class Sender(ABC):
     def send_message(self, *args: Any, **kwargs: Any) -> Receipt:
         """Send a `Message` made from these arguments."""
         return self.send(Message(*args, **kwargs))
+
+    def enqueue(
+        self,
+        message: Any,
+        envelope_from: Address | None = None,
+        *,
+        session: Any = None,
+        **options: Any,
+    ) -> Queued:
+        """Store one message in the database, to be sent by ``flask mail outbox work``.
+
+        It is part of the transaction of ``session``, by default that of Flask-SQLAlchemy: it is
+        sent once that is committed, and not if it is rolled back. With MAIL_OUTBOX_DATABASE and
+        without ``session`` it is committed here. ``options`` are ``key``, ``at``, ``expires``,
+        ``priority`` and ``on_unknown``; see `mailbackends.outbox.outbox.Outbox.enqueue`.
+
+        Raises:
+            ValueError: the message cannot be sent as it is; as `send`. Nothing was stored.
+            mailbackends.outbox.KeyReusedError: another message was stored under this key.
+            RuntimeError: there is no application.
+        """
+        app, state = self._target()
+        posting = prepare(message, state, envelope_from)
+        outbox = outbox_of(app)
+        submission = Submission(
+            posting.message,
+            posting.from_addr,
+            posting.to_addrs,
+            posting.mail_options,
+            posting.rcpt_options,
+        )
+        session = session_of(app) if session is None else session
+        return outbox.enqueue(submission, session=session, alias=self._alias, **options)
+
+    @property
+    def _alias(self) -> str:
+        """The name of the mailer in MAIL_MAILERS."""
+        return "default"
 
     def send_many(self, messages: Iterable[Any]) -> list[Receipt | Exception]:
         """Send many messages over one connection; return one outcome for each, in order.

@@ -261,6 +261,11 @@ class MailState(Sender):
     def _target(self) -> tuple[Flask, MailState]:
         return current_application(), self
 
+    @property
+    def _alias(self) -> str:
+        named = self._parent._named if self._parent is not None else {}
+        return next((name for name, state in named.items() if state is self), "default")
+
     def _change(self, option: str, value: Any) -> None:
         # The changes are checked together with the next message: a user name without its
         # password, between two assignments, is not an error.

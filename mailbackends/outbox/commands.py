@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mailbackends.mailer.mailer import Mailer
+from mailbackends.outbox.delivery import Deliver
 from mailbackends.outbox.outbox import Outbox
 from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.values import OutboxMessage
@@ -23,10 +24,10 @@ _STATES = click.Choice([str(state) for state in State])
 def add_outbox_commands(
     group: click.Group,
     outbox: Callable[[], Outbox],
-    mailers: Callable[[], dict[str, Mailer]],
+    deliver: Callable[[], Deliver | dict[str, Mailer]],
     decorate: Callable[[Any], Any] = lambda command: command,
 ) -> None:
-    """Add the commands to a group. ``outbox`` and ``mailers`` are called when they are needed.
+    """Add the commands to a group. ``outbox`` and ``deliver`` are called when they are needed.
 
     ``decorate`` is applied to each function, such as Flask's ``with_appcontext``.
     """
@@ -44,17 +45,18 @@ def add_outbox_commands(
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("mailbackends.outbox").setLevel(logging.INFO)
         box = outbox()
-        made = mailers()
+        made = deliver()
         worker = box.worker(made, threads=threads, batch=batch, lease=lease, poll=poll)
         worker.stop_on_signals()
         try:
             if once:
                 click.echo(f"{worker.run_once()} messages handled")
             else:
-                click.echo(f"worker {worker.name} sends for {', '.join(made)}")
+                aliases = made if isinstance(made, dict) else made.aliases
+                click.echo(f"worker {worker.name} sends for {', '.join(aliases)}")
                 worker.run()
         finally:
-            for mailer in made.values():
+            for mailer in made.values() if isinstance(made, dict) else ():
                 mailer.close()
 
     @group.command()

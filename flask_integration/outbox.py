@@ -1,0 +1,176 @@
+"""The outbox of a Flask application, with or without Flask-SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+from flask_integration.backends import SmtpBackend
+from flask_integration.posting import Posting
+from mailbackends import ConfigurationError, Outcome, SMTPException
+from mailbackends.outbox import (
+    MailerDelivery,
+    OutboxMessage,
+    source_of,
+    submission_of,
+)
+from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
+
+if TYPE_CHECKING:
+    from mailbackends.outbox.outbox import Outbox
+
+__all__ = ["StateDelivery", "outbox_group", "outbox_of", "session_of"]
+
+_EXTENSION = "mail_outbox"
+
+
+def outbox_of(app: Flask) -> Outbox:
+    """The outbox of an application; made when it is first asked for.
+
+    It is in the database of Flask-SQLAlchemy, or in MAIL_OUTBOX_DATABASE (a SQLAlchemy engine
+    or its URL). Large attachments are stored in the directory MAIL_OUTBOX_BLOBS, if set.
+
+    Raises:
+        ConfigurationError: there is neither, or SQLAlchemy is not installed.
+    """
+    found = app.extensions.get(_EXTENSION)
+    if found is None:
+        found = app.extensions[_EXTENSION] = _made(app)
+    made: Outbox = found
+    return made
+
+
+def session_of(app: Flask) -> Any:
+    """The session that a message is stored in, if none is given: Flask-SQLAlchemy's, or None."""
+    if app.config.get("MAIL_OUTBOX_DATABASE"):
+        return None
+    return app.extensions["sqlalchemy"].session
+
+
+def _made(app: Flask) -> Outbox:
+    try:
+        from mailbackends.outbox.outbox import Outbox
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the outbox needs SQLAlchemy ({error}): install 'mailbackends[outbox]'"
+        ) from error
+    blobs = app.config.get("MAIL_OUTBOX_BLOBS")
+    path = None if blobs is None else Path(app.instance_path, blobs)
+    database = app.config.get("MAIL_OUTBOX_DATABASE")
+    if database:
+        return Outbox(database, blobs=path)
+    db = app.extensions.get("sqlalchemy")
+    if db is None:
+        raise ConfigurationError(
+            "the outbox needs a database: set MAIL_OUTBOX_DATABASE to a SQLAlchemy engine or its "
+            "URL, or use Flask-SQLAlchemy"
+        )
+
+    def engine() -> Any:
+        with app.app_context():
+            return db.engine
+
+    return Outbox(engine, blobs=path, metadata=db.metadata)
+
+
+class StateDelivery:
+    """A `mailbackends.outbox.Deliver` by the mailers of an application."""
+
+    def __init__(self, state: Any, outbox: Outbox) -> None:
+        self._state = state
+        self._blobs = outbox.blobs
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The names in MAIL_MAILERS, and ``"default"``."""
+        return sorted({"default", *self._state.settings.mailers})
+
+    def deliver(
+        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
+    ) -> Iterator[Result]:
+        """See `mailbackends.outbox.Deliver`."""
+        backend = self._state.named(alias).backend
+        if type(backend) is SmtpBackend:
+            delivery = MailerDelivery({alias: backend.mailer}, self._blobs)
+            yield from delivery.deliver(alias, messages, before_end)
+            return
+        for message in messages:
+            try:
+                yield message, backend.send(self._posting(message, before_end))
+            except SMTPException as error:
+                yield message, error
+            except Exception as error:
+                # What another backend raises does not say whether the message has left.
+                if getattr(error, "outcome", None) is None:
+                    vars(error)["outcome"] = Outcome.UNKNOWN
+                yield message, error
+
+    def _posting(self, message: OutboxMessage, before_end: BeforeEndOfMessages) -> Posting:
+        submission = submission_of(message, self._blobs, asks=False)
+        content = b"".join(source_of(message, self._blobs))
+        before_end([message])
+        return Posting(
+            message,
+            content,
+            message.sender,
+            message.pending,
+            tuple(submission.mail_options),
+            tuple(submission.rcpt_options),
+            message.message_id,
+        )
+
+
+class _Group(click.Group):
+    """The commands, which need SQLAlchemy, and are made when one is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self._add()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        self._add()
+        return super().get_command(ctx, cmd_name)
+
+    def _add(self) -> None:
+        if self.commands:
+            return
+        try:
+            from mailbackends.outbox.commands import add_outbox_commands
+        except ImportError as error:
+            raise click.ClickException(
+                f"The outbox needs SQLAlchemy ({error}): install 'mailbackends[outbox]'."
+            ) from error
+        add_outbox_commands(self, _outbox, _delivery, with_appcontext)
+        self.command("create-tables")(with_appcontext(_create_tables))
+
+
+outbox_group = _Group("outbox", help="Send and look after the messages in the database.")
+
+
+def _outbox() -> Outbox:
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        return outbox_of(app)
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _delivery() -> StateDelivery:
+    state = current_app.extensions.get("mail")
+    if state is None:
+        raise click.ClickException("mail is not set up: call mail.init_app(app)")
+    if state.suppress:
+        raise click.ClickException(
+            "sending is suppressed: unset TESTING and MAIL_SUPPRESS_SEND for the worker"
+        )
+    return StateDelivery(state, _outbox())
+
+
+def _create_tables() -> None:
+    """Create the tables that do not exist; for applications without migrations."""
+    _outbox().create_tables()
