@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-import os
 import select
 import socket
 import ssl
@@ -12,7 +12,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from email.message import EmailMessage
-from types import FrameType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ import mailbackends
 from mailbackends import Mailer, Submission
 from mailbackends.mailer import opening
 from mailbackends.transport import stream, waiting
+from support.calls import calls_of
 from support.sink import EXTENSIONS, Sink
 
 PIPELINED = tuple(e for e in EXTENSIONS if e != "CHUNKING")
@@ -210,37 +211,17 @@ def test_25_mb_are_sent_without_being_copied(
     assert peak < MiB
 
 
-# Calls of Python functions, each step of a generator or coroutine among them. They take most of
-# the time of a small message, and unlike time they can be counted.
+# Calls of functions take most of the time of a small message.
 MOST_CALLS = 180
 MOST_CALLS_FOR_THE_FIRST = 300
-
-
-def _calls_of(work: Callable[[], object]) -> int:
-    """How many functions of mailbackends ``work`` calls."""
-    seen = 0
-
-    def count(frame: FrameType, event: str, _: object) -> None:
-        nonlocal seen
-        seen += event == "call" and frame.f_code.co_filename.startswith(_PACKAGE)
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return seen
-
-
-_PACKAGE = os.path.dirname(mailbackends.__file__)
 
 
 def test_a_small_message_calls_few_functions(discarding: str) -> None:
     content = b"Subject: s\r\n\r\n" + b"A line of text.\r\n" * 100
     with Mailer(discarding) as mailer:
-        first = _calls_of(lambda: mailer.send_message(content, "a@example.com", "b@example.com"))
-        later = _calls_of(lambda: mailer.send_message(content, "a@example.com", "b@example.com"))
+        send = functools.partial(mailer.send_message, content, "a@example.com", "b@example.com")
+        first = calls_of(send, mailbackends)
+        later = calls_of(send, mailbackends)
     assert later <= MOST_CALLS
     assert first <= MOST_CALLS_FOR_THE_FIRST
 
