@@ -12,6 +12,8 @@ from project.source import PACKAGES, ROOT, imports, modules
 
 # The modules, beside `mailbackends` itself, whose public names the integrations may import.
 PUBLIC = {
+    "mailbackends.bounces",
+    "mailbackends.bounces.intake",
     "mailbackends.doctor",
     "mailbackends.errors",
     "mailbackends.integration",

@@ -1,0 +1,87 @@
+"""Signed marks in the envelope, by which a report is known to be about a message of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b32encode
+
+from mailbackends.errors import ConfigurationError
+from mailbackends.secret import Secret
+
+__all__ = ["BounceTokens"]
+
+_REFERENCE = re.compile(r"[A-Za-z0-9_]{1,36}")
+# RFC 5321 section 4.5.3.1.1: a local part may have 64 octets.
+_LONGEST_LOCAL_PART = 64
+# 80 bits: forging needs 2**79 attempts, each of them a message.
+_SIGNATURE_LENGTH = 16
+_TOKEN = re.compile(r"([A-Za-z0-9_]{1,36})-([A-Z2-7]{16})", re.IGNORECASE)
+
+
+class BounceTokens:
+    """Marks messages by a reference of the application, and reads it from reports.
+
+    A reference is up to 36 letters, digits and underscores; one for each message and recipient,
+    such as a primary key. ``key`` is a secret of at least 16 characters.
+
+    Raises:
+        ConfigurationError: the key is too short.
+    """
+
+    def __init__(self, key: str | Secret) -> None:
+        key = Secret(key)  # a traceback shows the variables of this frame
+        self._key = key
+        if len(self._key.reveal()) < 16:
+            raise ConfigurationError("the key of BounceTokens must have at least 16 characters")
+
+    def token(self, reference: str) -> str:
+        """The reference with its signature.
+
+        Raises:
+            ConfigurationError: the reference contains another character, or is too long.
+        """
+        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            raise ConfigurationError(
+                "a reference must be 1 to 36 letters, digits and underscores, "
+                f"got {str(reference)[:80]!r}"
+            )
+        return f"{reference}-{self._signature(reference)}"
+
+    def envelope_sender(self, address: str, reference: str) -> str:
+        """The address for reports with the token in it (VERP): ``bounces+token@example.com``.
+
+        Give it as the envelope's sender; the server must deliver ``bounces+anything`` to one
+        mailbox.
+
+        Raises:
+            ConfigurationError: ``address`` is not one, or the local part becomes too long.
+        """
+        local, at, domain = address.rpartition("@")
+        if not at or not local or not domain:
+            raise ConfigurationError(f"{address!r} is not an address: write bounces@example.com")
+        made = f"{local}+{self.token(reference)}"
+        if len(made) > _LONGEST_LOCAL_PART:
+            raise ConfigurationError(
+                f"{made!r} has more than {_LONGEST_LOCAL_PART} characters: "
+                "use a shorter address or reference"
+            )
+        return f"{made}@{domain}"
+
+    def reference_in(self, *texts: str | None) -> str | None:
+        """The reference of the first genuine token in the texts: addresses, or an envelope id."""
+        for text in texts:
+            for match in _TOKEN.finditer(text or ""):
+                # Some servers write local parts in lower case.
+                wanted = self._signature(match[1])
+                if hmac.compare_digest(wanted, match[2].upper()):
+                    return match[1]
+        return None
+
+    def _signature(self, reference: str) -> str:
+        key = self._key.reveal().encode("utf-8", "surrogatepass")
+        # A server may write the local part in lower case, and the reference with it.
+        text = b"mailbackends.bounces:" + reference.lower().encode("ascii")
+        digest = hmac.new(key, text, hashlib.sha256).digest()
+        return b32encode(digest).decode("ascii")[:_SIGNATURE_LENGTH]
