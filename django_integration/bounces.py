@@ -10,6 +10,7 @@ import logging
 
 from django.conf import settings
 from django.dispatch import Signal
+from django.utils.crypto import salted_hmac
 
 from mailbackends import ConfigurationError
 from mailbackends.bounces import BounceReport, BounceTokens, parse_bounce
@@ -24,9 +25,10 @@ bounced = Signal()
 Act on reports with a ``reference`` only: anybody can send the others, about any address."""
 
 
-def tokens() -> BounceTokens:
-    """The marks of this project, signed by SECRET_KEY."""
-    return BounceTokens(str(settings.SECRET_KEY))
+def tokens(key: str | None = None) -> BounceTokens:
+    """The marks of this project, signed by a key that is derived from SECRET_KEY."""
+    derived = salted_hmac("django_integration.bounces", "", secret=key, algorithm="sha256")
+    return BounceTokens(derived.hexdigest())
 
 
 def envelope_sender(reference: str) -> str:
@@ -51,6 +53,9 @@ def handle_report(data: bytes) -> BounceReport:
     is not taken for handled.
     """
     report = parse_bounce(data, tokens())
+    for key in getattr(settings, "SECRET_KEY_FALLBACKS", ()):
+        if report.kind != "none" and report.reference is None:
+            report = parse_bounce(data, tokens(key))
     if report.kind == "none":
         return report
     failed: Exception | None = None

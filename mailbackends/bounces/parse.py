@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import email
 import email.policy
+import quopri
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +20,11 @@ from mailbackends.texts import one_line
 __all__ = ["parse_bounce"]
 
 # Reports are a few kilobytes, and may contain the message that was sent. What is beyond is not
-# read: no field that matters comes so late.
-_LARGEST = 2 * 1024 * 1024
+# read: no field that matters comes so late. Free text is looked at by a hundred expressions.
+_LARGEST = 256 * 1024
+_LARGEST_TEXT = 64 * 1024
+# The email package looks for the boundary of each multipart around a line in every line.
+_MOST_MULTIPARTS = 50
 _MOST_PARTS = 100
 _DEEPEST = 20
 _MOST_RECIPIENTS = 1000
@@ -39,14 +44,17 @@ _ENVELOPE_FIELDS = ("Delivered-To", "X-Original-To", "Envelope-To", "To", "X-Fai
 def parse_bounce(data: bytes, tokens: BounceTokens | None = None) -> BounceReport:
     """What a message says that came back: ``kind="none"`` for one that is no report.
 
-    Never fails on the content, whatever it is; more than 2 MB, 100 parts and 1,000 recipients
+    Never fails on the content, whatever it is; more than 256 KB, 100 parts and 1,000 recipients
     are not read. ``tokens`` finds the reference of the message, which is the only thing that a
     stranger cannot forge. Formats other than RFC 3464 and RFC 5965 are read by ``flufl.bounce``
     (extra ``bounces``), and are none without it.
     """
+    data = bytes(data[:_LARGEST])
+    if data.lower().count(b"multipart/") > _MOST_MULTIPARTS:
+        return BounceReport("none")
     try:
-        message = email.message_from_bytes(bytes(data[:_LARGEST]), policy=email.policy.compat32)
-        report = _parsed(message)
+        message = email.message_from_bytes(data, policy=email.policy.compat32)
+        report = _parsed(message, data)
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
         # The email package's parsers fail on some inputs, which differ by version.
         return BounceReport("none")
@@ -57,7 +65,7 @@ def parse_bounce(data: bytes, tokens: BounceTokens | None = None) -> BounceRepor
     return replace(report, reference=reference)
 
 
-def _parsed(message: Message[Any, Any]) -> BounceReport:
+def _parsed(message: Message[Any, Any], data: bytes) -> BounceReport:
     parts = list(_parts(message))
     original = _original(parts)
     report: BounceReport | None = None
@@ -66,27 +74,27 @@ def _parsed(message: Message[Any, Any]) -> BounceReport:
         if kind in ("message/delivery-status", "message/global-delivery-status"):
             report = _delivery_status(_blocks(part))
             if report is not None and report.recipients:
-                return replace(report, message_id=original and _field(original, "Message-ID"))
+                return replace(report, message_id=_id_of(original))
         if kind == "message/feedback-report":
             return _complaint(_blocks(part), original)
     if report is not None:
         # One without recipients: the text may name them.
-        other = _unstructured(message, original)
+        other = _unstructured(data, original)
         return replace(report, recipients=other.recipients, message_id=other.message_id)
     if _is_automatic(message):
-        return _unstructured(message, original)
+        return _unstructured(data, original)
     return BounceReport("none")
 
 
 def _parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
     """The parts in order, without going into messages, as deep and as many as is sensible."""
-    pending = [(message, 0)]
+    pending: list[tuple[Any, int]] = [(message, 0)]
     count = 0
     while pending and count < _MOST_PARTS:
         part, depth = pending.pop()
         count += 1
         yield part
-        payload = part.get_payload()
+        payload: Any = part.get_payload()
         is_multipart = part.get_content_maintype() == "multipart" and isinstance(payload, list)
         if is_multipart and depth < _DEEPEST:
             pending += [(each, depth + 1) for each in reversed(payload[:_MOST_PARTS])]
@@ -95,10 +103,17 @@ def _parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
 def _blocks(part: Message[Any, Any]) -> list[Message[Any, Any]]:
     """The groups of fields in a report: of the message, and of each recipient."""
     payload = part.get_payload()
-    if isinstance(payload, list):
+    encoding = (_field(part, "Content-Transfer-Encoding") or "").lower()
+    if isinstance(payload, list) and encoding in ("base64", "quoted-printable"):
+        # RFC 3464 section 2.1 does not allow it; the package has read it as if it were text.
+        raw = b"\n".join(each.as_bytes() for each in payload if isinstance(each, Message))
+        is_base64 = encoding == "base64"
+        decoded: Any = binascii.a2b_base64(raw) if is_base64 else quopri.decodestring(raw)
+    elif isinstance(payload, list):
         # The email package makes a message of each group.
         return [each for each in payload[: _MOST_RECIPIENTS + 1] if isinstance(each, Message)]
-    decoded = part.get_payload(decode=True)
+    else:
+        decoded = part.get_payload(decode=True)
     data = decoded if isinstance(decoded, bytes) else str(payload or "").encode("utf-8", "replace")
     groups = [group for group in _BOUNDARY.split(data) if group.strip()]
     return [email.message_from_bytes(group + b"\n\n") for group in groups[: _MOST_RECIPIENTS + 1]]
@@ -149,26 +164,28 @@ def _complaint(blocks: list[Message[Any, Any]], original: Message[Any, Any] | No
     return BounceReport(
         "complaint",
         tuple(BouncedRecipient(address, "complained") for address in found),
-        message_id=original and _field(original, "Message-ID"),
+        message_id=_id_of(original),
         envelope_id=_field(fields, "Original-Envelope-Id"),
         reporting_mta=_typed(_field(fields, "Reporting-MTA")),
         feedback_type=(_field(fields, "Feedback-Type") or "abuse").lower(),
     )
 
 
-def _unstructured(message: Message[Any, Any], original: Message[Any, Any] | None) -> BounceReport:
+def _unstructured(data: bytes, original: Message[Any, Any] | None) -> BounceReport:
     """Formats from before RFC 3464, and free text."""
     try:
         from flufl.bounce import all_failures
     except ImportError:
         return BounceReport("none")
+    message = email.message_from_bytes(data[:_LARGEST_TEXT], policy=email.policy.compat32)
     try:
         temporary, permanent = all_failures(message)
     except Exception:  # it meets text that its authors never saw
         return BounceReport("none")
+    kinds: tuple[tuple[Any, Action], ...] = ((permanent, "failed"), (temporary, "delayed"))
     found = [
         BouncedRecipient(address, action)
-        for addresses, action in ((permanent, "failed"), (temporary, "delayed"))
+        for addresses, action in kinds
         for address in sorted(filter(None, (_address(_text(each)) for each in addresses)))
     ]
     if not found:
@@ -176,7 +193,7 @@ def _unstructured(message: Message[Any, Any], original: Message[Any, Any] | None
     return BounceReport(
         "unstructured",
         tuple(found[:_MOST_RECIPIENTS]),
-        message_id=original and _field(original, "Message-ID"),
+        message_id=_id_of(original),
     )
 
 
@@ -203,6 +220,10 @@ def _original(parts: list[Message[Any, Any]]) -> Message[Any, Any] | None:
     return None
 
 
+def _id_of(original: Message[Any, Any] | None) -> str | None:
+    return None if original is None else _field(original, "Message-ID")
+
+
 def _returned_path(message: Message[Any, Any]) -> str | None:
     original = _original(list(_parts(message)))
     return _field(original, "Return-Path") if original is not None else None
@@ -226,7 +247,7 @@ def _text(value: Any) -> str:
     except Exception:  # an unknown charset, or a broken encoded word
         text = str(value)
     clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return one_line(clean)[:_LONGEST_TEXT]
+    return " ".join(one_line(clean).split())[:_LONGEST_TEXT]
 
 
 def _typed(value: str | None) -> str | None:
