@@ -17,6 +17,7 @@ __all__ = [
     "display",
     "evaluated",
     "force_text",
+    "reverse_path",
     "sanitize_address",
     "sanitize_addresses",
     "sanitize_subject",
@@ -211,3 +212,18 @@ def _ascii_domain(address: str) -> str:
         return to_ascii(address)
     except InvalidAddressError:
         return address  # refused when the message is sent
+
+
+def reverse_path(envelope_from: Address | None, sender: str) -> str:
+    """Return the address for bounces: ``envelope_from`` if given, or the sender's.
+
+    Raises:
+        InvalidAddressError: it is not one address.
+    """
+    if envelope_from == "<>":
+        return ""
+    field = "envelope_from" if envelope_from else "sender"
+    found = bare_addresses([envelope_from or sender], field)
+    if len(found) != 1:
+        raise InvalidAddressError(f"{field} must be one address, got {sender!r}")
+    return found[0]

@@ -17,6 +17,7 @@ from flask_integration.addresses import (
     bare_addresses,
     display,
     force_text,
+    reverse_path,
     sanitize_address,
 )
 from flask_integration.attachment import Attachment
@@ -25,7 +26,7 @@ from flask_integration.headers import bad_header
 from flask_integration.message import Message
 from flask_integration.rendering import Rendering
 from flask_integration.written import written
-from mailbackends import Email, InvalidAddressError, InvalidMessageError, Submission
+from mailbackends import Email, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
 
 __all__ = ["Defaults", "Posting", "prepare"]
@@ -163,7 +164,7 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
     return Posting(
         message,
         content,
-        _reverse_path(envelope_from, message.sender),
+        reverse_path(envelope_from, message.sender),
         recipients,
         tuple(map(force_text, message.mail_options or defaults.mail_options)),
         tuple(map(force_text, message.rcpt_options or ())),
@@ -215,7 +216,7 @@ def _email(
     return Posting(
         message,
         (message.written() if defaults.is_fast else None) or message.as_email_message(),
-        _reverse_path(sender or "<>", ""),
+        reverse_path(sender or "<>", ""),
         _forward_paths(message.recipients() if recipients is None else recipients),
         tuple(given.mail_options),
         tuple(given.rcpt_options),
@@ -245,7 +246,7 @@ def _submission(given: Submission, defaults: Defaults, envelope_from: Address | 
         posting = Posting(
             given,
             content,
-            _reverse_path(sender, ""),
+            reverse_path(sender, ""),
             _forward_paths(recipients),
             message_id=_message_id(content),
         )
@@ -284,7 +285,7 @@ def _standard(
     sender = message[f"{prefix}Sender"] or message[f"{prefix}From"]
     if not sender:
         raise IncompleteMessageError(_NO_SENDER)
-    from_addr = _reverse_path(envelope_from, _unfolded(sender))
+    from_addr = reverse_path(envelope_from, _unfolded(sender))
     if message["Date"] is None:
         message["Date"] = formatdate(localtime=defaults.rendering.local_time)
     if message["Message-ID"] is None:
@@ -316,7 +317,7 @@ def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> 
     return Posting(
         message,
         content,
-        _reverse_path(envelope_from, _unfolded(sender)),
+        reverse_path(envelope_from, _unfolded(sender)),
         recipients,
         defaults.mail_options,
         message_id=None if message_id is None else str(message_id),
@@ -332,13 +333,3 @@ def _forward_paths(recipients: Iterable[Address]) -> tuple[str, ...]:
     if not found:
         raise IncompleteMessageError(_NO_RECIPIENTS)
     return found
-
-
-def _reverse_path(envelope_from: Address | None, sender: str) -> str:
-    if envelope_from == "<>":
-        return ""
-    field = "envelope_from" if envelope_from else "sender"
-    found = bare_addresses([envelope_from or sender], field)
-    if len(found) != 1:
-        raise InvalidAddressError(f"{field} must be one address, got {sender!r}")
-    return found[0]

@@ -6,7 +6,12 @@ import re
 import socket
 from typing import NamedTuple
 
-__all__ = ["KNOWN", "Known", "connection_fix", "fix_for"]
+__all__ = ["INJECTED", "KNOWN", "Known", "connection_fix", "fix_for"]
+
+INJECTED = (
+    b"bytes in clear followed the reply to STARTTLS: a fault of the server, or an attack by "
+    b"somebody between it and this host; use TLS from the first byte (port 465) instead"
+)
 
 
 class Known(NamedTuple):

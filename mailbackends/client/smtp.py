@@ -25,10 +25,10 @@ from mailbackends.errors import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
+from mailbackends.known_errors import INJECTED
 from mailbackends.protocol import envelope, hints
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.negotiation import size_refusal
-from mailbackends.protocol.session import INJECTED
 from mailbackends.transport.dial import own_name
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.waiting import Deadline, run

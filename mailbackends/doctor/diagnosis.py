@@ -26,7 +26,8 @@ from mailbackends.mailer import Options
 from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
-from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.protocol.session import Session
+from mailbackends.protocol.state import Dialogue
 from mailbackends.providers import provider_of
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret

@@ -15,7 +15,8 @@ from mailbackends.errors import (
 )
 from mailbackends.pool import Lease
 from mailbackends.protocol.dialogue import wait_for_close
-from mailbackends.protocol.session import Dialogue, Want
+from mailbackends.protocol.session import Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.waiting import Timeouts

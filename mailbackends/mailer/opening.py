@@ -11,7 +11,8 @@ from collections.abc import Callable
 from mailbackends.errors import SMTPConnectionError, SMTPException, SMTPTimeoutError
 from mailbackends.mailer.options import Options
 from mailbackends.protocol import dialogue
-from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.protocol.session import Session
+from mailbackends.protocol.state import Dialogue
 from mailbackends.transport.dial import address_literal, dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream

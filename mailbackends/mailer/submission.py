@@ -20,9 +20,10 @@ from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.gates import Gate
 from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
-from mailbackends.protocol.session import Gate, Session
+from mailbackends.protocol.session import Session
 from mailbackends.reply import Reply
 from mailbackends.texts import jsonable
 

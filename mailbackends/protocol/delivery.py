@@ -14,7 +14,8 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
 )
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import ContentSent, Session
+from mailbackends.protocol.gates import ContentSent
+from mailbackends.protocol.session import Session
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "DeliveryRecord"]

@@ -21,7 +21,8 @@ from mailbackends.errors import (
 )
 from mailbackends.protocol import authentication, extensions, hints, sasl
 from mailbackends.protocol.command import Command
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import Session, State, Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.reply import Reply
 
 __all__ = [

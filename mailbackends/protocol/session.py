@@ -7,54 +7,21 @@ yields a `Want`; a driver moves the bytes and returns with the reply.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from typing import Any, TypeAlias, TypeVar
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
+from mailbackends.known_errors import INJECTED
 from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
+from mailbackends.protocol.gates import Buffer, ContentSent, Gate, marking_the_last
 from mailbackends.protocol.masking import Masking
 from mailbackends.protocol.reply_parser import ReplyParser
 from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, Want, next_state
 from mailbackends.reply import Reply
 
-__all__ = ["INJECTED", "Buffer", "ContentSent", "Dialogue", "Gate", "Session", "State", "Want"]
-
-T = TypeVar("T")
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
-Dialogue: TypeAlias = Generator[Want, Any, T]
-"""Yields what it wants, and receives the `Reply`; None for `Want.TLS`."""
-
-
-INJECTED = (
-    b"bytes in clear followed the reply to STARTTLS: a fault of the server, or an attack by "
-    b"somebody between it and this host; use TLS from the first byte (port 465) instead"
-)
-
-
-@dataclass(slots=True)
-class Gate:
-    """What has to happen before the end of a content may leave."""
-
-    before_end: Callable[[list[Any]], object]
-    """Called with the messages whose ends are about to leave. It may return an awaitable."""
-    message: Any
-    """The message, as ``before_end`` knows it."""
-
-
-@dataclass(slots=True)
-class ContentSent:
-    """The content of one transaction while it is sent, for `Session.was_sent`."""
-
-    end: int | None = None
-    """The bytes sent in the whole session at the content's end; None until that is known."""
-    gate: Gate | None = None
-    is_ending: bool = False
-    """True once the last buffer of a content with a gate was taken, if ``end`` is not known."""
+__all__ = ["Session", "State", "Want"]
 
 
 class Session:
@@ -130,7 +97,7 @@ class Session:
         content = ContentSent(gate=gate)
         if gate is not None:
             self.gated.append(content)
-            buffers = _marking_the_last(buffers, content)
+            buffers = marking_the_last(buffers, content)
         self._outgoing.append((iter(buffers), content))
         return content
 
@@ -370,17 +337,6 @@ class Session:
             and not self._outgoing
             and self._parser.is_empty
         )
-
-
-def _marking_the_last(buffers: Iterable[Buffer], content: ContentSent) -> Iterator[Buffer]:
-    """The same buffers; ``content.is_ending`` is set when the last one is taken."""
-    iterator = iter(buffers)
-    last = next(iterator)
-    for buffer in iterator:
-        yield last
-        last = buffer
-    content.is_ending = True
-    yield last
 
 
 def _not_a_reply(why: bytes, reply: Reply) -> SMTPProtocolError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from enum import Enum
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "STRAY", "State", "Want", "next_state"]
+__all__ = ["CONTENT", "GO_AHEAD", "GREETING", "STRAY", "Dialogue", "State", "Want", "next_state"]
 
 
 class Want(Enum):
@@ -13,6 +15,11 @@ class Want(Enum):
     REPLY = "the reply to the oldest command in flight"
     CONTENT_REPLY = "the reply to the content, for which a server may take minutes"
     TLS = "the TLS handshake, now; the dialogue receives None"
+
+
+T = TypeVar("T")
+Dialogue: TypeAlias = Generator[Want, Any, T]
+"""Yields what it wants, and receives the `Reply`; None for `Want.TLS`."""
 
 
 class State(Enum):

@@ -34,8 +34,9 @@ from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
 from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.envelope import Envelope
-from mailbackends.protocol.session import Dialogue, Gate, Session, Want
-from mailbackends.protocol.state import State
+from mailbackends.protocol.gates import Gate
+from mailbackends.protocol.session import Session, Want
+from mailbackends.protocol.state import Dialogue, State
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "deliver"]
@@ -138,7 +139,8 @@ class _Transaction(DeliveryRecord):
                 yield from self._content_replies()
                 self.check_surplus(is_accepted=True)
         except SMTPException as error:
-            if self.chunking and self.was_sent and _has_no_reply(error):
+            has_reply = not isinstance(error, SMTPServerDisconnected) or error.reply is not None
+            if self.chunking and self.was_sent and not has_reply:
                 self.session.chunking = (
                     Chunking.OFF if isinstance(error, SMTPTimeoutError) else Chunking.UNPROVED
                 )
@@ -335,7 +337,3 @@ class _Transaction(DeliveryRecord):
                 raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
         if not result.accepted:
             raise self.refusal()
-
-
-def _has_no_reply(error: SMTPException) -> bool:
-    return isinstance(error, SMTPServerDisconnected) and error.reply is None

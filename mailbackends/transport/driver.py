@@ -17,7 +17,9 @@ from mailbackends.errors import (
     SMTPTimeoutError,
     SMTPTLSError,
 )
-from mailbackends.protocol.session import Buffer, Dialogue, Session, State, Want
+from mailbackends.protocol.gates import Buffer
+from mailbackends.protocol.session import Session, State, Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.reply import Reply
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.tls import WANTS_CERTIFICATE, wants_certificate

@@ -11,7 +11,7 @@ from types import BuiltinFunctionType
 from typing import Any
 
 from mailbackends.errors import SMTPTimeoutError
-from mailbackends.protocol.session import Buffer
+from mailbackends.protocol.gates import Buffer
 from mailbackends.transport.tls import explained
 from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
 

@@ -22,7 +22,8 @@ from mailbackends.protocol import dialogue, extensions, sasl, transaction
 from mailbackends.protocol.chunking import Chunking
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.reply_parser import ReplyParser
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import Session, State, Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.reply import Reply
 from support.memory import MemorySocket
 

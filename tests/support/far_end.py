@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mailbackends.protocol.session import Dialogue, Session
+from mailbackends.protocol.session import Session
+from mailbackends.protocol.state import Dialogue
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
 from mailbackends.transport.waiting import Timeouts, run

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from mailbackends.errors import SMTPException, SMTPServerDisconnected
 from mailbackends.protocol.dialogue import greeting, hello
-from mailbackends.protocol.session import Dialogue, Session, State, Want
+from mailbackends.protocol.session import Session, State, Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.reply import Reply
 
 __all__ = ["Runner", "hung_up", "introduced", "ready_session"]

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from mailbackends.protocol.session import Buffer
+from mailbackends.protocol.gates import Buffer
 from mailbackends.transport.stream import Stream
 from support import loops
 from support.awaited import awaited_mailers

@@ -2,7 +2,7 @@
 
 from mailbackends.mime.content import Content, from_bytes
 from mailbackends.protocol.command import Command
-from mailbackends.protocol.session import Gate
+from mailbackends.protocol.gates import Gate
 from mailbackends.protocol.state import State
 from support.runner import ready_session
 from support.sent import FLIGHT

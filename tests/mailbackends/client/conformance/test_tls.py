@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailbackends.protocol.session import INJECTED
+from mailbackends.known_errors import INJECTED
 from support import certs
 from support.conformance import OURS, Raised, Scenario, World, on_client
 from support.peer import Peer
