@@ -22,7 +22,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +37,7 @@ from django_integration.compat import (
     backends_configured,
     current_settings,
     mailers_configured,
+    misspelled_mailers,
 )
 from django_integration.settings import ATTRIBUTES, BOOLEANS
 from django_integration.unsubscribe.checks import check_link, check_signatures
@@ -47,17 +47,15 @@ from mailbackends.integration import nearest
 __all__ = ["check_configuration", "check_deployment", "register"]
 
 _TAG = "mail"  # Django 6.1's own
-_NOT_SENDING = {
-    f"django.core.mail.backends.{name}.EmailBackend"
-    for name in ("console", "dummy", "filebased", "locmem")
-}
+_DJANGO = "django.core.mail.backends.{}.EmailBackend"
+_NOT_SENDING = {*map(_DJANGO.format, ("console", "dummy", "filebased", "locmem"))}
 
 
 _BACKENDS = sorted(
     {
         "django_integration.EmailBackend",
         "django_integration.mailbox.EmailBackend",
-        "django.core.mail.backends.smtp.EmailBackend",
+        _DJANGO.format("smtp"),
         *_NOT_SENDING,
     }
 )
@@ -83,6 +81,10 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
                 id="mailbackends.W006",
             )
         )
+    found += [
+        checks.Error(f"{_where(alias)}: {text}", id="mailbackends.E001")
+        for alias, text in misspelled_mailers()
+    ]
     found += _check_imports()
     found += check_link()
     for alias, backend_class, options in _ours():
@@ -159,13 +161,20 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
 
 def _check_imports() -> Iterator[checks.CheckMessage]:
     for alias, (path, _) in backends_configured().items():
+        ours = [each for each in _BACKENDS if "django_integration" in each]
         try:
-            import_string(path)
+            if not isinstance(import_string(path), type):
+                yield checks.Error(
+                    f"{_where(alias)}: the backend {path!r} is not a class.",
+                    hint=f'Write "{nearest(path, ours) or ours[0]}".',
+                    id="mailbackends.E003",
+                )
         except ImportError as error:
             if getattr(error, "name", None) in _MAILBOX_NEEDS:
                 hint = 'Install the extra: python -m pip install "mailbackends[mailbox]"'
             else:
-                near = nearest(path, _BACKENDS)
+                near = nearest(path, _BACKENDS if "django.core" in path else ours)
+                near = near or (ours[0] if path.startswith("mailbackends") else None)
                 hint = f'Write "{near}".' if near else "Write the path of a class."
             yield checks.Error(
                 f"{_where(alias)}: the backend {path!r} cannot be imported: {error}.",
@@ -259,7 +268,7 @@ def _check_certificate(backend: EmailBackend, alias: str | None) -> Iterator[che
 
 
 def _check_tls(options: Options, alias: str | None) -> Iterator[checks.CheckMessage]:
-    if options.security != "none" or _is_on_this_machine(options):
+    if options.security != "none" or options.is_local:
         return
     yield checks.Warning(
         f"{_where(alias)} sends mail to {options.server} without TLS.",
@@ -294,7 +303,10 @@ def _check_limits(options: Options, alias: str | None) -> Iterator[checks.CheckM
 
 
 def _ours() -> Iterator[tuple[str | None, type[EmailBackend], dict[str, Any]]]:
+    misspelled = {alias for alias, _ in misspelled_mailers()}
     for alias, (path, options) in backends_configured().items():
+        if alias in misspelled:
+            continue  # reported by check_configuration
         try:
             backend_class = import_string(path)
         except ImportError:
@@ -310,12 +322,3 @@ def _made(alias: str | None) -> EmailBackend:
 
 def _where(alias: str | None) -> str:
     return "EMAIL_BACKEND" if alias is None else f"MAILERS[{alias!r}]"
-
-
-def _is_on_this_machine(options: Options) -> bool:
-    if options.socket_path is not None or options.host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(options.host.strip("[]")).is_loopback
-    except ValueError:
-        return False

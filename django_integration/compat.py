@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.policy
+from collections.abc import Iterator, Mapping
 from email.policy import Policy
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "is_overridden",
     "mailer_options",
     "mailers_configured",
+    "misspelled_mailers",
     "resolve_lazy",
     "warn_of_construction",
 ]
@@ -114,9 +116,24 @@ def backends_configured() -> dict[str | None, tuple[str, dict[str, Any]]]:
         return {None: (str(current_settings().EMAIL_BACKEND), {})}
     smtp = "django.core.mail.backends.smtp.EmailBackend"
     return {
-        alias: (str(config.get("BACKEND", smtp)), dict(config.get("OPTIONS") or {}))
+        alias: (str(config.get("BACKEND", smtp)), _options_of(config))
         for alias, config in settings.MAILERS.items()
     }
+
+
+def _options_of(config: Any) -> dict[str, Any]:
+    options = config.get("OPTIONS") or {}
+    return dict(options) if isinstance(options, Mapping) else {}
+
+
+def misspelled_mailers() -> Iterator[tuple[str, str]]:
+    """An alias and what is wrong with its entry in ``MAILERS``, as a sentence, for each mistake."""
+    for alias, config in settings.MAILERS.items() if mailers_configured() else ():
+        if not isinstance(config.get("OPTIONS") or {}, Mapping):
+            yield alias, "OPTIONS must be a dictionary: write {'host': '...'}."
+        for name in config:
+            if name not in ("BACKEND", "OPTIONS"):
+                yield alias, f"the key {name!r} is not read: move it into OPTIONS."
 
 
 def mailer_options(alias: str | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,13 @@ from mailbackends.cli.output import consoles, say
 __all__ = ["mailbox"]
 
 _NEEDED = ("aiosmtpd", "jinja2", "nh3")
+
+
+def _can_be_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 @click.command(
@@ -47,6 +55,16 @@ def mailbox(
     if missing:
         raise click.ClickException(
             f'the mailbox needs {", ".join(missing)}: python -m pip install "mailbackends[mailbox]"'
+        )
+    for module in preview:
+        if not _can_be_found(module):
+            raise click.BadParameter(
+                f"there is no module {module!r}: give one that Python can import from here",
+                param_hint="--preview",
+            )
+    if file is not None and not Path(file).absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"there is no directory {str(Path(file).parent)!r}: make it first", param_hint="--file"
         )
     from mailbackends.mailbox import NotLoopback, PortUnavailable, run
 

@@ -20,6 +20,10 @@ from mailbackends.transport.waiting import Timeouts, Waiter
 
 __all__ = ["open_driver", "timeouts_of"]
 
+_BLOCKED = (
+    "check {host} and {port}: a firewall may drop the packets, as many networks do for port 25"
+)
+
 logger = logging.getLogger("mailbackends.wire")
 
 # This host's name after the first lookup, which may take seconds; it does not change.
@@ -100,10 +104,13 @@ async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
             waiter=waiter,
         )
         return Stream(sock, waiter)
+    except SMTPTimeoutError as error:
+        raise error.suggesting(_BLOCKED)  # noqa: B904 - it is the same error
     except SMTPException:
         raise
     except TimeoutError as error:
-        raise SMTPTimeoutError(f"{deadline.exceeded()} to {options.server}") from error
+        timeout = SMTPTimeoutError(f"{deadline.exceeded()} to {options.server}")
+        raise timeout.suggesting(_BLOCKED) from error
     except OSError as error:
         raise SMTPConnectionError.because_of(error, options.server) from error
 

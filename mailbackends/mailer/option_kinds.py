@@ -126,8 +126,8 @@ def _text(name: str, value: Any) -> str:
 def _host(name: str, value: Any) -> str:
     if isinstance(value, Secret):  # see `hidden`
         raise ConfigurationError(
-            f"{name} must be a host name, and contains '@' or '://': write a URL as url, or as "
-            "the first argument of Mailer, and the user name as username"
+            f"{name} must be a host name, and contains '@' or '://': write only the host here; "
+            "a URL and a user name have settings of their own"
         )
     text = _text(name, value)
     # Only an IPv6 address contains a colon.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from mailbackends.dkim import Signer
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
-from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, parsed
+from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, is_loopback, parsed
 from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
 from mailbackends.providers import providers
@@ -178,6 +177,11 @@ class Options(OptionTable):
         """The server for people: ``host:port``, or the path of the socket."""
         return self.socket_path or f"{self.host}:{self.server_port}"
 
+    @property
+    def is_local(self) -> bool:
+        """True for a server on this machine, to which a password may go without TLS."""
+        return self.socket_path is not None or is_loopback(self.host)
+
     @functools.cached_property
     def credentials(self) -> Credentials | None:
         """What to log in with, or None if there is no login."""
@@ -234,7 +238,7 @@ class Options(OptionTable):
             raise self._error(
                 "{username} is given without {credentials}: give it, or leave out {username}"
             )
-        if self.security == "none" and not self.allow_cleartext_auth and not self._is_local():
+        if self.security == "none" and not (self.allow_cleartext_auth or self.is_local):
             raise self._error(
                 f"{{username}} is given, and the password would go to {self.host} in clear: "
                 "{use_any_tls}, or set {allow_cleartext_auth} to True if you mean it"
@@ -277,14 +281,6 @@ class Options(OptionTable):
     def _error(self, text: str) -> ConfigurationError:
         """The error with the names in braces in the words of the interface in use."""
         return ConfigurationError(self.wording.render(text))
-
-    def _is_local(self) -> bool:
-        if self.socket_path is not None or self.host.lower() in ("localhost", "localhost."):
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
 
 
 def _from_text(option: Option, value: str | Secret) -> Any:

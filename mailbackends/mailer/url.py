@@ -17,6 +17,7 @@ scheme is shown: its password could begin or end anywhere.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from urllib.parse import unquote
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean, plain_text
 
-__all__ = ["SCHEMES", "ParsedURL", "SecretURL", "hide_urls", "parsed", "server_urls"]
+__all__ = ["SCHEMES", "ParsedURL", "SecretURL", "hide_urls", "is_loopback", "parsed", "server_urls"]
 
 SCHEMES: dict[str, dict[str, str]] = {
     "smtp": {"security": "none"},
@@ -100,6 +101,16 @@ def hide_urls(given: Any, *, other: tuple[type, ...] = ()) -> Any:
     if isinstance(given, Iterable) and not isinstance(given, bytes | Mapping):
         return [hide_urls(each, other=other) for each in given]
     return NotText(type(given).__name__)
+
+
+def is_loopback(host: str) -> bool:
+    """True for this machine's own name and addresses."""
+    if host.lower() in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def server_urls(given: Any) -> list[Any]:

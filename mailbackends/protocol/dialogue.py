@@ -49,6 +49,8 @@ def greeting(session: Session) -> Dialogue[Reply]:
         if error.hint is None and (fix := hints.no_greeting(session)):
             error.suggesting(fix)
         raise
+    except SMTPProtocolError as error:
+        raise error.suggesting(hints.NOT_SMTP)  # noqa: B904 - it is the same error
     if reply.code != 220:
         session.close()
         raise SMTPConnectError(reply.code, reply.message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.session import Session
 
-__all__ = ["NO_GREETING", "no_greeting", "no_login", "no_starttls", "offered"]
+__all__ = ["NOT_SMTP", "NO_GREETING", "no_greeting", "no_login", "no_starttls", "offered"]
 
 _MOST = 20
 
@@ -17,6 +17,13 @@ _MOST = 20
 NO_GREETING = (
     "there was no greeting: if the server expects TLS from the first byte, as on port 465, "
     "{use_tls}"
+)
+
+
+# Such as IMAP on port 993, POP3 or SSH.
+NOT_SMTP = (
+    "this is another service, and not SMTP: check {host} and {port} (587 for STARTTLS, 465 for TLS "
+    "from the first byte, 25 between servers)"
 )
 
 

@@ -94,3 +94,19 @@ async def said_in_a_loop(setup: dict[str, Any]) -> str:
 def mail_of(setup: dict[str, Any]) -> tuple[str, str, str | None, list[str]]:
     to = setup.get("to", ["ada@example.com"])
     return setup.get("subject", "Hello"), "Text", setup.get("sender"), to
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="MAILERS is new in Django 6.1")
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"OPTIONS": ["host"]}, "MAILERS['default']: OPTIONS must be a dictionary"),
+        ({"OPTION": {"host": "h"}}, "the key 'OPTION' is not read: move it into OPTIONS"),
+        ({"HOST": "h"}, "the key 'HOST' is not read: move it into OPTIONS"),
+    ],
+)
+def test_an_entry_of_mailers_that_django_does_not_read_is_found(
+    entry: dict[str, Any], words: str, use_settings: Use
+) -> None:
+    use_settings(MAILERS={"default": {"BACKEND": "django_integration.EmailBackend", **entry}})
+    assert words in what_is_said({"do": "check"})

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from support.ports import free_port
+from support.scripted import ScriptedServer
 from support.server import MailServer
 
 __all__ = [
@@ -100,6 +101,10 @@ def place_for(kind: str) -> Iterator[Place]:
         yield Place("127.0.0.1", free_port(), "")
         return
     tls, _, more = kind.partition(" ")
+    if tls == "says":  # another service
+        with ScriptedServer([(None, f"{more}\r\n".encode())]) as other:
+            yield Place(other.host, other.port, "")
+        return
     has_login = more.startswith("login")
     password = more.partition("=")[2] or "secret"
     with MailServer(

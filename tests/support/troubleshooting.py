@@ -31,7 +31,7 @@ In Python, `error.hint` is what to do about an `SMTPException`, in the words of 
 use. With the interface of `smtplib`, it is shown below the traceback.
 """
 
-_PORTS = {"tls": "465", "starttls": "587", "clear": "25", "none": "2525"}
+_PORTS = {"says": "993", "tls": "465", "starttls": "587", "clear": "25", "none": "2525"}
 _WAYS = {"says_email": "Django, `EMAIL_*`", "says_mailers": "Django, `MAILERS`", "says": "Django"}
 
 

@@ -61,7 +61,9 @@ class Command(BaseCommand):
             steps = self._steps(backend, options["to"])
             self._report(steps, as_json=options["json"])
         except (ImproperlyConfigured, ConfigurationError) as error:
-            raise CommandError(f"The configuration is wrong. {error}") from error
+            # Django's error for an unknown alias is a KeyError, whose text is in quotes.
+            text = error.args[0] if isinstance(error, KeyError) else error
+            raise CommandError(f"The configuration is wrong. {text}") from error
         except InvalidAddressError as error:
             raise CommandError(f"DEFAULT_FROM_EMAIL is wrong. {error}") from error
 

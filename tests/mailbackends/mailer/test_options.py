@@ -48,7 +48,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"host": None}, ["host must not be None", "leave it out for 'localhost'"]),
     ({"host": 5}, ["host must be text, got 5"]),
     ({"host": "mail example"}, ["host must be a host name, got 'mail example'"]),
-    ({"host": "smtp://mail"}, ["host must be a host name", "write a URL as url"]),
+    ({"host": "smtp://mail"}, ["host must be a host name", "write only the host here"]),
     ({"host": "mail:25"}, ["host must be a host name, got 'mail:25'", "without port"]),
     ({"host": "mail\r\nQUIT"}, [r"host='mail\r\nQUIT'", "control character", "remove it"]),
     ({"local_hostname": "me\nRSET"}, [r"local_hostname='me\nRSET'", "control character"]),
