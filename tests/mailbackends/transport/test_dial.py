@@ -1,7 +1,9 @@
 """Connecting: to the first address that answers, within its time."""
 
+import asyncio
 import contextlib
 import errno
+import functools
 import select
 import socket
 import threading
@@ -9,10 +11,21 @@ import threading
 import pytest
 
 from mailbackends.errors import SMTPTimeoutError
+from mailbackends.transport.aio import LoopWaiter
 from mailbackends.transport.dial import _interleaved, dial, dial_unix
 from mailbackends.transport.waiting import Deadline, run
 
 SOON = 10.0
+
+
+@pytest.fixture(autouse=True, params=["threads", "asyncio"])
+def waiting(request, monkeypatch):
+    """Each test waits in its thread, and in an event loop."""
+    if request.param == "asyncio":
+        waiter = LoopWaiter()
+        monkeypatch.setitem(globals(), "run", asyncio.run)
+        monkeypatch.setitem(globals(), "dial", functools.partial(dial, waiter=waiter))
+        monkeypatch.setitem(globals(), "dial_unix", functools.partial(dial_unix, waiter=waiter))
 
 
 def soon(seconds=SOON):
