@@ -22,6 +22,8 @@ _ONE_FACE = frozenset(
     for name in (
         "accidents",
         "async_blocking",
+        "async_bursts",
+        "both_faces",
         "async_cancellation",
         "async_mailer",
         "counts",
