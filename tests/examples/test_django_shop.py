@@ -13,6 +13,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
@@ -370,3 +371,25 @@ def test_the_shops_tests_with_a_real_server_pass() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert re.search(r"\b[5-9] passed", done.stdout), done.stdout
+
+
+def test_under_an_asgi_server_async_views_send_over_the_connections_of_the_loop(
+    server: MailServer,
+) -> None:
+    pytest.importorskip("uvicorn")
+    server.messages.clear()
+    before, port = server.connections, free_port()
+    command = ["-m", "uvicorn", "shop.asgi:application", f"--port={port}", "--log-level=warning"]
+    with running(command, environment(server), port) as shop:
+        with ThreadPoolExecutor(12) as customers:
+            answers = list(
+                customers.map(
+                    lambda number: shop.api("/api/catalogue/", email=f"user{number}@example.com"),
+                    range(12),
+                )
+            )
+        assert {status for status, _ in answers} == {202}
+        assert all(answer["receipt"]["accepted"] for _, answer in answers)
+    assert len(server.messages) == 12
+    assert server.connections - before <= 4
+    server.wait(lambda: server.open_connections == 0)

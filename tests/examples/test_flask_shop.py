@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from support.ports import free_port
 from support.server import MailServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -212,3 +218,53 @@ def test_the_shops_own_tests_pass() -> None:
         timeout=120,
     )
     assert "4 passed" in done.stdout, done.stdout
+
+
+ASGI = """
+from asgiref.wsgi import WsgiToAsgi
+from flask_shop import create_app
+
+application = WsgiToAsgi(create_app())
+"""
+
+
+def test_an_async_view_sends_under_an_asgi_server(
+    secure_server: MailServer, tmp_path: Path
+) -> None:
+    """Flask is WSGI: such a view runs in a loop of its own call, and sends in a thread."""
+    pytest.importorskip("uvicorn")
+    (tmp_path / "shop_asgi.py").write_text(ASGI)
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
+        "MAIL_DEMO_HOST": "localhost",
+        "MAIL_DEMO_PORT": str(secure_server.port),
+        "MAIL_DEMO_USER": "user",
+        "MAIL_DEMO_PASSWORD": "secret",
+        "MAIL_DEMO_CAFILE": secure_server.cafile,
+    }
+    command = [sys.executable, "-m", "uvicorn", "shop_asgi:application", f"--port={port}"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment)  # noqa: S603
+
+    def ask(number: int) -> int:
+        body = json.dumps({"email": f"user{number}@example.com", "text": "Is it fresh?"}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/question/", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            assert json.load(answer)["receipt"]["accepted"]
+            return int(answer.status)
+
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        with ThreadPoolExecutor(12) as customers:
+            assert list(customers.map(ask, range(12))) == [202] * 12
+    finally:
+        process.terminate()
+        process.wait(15)
+    assert len(secure_server.messages) == 12
+    assert secure_server.connections <= 4
