@@ -21,4 +21,5 @@ def lines() -> list[str]:
     return [
         f"dialogues broken off: {cuts.total():,} ({listed(cuts)})",
         f"messages accounted for: {messages.total():,} ({listed(messages)})",
+        "lost without an error: 0, delivered twice: 0; at the first one a test fails",
     ]
