@@ -8,7 +8,7 @@ from functools import lru_cache
 from mailbackends.errors import SMTPProtocolError
 from mailbackends.reply import Reply
 
-__all__ = ["MAX_LINE", "MAX_REPLY", "ReplyParser"]
+__all__ = ["MAX_LINE", "MAX_REPLY", "ReplyParser", "not_a_reply"]
 
 # RFC 5321 section 4.5.3.1.5 allows 512 octets; the standard library reads up to 8192,
 # and servers that fill that are known.
@@ -107,3 +107,8 @@ def _reply(line: bytes) -> Reply:
 
 
 _known_reply = lru_cache(maxsize=64)(_reply)
+
+
+def not_a_reply(why: bytes, reply: Reply) -> SMTPProtocolError:
+    """The error for a reply that answers no command; the text has its first 200 bytes."""
+    return SMTPProtocolError(500, why + reply.message[:200])

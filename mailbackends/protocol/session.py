@@ -17,7 +17,7 @@ from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.gates import Buffer, ContentSent, Gate, marking_the_last
 from mailbackends.protocol.masking import Masking
-from mailbackends.protocol.reply_parser import ReplyParser
+from mailbackends.protocol.reply_parser import ReplyParser, not_a_reply
 from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, Want, next_state
 from mailbackends.reply import Reply
 
@@ -267,8 +267,9 @@ class Session:
             return []
         self.close()
         surplus = [self.masking.masked(reply) for reply in self._parser.rest()]
-        for reply in surplus if self._trace else ():
-            self._trace(f"< {reply}")
+        if self._trace:
+            for reply in surplus:
+                self._trace(f"< {reply}")
         return surplus
 
     def _match(self, reply: Reply) -> None:
@@ -285,10 +286,10 @@ class Session:
             # RFC 5321 section 3.8: the server closes, at any step and even unasked.
             self.close()
         elif not 200 <= code <= 599:
-            raise _not_a_reply(b"not a reply: ", reply)
+            raise not_a_reply(b"not a reply: ", reply)
         elif self._sent < end:
             what = b"a reply before its command: " if answered else b"a reply to no command: "
-            raise _not_a_reply(what, reply)
+            raise not_a_reply(what, reply)
         elif 300 <= code <= 399 and code != GO_AHEAD.get(answered):
             raise SMTPProtocolError(500, b"%d cannot answer %s" % (code, answered.encode()))
         elif code < 300 and answered == "DATA":
@@ -337,7 +338,3 @@ class Session:
             and not self._outgoing
             and self._parser.is_empty
         )
-
-
-def _not_a_reply(why: bytes, reply: Reply) -> SMTPProtocolError:
-    return SMTPProtocolError(500, why + reply.message[:200])

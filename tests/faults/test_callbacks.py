@@ -140,10 +140,10 @@ def test_an_iterable_that_raises_ends_the_batch_after_the_outcomes_before(
                 yield Submission(one.content, one.sender, one.recipients)
             plan()
 
-        results = run(
-            way, plan,
-            lambda mailer, letters, given=given: mailer.stream_messages(given(letters)),
-        )  # fmt: skip
+        def stream(mailer: Any, letters: Any, given: Any = given) -> Any:
+            return mailer.stream_messages(given(letters))
+
+        results = run(way, plan, stream)
         if isinstance(error, Exception):
             assert len(results) == min(at - 1, 3) * (plan.error is error)
 

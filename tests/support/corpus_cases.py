@@ -156,6 +156,7 @@ def check_settings(case: Case, interface: str) -> None:
             assert secret not in f"{error} {error!r}"
         return
     assert "refused" not in expected, options
+    assert options is not None, error
     found = {name: getattr(options, name) for name in expected["options"]}
     found = {n: v if isinstance(v, int | float | list) else str(v) for n, v in found.items()}
     assert found == expected["options"]
@@ -193,8 +194,8 @@ def _flask_options(given: dict[str, Any]) -> Options:
     app = Flask("corpus")
     app.config.update(given)
     with app.app_context(), contextlib.closing(flask_integration.Mail(app)) as mail:
-        found: Options = mail.state.options
-        return found
+        assert mail.state is not None
+        return mail.state.options
 
 
 _READERS: dict[str, Callable[[Any], Options]] = {

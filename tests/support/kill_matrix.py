@@ -167,16 +167,17 @@ def _children() -> Iterator[Callable[[list[Any]], int]]:
         text=True,
         env={**os.environ, "PYTHONPATH": paths},
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
 
     def start(arguments: list[Any]) -> int:
-        print(json.dumps(arguments), file=process.stdin, flush=True)
-        return int(process.stdout.readline())
+        print(json.dumps(arguments), file=stdin, flush=True)
+        return int(stdout.readline())
 
     with process:
         yield start
-        process.stdin.close()
+        stdin.close()
 
 
 def serve() -> None:
