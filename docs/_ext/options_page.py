@@ -21,7 +21,7 @@ GROUPS = {
     "Time limits": "timeout connect_timeout content_timeout deadline",
     "The pool": "pool_size pool_timeout max_messages_per_connection max_lifetime max_idle",
     "Batches": "batch_connections batch_pipeline",
-    "Signatures": "dkim",
+    "Signatures, and marks": "dkim auto_submitted",
     "Rate, and several servers": "rate rate_storage circuit_failures circuit_pause",
     "The dialogue": "pipelining chunking fast_paths",
 }

@@ -45,8 +45,6 @@ SIGNED = (
     *("disposition-notification-to", "importance", "precedence", "autocrypt"),
 )
 
-# A small content is kept in one buffer, which is one write on a TLS connection.
-_SMALL = 64 * 1024
 _LINE = 72
 # Domains that have no key are logged once each, and no more of them than this.
 _MOST_LOGGED = 1000
@@ -72,22 +70,13 @@ class Signer:
                 file cannot be read.
             SigningError: the application's callable failed.
         """
-        head = content.pieces[0]
-        if not isinstance(head, bytes):  # pragma: no cover - a content begins with its header
-            raise InvalidMessageError("the message has no header: give it a From field")
-        end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n") + 2
-        if end == 1:  # no blank line, and no body
-            end = len(head)
-        keys, fields = self._keys_for(head[:end])
+        header = content.header()
+        keys, fields = self._keys_for(header)
         if not keys:
             return content
-        body, pieces = _hashed(content.pieces, min(end + 2, len(head)), _body_forms(keys))
+        body, pieces = _hashed(content.pieces, len(header) + 2, _body_forms(keys))
         signature = b"".join(self._signature(key, fields, body) for key in keys)
-        if len(pieces) == 1 and content.size <= _SMALL:
-            pieces = [signature + head]
-        else:
-            pieces.insert(0, signature)
-        return Content(tuple(pieces), content.is_8bit, content.size + len(signature))
+        return Content(tuple(pieces), content.is_8bit, content.size).with_head(signature)
 
     def _keys_for(self, header: bytes) -> tuple[list[DKIM], list[RawField]]:
         try:
@@ -244,13 +233,14 @@ def _body_forms(keys: Sequence[DKIM]) -> set[bool]:
 def _hashed(
     pieces: Sequence[Piece], start: int, forms: set[bool]
 ) -> tuple[dict[bool, bytes], list[Piece]]:
-    """The hash of the body, which begins at ``start``, and the pieces to send."""
+    """The hash of the body, which begins ``start`` bytes later, and the pieces to send."""
     hashes = {relaxed: BodyHash(relaxed=relaxed) for relaxed in forms}
     out: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, bytes):
             for body in hashes.values():
-                body.update(piece, start)
+                body.update(piece, min(start, len(piece)))
+            start = max(0, start - len(piece))
             out.append(piece)
         else:
             checksum = 0
@@ -259,7 +249,6 @@ def _hashed(
                 for body in hashes.values():
                     body.update(buffer)
             out.append(_Unchanged(piece, checksum) if piece.may_change else piece)
-        start = 0
     return {relaxed: body.digest() for relaxed, body in hashes.items()}, out
 
 

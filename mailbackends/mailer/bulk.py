@@ -23,17 +23,7 @@ _warned: set[str] = set()
 
 def warn_of_bulk(content: Content) -> None:
     """Log a warning, once each, for a message of a list without one click or without DKIM."""
-    head = content.pieces[0]
-    if not isinstance(head, bytes):  # pragma: no cover - a content begins with its header
-        return
-    end = head.find(b"\r\n\r\n")
-    if end < 0 and len(content.pieces) > 1 and head.startswith(b"DKIM-Signature:"):
-        # The signature of a large message is a piece of its own.
-        rest = content.pieces[1]
-        if isinstance(rest, bytes):
-            head += rest[: rest.find(b"\r\n\r\n") + 2]
-        end = len(head)
-    header = (b"\n" + head[: end if end >= 0 else len(head)]).lower()
+    header = (b"\n" + content.header()).lower()
     # Most mail is none of both: two searches.
     if b"\nlist-" not in header and b"\nprecedence:" not in header:
         return

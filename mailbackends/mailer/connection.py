@@ -244,7 +244,7 @@ class Connection:
             session.extensions,
             is_tls=session.is_tls,
             fast=self._options.fast_paths,
-            sign=self._options.signer,
+            sign=self._options.finish,
         )
 
     async def settle(self) -> None:

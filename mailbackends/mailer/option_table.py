@@ -21,6 +21,7 @@ __all__ = ["Option", "OptionTable", "hide_secrets", "unknown_option"]
 
 Security = Literal["none", "starttls", "tls"]
 Protocol = Literal["smtp", "lmtp"]
+AutoSubmitted = Literal["auto-generated", "auto-replied"]
 OAuth = Literal["microsoft", "google", "refresh_token"]
 
 
@@ -216,6 +217,13 @@ class OptionTable:
         kinds.DKIM_KEYS,
         None,
         "The key that signs messages (RFC 6376), as a dictionary or a `DKIM`; a list for several.",
+    )
+
+    auto_submitted: AutoSubmitted | None = _option(
+        kinds.one_of("auto-generated", "auto-replied"),
+        None,
+        "Mark messages as automatic, so that no absence note answers them: Auto-Submitted (RFC "
+        "3834) and X-Auto-Response-Suppress, unless a message has them.",
     )
 
     rate: str | None = _option(

@@ -12,6 +12,7 @@ from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.option_table import Option, OptionTable, hide_secrets, unknown_option
 from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, is_loopback, parsed
+from mailbackends.mime.content import Content, marked_as_automatic
 from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
 from mailbackends.providers import providers
@@ -202,6 +203,16 @@ class Options(OptionTable):
     def signer(self) -> Signer | None:
         """What signs the content of each message, or None without ``dkim``."""
         return Signer(self.dkim) if self.dkim else None
+
+    @functools.cached_property
+    def finish(self) -> Callable[[Content], Content] | None:
+        """The last change to each content: marks of automatic mail, and then signatures."""
+        signer, word = self.signer, self.auto_submitted
+        if word is None:
+            return signer
+        if signer is None:
+            return functools.partial(marked_as_automatic, word)
+        return lambda content: signer(marked_as_automatic(word, content))
 
     def _check_oauth(self) -> None:
         given = [name for name in _OAUTH if getattr(self, name)]

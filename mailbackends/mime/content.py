@@ -29,7 +29,11 @@ __all__ = [
     "from_bytes",
     "from_message",
     "from_written",
+    "marked_as_automatic",
 ]
+
+# A small content is kept in one buffer, which is one write on a TLS connection.
+_SMALL = 64 * 1024
 
 # What the email package raises for malformed messages.
 _NOT_SERIALISABLE = (
@@ -74,8 +78,45 @@ class Content:
         """The buffers for DATA: a dot before each leading dot, and the final dot."""
         return dot_stuffed(self.chunk())
 
+    def header(self) -> bytes:
+        """The header fields as they are sent, without the empty line after them."""
+        found = bytearray()
+        for piece in self.pieces:
+            if not isinstance(piece, bytes):
+                break
+            if not found and piece.startswith(b"\r\n"):
+                return b""
+            end = piece.find(b"\r\n\r\n")
+            if end >= 0:
+                return bytes(found) + piece[: end + 2]
+            found += piece
+        return bytes(found)
+
+    def with_head(self, fields: bytes) -> Content:
+        """The content with these fields before all others; nothing else of it is copied."""
+        head = self.pieces[0]
+        if len(self.pieces) == 1 and self.size <= _SMALL and isinstance(head, bytes):
+            pieces: tuple[Piece, ...] = (fields + head,)
+        else:
+            pieces = (fields, *self.pieces)
+        return Content(pieces, self.is_8bit, self.size + len(fields))
+
     def __repr__(self) -> str:
         return f"<Content of {self.size} bytes>"
+
+
+def marked_as_automatic(word: str, content: Content) -> Content:
+    """The content with ``Auto-Submitted: word`` (RFC 3834 section 5), unless it has the field.
+
+    Exchange has a field of its own for the same purpose. What somebody has signed stays as it is.
+    """
+    present = (b"\n" + content.header()).lower()
+    if b"\nauto-submitted:" in present or b"\ndkim-signature:" in present:
+        return content
+    fields = f"Auto-Submitted: {word}\r\n".encode("ascii")
+    if b"\nx-auto-response-suppress:" not in present:
+        fields += b"X-Auto-Response-Suppress: All\r\n"
+    return content.with_head(fields)
 
 
 def from_bytes(data: bytes) -> Content:
