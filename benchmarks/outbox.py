@@ -1,0 +1,189 @@
+"""How fast the outbox is: messages a second of a worker, and the cost in a view.
+
+    python benchmarks/outbox.py sqlite:////tmp/bench.sqlite3
+    python benchmarks/outbox.py postgresql+psycopg://postgres@127.0.0.1:5432/bench
+
+The database must be empty; its tables are created and dropped. The messages go to a sink on
+loopback in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from email.message import EmailMessage
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+from sqlalchemy import text  # noqa: E402
+
+from mailbackends import Submission  # noqa: E402
+from mailbackends.outbox import State, outbox_message, uuid7  # noqa: E402
+from mailbackends.outbox.outbox import Outbox  # noqa: E402
+from mailbackends.outbox.sqlalchemy_store import insert_message  # noqa: E402
+
+_SINK = """
+import sys
+from support.sink import Sink
+with Sink() as sink:
+    print(sink.port, flush=True)
+    sys.stdin.read()
+    print(len(sink.messages), flush=True)
+"""
+_WORKER = """
+import sys
+from mailbackends import Mailer
+from mailbackends.outbox.outbox import Outbox
+outbox = Outbox(sys.argv[1])
+with Mailer(sys.argv[2], batch_pipeline=int(sys.argv[3]), deadline=60) as mailer:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(outbox.worker(mailer, batch=100).run_once(), flush=True)
+outbox.close()
+"""
+
+
+def message(number: int) -> EmailMessage:
+    """An order confirmation."""
+    made = EmailMessage()
+    made["From"] = "shop@example.com"
+    made["To"] = f"customer{number}@example.org"
+    made["Subject"] = f"Order {number}"
+    made.set_content("Thank you for your order.\n" * 40)
+    return made
+
+
+def main() -> None:
+    """Measure, and print one line for each number."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("database")
+    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=0, help="further rows, for claiming")
+    given = parser.parse_args()
+    outbox = Outbox(given.database)
+    outbox.create_tables()
+    try:
+        _view(outbox)
+        for pipeline in (1, 10):
+            _workers(outbox, given, 1, pipeline)
+        _workers(outbox, given, given.workers, 10)
+        if given.rows:
+            _claiming(outbox, given.rows)
+    finally:
+        outbox.tables.message.metadata.drop_all(outbox.store.engine)
+        outbox.close()
+
+
+def _view(outbox: Outbox) -> None:
+    """CPU time of one message, written and inserted, in a transaction that is there anyway."""
+    count = 500
+    # A bytes message: what writing one costs is not the outbox's.
+    content = [message(n).as_bytes() for n in range(count)]
+    with outbox.store.engine.begin() as connection:
+        insert_message(connection, outbox_message(_submission(content[0])), outbox.tables)
+        started = time.process_time()
+        for each in content[1:]:
+            insert_message(connection, outbox_message(_submission(each)), outbox.tables)
+        seconds = time.process_time() - started
+    print(f"enqueue: {seconds / (count - 1) * 1000:.3f} ms CPU")
+    _empty(outbox)
+
+
+def _submission(content: bytes) -> Submission:
+    return Submission(content, "shop@example.com", ["ada@example.org"])
+
+
+def _workers(outbox: Outbox, given: argparse.Namespace, count: int, pipeline: int) -> None:
+    with outbox.store.engine.begin() as connection:
+        for number in range(given.messages):
+            insert_message(connection, outbox_message(Submission(message(number))), outbox.tables)
+    sink = _start(_SINK)
+    port = _line(sink)
+    arguments = [given.database, f"smtp://127.0.0.1:{port}", str(pipeline)]
+    workers = [_start(_WORKER, *arguments) for _ in range(count)]
+    for worker in workers:
+        _line(worker)
+    started = time.perf_counter()
+    for worker in workers:
+        _tell(worker)
+    handled = [int(_line(worker)) for worker in workers]
+    seconds = time.perf_counter() - started
+    for worker in workers:
+        worker.communicate()
+    arrived, _ = sink.communicate()
+    assert sum(handled) == given.messages == int(arrived), (handled, arrived)
+    assert outbox.store.status().messages == {State.ACCEPTED: given.messages}
+    print(
+        f"{count} worker(s), batch_pipeline={pipeline}: {given.messages / seconds:.0f} messages/s"
+    )
+    _empty(outbox)
+
+
+def _claiming(outbox: Outbox, rows: int) -> None:
+    """Claim and release 50 of a few messages, with and without as many other rows."""
+    for number in range(200):
+        outbox.enqueue(message(number))
+
+    def best() -> float:
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            claimed = outbox.store.claim(50, lease=60, worker="b", aliases=["default"])
+            times.append(time.perf_counter() - started)
+            assert len(claimed) == 50
+            outbox.store.release(claimed, worker="b")
+        return min(times) * 1000
+
+    before = best()
+    table = outbox.tables.message
+    with outbox.store.engine.begin() as connection:
+        row = dict(connection.execute(table.select().limit(1)).mappings().one())
+        states = [State.ACCEPTED, State.ACCEPTED, State.QUEUED, State.REFUSED]
+        for start in range(0, rows, 10_000):
+            connection.execute(
+                table.insert(),
+                [
+                    {**row, "id": uuid7(), "key": None, "state": states[n % 4]}
+                    for n in range(start, min(start + 10_000, rows))
+                ],
+            )
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"ANALYZE {table.name}"))
+    print(f"claim of 50: {before:.1f} ms, with {rows} rows more: {best():.1f} ms")
+
+
+def _empty(outbox: Outbox) -> None:
+    with outbox.store.engine.begin() as connection:
+        for table in reversed(outbox.tables.all):
+            connection.execute(table.delete())
+        connection.execute(outbox.tables.message.delete())
+
+
+def _start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])},
+    )
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    print(file=process.stdin, flush=True)
+
+
+if __name__ == "__main__":
+    main()
