@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +17,12 @@ from sqlalchemy import (
     Engine,
     Row,
     and_,
+    bindparam,
     delete,
+    false,
     func,
     insert,
+    null,
     or_,
     select,
     tuple_,
@@ -58,6 +62,9 @@ class SQLAlchemyStore:
         self.engine = engine
         self.tables = tables or outbox_tables()
         self._has_row_locks = engine.dialect.name in _ROW_LOCKS
+        # What is done for each message is built once: to build a statement takes longer than
+        # to run it.
+        self._statements: dict[Any, Any] = {}
         self._listener: Any = None
         self._listening = threading.Lock()
 
@@ -111,6 +118,17 @@ class SQLAlchemyStore:
         """See `Store.begin`."""
         message = self.tables.message
         with self._transaction() as connection:
+            if len(messages) == 1:
+                values = {
+                    "p_id": messages[0].id,
+                    "p_attempts": messages[0].attempts,
+                    "p_lease_by": worker,
+                    "p_lease": int(lease * 1000),
+                }
+                if connection.execute(self._statement("begin", self._begin_one), values).rowcount:
+                    return
+                connection.rollback()
+                raise LeaseLost([messages[0].id])
             begun = connection.execute(
                 update(message)
                 .where(self._is_leased(messages, worker))
@@ -126,39 +144,35 @@ class SQLAlchemyStore:
 
     def record(self, change: Change) -> bool:
         """See `Store.record`."""
-        message, log = self.tables.message, self.tables.log
-        where = [message.c.id == change.id, message.c.state.in_(sorted(change.before))]
-        if change.lease_by is not None:
-            where.append(message.c.lease_by == change.lease_by)
-        if change.attempts is not None:
-            where.append(message.c.attempts == change.attempts)
+        keeps_lease = change.state is State.UNKNOWN
         values: dict[str, Any] = {
-            "state": change.state,
-            "reason": change.reason,
-            "lost_leases": change.lost_leases,
-            "lease_until": None,
-            "updated_at": now_ms(),
+            "p_id": change.id,
+            "p_state": change.state,
+            "p_reason": change.reason,
+            "p_lost_leases": change.lost_leases,
         }
-        if change.state is not State.UNKNOWN:
-            values["lease_by"] = None
+        if change.lease_by is not None:
+            values["p_lease_by"] = change.lease_by
+        if change.attempts is not None:
+            values["p_attempts"] = change.attempts
         if change.delay is not None:
-            values["due_at"] = _after(change.delay)
-        if change.clear_expiry:
-            values["expires_at"] = None
+            values["p_delay"] = int(change.delay * 1000)
+        shape = (frozenset(values), change.before, keeps_lease, change.clear_expiry)
         with self._transaction() as connection:
-            if not connection.execute(update(message).where(*where).values(values)).rowcount:
+            update_message = self._statement(shape, lambda: self._update_message(*shape))
+            if not connection.execute(update_message, values).rowcount:
                 return False
             self._record_recipients(connection, change)
             if change.log is not None:
                 entry = change.log
                 connection.execute(
-                    insert(log).values(
-                        message=change.id,
-                        at=now_ms(),
-                        kind=entry.kind,
-                        text=entry.text,
-                        by=entry.by,
-                    )
+                    self._statement("log", self._insert_log),
+                    {
+                        "p_message": change.id,
+                        "p_kind": entry.kind,
+                        "p_text": entry.text,
+                        "p_by": entry.by,
+                    },
                 )
         return True
 
@@ -370,6 +384,68 @@ class SQLAlchemyStore:
 
     # --- Statements ---------------------------------------------------------------------------
 
+    def _statement(self, key: Any, build: Callable[[], Any]) -> Any:
+        statement = self._statements.get(key)
+        if statement is None:
+            statement = self._statements[key] = build()
+        return statement
+
+    def _update_message(
+        self,
+        parameters: frozenset[str],
+        before: frozenset[State],
+        keeps_lease: bool,
+        clear_expiry: bool,
+    ) -> Any:
+        message = self.tables.message
+        where = [message.c.id == bindparam("p_id")]
+        states = [message.c.state == str(state) for state in sorted(before)]
+        where.append(or_(*states) if states else false())
+        if "p_lease_by" in parameters:
+            where.append(message.c.lease_by == bindparam("p_lease_by"))
+        if "p_attempts" in parameters:
+            where.append(message.c.attempts == bindparam("p_attempts"))
+        values: dict[str, Any] = {
+            "state": bindparam("p_state"),
+            "reason": bindparam("p_reason"),
+            "lost_leases": bindparam("p_lost_leases"),
+            "lease_until": null(),
+            "updated_at": now_ms(),
+        }
+        if not keeps_lease:
+            values["lease_by"] = null()
+        if "p_delay" in parameters:
+            values["due_at"] = now_ms() + bindparam("p_delay", type_=BigInteger)
+        if clear_expiry:
+            values["expires_at"] = null()
+        return update(message).where(*where).values(values)
+
+    def _begin_one(self) -> Any:
+        message = self.tables.message
+        return (
+            update(message)
+            .where(
+                message.c.id == bindparam("p_id"),
+                message.c.attempts == bindparam("p_attempts"),
+                message.c.lease_by == bindparam("p_lease_by"),
+                or_(*(message.c.state == str(state) for state in sorted(LEASED))),
+            )
+            .values(
+                state=str(State.BEGUN),
+                lease_until=now_ms() + bindparam("p_lease", type_=BigInteger),
+                updated_at=now_ms(),
+            )
+        )
+
+    def _insert_log(self) -> Any:
+        return insert(self.tables.log).values(
+            message=bindparam("p_message"),
+            at=now_ms(),
+            kind=bindparam("p_kind"),
+            text=bindparam("p_text"),
+            by=bindparam("p_by"),
+        )
+
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self.engine.connect() as connection:
@@ -446,20 +522,37 @@ class SQLAlchemyStore:
         for address, each in change.recipients.items():
             groups[each, address in change.attempted].append(address)
         for (each, attempted), addresses in groups.items():
-            values: dict[str, Any] = {"state": each.state, "at": now_ms()}
-            if attempted:
-                values["attempts"] = recipient.c.attempts + 1
+            values: dict[str, Any] = {"p_message": change.id, "p_state": each.state}
             if each.reply is not None:
-                values["code"] = each.reply.code
-                values["enhanced"] = str(each.reply.enhanced or "")
-                values["text"] = each.reply.text
+                values["p_code"] = each.reply.code
+                values["p_enhanced"] = str(each.reply.enhanced or "")
+                values["p_text"] = each.reply.text
             if each.server:
-                values["server"] = each.server
-            connection.execute(
-                update(recipient)
-                .where(recipient.c.message == change.id, recipient.c.address.in_(addresses))
-                .values(values)
+                values["p_server"] = each.server
+            if len(addresses) == 1:
+                values["p_address"] = addresses[0]
+                where = recipient.c.address == bindparam("p_address")
+            else:
+                values["p_addresses"] = addresses
+                where = recipient.c.address.in_(bindparam("p_addresses", expanding=True))
+            shape = (frozenset(values), attempted)
+            statement = self._statement(
+                shape,
+                lambda s=shape, w=where: self._update_recipient(*s, w),  # type: ignore[misc]
             )
+            connection.execute(statement, values)
+
+    def _update_recipient(self, parameters: frozenset[str], attempted: bool, where: Any) -> Any:
+        recipient = self.tables.recipient
+        values: dict[str, Any] = {"at": now_ms()}
+        for name in ("state", "code", "enhanced", "text", "server"):
+            if f"p_{name}" in parameters:
+                values[name] = bindparam(f"p_{name}")
+        if attempted:
+            values["attempts"] = recipient.c.attempts + 1
+        return (
+            update(recipient).where(recipient.c.message == bindparam("p_message"), where)
+        ).values(values)
 
     def _select(self, *where: Any, order: Any, limit: int) -> list[OutboxMessage]:
         message = self.tables.message
@@ -542,28 +635,19 @@ def insert_message(connection: Connection, message: OutboxMessage, tables: Table
     """
     if message.key is not None and (first := _with_key(connection, message, tables)):
         return first
-    row = _row(message)
-    recipients = [
-        {
-            "message": message.id,
-            "position": position,
-            "address": each.address,
-            "state": each.state,
-            "enhanced": "",
-            "text": "",
-            "server": "",
-            "attempts": 0,
+    row, recipients = _row(message), _recipient_rows(message)
+    dialect = connection.dialect
+    if message.key is None and len(recipients) == 1:
+        parameters = {
+            **{f"m_{name}": value for name, value in row.items() if value is not None},
+            **{f"r_{name}": value for name, value in recipients[0].items()},
         }
-        for position, each in enumerate(message.recipients)
-    ]
-    dialect = connection.dialect.name
-    if dialect == "postgresql" and message.key is None:
-        # Both in one round trip.
-        first_insert = insert(tables.message).values(row).cte("inserted")
-        connection.execute(insert(tables.recipient).values(recipients).add_cte(first_insert))
+        for statement in _insert_one(dialect.name, tables, frozenset(parameters)):
+            connection.execute(statement, parameters)
     else:
-        statement = _ignoring_duplicates(dialect, tables.message).values(row)
-        if dialect in ("postgresql", "sqlite"):
+        row = {"due_at": now_ms(), **row, "created_at": now_ms(), "updated_at": now_ms()}
+        statement = _ignoring_duplicates(dialect.name, tables.message).values(row)
+        if dialect.name in ("postgresql", "sqlite"):
             is_inserted = connection.scalar(statement.returning(tables.message.c.id)) is not None
         else:
             is_inserted = bool(connection.execute(statement).rowcount)
@@ -595,13 +679,50 @@ def _with_key(connection: Connection, message: OutboxMessage, tables: Tables) ->
     return Queued(first.id, message.key, is_new=False, message_id=first.message_id)
 
 
+@lru_cache(maxsize=64)
+def _insert_one(dialect: str, tables: Tables, parameters: frozenset[str]) -> tuple[Any, ...]:
+    """The statements for a message with one recipient: one on PostgreSQL, in one round trip."""
+    moments = {name: now_ms() for name in ("due_at", "created_at", "updated_at")}
+    values = {
+        name: {
+            each[2:]: bindparam(each, type_=table.c[each[2:]].type)
+            for each in parameters
+            if each.startswith(f"{name}_")
+        }
+        for name, table in (("m", tables.message), ("r", tables.recipient))
+    }
+    first = insert(tables.message).values({**moments, **values["m"]})
+    second = insert(tables.recipient).values(values["r"])
+    if dialect == "postgresql":
+        return (second.add_cte(first.cte("inserted")),)
+    return first, second
+
+
+def _recipient_rows(message: OutboxMessage) -> list[dict[str, Any]]:
+    return [
+        {
+            "message": message.id,
+            "position": position,
+            "address": each.address,
+            "state": each.state,
+            "enhanced": "",
+            "text": "",
+            "server": "",
+            "attempts": 0,
+        }
+        for position, each in enumerate(message.recipients)
+    ]
+
+
 def _row(message: OutboxMessage) -> dict[str, Any]:
+    """The columns; without ``due_at`` for a message that is due now, and moments of writing."""
+    due_at = {} if message.not_before is None else {"due_at": message.not_before}
     return {
+        **due_at,
         "id": message.id,
         "state": message.state,
         "alias": message.alias,
         "priority": int(message.priority),
-        "due_at": message.not_before or now_ms(),
         "attempts": message.attempts,
         "lost_leases": 0,
         "key": message.key,
@@ -613,8 +734,6 @@ def _row(message: OutboxMessage) -> dict[str, Any]:
         "size": message.size,
         "not_before": message.not_before,
         "expires_at": message.expires_at,
-        "created_at": now_ms(),
-        "updated_at": now_ms(),
         "reason": "",
         "blobs": [part.as_list() for part in message.blobs],
         "options": {"mail": list(message.mail_options), "rcpt": list(message.rcpt_options)},
