@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -536,10 +536,8 @@ class SQLAlchemyStore:
                 values["p_addresses"] = addresses
                 where = recipient.c.address.in_(bindparam("p_addresses", expanding=True))
             shape = (frozenset(values), attempted)
-            statement = self._statement(
-                shape,
-                lambda s=shape, w=where: self._update_recipient(*s, w),  # type: ignore[misc]
-            )
+            build = partial(self._update_recipient, *shape, where)
+            statement = self._statement(shape, build)
             connection.execute(statement, values)
 
     def _update_recipient(self, parameters: frozenset[str], attempted: bool, where: Any) -> Any:
