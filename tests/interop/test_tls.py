@@ -19,12 +19,17 @@ from interop.servers.all import AllServers
 from interop.table import Table
 from support.scripted import Peer, ScriptedServer
 
+# What each client calls the file of a CA.
+CAFILE = (
+    r"(ssl_cafile|context=ssl\.create_default_context\(cafile=\.\.\.\)|MAIL_SSL_CAFILE|"
+    r"(OPTIONS|MAILBACKENDS)\['ssl_cafile'\])"
+)
 # The fault -> what the error says about it and its fix.
 CERTIFICATES = {
     "expired": "it has expired: the server's administrator must renew it",
-    "self-signed": r"it is self-signed: give its file (as ssl_cafile|in context=.*) if",
+    "self-signed": rf"it is self-signed: give its file as {CAFILE} if",
     "wrong name": "it was issued for another address: connect by a name that the certificate",
-    "wrong CA": "its CA is unknown here: give the CA's file (as ssl_cafile|in context=.*) if",
+    "wrong CA": rf"its CA is unknown here: give the CA's file as {CAFILE} if",
 }
 HANDSHAKES = {
     "TLS 1.1": "it only speaks a TLS version that is too old: have it updated to TLS 1.2",
@@ -65,7 +70,7 @@ AFTER_220: dict[str, tuple[Callable[[Peer], None], type[Exception], str]] = {
     "220, then no TLS": (
         goes_on_in_clear,
         mailbackends.SMTPTLSError,
-        "if it has just taken STARTTLS, look into its log",
+        "the server does not speak TLS here: look into its log",
     ),
     "220, and more in clear": (
         sends_more,
