@@ -8,22 +8,24 @@ from __future__ import annotations
 from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
 from mailbackends.outbox.content import INLINE_LIMIT, outbox_message, source_of, submission_of
 from mailbackends.outbox.decisions import (
-    KeyReusedError,
-    RetryPolicy,
     cancelled,
-    check_same_content,
     expired,
     final_state,
     lease_expired,
-    order_of_priorities,
     parked,
-    pause_after,
     recorded,
     resent,
     resolved,
-    retry_delay,
 )
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
+from mailbackends.outbox.policy import (
+    KeyReusedError,
+    RetryPolicy,
+    check_same_content,
+    order_of_priorities,
+    pause_after,
+    retry_delay,
+)
 from mailbackends.outbox.state import FINAL, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import (

@@ -8,13 +8,18 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from mailbackends.errors import InvalidMessageError
+from mailbackends.mime.pieces import BLOCK, Encoded, Piece, base64_lines, encoded_size
+from mailbackends.outbox.values import (
+    BlobPart,
+    OutboxMessage,
+)
 
-__all__ = ["BlobStore", "DirectoryBlobs"]
+__all__ = ["BlobStore", "DirectoryBlobs", "pieces_of"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -114,3 +119,83 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def pieces_of(message: OutboxMessage, blobs: BlobStore | None) -> tuple[Piece, ...]:
+    """The content of a stored message; its blobs are read while it is sent.
+
+    Raises:
+        InvalidMessageError: there is no blob store, or it does not have a blob.
+    """
+    if message.blobs and blobs is None:
+        raise InvalidMessageError(
+            "the message has parts in blobs, and no blob store was given: configure the "
+            "directory that the application uses"
+        )
+    pieces: list[Piece] = []
+    place = 0
+    for part in message.blobs:
+        if part.offset > place:
+            pieces.append(message.content[place : part.offset])
+        pieces.append(_Blob(part, blobs))  # type: ignore[arg-type]
+        place = part.offset
+    if place < len(message.content):
+        pieces.append(message.content[place:])
+    return tuple(pieces)
+
+
+class _Blob(Encoded):
+    """A part that is read from its blob while it is sent."""
+
+    __slots__ = ("_blobs", "_part", "ends_line", "is_base64", "size")
+
+    def __init__(self, part: BlobPart, blobs: BlobStore) -> None:
+        self._part = part
+        self._blobs = blobs
+        self.is_base64 = part.encoding == "base64"
+        self.size = encoded_size(part.size) if self.is_base64 else part.size
+        with self._opened() as file:
+            # Found out now, and not when half of the message is sent.
+            file.seek(0 if self.is_base64 else max(part.size - 2, 0))
+            last = file.read(2)
+        self.ends_line = self.is_base64 or last == b"\r\n"
+
+    def pieces(self) -> Iterator[bytes]:
+        change: Callable[[bytes], bytes] = base64_lines if self.is_base64 else bytes
+        for block in self.source():
+            yield change(block)
+
+    def source(self) -> Iterator[bytes]:
+        left = self._part.size
+        with self._opened() as file:
+            while left:
+                block = self._read(file, min(BLOCK, left))
+                # No piece ends between CR and LF.
+                if not self.is_base64 and block.endswith(b"\r") and len(block) < left:
+                    block += self._read(file, 1)
+                left -= len(block)
+                yield block
+
+    def holds(self, text: str) -> bool:
+        return False  # The boundaries were chosen when it was stored.
+
+    def _read(self, file: Any, size: int) -> bytes:
+        try:
+            block: bytes = file.read(size)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if len(block) < size:
+            raise self._unreadable("it is shorter than it was")
+        return block
+
+    def _opened(self) -> Any:
+        try:
+            return self._blobs.open(self._part.digest)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, why: object) -> InvalidMessageError:
+        return InvalidMessageError(
+            f"the blob {self._part.digest} cannot be read: {why}; restore it, and send the "
+            "message again"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.errors import MessageError
@@ -20,10 +20,9 @@ from mailbackends.mime import content as contents
 from mailbackends.mime.address import to_ascii
 from mailbackends.mime.content import Content
 from mailbackends.mime.headers import field_that_needs_utf8
-from mailbackends.mime.pieces import BLOCK, Encoded, Piece, base64_lines, encoded_size
 from mailbackends.mime.writer import WrittenMessage
-from mailbackends.outbox.blobs import BlobStore
-from mailbackends.outbox.decisions import RetryPolicy
+from mailbackends.outbox.blobs import BlobStore, pieces_of
+from mailbackends.outbox.policy import RetryPolicy
 from mailbackends.outbox.values import (
     BlobPart,
     OnUnknown,
@@ -137,7 +136,7 @@ def submission_of(
     content: bytes | WrittenMessage = message.content
     if message.blobs:
         content = WrittenMessage(
-            _pieces(message, blobs), message.message_id or None, _no_other_form, is_final=True
+            pieces_of(message, blobs), message.message_id or None, _no_other_form, is_final=True
         )
     return Submission(content, message.sender, message.pending, mail, rcpt, **fields)
 
@@ -148,7 +147,7 @@ def source_of(message: OutboxMessage, blobs: BlobStore | None = None) -> Iterato
     Raises:
         InvalidMessageError: a blob is missing or cannot be read.
     """
-    for piece in _pieces(message, blobs):
+    for piece in pieces_of(message, blobs):
         if isinstance(piece, bytes):
             yield piece
         else:
@@ -293,78 +292,3 @@ def _no_other_form() -> Message[Any, Any]:
 def _has(options: list[str], option: str) -> bool:
     name = option.partition("=")[0] + "="
     return any(each.upper().startswith(name) for each in options)
-
-
-def _pieces(message: OutboxMessage, blobs: BlobStore | None) -> tuple[Piece, ...]:
-    if message.blobs and blobs is None:
-        raise InvalidMessageError(
-            "the message has parts in blobs, and no blob store was given: configure the "
-            "directory that the application uses"
-        )
-    pieces: list[Piece] = []
-    place = 0
-    for part in message.blobs:
-        if part.offset > place:
-            pieces.append(message.content[place : part.offset])
-        pieces.append(_Blob(part, blobs))  # type: ignore[arg-type]
-        place = part.offset
-    if place < len(message.content):
-        pieces.append(message.content[place:])
-    return tuple(pieces)
-
-
-class _Blob(Encoded):
-    """A part that is read from its blob while it is sent."""
-
-    __slots__ = ("_blobs", "_part", "ends_line", "is_base64", "size")
-
-    def __init__(self, part: BlobPart, blobs: BlobStore) -> None:
-        self._part = part
-        self._blobs = blobs
-        self.is_base64 = part.encoding == "base64"
-        self.size = encoded_size(part.size) if self.is_base64 else part.size
-        with self._opened() as file:
-            # Found out now, and not when half of the message is sent.
-            file.seek(0 if self.is_base64 else max(part.size - 2, 0))
-            last = file.read(2)
-        self.ends_line = self.is_base64 or last == b"\r\n"
-
-    def pieces(self) -> Iterator[bytes]:
-        change: Callable[[bytes], bytes] = base64_lines if self.is_base64 else bytes
-        for block in self.source():
-            yield change(block)
-
-    def source(self) -> Iterator[bytes]:
-        left = self._part.size
-        with self._opened() as file:
-            while left:
-                block = self._read(file, min(BLOCK, left))
-                # No piece ends between CR and LF.
-                if not self.is_base64 and block.endswith(b"\r") and len(block) < left:
-                    block += self._read(file, 1)
-                left -= len(block)
-                yield block
-
-    def holds(self, text: str) -> bool:
-        return False  # The boundaries were chosen when it was stored.
-
-    def _read(self, file: Any, size: int) -> bytes:
-        try:
-            block: bytes = file.read(size)
-        except OSError as error:
-            raise self._unreadable(error) from error
-        if len(block) < size:
-            raise self._unreadable("it is shorter than it was")
-        return block
-
-    def _opened(self) -> Any:
-        try:
-            return self._blobs.open(self._part.digest)
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, why: object) -> InvalidMessageError:
-        return InvalidMessageError(
-            f"the blob {self._part.digest} cannot be read: {why}; restore it, and send the "
-            "message again"
-        )

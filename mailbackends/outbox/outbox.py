@@ -17,8 +17,9 @@ from mailbackends.mailer.mailer import Mailer
 from mailbackends.mailer.submission import Submission
 from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
 from mailbackends.outbox.content import outbox_message
-from mailbackends.outbox.decisions import RetryPolicy, cancelled, resent, resolved
+from mailbackends.outbox.decisions import cancelled, resent, resolved
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
+from mailbackends.outbox.policy import RetryPolicy
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
 from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.tables import outbox_tables

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from mailbackends.outbox.decisions import check_same_content, order_of_priorities
+from mailbackends.outbox.policy import check_same_content, order_of_priorities
 from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
 from mailbackends.outbox.store import LeaseLost
 from mailbackends.outbox.tables import CHANNEL, Tables, now_ms, outbox_tables

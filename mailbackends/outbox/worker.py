@@ -10,21 +10,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
 from types import FrameType
 from uuid import UUID
 
 from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome
 from mailbackends.mailer.submission import Receipt
-from mailbackends.outbox.decisions import (
-    RetryPolicy,
-    expired,
-    lease_expired,
-    pause_after,
-    recorded,
-)
+from mailbackends.outbox.decisions import expired, lease_expired, recorded
 from mailbackends.outbox.delivery import Deliver
+from mailbackends.outbox.policy import RetryPolicy, pause_after
+from mailbackends.outbox.renewal import Renewal
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import Change, OutboxMessage
 
@@ -321,8 +316,8 @@ class Worker:
 
     # --- Leases -------------------------------------------------------------------------------
 
-    def _renewing(self) -> _Renewal:
-        return _Renewal(self._renew, self._lease / 3)
+    def _renewing(self) -> Renewal:
+        return Renewal(self._renew, self._lease / 3)
 
     def _renew(self) -> None:
         with self._lock:
@@ -334,27 +329,3 @@ class Worker:
         except Exception:
             # `begin` finds out whether they were lost.
             logger.warning("leases on %d messages were not renewed", len(held), exc_info=True)
-
-
-class _Renewal:
-    """Calls a function every so many seconds, in a thread, for the time of a block."""
-
-    def __init__(self, renew: Callable[[], None], seconds: float) -> None:
-        self._renew = renew
-        self._seconds = seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="mailbackends-outbox-leases", daemon=True
-        )
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *exc: object) -> None:
-        self._ended.set()
-        with suppress(RuntimeError):
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._seconds):
-            self._renew()
