@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import statistics
+import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +26,7 @@ EXAMPLES = Path(__file__).parents[1]
 
 CUSTOMER = "ada@example.com"
 _GONE = "gone@example.com"
+_LEASE = 10  # seconds: the shortest that the outbox takes
 _USER = "shop"
 ORDER = "order confirmation"
 RESET = "password reset"
@@ -110,7 +115,7 @@ class Demonstration:
         with LoopbackServer(tls="starttls", login=(_USER, password), delay=self.delay) as server:
             self._introduce(server)
             all_results = [self._call(shop, server) for shop in SHOPS]
-            cases = [self._refused(server), self._broken(server)]
+            cases = [self._refused(server), self._broken(server), self._killed(server)]
         self._summarise(all_results, cases)
 
     def _introduce(self, server: LoopbackServer) -> None:
@@ -128,15 +133,7 @@ class Demonstration:
         self.report.heading(shop.name)
         results = Results(shop)
         before = server.connections
-        environment = {
-            "MAIL_DEMO_HOST": server.host,
-            "MAIL_DEMO_PORT": str(server.port),
-            **dict(zip(("MAIL_DEMO_USER", "MAIL_DEMO_PASSWORD"), server.login or (), strict=True)),
-            "MAIL_DEMO_CAFILE": server.cafile or "",
-            # Django's own backend has no setting for the authority to trust.
-            "SSL_CERT_FILE": server.cafile or "",
-            **shop.environment,
-        }
+        environment = {**self._environment(server), **shop.environment}
         try:
             with Application(shop.command, environment, str(shop.folder)) as application:
                 for number in range(1, self.requests + 1):
@@ -146,6 +143,16 @@ class Demonstration:
         results.connections = server.connections - before
         self._conclude(results)
         return results
+
+    def _environment(self, server: LoopbackServer) -> dict[str, str]:
+        return {
+            "MAIL_DEMO_HOST": server.host,
+            "MAIL_DEMO_PORT": str(server.port),
+            **dict(zip(("MAIL_DEMO_USER", "MAIL_DEMO_PASSWORD"), server.login or (), strict=True)),
+            "MAIL_DEMO_CAFILE": server.cafile or "",
+            # Django's own backend has no setting for the authority to trust.
+            "SSL_CERT_FILE": server.cafile or "",
+        }
 
     def _request(
         self, results: Results, number: int, application: Application, server: LoopbackServer
@@ -216,6 +223,44 @@ class Demonstration:
             )
         raise DemonstrationFailed("a broken connection: the mail counts as sent")
 
+    def _killed(self, server: LoopbackServer) -> Case:
+        """Kill a worker that has begun to send; another sends the mail, once."""
+        shop = SHOPS[0]
+        work = [sys.executable, "manage.py", "outbox", "work", "--poll", "0.2"]
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {
+                **os.environ,
+                **self._environment(server),
+                "SHOP_OUTBOX": "1",
+                "SHOP_DATABASE": str(Path(folder, "shop.sqlite3")),
+                "SHOP_OUTBOX_LEASE": str(_LEASE),
+            }
+            environment.pop("PYTHONSAFEPATH", None)
+            with Application(shop.command, environment, str(shop.folder)) as application:
+                order = {"email": CUSTOMER, "product": "tea", "quantity": "2"}
+                application.post(shop.order_path, order)
+            arrived, connections = len(server.messages), server.connections
+            for kill in (True, False):
+                with subprocess.Popen(  # noqa: S603 - the command is written above
+                    work, cwd=shop.folder, env=environment, stdout=subprocess.DEVNULL
+                ) as worker:
+                    try:
+                        if kill:
+                            _wait(lambda: server.connections > connections)
+                            worker.kill()
+                        else:
+                            _wait(lambda: len(server.messages) > arrived)
+                            time.sleep(1)  # for a second copy, which must not come
+                    finally:
+                        worker.terminate()
+        if len(server.messages) != arrived + 1:
+            count = len(server.messages) - arrived
+            raise DemonstrationFailed(f"a killed worker: the mail arrived {count} times")
+        return Case(
+            "kill -9 for a worker of the outbox while it sends",
+            f"another worker takes over after {_LEASE} s; the mail arrived once",
+        )
+
     def _summarise(self, all_results: list[Results], cases: list[Case]) -> None:
         self.report.heading("Summary: a view that sends an order confirmation")
         self.report.table(
@@ -254,6 +299,14 @@ class Demonstration:
                 "one connection instead of one for each mail, and the application knows what "
                 "became of every message."
             )
+
+
+def _wait(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not holds():
+        if time.monotonic() > ends:
+            raise DemonstrationFailed("a worker of the outbox did nothing for a minute")
+        time.sleep(0.002)
 
 
 def _email(*recipients: str) -> Email:

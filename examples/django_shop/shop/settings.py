@@ -6,7 +6,8 @@
 ``MAIL_DEMO_BACKEND=mailbox`` shows all mail at ``/mailbox/``, with ``SHOP_DEBUG=1``.
 ``MAIL_DEMO_REDIRECT`` sends everything to one address, as on a staging system.
 ``SHOP_OUTBOX=1`` queues all mail in the database, for ``manage.py outbox work`` to deliver;
-it needs a file in ``SHOP_DATABASE``.
+it needs a file in ``SHOP_DATABASE``. ``SHOP_OUTBOX_LEASE`` is the time after which another worker
+takes over from one that died, in seconds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ INSTALLED_APPS = [
     "django_integration",  # system checks and `manage.py mail_doctor`
 ]
 HAS_OUTBOX = os.environ.get("SHOP_OUTBOX") == "1"
+OUTBOX_LEASE = float(os.environ.get("SHOP_OUTBOX_LEASE", "300"))
 if HAS_OUTBOX:
     INSTALLED_APPS.append("django_integration.outbox")
 MIDDLEWARE = [
@@ -115,6 +117,7 @@ if django.VERSION >= (6, 1):
         "strict": {"BACKEND": MAIL_BACKEND, "OPTIONS": {**MAIL_OPTIONS, **MAIL_STRICT}},
     }
     if HAS_OUTBOX:
+        MAILBACKENDS: dict[str, Any] = {"outbox": {"lease": OUTBOX_LEASE}}
         MAILERS["smtp"] = MAILERS["default"]
         MAILERS["default"] = {
             "BACKEND": "django_integration.outbox.EmailBackend",
@@ -128,7 +131,7 @@ else:
     MAILBACKENDS = dict(MAIL_FURTHER)
     if HAS_OUTBOX:
         EMAIL_BACKEND = "django_integration.outbox.EmailBackend"
-        MAILBACKENDS["outbox"] = {"backend": MAIL_BACKEND}
+        MAILBACKENDS["outbox"] = {"backend": MAIL_BACKEND, "lease": OUTBOX_LEASE}
 
 # Errors in views are mailed to ADMINS, and errors in mail are logged: `mailbackends` and
 # AdminEmailHandler do not call each other for ever.
