@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.policy
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from email.policy import Policy
 from functools import lru_cache
 from typing import Any
@@ -40,6 +41,20 @@ PART_POLICY: Policy[Any] = email.policy.default if HAS_MODERN_EMAIL else email.p
 
 HAS_MAILERS = django.VERSION >= (6, 1)
 """``settings.MAILERS`` and ``BaseEmailBackend(alias=...)``."""
+
+
+def parsed_message(content: bytes, policy: Policy[Any] | None = None) -> Message[Any, Any]:
+    """A message as ``EmailMessage.message()`` returns it to backends, from its bytes.
+
+    Django 5.2's backend for SMTP calls ``as_bytes(linesep=...)``, which only Django's own
+    classes have there.
+    """
+    if HAS_MODERN_EMAIL:
+        return email.message_from_bytes(content, policy=policy or email.policy.default)
+    from django.core.mail.message import MIMEMixin  # type: ignore[attr-defined, unused-ignore]
+
+    made = type("ParsedMessage", (MIMEMixin, Message), {})
+    return email.message_from_bytes(content, made, policy=policy or email.policy.default)
 
 
 def mailers_configured() -> bool:

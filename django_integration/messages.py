@@ -23,7 +23,7 @@ from django.utils.encoding import force_str
 from django_integration.addresses import envelope_address, with_quotes
 from django_integration.attachments import group_inline_images
 from django_integration.bounces import envelope_sender
-from django_integration.compat import HAS_MODERN_EMAIL, LAZY, resolve_lazy
+from django_integration.compat import HAS_MODERN_EMAIL, LAZY, parsed_message, resolve_lazy
 from django_integration.errors import InvalidHeaderError, SendCancelled
 from django_integration.fast import written
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
@@ -69,7 +69,7 @@ class RawEmailMessage(EmailMessage):
 
     def message(self, *, policy: Policy[Any] | None = None) -> Any:
         """The parsed content."""
-        return email.message_from_bytes(self.content, policy=policy or email.policy.default)
+        return parsed_message(self.content, policy)
 
 
 def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False) -> Submission:

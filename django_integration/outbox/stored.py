@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 
+from django_integration.compat import parsed_message
+
 __all__ = ["StoredEmailMessage"]
 
 # Django sets these from attributes; the rest are extra headers.
@@ -52,7 +54,7 @@ class StoredEmailMessage(EmailMultiAlternatives):
 
     def message(self, *, policy: Policy[Any] | None = None) -> Any:
         """The stored content, parsed."""
-        return email.message_from_bytes(self._content, policy=policy or email.policy.default)
+        return parsed_message(self._content, policy)
 
     def _addresses(self, field: str) -> list[str]:
         value = self._parsed[field]

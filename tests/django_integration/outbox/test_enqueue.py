@@ -77,7 +77,7 @@ def test_send_mail_queues_and_connects_to_nothing() -> None:
     content = bytes(row.content)
     assert content.isascii()
     parsed = message_from_bytes(content, policy=policy.default)
-    assert parsed.get_content() == "Grüße\n"
+    assert parsed.get_content().rstrip("\n") == "Grüße"
     assert parsed["Message-ID"] == row.message_id
     assert row.size == len(content)
 
@@ -257,7 +257,8 @@ def test_djangos_password_reset_is_queued(use_settings: Use) -> None:
     form.save(domain_override="example.com")
     row = Message.objects.get()
     assert row.recipients.get().address == "ada@example.com"
-    assert b"/reset/" in bytes(row.content)
+    parsed = message_from_bytes(bytes(row.content), policy=policy.default)
+    assert "/reset/" in parsed.get_content()
 
 
 def test_a_message_is_queued_from_an_async_view() -> None:
