@@ -12,9 +12,10 @@ import pytest
 
 if TYPE_CHECKING:
     from mailbackends.mailer import Mailer
+    from mailbackends.mailer.aio import AsyncMailer
     from mailbackends.testing.server import LoopbackServer
 
-__all__ = ["smtp_mailer", "smtp_server"]
+__all__ = ["async_smtp_mailer", "smtp_mailer", "smtp_server"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,3 +43,18 @@ def smtp_mailer(smtp_server: LoopbackServer) -> Iterator[Mailer]:
 
     with Mailer(smtp_server.url) as mailer:
         yield mailer
+
+
+@pytest.fixture
+def async_smtp_mailer(smtp_server: LoopbackServer) -> Iterator[AsyncMailer]:
+    """A `mailbackends.AsyncMailer` that sends to ``smtp_server``, in the test's event loop.
+
+    It needs no plugin for asynchronous tests, and goes with each of them.
+    """
+    import asyncio
+
+    from mailbackends.mailer.aio import AsyncMailer
+
+    mailer = AsyncMailer(smtp_server.url)
+    yield mailer
+    asyncio.run(mailer.close())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from email.message import EmailMessage
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("aiosmtpd")
 
 from mailbackends import (
+    AsyncMailer,
     Mailer,
     Outcome,
     SMTPAuthenticationError,
@@ -131,3 +133,11 @@ def test_a_failed_handshake_does_not_harm_the_server() -> None:
             stranger.send_message(message())
         with Mailer(server.url) as mailer:
             mailer.send_message(message())
+
+
+def test_the_fixture_for_event_loops_sends_in_the_loop_of_the_test(
+    smtp_server: LoopbackServer, async_smtp_mailer: AsyncMailer
+) -> None:
+    for _ in range(2):
+        assert asyncio.run(async_smtp_mailer.send_message(message())).accepted
+    assert len(smtp_server.messages) == 2
