@@ -85,7 +85,9 @@ class LeasedConnection:
             await connection.settle()
             # A connection that is newer than the one that failed is fresh enough.
             is_wanted = not fresh or connection is not self._last
-            reason = connection.spent() if is_wanted and connection.is_alive() else "dead"
+            reason = connection.spent()
+            if not (reason or (is_wanted and connection.is_alive())):
+                reason = "dead"
             if not reason:
                 return last
             await self.give_back(reason=reason)
