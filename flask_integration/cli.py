@@ -187,6 +187,10 @@ def _shown(state: MailState) -> dict[str, Any]:
         "INLINE_CSS": state.rendering.inline_css,
         "TEXT_FROM_HTML": state.rendering.text_from_html,
     }
+    for key in ("UNSUBSCRIBE_URL", "UNSUBSCRIBE_MAX_AGE", "OUTBOX_BLOBS"):
+        shown[key] = current_app.config.get(PREFIX + key)
+    # A URL of a database may contain a password.
+    shown["OUTBOX_DATABASE"] = _MASK if current_app.config.get("MAIL_OUTBOX_DATABASE") else None
     for name in options.known():
         value = getattr(options, name)
         if name in _SECRETS and value is not None:
