@@ -209,8 +209,8 @@ class _Attempt:
         if isinstance(result, Receipt):
             self._accepted(result.accepted, result.reply)
             self._refused(result.refused)
-            # A receipt accounts for everyone; whoever it does not name was not asked.
-            rest = RecipientChange(_R.PENDING)
+            # A receipt accounts for everyone: of whom it does not name, nothing is certain.
+            rest = RecipientChange(_unknown(message))
         else:
             self._accepted(getattr(result, "accepted", ()), None)
             self._refused(getattr(result, "refused", {}))

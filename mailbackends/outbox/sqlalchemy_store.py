@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from mailbackends.errors import ConfigurationError
 from mailbackends.outbox.policy import check_same_content, order_of_priorities
 from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
 from mailbackends.outbox.store import LeaseLost
@@ -56,9 +57,22 @@ _ROW_LOCKS = frozenset({"postgresql", "mysql", "mariadb"})
 
 
 class SQLAlchemyStore:
-    """A `Store` over the tables of `outbox_tables`, by the connections of an engine."""
+    """A `Store` over the tables of `outbox_tables`, by the connections of an engine.
+
+    Raises:
+        ConfigurationError: the engine commits each statement by itself.
+    """
 
     def __init__(self, engine: Engine, tables: Tables | None = None) -> None:
+        levels = (
+            engine.get_execution_options().get("isolation_level"),
+            getattr(engine.dialect, "_on_connect_isolation_level", None),
+        )
+        if "AUTOCOMMIT" in levels:
+            raise ConfigurationError(
+                "the outbox needs transactions, and the engine has isolation_level='AUTOCOMMIT': "
+                "give it an engine without that"
+            )
         self.engine = engine
         self.tables = tables or outbox_tables()
         self._has_row_locks = engine.dialect.name in _ROW_LOCKS
@@ -194,6 +208,10 @@ class SQLAlchemyStore:
 
     def renew(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> int:
         """See `Store.renew`."""
+        if self._has_row_locks and len(messages) > 1:
+            # One by one: two transactions that lock the same rows in another order, this and
+            # `begin`, would wait for each other.
+            return sum(self.renew([each], lease=lease, worker=worker) for each in messages)
         with self._transaction() as connection:
             return connection.execute(
                 update(self.tables.message)

@@ -195,7 +195,7 @@ class Worker:
                 self._send_group(alias, list(group))
         finally:
             # Whatever happened: what was not tried goes back at once.
-            left = [each for each in messages if each.id in self._held]
+            left = [each for each in messages if self._held.get(each.id) is each]
             for each in left:
                 self._forget(each)
             if left:
@@ -312,7 +312,9 @@ class Worker:
 
     def _forget(self, message: OutboxMessage) -> None:
         with self._lock:
-            self._held.pop(message.id, None)
+            # Not the lease of another thread, which may have claimed it again since.
+            if self._held.get(message.id) is message:
+                del self._held[message.id]
 
     # --- Leases -------------------------------------------------------------------------------
 

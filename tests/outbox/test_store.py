@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import pytest
-from sqlalchemy import Engine, event, func, insert, select, text
+from sqlalchemy import Engine, create_engine, event, func, insert, select, text
 
-from mailbackends import Receipt, Reply, SMTPDeliveryUnknown, Submission
+from mailbackends import ConfigurationError, Receipt, Reply, SMTPDeliveryUnknown, Submission
 from mailbackends.outbox import (
     KeyReusedError,
     LeaseLost,
@@ -352,6 +352,13 @@ def test_claiming_reads_an_index_however_many_rows_there_are(
             assert "TEMP B-TREE" not in lines, lines
             assert "Sort" not in lines, lines
     assert row.id in {each.id for each in claim(store, 5000)} | {row.id}
+
+
+def test_an_engine_that_commits_each_statement_is_refused(url: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    for each in (engine, create_engine(url).execution_options(isolation_level="AUTOCOMMIT")):
+        with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+            SQLAlchemyStore(each)
 
 
 def test_a_notification_ends_the_wait(store: SQLAlchemyStore, enqueue: Enqueue) -> None:
