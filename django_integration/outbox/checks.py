@@ -1,9 +1,9 @@
 """System checks of the outbox.
 
 =====================  ================================================================
-``mailbackends.E004``  the outbox is not usable: ``via`` does not exist or queues itself, a
+``mailbackends.E005``  the outbox is not usable: ``via`` does not exist or queues itself, a
                        setting is unknown or unusable, the app is not installed
-``mailbackends.W012``  (``check --database``) no worker has been seen, and mail is queued
+``mailbackends.W014``  (``check --database``) no worker has been seen, and mail is queued
 ``mailbackends.W013``  (deploy) a database without row locks: workers wait for each other
 =====================  ================================================================
 """
@@ -39,7 +39,7 @@ def check_configuration(app_configs: Any, **kwargs: Any) -> list[checks.CheckMes
         checks.Error(
             str(error),
             hint="Change MAILERS or MAILBACKENDS['outbox'].",
-            id="mailbackends.E004",
+            id="mailbackends.E005",
         )
         for error in _errors()
     ]
@@ -115,6 +115,6 @@ def check_workers(
             f"{health.due} messages in the outbox are due, and no worker has been seen.",
             hint="Run 'manage.py outbox work' as a service, or 'manage.py outbox work --once' "
             "every minute.",
-            id="mailbackends.W012",
+            id="mailbackends.W014",
         )
     ]

@@ -88,3 +88,13 @@ def test_the_page_on_aiosmtplib_sends_before_and_after(
 
         asyncio.run(main())
     assert server.message.rcpt_tos == ("ada@example.com",)
+
+
+def test_each_system_check_has_an_id_of_its_own() -> None:
+    ids = [
+        found
+        for path in (ROOT / "django_integration").rglob("checks.py")
+        for found in set(re.findall(r'id="(mailbackends\.[EW]\d{3})"', path.read_text("utf-8")))
+    ]
+    assert len(ids) >= 15
+    assert sorted(set(ids)) == sorted(ids)

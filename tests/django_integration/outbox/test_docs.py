@@ -61,7 +61,7 @@ def test_the_settings_queue_and_deliver_mail_in_a_new_project(tmp_path: Path) ->
         assert "no issues" in run("manage.py", "check")
         run("manage.py", "migrate")
         run("manage.py", "shell", "-c", _SEND)
-        assert "W012" in run("manage.py", "check", "--database", "default")
+        assert "W014" in run("manage.py", "check", "--database", "default")
         assert server.messages == []
         assert "accepted: ada@example.com" in run("manage.py", "outbox", "work", "--once")
         assert "resend ada@example.com" in run("manage.py", "outbox", "--help")

@@ -109,7 +109,7 @@ def test_mail_without_a_worker_is_reported() -> None:
     assert check_workers(None, databases=["default"]) == []
     queue()
     [found] = check_workers(None, databases=["default"])
-    assert found.id == "mailbackends.W012"
+    assert found.id == "mailbackends.W014"
     assert check_workers(None) == []
     Worker.objects.create(name="w", started_at=datetime.now(UTC), seen_at=datetime.now(UTC))
     assert check_workers(None, databases=["default"]) == []
