@@ -86,7 +86,7 @@ class LeasedConnection:
             # A connection that is newer than the one that failed is fresh enough.
             is_wanted = not fresh or connection is not self._last
             reason = connection.spent()
-            if not (reason or (is_wanted and connection.is_alive())):
+            if reason in ("", "error") and not (is_wanted and connection.is_alive()):
                 reason = "dead"
             if not reason:
                 return last

@@ -379,6 +379,7 @@ def test_under_an_asgi_server_async_views_send_over_the_connections_of_the_loop(
     pytest.importorskip("uvicorn")
     server.messages.clear()
     before, port = server.connections, free_port()
+    others = server.open_connections  # those of the shop that the other tests share
     command = ["-m", "uvicorn", "shop.asgi:application", f"--port={port}", "--log-level=warning"]
     with running(command, environment(server), port) as shop:
         with ThreadPoolExecutor(12) as customers:
@@ -392,4 +393,4 @@ def test_under_an_asgi_server_async_views_send_over_the_connections_of_the_loop(
         assert all(answer["receipt"]["accepted"] for _, answer in answers)
     assert len(server.messages) == 12
     assert server.connections - before <= 4
-    server.wait(lambda: server.open_connections == 0)
+    server.wait(lambda: server.open_connections <= others)

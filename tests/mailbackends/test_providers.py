@@ -34,15 +34,7 @@ def test_each_provider_has_a_source_and_a_month(provider: Provider) -> None:
 
 
 def test_options_given_take_precedence_over_those_of_the_preset() -> None:
-    options = Options.preset(
-        "microsoft365",
-        rate="10/minute",
-        oauth="microsoft",
-        username="a@b.c",
-        tenant="t",
-        client_id="c",
-        client_secret="s",
-    )
+    options = Options.preset("microsoft365", rate="10/minute")
     assert (options.rate, options.pool_size) == ("10/minute", 3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.charset
 import email.policy
 import tracemalloc
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,13 @@ from mailbackends.outbox import (
     submission_of,
 )
 from support.sink import Sink
+
+
+@pytest.fixture(autouse=True)
+def charsets_of_the_standard_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing Flask-Mail changes how the whole process encodes UTF-8 for 7 bits."""
+    utf_8 = (email.charset.SHORTEST, email.charset.BASE64, "utf-8")
+    monkeypatch.setitem(email.charset.CHARSETS, "utf-8", utf_8)
 
 
 def plain(**fields: str) -> EmailMessage:
