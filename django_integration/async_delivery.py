@@ -22,16 +22,12 @@ from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Submission
-from mailbackends.integration import settle_when_known
+from mailbackends.integration import settle_in_background, settle_when_known
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
 
 # Writing this much takes about a millisecond.
 _SHORT = 50_000  # in characters
-
-
-# An event loop has only weak references to its tasks.
-_publishing: set[asyncio.Task[None]] = set()
 
 
 class AsyncDelivery(Delivery):
@@ -101,10 +97,7 @@ class AsyncDelivery(Delivery):
         if (to_send := self._record(entry, result)) is None:
             return
         signal, more = to_send
-        sending = asyncio.create_task(self._apublish(entry, signal, more))
-        _publishing.add(sending)
-        sending.add_done_callback(_publishing.discard)
-        await asyncio.shield(sending)
+        await asyncio.shield(settle_in_background(self._apublish(entry, signal, more)))
 
     async def _apublish(self, entry: _Entry, signal: Signal, more: dict[str, Any]) -> None:
         """In a task: all receivers of a settled message are called, even if its caller leaves."""

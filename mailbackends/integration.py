@@ -3,7 +3,7 @@
 Their interface is as stable as that of ``mailbackends`` itself.
 
 - `LoopMailers` has an `AsyncMailer` for each event loop, and closes it at the end of the loop;
-  `settle_when_known` waits for the outcome of a message whose caller has left.
+  `settle_when_known` and `settle_in_background` end what a caller has left behind.
 - `written_message` writes a plain message at once, without the email package's objects, and
   returns a `WrittenMessage`, which `mailbackends.Mailer` sends like a message object.
   `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
@@ -25,7 +25,7 @@ Their interface is as stable as that of ``mailbackends`` itself.
 
 from __future__ import annotations
 
-from mailbackends.mailer.leaving import settle_when_known
+from mailbackends.mailer.leaving import settle_in_background, settle_when_known
 from mailbackends.mailer.loops import LoopMailers
 from mailbackends.mailer.option_table import hide_secrets
 from mailbackends.mailer.url import server_urls
@@ -57,6 +57,7 @@ __all__ = [
     "plain_address",
     "plain_text",
     "server_urls",
+    "settle_in_background",
     "settle_when_known",
     "to_ascii",
     "unsubscribe_fields",

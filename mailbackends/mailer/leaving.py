@@ -10,7 +10,17 @@ from typing import Any, TypeVar
 from mailbackends.errors import Outcome
 from mailbackends.mailer.submission import Receipt
 
-__all__ = ["at", "first_of", "known", "locked", "note", "result_of", "settle_when_known", "settled"]
+__all__ = [
+    "at",
+    "first_of",
+    "known",
+    "locked",
+    "note",
+    "result_of",
+    "settle_in_background",
+    "settle_when_known",
+    "settled",
+]
 
 T = TypeVar("T")
 
@@ -103,13 +113,22 @@ def settle_when_known(
             outcome = error
         await settle(outcome)
 
-    task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(wait())
+    settle_in_background(wait())
+
+
+def settle_in_background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that `settled` waits for, even if nobody else does any more.
+
+    An event loop has only weak references to its tasks.
+    """
+    task = asyncio.get_running_loop().create_task(coroutine)
     _settling.add(task)
     task.add_done_callback(_settling.discard)
+    return task
 
 
 async def settled() -> None:
-    """Wait for what `settle_when_known` has begun in the running loop."""
+    """Wait for what was begun in the running loop to settle messages of callers that left."""
     loop = asyncio.get_running_loop()
     while here := [task for task in _settling if task.get_loop() is loop]:
         await asyncio.wait(here)
