@@ -35,7 +35,6 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = f"mailbackends {version}"
-html_static_path = ["_static"]
 html_theme_options = {"navigation_with_keys": True}
 
 # Headings can be linked to, as on the pages of a code host.

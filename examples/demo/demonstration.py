@@ -242,7 +242,11 @@ class Demonstration:
             arrived, connections = len(server.messages), server.connections
             for kill in (True, False):
                 with subprocess.Popen(  # noqa: S603 - the command is written above
-                    work, cwd=shop.folder, env=environment, stdout=subprocess.DEVNULL
+                    work,
+                    cwd=shop.folder,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                 ) as worker:
                     try:
                         if kill:

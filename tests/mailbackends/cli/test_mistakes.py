@@ -9,6 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+pytest.importorskip("click", reason="the command line needs the extra cli")
+pytest.importorskip("rich", reason="the command line needs the extra cli")
+
 from support.mistakes import Case, cases, check, filled, place_for, steps_that_say_something
 
 

@@ -10,6 +10,7 @@ from mailbackends.errors import (
     SMTPDataError,
     SMTPNotSupportedError,
 )
+from mailbackends.mime import content as contents
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
@@ -146,3 +147,15 @@ def test_an_original_recipient_requires_a_single_recipient():
     prepare(b"hi", Envelope("", ("a@x.example",), (), orcpt), ALL)
     with pytest.raises(InvalidMessageError, match="ORCPT names one original recipient"):
         prepare(b"hi", Envelope("", ("a@x.example", "b@x.example"), (), orcpt), ALL)
+
+
+def test_the_content_is_signed_last_in_the_form_that_this_server_gets():
+    seen = []
+
+    def sign(content):
+        seen.append(b"".join(content.chunk()))
+        return contents.from_bytes(b"DKIM-Signature: v=1\r\n" + seen[-1])
+
+    prepared = prepare(letter("Grüße\n", Subject="hi"), ONE, NONE, sign=sign)
+    assert seen[0].isascii()
+    assert b"".join(prepared.content.chunk()) == b"DKIM-Signature: v=1\r\n" + seen[0]

@@ -310,7 +310,9 @@ def test_content_is_pulled_while_it_is_sent_and_its_end_is_known_only_then():
     session.data_to_send(300)
     session.bytes_sent(300)
     assert not session.was_sent(content)  # it is not yet known that this was the end
+    assert session.has_output
     assert session.data_to_send(1) == []
+    assert not session.has_output
     assert session.was_sent(content)
 
 
