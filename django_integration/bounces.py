@@ -22,7 +22,8 @@ logger = logging.getLogger("mailbackends.bounces")
 bounced = Signal()
 """Sent for each report; receivers get ``report``, a `BounceReport`. The sender is that class.
 
-Act on reports with a ``reference`` only: anybody can send the others, about any address."""
+Act on reports with a ``reference`` only, and look the recipient up by it: anybody can send the
+others, and the recipients in a report are never certain."""
 
 
 def tokens(key: str | None = None) -> BounceTokens:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from mailbackends.errors import ConfigurationError
 
 __all__ = ["LARGEST", "from_maildir", "serve_lmtp"]
 
+logger = logging.getLogger("mailbackends.bounces")
+
 LARGEST = 10 * 1024 * 1024
 """Messages with more bytes are not taken; reports are a few kilobytes."""
 
 
-def from_maildir(folder: Path) -> Iterator[bytes]:
-    """The new messages of a Maildir. Each is marked as seen when the next one is asked for.
+def from_maildir(folder: Path, handle: Callable[[bytes], None]) -> int:
+    """Call ``handle`` with each new message of a Maildir, and mark it as seen.
 
-    One whose handling raises stays new, and comes again.
+    One whose handling raises is logged, stays new and comes again; the others are read all the
+    same. Returns how many those are.
 
     Raises:
         ConfigurationError: it is not a Maildir.
@@ -27,13 +31,21 @@ def from_maildir(folder: Path) -> Iterator[bytes]:
     new, seen = folder / "new", folder / "cur"
     if not new.is_dir() or not seen.is_dir():
         raise ConfigurationError(f"{folder} is not a Maildir: it has no folders new and cur")
+    failed = 0
     for path in sorted(new.iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
-        with path.open("rb") as file:
-            data = file.read(LARGEST)
-        yield data
-        os.replace(path, seen / f"{path.name}:2,S")
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST)
+            handle(data)
+            os.replace(path, seen / f"{path.name}:2,S")
+        except FileNotFoundError:  # another process took it
+            continue
+        except Exception:
+            logger.exception("the message %s cannot be handled, and stays new", path)
+            failed += 1
+    return failed
 
 
 def serve_lmtp(host: str, port: int, handle: Callable[[bytes], None]) -> None:
@@ -58,6 +70,7 @@ def serve_lmtp(host: str, port: int, handle: Callable[[bytes], None]) -> None:
             try:
                 await asyncio.to_thread(handle, bytes(envelope.content))
             except Exception as error:
+                logger.exception("a message cannot be handled")
                 return f"451 4.3.0 {type(error).__name__}, try again later"
             return "250 2.0.0 Ok"
 

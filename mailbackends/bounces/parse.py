@@ -26,6 +26,7 @@ _LARGEST_TEXT = 64 * 1024
 # The email package looks for the boundary of each multipart around a line in every line.
 _MOST_MULTIPARTS = 50
 _MOST_PARTS = 100
+_MOST_BLOCKS = 3000
 _DEEPEST = 20
 _MOST_RECIPIENTS = 1000
 _LONGEST_TEXT = 1000
@@ -50,7 +51,7 @@ def parse_bounce(data: bytes, tokens: BounceTokens | None = None) -> BounceRepor
     (extra ``bounces``), and are none without it.
     """
     data = bytes(data[:_LARGEST])
-    if data.lower().count(b"multipart/") > _MOST_MULTIPARTS:
+    if _takes_too_long(data):
         return BounceReport("none")
     try:
         message = email.message_from_bytes(data, policy=email.policy.compat32)
@@ -63,6 +64,15 @@ def parse_bounce(data: bytes, tokens: BounceTokens | None = None) -> BounceRepor
     sent_to = [value for name in _ENVELOPE_FIELDS for value in _values(message, name)]
     reference = tokens.reference_in(report.envelope_id, *sent_to, _returned_path(message))
     return replace(report, reference=reference)
+
+
+def _takes_too_long(data: bytes) -> bool:
+    """True if the email package would make thousands of objects of it."""
+    if data.lower().count(b"multipart/") > _MOST_MULTIPARTS:
+        return True
+    data = data.replace(b"\r\n", b"\n")
+    # Each block of a delivery status and each part becomes a message of its own.
+    return max(data.count(b"\n\n"), data.count(b"\n--")) > _MOST_BLOCKS
 
 
 def _parsed(message: Message[Any, Any], data: bytes) -> BounceReport:
@@ -268,6 +278,8 @@ def _address(value: str | None) -> str | None:
     text = text.strip(" <>\t\"'")
     local, _, domain = text.rpartition("@")
     if not local or not domain or len(text) > 320 or re.search(r"[\s<>,;()]", text):
+        return None
+    if one_line(text) != text:  # control characters, and those that change the direction
         return None
     return f"{local}@{domain.lower()}"
 

@@ -12,19 +12,19 @@ from mailbackends.secret import Secret
 
 __all__ = ["BounceTokens"]
 
-_REFERENCE = re.compile(r"[A-Za-z0-9_]{1,36}")
+_REFERENCE = re.compile(r"[a-z0-9_]{1,36}")
 # RFC 5321 section 4.5.3.1.1: a local part may have 64 octets.
 _LONGEST_LOCAL_PART = 64
 # 80 bits: forging needs 2**79 attempts, each of them a message.
 _SIGNATURE_LENGTH = 16
-_TOKEN = re.compile(r"([A-Za-z0-9_]{1,36})-([A-Z2-7]{16})", re.IGNORECASE)
+_TOKEN = re.compile(r"([a-z0-9_]{1,36})-([A-Z2-7]{16})", re.IGNORECASE | re.ASCII)
 
 
 class BounceTokens:
     """Marks messages by a reference of the application, and reads it from reports.
 
-    A reference is up to 36 letters, digits and underscores; one for each message and recipient,
-    such as a primary key. ``key`` is a secret of at least 16 characters.
+    A reference is up to 36 lower-case letters, digits and underscores; one for each message and
+    recipient, such as a primary key. ``key`` is a secret of at least 16 characters.
 
     Raises:
         ConfigurationError: the key is too short.
@@ -44,7 +44,7 @@ class BounceTokens:
         """
         if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise ConfigurationError(
-                "a reference must be 1 to 36 letters, digits and underscores, "
+                "a reference must be 1 to 36 lower-case letters, digits and underscores, "
                 f"got {str(reference)[:80]!r}"
             )
         return f"{reference}-{self._signature(reference)}"
@@ -73,15 +73,14 @@ class BounceTokens:
         """The reference of the first genuine token in the texts: addresses, or an envelope id."""
         for text in texts:
             for match in _TOKEN.finditer(text or ""):
-                # Some servers write local parts in lower case.
-                wanted = self._signature(match[1])
-                if hmac.compare_digest(wanted, match[2].upper()):
-                    return match[1]
+                # Some servers change the case of local parts.
+                reference = match[1].lower()
+                if hmac.compare_digest(self._signature(reference), match[2].upper()):
+                    return reference
         return None
 
     def _signature(self, reference: str) -> str:
         key = self._key.reveal().encode("utf-8", "surrogatepass")
-        # A server may write the local part in lower case, and the reference with it.
-        text = b"mailbackends.bounces:" + reference.lower().encode("ascii")
+        text = b"mailbackends.bounces:" + reference.encode("ascii")
         digest = hmac.new(key, text, hashlib.sha256).digest()
         return b32encode(digest).decode("ascii")[:_SIGNATURE_LENGTH]

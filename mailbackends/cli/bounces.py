@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -37,12 +36,11 @@ def bounces(maildir: Path | None) -> None:
     key = os.environ.get(KEY_VARIABLE)
     tokens = BounceTokens(key) if key else None
     del key
-    for data in _messages(maildir):
+
+    def show(data: bytes) -> None:
         click.echo(json.dumps(parse_bounce(data, tokens).as_dict()))
 
-
-def _messages(maildir: Path | None) -> Iterator[bytes]:
-    if maildir is not None:
-        yield from from_maildir(maildir)
-    else:
-        yield sys.stdin.buffer.read(LARGEST)
+    if maildir is None:
+        show(sys.stdin.buffer.read(LARGEST))
+    elif failed := from_maildir(maildir, show):
+        raise click.ClickException(f"{failed} messages cannot be handled, and stay new")

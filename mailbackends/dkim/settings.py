@@ -218,7 +218,11 @@ def _kind(value: object) -> str:
 def _checked_sender(text: str) -> str:
     if text == "*":
         return text
-    return _checked_name("domain", text.rpartition("@")[2].removeprefix("*."))
+    if "@" in text:
+        raise ConfigurationError(
+            f"dkim: senders are domains, got {text!r}: write {text.rpartition('@')[2]!r}"
+        )
+    return _checked_name("domain", text.removeprefix("*."))
 
 
 def _a_labels(domain: str) -> str:

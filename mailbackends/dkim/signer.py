@@ -24,7 +24,13 @@ from mailbackends.mime.address import addresses_in, plain_address, to_a_labels
 from mailbackends.mime.content import Content
 from mailbackends.mime.pieces import Encoded, Piece
 
-__all__ = ["OVERSIGNED", "SIGNED", "Signer", "signing_input"]
+__all__ = [
+    "OVERSIGNED",
+    "SIGNED",
+    "Signer",
+    "checked_signature",
+    "signing_input",
+]
 
 logger = logging.getLogger("mailbackends.dkim")
 
@@ -135,14 +141,33 @@ class Signer:
         data = signing_input(fields, names, value, relaxed=header_form == "relaxed")
         try:
             signed = signing_key.sign(hashlib.sha256(data).digest())
-            text = base64.b64encode(signed)
         except Exception as error:
             raise SigningError(
                 f"no DKIM signature by {key.record_name}: the callable raised "
                 f"{type(error).__name__}: see the exception before this one"
             ) from error
+        text = base64.b64encode(checked_signature(signed, algorithm, key.record_name))
         lines = (text[place : place + _LINE] for place in range(0, len(text), _LINE))
         return b"DKIM-Signature:" + value + b"\r\n  ".join(lines) + b"\r\n"
+
+
+def checked_signature(signed: object, algorithm: str, name: str) -> bytes:
+    """What a callable returned as a signature.
+
+    Raises:
+        SigningError: it cannot be one: verifiers would reject the message.
+    """
+    lengths = (64, 64) if algorithm.startswith("ed25519") else (128, 1024)
+    if not isinstance(signed, bytes):
+        raise SigningError(
+            f"no DKIM signature by {name}: sign must return bytes, got {type(signed).__name__}"
+        )
+    if not lengths[0] <= len(signed) <= lengths[1]:
+        raise SigningError(
+            f"no DKIM signature by {name}: sign returned {len(signed)} bytes, which is no "
+            f"signature of {algorithm}: return the raw signature, not encoded"
+        )
+    return signed
 
 
 def signing_input(

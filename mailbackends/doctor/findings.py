@@ -21,7 +21,8 @@ from mailbackends.dkim.record import (
     record_of,
     zone_lines,
 )
-from mailbackends.errors import ConfigurationError, SMTPConnectionError
+from mailbackends.dkim.signer import checked_signature
+from mailbackends.errors import ConfigurationError, SigningError, SMTPConnectionError
 from mailbackends.secret import Secret
 from mailbackends.texts import one_line
 from mailbackends.transport.tls import verified_chain
@@ -152,7 +153,14 @@ def _tried(key: DKIM, records: Sequence[str]) -> Comparison:
     if published is None:
         return comparison
     digest = hashlib.sha256(b"mailbackends doctor").digest()
-    signature = key.signing_key.sign(digest)
+    try:
+        signed = key.signing_key.sign(digest)
+        signature = checked_signature(signed, key.signing_key.algorithm, key.record_name)
+    except Exception as error:
+        text = (
+            str(error) if isinstance(error, SigningError) else f"it raised {type(error).__name__}"
+        )
+        return Comparison(f"sign does not work: {text}")
     if published.algorithm != key.signing_key.algorithm or not verifies(
         published, digest, signature
     ):

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
-from mailbackends.errors import ConfigurationError, Outcome, SMTPException
+from mailbackends.errors import ConfigurationError, Outcome
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import AHEAD, AsyncItems, Messages, PipelinedBatch, each_of
 from mailbackends.mailer.connection import Connection
@@ -174,7 +174,7 @@ class AsyncMailer(BaseMailer):
     async def _outcome(self, item: Submission) -> Receipt | Exception:
         try:
             return await self._send(item)
-        except SMTPException as error:
+        except Exception as error:  # also of a thread: the outcomes of the others must not be lost
             return error
 
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
@@ -201,6 +201,7 @@ class AsyncMailer(BaseMailer):
                 pending.append(self._start(send(item)))
                 while len(pending) >= connections * AHEAD or (pending and pending[0].done()):
                     yield await first_of(pending)
+                    begun = {task for task in begun if task in pending}
             while pending:
                 yield await first_of(pending)
             if source.failure is not None:

@@ -75,8 +75,13 @@ def each_address(name: str, given: Any) -> list[Any]:
     if isinstance(given, str):
         return [given]
     if isinstance(given, tuple) and len(given) == 2 and all(isinstance(x, str) for x in given):
-        # ("Ada", "ada@example.com") is one address, and ("a@b.c", "d@e.f") are two.
-        return [given] if "@" not in given[0] else [*given]
+        if "@" in given[0]:
+            # A name that somebody chose must never become an address.
+            raise InvalidAddressError(
+                f"{name} can be a name and an address or two addresses, got {given!r}: write "
+                "[(name, address)] or a list of addresses"
+            )
+        return [given]
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise InvalidAddressError(f"{name} must be an address or a list of them, got {given!r}")
     return [*given]

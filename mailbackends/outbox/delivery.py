@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from mailbackends.errors import (
     ConfigurationError,
     InvalidMessageError,
+    Outcome,
     SMTPException,
     SMTPNotSupportedError,
 )
@@ -86,7 +87,14 @@ class MailerDelivery:
     def _send(
         self, pinned: PinnedConnection, message: OutboxMessage, before_end: BeforeEndOfMessages
     ) -> Receipt | Exception:
-        send = partial(_send_over, pinned, message, before_end)
+        has_begun = False
+
+        def begin(messages: Sequence[OutboxMessage]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            before_end(messages)
+
+        send = partial(_send_over, pinned, message, begin)
         try:
             submission = self._prepared(message, asks=True)
             try:
@@ -97,6 +105,11 @@ class MailerDelivery:
                 # Without DSN nobody can be asked, and the message is worth more than that.
                 return send(self._prepared(message, asks=False))
         except SMTPException as error:
+            return error
+        except Exception as error:
+            # From a token provider, for example: the next message must not wait for it.
+            outcome = Outcome.UNKNOWN if has_begun else Outcome.NOT_SENT
+            vars(error).setdefault("outcome", outcome)
             return error
 
     def _pipelined(

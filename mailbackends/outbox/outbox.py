@@ -207,7 +207,8 @@ def outbox_engine(url: str) -> Engine:
         ConfigurationError: the URL cannot be used.
     """
     try:
-        engine = create_engine(url)
+        # Errors of the database show no subjects and addresses.
+        engine = create_engine(url, hide_parameters=True)
     except Exception as error:
         # The URL may contain a password.
         raise ConfigurationError(

@@ -14,7 +14,7 @@ from itertools import groupby
 from types import FrameType
 from uuid import UUID
 
-from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome
+from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.decisions import expired, lease_expired, recorded
 from mailbackends.outbox.delivery import Deliver
@@ -210,13 +210,25 @@ class Worker:
                     return
                 yield message
 
-        for message, result in self._deliver.deliver(alias, each(), self._begin):
+        for message, result in self._results(alias, each()):
             self._note(message, result)
             try:
                 is_paused = self._pause(alias, result) or is_paused
             except Exception:
                 logger.warning("the pause of %r was not stored", alias, exc_info=True)
                 is_paused = True
+
+    def _results(
+        self, alias: str, messages: Iterator[OutboxMessage]
+    ) -> Iterator[tuple[OutboxMessage, Receipt | Exception]]:
+        """What `Deliver` yields. If it raises, only the mail of this alias waits."""
+        try:
+            yield from self._deliver.deliver(alias, messages, self._begin)
+        except Exception as error:
+            logger.exception("the mailer %r cannot be used", alias)
+            failure = SMTPException(f"the mailer cannot be used: {type(error).__name__}")
+            failure.outcome, failure.no_connection = Outcome.NOT_SENT, True
+            self._pause(alias, failure)
 
     def _begin(self, messages: Sequence[OutboxMessage]) -> None:
         self._store.begin(messages, lease=self._lease, worker=self.name)

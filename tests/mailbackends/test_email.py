@@ -85,7 +85,7 @@ FORMS = {
     "names": {
         "sender": ("Leaf & Cup, Ltd.", "shop@example.com"),
         "to": [("Åsa Öberg", "asa@example.com"), "Bob <bob@example.com>", "eve@example.com"],
-        "cc": ("evil@example.org", "ada@example.com"),
+        "cc": ["evil@example.org", "ada@example.com"],
         "reply_to": [("O'Neil; <x@y.z>", "help@example.com")],
     },
     "many": {"to": [f"person{n}@example.com" for n in range(40)], "subject": "Grüße " * 30},
@@ -203,6 +203,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"text": b"x"}, InvalidMessageError, "text must be text, got bytes"),
     ({"to": ()}, InvalidMessageError, "no recipients: give to, cc or bcc"),
     ({"to": "ada@example.com, bob@example.com"}, InvalidAddressError, "ada@example.com, bob@ex"),
+    ({"to": ("evil@evil.test", "ada@example.com")}, InvalidAddressError, "write [(name, address)]"),
+    ({"to": ("A <e@evil.test>", "ada@example.com")}, InvalidAddressError, "or a list of addresses"),
     ({"to": 5}, InvalidAddressError, "to must be an address or a list of them, got 5"),
     ({"to": [("Ada", "ada@example.com", "x")]}, InvalidAddressError, "a pair of name and address"),
     ({"sender": ""}, InvalidAddressError, "sender"),

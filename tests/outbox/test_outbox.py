@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
@@ -24,7 +25,7 @@ from mailbackends import (
     Receipt,
     Reply,
 )
-from mailbackends.outbox import OnUnknown, State, Worker
+from mailbackends.outbox import MailerDelivery, OnUnknown, State, Worker
 from mailbackends.outbox.outbox import Outbox
 from support.ports import free_port
 from support.sink import EXTENSIONS, Sink
@@ -131,6 +132,39 @@ def test_all_mail_waits_where_the_server_cannot_be_reached_and_no_attempt_counts
     with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
         assert outbox.worker(mailer).run_once() == 5
         assert subjects(sink) == [f"Order {number}" for number in range(5)]
+
+
+def test_a_mailer_that_raises_stops_the_mail_of_no_other(outbox: Outbox) -> None:
+    def no_token() -> str:
+        raise ConnectionError("the token endpoint is away")
+
+    class Broken:
+        aliases = ("broken", "good")
+
+        def __init__(self, mailer: Mailer) -> None:
+            self.mailer = mailer
+
+        def deliver(self, alias: str, messages: Any, before_end: Any) -> Any:
+            if alias == "broken":
+                raise FileNotFoundError("no such CA file")
+            return MailerDelivery({alias: self.mailer}).deliver(alias, messages, before_end)
+
+    with Sink(extensions=[*EXTENSIONS, "AUTH XOAUTH2"]) as sink:
+        url = f"smtp://127.0.0.1:{sink.port}"
+        with (
+            Mailer(url) as good,
+            Mailer(url, username="a", token_provider=no_token) as without_token,
+        ):
+            for alias in ("broken", "good", "without"):
+                outbox.enqueue(mail(alias), alias=alias)
+            Worker(outbox.store, Broken(good), policy=outbox.policy).run_once()
+            mailers = {"good": good, "without": without_token, "broken": good}
+            outbox.worker(mailers).run_once()
+        assert sink.messages[0].message["Subject"] == "good"
+    states = {each.alias: each.state for each in outbox.store.find(address="ada@example.org")}
+    assert states["good"] is State.ACCEPTED
+    assert states["broken"] in (State.QUEUED, State.ACCEPTED)
+    assert states["without"] is State.QUEUED
 
 
 def test_a_message_that_cannot_be_prepared_is_parked_and_stops_no_other(

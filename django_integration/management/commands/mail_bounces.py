@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import close_old_connections
 
 from django_integration.bounces import handle_report
 from mailbackends import ConfigurationError
@@ -42,17 +43,29 @@ class Command(BaseCommand):
         """
         try:
             if options["maildir"] is not None:
-                for data in from_maildir(options["maildir"]):
-                    self._show(handle_report(data))
+                failed = from_maildir(options["maildir"], self._take)
+                if failed:
+                    raise CommandError(f"{failed} messages cannot be handled, and stay new")
             elif options["lmtp"]:
                 host, _, port = options["lmtp"].rpartition(":")
                 if not host or not port.isdecimal():
                     raise CommandError("--lmtp must be HOST:PORT, such as 127.0.0.1:2424")
-                serve_lmtp(host, int(port), lambda data: self._show(handle_report(data)))
+                serve_lmtp(host, int(port), self._take_anew)
             else:
                 self._show(handle_report(sys.stdin.buffer.read(LARGEST)))
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
+
+    def _take(self, data: bytes) -> None:
+        self._show(handle_report(data))
+
+    def _take_anew(self, data: bytes) -> None:
+        """Handle one message in a thread that lives long: a stale connection is not used."""
+        close_old_connections()
+        try:
+            self._take(data)
+        finally:
+            close_old_connections()
 
     def _show(self, report: BounceReport) -> None:
         self.stdout.write(json.dumps(report.as_dict()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -284,19 +285,57 @@ def test_a_message_of_a_maildir_is_seen_once_it_was_handled(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
     for number in range(3):
         (tmp_path / "new" / f"{number}.host").write_bytes(b"x%d" % number)
-    taken = from_maildir(tmp_path)
-    assert next(taken) == b"x0"
-    assert next(taken) == b"x1"
-    taken.close()  # the handling of the second one has raised
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["1.host", "2.host"]
-    assert [path.name for path in (tmp_path / "cur").iterdir()] == ["0.host:2,S"]
-    assert list(from_maildir(tmp_path)) == [b"x1", b"x2"]
-    assert list(from_maildir(tmp_path)) == []
+    taken: list[bytes] = []
+
+    def handle(data: bytes) -> None:
+        if data == b"x1" and not taken.count(b"x2"):
+            raise OSError("the database is away")
+        taken.append(data)
+
+    assert from_maildir(tmp_path, handle) == 1  # and the one after it was read all the same
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["1.host"]
+    assert taken == [b"x0", b"x2"]
+    assert from_maildir(tmp_path, handle) == 0
+    assert from_maildir(tmp_path, handle) == 0
+    assert taken == [b"x0", b"x2", b"x1"]
+    assert len(list((tmp_path / "cur").iterdir())) == 3
 
 
 def test_another_folder_is_no_maildir(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not a Maildir"):
-        list(from_maildir(tmp_path))
+        from_maildir(tmp_path, lambda data: None)
+
+
+@pytest.mark.parametrize("letter", ["=E2=84=AA", "=C5=BF"])
+def test_letters_that_are_alike_without_case_are_in_no_token(letter: str) -> None:
+    """The Kelvin sign and the long s match k and s where case is ignored."""
+    tokens = BounceTokens(KEY)
+    for mark in (f"x-AAAAAAAAAAAAAAA{letter}", f"{letter}-AAAAAAAAAAAAAAAA"):
+        data = report().replace(b"To: ", b"To: =?utf-8?q?" + mark.encode() + b"?= ", 1)
+        assert parse_bounce(data, tokens).reference is None
+    assert tokens.reference_in(tokens.token("k1").replace("k", "\u212a")) is None
+    assert tokens.reference_in(tokens.token("k1").upper()) == "k1"
+    with pytest.raises(ConfigurationError, match="lower-case"):
+        tokens.token("Kb3")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Content-Type: message/delivery-status\n" + b"\n" * 20_000,
+        b"Content-Type: multipart/digest; boundary=b\n\n" + b"--b\n" * 10_000,
+    ],
+)
+def test_a_message_of_thousands_of_blocks_is_not_read(content: bytes) -> None:
+    assert parse_bounce(content).kind == "none"
+    assert parse_bounce(content.replace(b"\n", b"\r\n")).kind == "none"
+
+
+def test_an_address_with_control_characters_is_not_one() -> None:
+    address = b"utf-8; a\\x{0}\\x{1b}\\x{202e}b@example.com"
+    data = re.sub(rb"Final-Recipient: [^\r\n]*", lambda _: b"Final-Recipient: " + address, report())
+    assert all("\x00" not in str(one) for one in parse_bounce(data).as_dict().values())
+    assert not any("\x1b" in str(one) or "\x00" in str(one) for one in parse_bounce(data).failed)
 
 
 def test_the_corpus_of_flufl_bounce_is_recognised() -> None:
