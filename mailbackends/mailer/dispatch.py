@@ -100,6 +100,7 @@ class Dispatcher:
         quirks = self._quirks
         lock_step = was_known = quirks.needs_lock_step
         fresh = False
+        refusal: SMTPSenderRefused | None = None
         while True:
             lease: Lease[Connection] | None = None
             try:
@@ -113,12 +114,17 @@ class Dispatcher:
             except (InvalidAddressError, InvalidMessageError):
                 raise
             except SMTPException as error:
+                if lease is None and refusal is not None:
+                    # The answer of the server to this message, which it did give.
+                    quirks.note_refuses_new_connections()
+                    raise refusal from error
                 if lease is None:
                     # A busy pool may be free again for the next message of a batch.
                     error.no_connection = not isinstance(error, PoolTimeout)
                     raise
                 # Each way is tried once: first a new connection, then lock-step.
                 lock_step = self._retry(error, lease, lock_step=lock_step, is_first=not fresh)
+                refusal = error if isinstance(error, SMTPSenderRefused) else None
                 fresh = True
             else:
                 self._quirks.note_accepted()

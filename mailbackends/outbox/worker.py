@@ -17,7 +17,7 @@ from uuid import UUID
 from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.decisions import expired, lease_expired, recorded
-from mailbackends.outbox.delivery import Deliver
+from mailbackends.outbox.delivery import Deliver, Result
 from mailbackends.outbox.policy import RetryPolicy, pause_after
 from mailbackends.outbox.renewal import Renewal
 from mailbackends.outbox.store import LeaseLost, Store
@@ -194,7 +194,6 @@ class Worker:
             for alias, group in groupby(by_alias, key=lambda each: each.alias):
                 self._send_group(alias, list(group))
         finally:
-            # Whatever happened: what was not tried goes back at once.
             left = [each for each in messages if self._held.get(each.id) is each]
             for each in left:
                 self._forget(each)
@@ -218,13 +217,10 @@ class Worker:
                 logger.warning("the pause of %r was not stored", alias, exc_info=True)
                 is_paused = True
 
-    def _results(
-        self, alias: str, messages: Iterator[OutboxMessage]
-    ) -> Iterator[tuple[OutboxMessage, Receipt | Exception]]:
-        """What `Deliver` yields. If it raises, only the mail of this alias waits."""
+    def _results(self, alias: str, messages: Iterator[OutboxMessage]) -> Iterator[Result]:
         try:
             yield from self._deliver.deliver(alias, messages, self._begin)
-        except Exception as error:
+        except Exception as error:  # only the mail of this alias waits
             logger.exception("the mailer %r cannot be used", alias)
             failure = SMTPException(f"the mailer cannot be used: {type(error).__name__}")
             failure.outcome, failure.no_connection = Outcome.NOT_SENT, True
@@ -240,8 +236,7 @@ class Worker:
             logger.warning("%s: somebody else has it, or it was cancelled: not sent", message.id)
             self._forget(message)
             return
-        # Without a connection it was not tried: it waits with all others of its alias, and no
-        # attempt counts.
+        # Without a connection, it waits with all others of its alias, and no attempt counts.
         if getattr(result, "no_connection", False) and self._released(message):
             return
         change = recorded(message, result, worker=self.name, policy=self._policy)

@@ -12,6 +12,7 @@ from mailbackends import (
     SMTPConnectError,
     SMTPDataError,
     SMTPDeliveryUnknown,
+    SMTPSenderRefused,
     SMTPServerDisconnected,
 )
 from support.machine import Habits
@@ -141,6 +142,18 @@ def test_if_no_second_connection_can_be_opened_its_error_is_raised(message) -> N
         with pytest.raises(SMTPConnectError, match="Closed") as caught:
             mailer.send_message(message())
         assert caught.value.outcome is Outcome.NOT_SENT
+
+
+def test_the_refusal_is_raised_if_no_second_connection_can_be_opened(message) -> None:
+    with Sink(extensions=PLAIN) as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.answer("MAIL", "450 4.7.1 Try again later")
+        sink.answer("CONNECT", "421 4.7.0 Too many connections")
+        with pytest.raises(SMTPSenderRefused, match="Try again later") as caught:
+            mailer.send_message(message())
+        assert caught.value.outcome is Outcome.REFUSED
+        assert caught.value.is_transient
+        assert not caught.value.no_connection
 
 
 # A refusal is an answer
