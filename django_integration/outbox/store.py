@@ -79,8 +79,12 @@ class DjangoStore:
         """See `mailbackends.outbox.Store`.
 
         Messages that this version cannot read are parked here, so that they block nothing.
+
+        Raises:
+            RuntimeError: it is called in a transaction. What the worker notes before and after
+                it sends has to be committed at once.
         """
-        with self._transaction():
+        with self._transaction(durable=True):
             rows = self._due(limit, aliases)
             if not rows:
                 return []
@@ -390,9 +394,9 @@ class DjangoStore:
         self.record(change)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
         _ = self.connection  # a new one if it is broken
-        with transaction.atomic(using=self.using):
+        with transaction.atomic(using=self.using, durable=durable):
             if not self.connection.features.has_select_for_update:
                 self._take_write_lock()
             yield

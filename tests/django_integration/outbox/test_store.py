@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from django_integration.outbox import models
 from django_integration.outbox.inserting import insert_messages
@@ -271,3 +271,12 @@ def test_a_row_that_cannot_be_read_is_parked_and_stops_no_other(store: DjangoSto
     row = models.Message.objects.get(id=broken.id)
     assert row.state == "parked"
     assert "cannot be read" in row.reason
+
+
+def test_nothing_is_claimed_in_a_transaction_which_could_be_rolled_back_after_it_was_sent(
+    store: DjangoStore,
+) -> None:
+    insert()
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        claim(store)
+    assert len(claim(store)) == 1
