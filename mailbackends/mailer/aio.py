@@ -174,7 +174,7 @@ class AsyncMailer(BaseMailer):
     async def _outcome(self, item: Submission) -> Receipt | Exception:
         try:
             return await self._send(item)
-        except Exception as error:  # also of a thread: the outcomes of the others must not be lost
+        except SMTPException as error:
             return error
 
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
