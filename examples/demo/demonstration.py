@@ -315,7 +315,7 @@ def _wait(holds: Callable[[], bool]) -> None:
 
 def _email(*recipients: str) -> Email:
     return Email(
-        subject="Your order", sender="shop@leafandcup.example", to=recipients, text="On its way."
+        subject="Your order", sender="shop@leafandcup.example", to=[*recipients], text="On its way."
     )
 
 

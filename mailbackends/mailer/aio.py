@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
-from mailbackends.errors import ConfigurationError, Outcome
+from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import AHEAD, AsyncItems, Messages, PipelinedBatch, each_of
 from mailbackends.mailer.connection import Connection
