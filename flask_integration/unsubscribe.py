@@ -8,7 +8,6 @@ MAIL_UNSUBSCRIBE_URL for the world; receivers of `unsubscribed` act.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from blinker import Namespace
@@ -16,8 +15,19 @@ from flask import Blueprint, Response, current_app, render_template, render_temp
 from itsdangerous import BadData, URLSafeTimedSerializer
 from jinja2 import TemplateNotFound
 
-from mailbackends import ConfigurationError, InvalidMessageError
-from mailbackends.integration import check_unsubscribe_url, unsubscribe_fields
+from mailbackends import ConfigurationError
+from mailbackends.integration import (
+    UNSUBSCRIBE_HEADERS,
+    UNSUBSCRIBE_PAGE,
+    UNSUBSCRIBE_TEMPLATE,
+    InvalidToken,
+    Subscription,
+    check_unsubscribe_stream,
+    check_unsubscribe_url,
+    only_recipient,
+    unsubscribe_page_values,
+    with_unsubscribe_fields,
+)
 
 __all__ = [
     "InvalidToken", "Subscription", "add_unsubscribe", "blueprint", "read_token",
@@ -25,11 +35,8 @@ __all__ = [
 ]  # fmt: skip
 
 URL_KEY, AGE_KEY = "MAIL_UNSUBSCRIBE_URL", "MAIL_UNSUBSCRIBE_MAX_AGE"
-TEMPLATE = "mailbackends/unsubscribe.html"
-"""An application's own page; it gets ``state`` (ask, done, invalid), ``address`` and ``stream``."""
 
 _SALT = "flask_integration.unsubscribe"
-_LONGEST_STREAM = 50
 
 blueprint = Blueprint("mailbackends_unsubscribe", __name__, url_prefix="/unsubscribe")
 
@@ -41,18 +48,6 @@ unsubscribed = Namespace().signal(
     harm. If a receiver raises, the others are called all the same, and the request fails: it can
     be sent again.""",
 )
-
-
-class InvalidToken(ValueError):
-    """The token was not made here, or it has expired."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a token names: one recipient of one stream of mail, such as ``"newsletter"``."""
-
-    address: str
-    stream: str
 
 
 def unsubscribe_url(config: Mapping[str, Any], address: str, stream: str) -> str:
@@ -67,11 +62,7 @@ def unsubscribe_url(config: Mapping[str, Any], address: str, stream: str) -> str
             f"{URL_KEY} is not set: set it to the public URL of the blueprint, such as "
             "'https://www.example.com/unsubscribe/'"
         )
-    if not isinstance(stream, str) or not 0 < len(stream) <= _LONGEST_STREAM:
-        raise ConfigurationError(
-            f"a stream must be a name of 1 to {_LONGEST_STREAM} characters such as 'newsletter', "
-            f"got {stream!r}"
-        )
+    check_unsubscribe_stream(stream)
     token = _serializer(config).dumps([address, stream])
     return f"{check_unsubscribe_url(str(base), URL_KEY).rstrip('/')}/{token}/"
 
@@ -106,16 +97,8 @@ def add_unsubscribe(message: Any, recipients: tuple[str, ...], config: Mapping[s
         InvalidMessageError: it has several recipients, who would share one link.
         ConfigurationError: as `unsubscribe_url`.
     """
-    if len(recipients) != 1:
-        raise InvalidMessageError(
-            f"a message with unsubscribe must have exactly one recipient, got {len(recipients)}: "
-            "the link is for one person; send a message to each"
-        )
-    fields = unsubscribe_fields(unsubscribe_url(config, recipients[0], message.unsubscribe))
-    names = {name.lower() for name in fields}
-    given = dict(message.extra_headers or {})
-    kept = {k: v for k, v in given.items() if str(k).lower() not in names}
-    message.extra_headers = {**kept, **fields}
+    url = unsubscribe_url(config, only_recipient(recipients), message.unsubscribe)
+    message.extra_headers = with_unsubscribe_fields(message.extra_headers or {}, url)
 
 
 # A mail program posts without cookies, and so without a CSRF token (RFC 8058 section 3.1). No
@@ -158,42 +141,10 @@ def unsubscribe(token: str) -> Response:
 
 
 def _page(state: str, subscription: Subscription | None, status: int = 200) -> Response:
-    values = {
-        "state": state,
-        "address": subscription.address if subscription else "",
-        "stream": subscription.stream if subscription else "",
-    }
+    values = unsubscribe_page_values(state, subscription)
     try:
-        text = render_template(TEMPLATE, **values)
+        text = render_template(UNSUBSCRIBE_TEMPLATE, **values)
     except TemplateNotFound:
-        text = render_template_string(_PAGE, **values)
-    response = Response(text, status=status, mimetype="text/html")
-    # The token is in the URL: it must not reach another site, or a search engine.
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Robots-Tag"] = "noindex"
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Unsubscribe</title>
-<style>body { font: 1.1em/1.5 system-ui, sans-serif; max-width: 34em; margin: 4em auto;
-padding: 0 1em; } button { font: inherit; padding: .5em 1.2em; }</style>
-{% if state == "ask" %}
-<h1>Unsubscribe</h1>
-<p>Stop sending “{{ stream }}” to {{ address }}?</p>
-<form method="post"><button>Unsubscribe</button>
-<input type="hidden" name="List-Unsubscribe" value="One-Click"></form>
-{% elif state == "done" %}
-<h1>You are unsubscribed</h1>
-<p>We no longer send “{{ stream }}” to {{ address }}.</p>
-{% else %}
-<h1>This link is not valid</h1>
-<p>It is incomplete or too old. Use the link in the newest message that you have.</p>
-{% endif %}
-</html>
-"""
+        text = render_template_string(UNSUBSCRIBE_PAGE, **values)
+    headers = {**UNSUBSCRIBE_HEADERS, "Cache-Control": "no-store"}
+    return Response(text, status=status, mimetype="text/html", headers=headers)

@@ -13,7 +13,8 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `is_field_name` checks the name of a header field.
 - `encoded_words` writes text for a header field (RFC 2047).
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
-- `unsubscribe_fields` makes the fields of RFC 8058; `check_unsubscribe_url` checks a setting.
+- `unsubscribe_fields` makes the fields of RFC 8058, and `mailbackends.unsubscribe` has the page for
+  their link, its token's `Subscription`, and the checks of settings.
 - `nearest` finds the known name that a misspelled one is closest to; `did_you_mean` is the end
   of an error text with it.
 - `hide_secrets` makes a `mailbackends.Secret` of each secret among given options, before
@@ -36,15 +37,33 @@ from mailbackends.mime.pieces import base64_body, multipart_body
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
 from mailbackends.texts import did_you_mean, nearest, plain_text
-from mailbackends.unsubscribe import check_unsubscribe_url, unsubscribe_fields
+from mailbackends.unsubscribe import (
+    UNSUBSCRIBE_HEADERS,
+    UNSUBSCRIBE_PAGE,
+    UNSUBSCRIBE_TEMPLATE,
+    InvalidToken,
+    Subscription,
+    check_unsubscribe_stream,
+    check_unsubscribe_url,
+    only_recipient,
+    unsubscribe_fields,
+    unsubscribe_page_values,
+    with_unsubscribe_fields,
+)
 from mailbackends.wording import Wording
 
 __all__ = [
     "LINE_LENGTH",
+    "UNSUBSCRIBE_HEADERS",
+    "UNSUBSCRIBE_PAGE",
+    "UNSUBSCRIBE_TEMPLATE",
+    "InvalidToken",
     "LoopMailers",
+    "Subscription",
     "Wording",
     "WrittenMessage",
     "base64_body",
+    "check_unsubscribe_stream",
     "check_unsubscribe_url",
     "check_visible",
     "checked_policy",
@@ -54,6 +73,7 @@ __all__ = [
     "is_field_name",
     "multipart_body",
     "nearest",
+    "only_recipient",
     "plain_address",
     "plain_text",
     "server_urls",
@@ -61,5 +81,7 @@ __all__ = [
     "settle_when_known",
     "to_ascii",
     "unsubscribe_fields",
+    "unsubscribe_page_values",
+    "with_unsubscribe_fields",
     "written_message",
 ]

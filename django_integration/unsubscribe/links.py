@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -11,8 +10,15 @@ from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
 from django_integration.addresses import envelope_address
-from mailbackends import ConfigurationError, InvalidMessageError
-from mailbackends.integration import check_unsubscribe_url, unsubscribe_fields
+from mailbackends import ConfigurationError
+from mailbackends.integration import (
+    InvalidToken,
+    Subscription,
+    check_unsubscribe_stream,
+    check_unsubscribe_url,
+    only_recipient,
+    with_unsubscribe_fields,
+)
 
 __all__ = [
     "SETTING", "InvalidToken", "Subscription", "add_unsubscribe", "read_token",
@@ -21,7 +27,6 @@ __all__ = [
 
 SETTING = "MAILBACKENDS_UNSUBSCRIBE_URL"
 _SALT = "django_integration.unsubscribe"
-_LONGEST_STREAM = 50
 
 unsubscribed = Signal()
 """Sent after somebody has unsubscribed; receivers get ``address``, ``stream``, ``request`` and
@@ -30,18 +35,6 @@ unsubscribed = Signal()
 A mail program may send the same request several times, so that acting twice must do no harm. If
 a receiver raises, the others are called all the same, and the request fails: it can be sent
 again."""
-
-
-class InvalidToken(ValueError):
-    """The token was not made here, or it has expired."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a token names: one recipient of one stream of mail, such as ``"newsletter"``."""
-
-    address: str
-    stream: str
 
 
 def unsubscribe_url(address: str, stream: str) -> str:
@@ -56,11 +49,7 @@ def unsubscribe_url(address: str, stream: str) -> str:
             f"{SETTING} is not set: set it to the public URL of "
             "django_integration.unsubscribe.urls, such as 'https://www.example.com/unsubscribe/'"
         )
-    if not isinstance(stream, str) or not 0 < len(stream) <= _LONGEST_STREAM:
-        raise ConfigurationError(
-            f"a stream must be a name of 1 to {_LONGEST_STREAM} characters such as 'newsletter', "
-            f"got {stream!r}"
-        )
+    check_unsubscribe_stream(stream)
     # No colons: some mail programs end a link there.
     token = signing.dumps([address, stream], salt=_SALT).replace(":", "~")
     return f"{check_unsubscribe_url(str(base), SETTING).rstrip('/')}/{token}/"
@@ -90,14 +79,6 @@ def add_unsubscribe(message: EmailMessage, stream: str) -> None:
         InvalidMessageError: it has several recipients, who would share one link.
         ConfigurationError: as `unsubscribe_url`.
     """
-    recipients = message.recipients()
-    if len(recipients) != 1:
-        raise InvalidMessageError(
-            f"a message with unsubscribe must have exactly one recipient, got {len(recipients)}: "
-            "the link is for one person; send a message to each"
-        )
-    url = unsubscribe_url(envelope_address(recipients[0]), stream)
-    fields = unsubscribe_fields(url)
-    names = {name.lower() for name in fields}
-    kept = {k: v for k, v in message.extra_headers.items() if str(k).lower() not in names}
-    message.extra_headers = {**kept, **fields}
+    recipient = only_recipient(message.recipients())
+    url = unsubscribe_url(envelope_address(recipient), stream)
+    message.extra_headers = with_unsubscribe_fields(message.extra_headers, url)

@@ -18,36 +18,16 @@ from django_integration.unsubscribe.links import (
     read_token,
     unsubscribed,
 )
+from mailbackends.integration import (
+    UNSUBSCRIBE_HEADERS,
+    UNSUBSCRIBE_PAGE,
+    UNSUBSCRIBE_TEMPLATE,
+    unsubscribe_page_values,
+)
 
-__all__ = ["TEMPLATE", "unsubscribe"]
+__all__ = ["unsubscribe"]
 
 logger = logging.getLogger("mailbackends.unsubscribe")
-
-TEMPLATE = "mailbackends/unsubscribe.html"
-"""A project's own page; it gets ``state`` (ask, done, invalid), ``address`` and ``stream``."""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Unsubscribe</title>
-<style>body { font: 1.1em/1.5 system-ui, sans-serif; max-width: 34em; margin: 4em auto;
-padding: 0 1em; } button { font: inherit; padding: .5em 1.2em; }</style>
-{% if state == "ask" %}
-<h1>Unsubscribe</h1>
-<p>Stop sending “{{ stream }}” to {{ address }}?</p>
-<form method="post"><button>Unsubscribe</button>
-<input type="hidden" name="List-Unsubscribe" value="One-Click"></form>
-{% elif state == "done" %}
-<h1>You are unsubscribed</h1>
-<p>We no longer send “{{ stream }}” to {{ address }}.</p>
-{% else %}
-<h1>This link is not valid</h1>
-<p>It is incomplete or too old. Use the link in the newest message that you have.</p>
-{% endif %}
-</html>
-"""
 
 
 # A mail program posts without cookies, and so without a CSRF token (RFC 8058 section 3.1). No
@@ -86,18 +66,10 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _page(state: str, subscription: Subscription | None, status: int = 200) -> HttpResponse:
-    values = {
-        "state": state,
-        "address": subscription.address if subscription else "",
-        "stream": subscription.stream if subscription else "",
-    }
+    values = unsubscribe_page_values(state, subscription)
     try:
         # Without the request: no context processor may look at a session.
-        text = render_to_string(TEMPLATE, values)
+        text = render_to_string(UNSUBSCRIBE_TEMPLATE, values)
     except TemplateDoesNotExist:
-        text = Engine().from_string(_PAGE).render(Context(values))
-    response = HttpResponse(text, status=status)
-    # The token is in the URL: it must not reach another site, or a search engine.
-    response["Referrer-Policy"] = "no-referrer"
-    response["X-Robots-Tag"] = "noindex"
-    return response
+        text = Engine().from_string(UNSUBSCRIBE_PAGE).render(Context(values))
+    return HttpResponse(text, status=status, headers=UNSUBSCRIBE_HEADERS)
