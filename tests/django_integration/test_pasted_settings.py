@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import django
 
+from support.new_project import new_project
 from support.server import MailServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,25 +27,8 @@ def block() -> str:
 
 
 def test_the_readmes_settings_send_mail_in_a_new_project(tmp_path: Path) -> None:
-    def run(*command: str) -> str:
-        environment = {**os.environ, "SSL_CERT_FILE": server.cafile, "PYTHONSAFEPATH": ""}
-        environment.pop("DJANGO_SETTINGS_MODULE", None)
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
     with MailServer(tls="starttls", login=("shop", "secret"), require_login=True) as server:
-        run("-m", "django", "startproject", "site_of_test", ".")
-        pasted = block().replace("smtp.example.com", server.host).replace("587", str(server.port))
-        with (tmp_path / "site_of_test" / "settings.py").open("a", encoding="utf-8") as settings:
-            settings.write(f"\n{pasted}")
+        run = new_project(tmp_path, block(), server)
         assert "no issues" in run("manage.py", "check")
         assert "1 accepted" in run("manage.py", "shell", "-c", _SEND)
     assert server.message.rcpt_tos == ("ada@example.com",)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +14,7 @@ from django.test import RequestFactory
 
 from django_integration.outbox.configuration import OutboxSettings
 from django_integration.outbox.models import Message
+from support.new_project import new_project
 from support.server import MailServer
 
 Use = Callable[..., None]
@@ -37,27 +35,10 @@ def blocks(file: str) -> list[tuple[str, str]]:
 
 
 def test_the_settings_queue_and_deliver_mail_in_a_new_project(tmp_path: Path) -> None:
-    def run(*command: str) -> str:
-        environment = {**os.environ, "SSL_CERT_FILE": server.cafile, "PYTHONSAFEPATH": ""}
-        environment.pop("DJANGO_SETTINGS_MODULE", None)
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
     version = "6.1" if django.VERSION >= (6, 1) else "5.2"
     [code] = [code for title, code in blocks("settings.py") if f"Django {version}" in title]
     with MailServer(tls="starttls", login=("shop", "secret"), require_login=True) as server:
-        run("-m", "django", "startproject", "site_of_test", ".")
-        pasted = code.replace("smtp.example.com", server.host).replace("587", str(server.port))
-        with (tmp_path / "site_of_test" / "settings.py").open("a", encoding="utf-8") as settings:
-            settings.write(f"\n{pasted}")
+        run = new_project(tmp_path, code, server)
         assert "no issues" in run("manage.py", "check")
         run("manage.py", "migrate")
         run("manage.py", "shell", "-c", _SEND)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -21,6 +18,7 @@ from mailbackends import ConfigurationError, Mailer, Outcome, RateLimited
 from mailbackends.mailer.rate import Rate
 from mailbackends.mailer.throttle import SharedThrottle
 from mailbackends.mailer.url import SecretURL
+from support.redis_server import redis_server
 from support.sink import Sink
 
 WITHOUT = "the library limits is not installed here: it comes with mailbackends[rate]"
@@ -47,31 +45,11 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def redis(limits: None, tmp_path: Path, free_port: int) -> Iterator[str]:
+def redis(limits: None) -> Iterator[str]:
     """The URL of a real Redis on loopback without persistence."""
     pytest.importorskip("redis", reason="the client of Redis is not installed here")
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("no redis-server here: on Debian, apt-get install redis-server")
-    arguments = ["--bind", "127.0.0.1", "--port", str(free_port), "--dir", str(tmp_path)]
-    arguments += ["--save", "", "--appendonly", "no"]
-    with subprocess.Popen(  # noqa: S603
-        [program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            _wait_until_it_listens(free_port)
-            yield f"redis://127.0.0.1:{free_port}/0"
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _wait_until_it_listens(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise AssertionError("redis-server did not start")
+    with redis_server() as url:
+        yield url
 
 
 def throttle(storage: str, rate: Rate, key: str = "one") -> SharedThrottle:
