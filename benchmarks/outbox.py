@@ -25,7 +25,7 @@ from sqlalchemy import text  # noqa: E402
 from mailbackends import Submission  # noqa: E402
 from mailbackends.outbox import State, outbox_message, uuid7  # noqa: E402
 from mailbackends.outbox.outbox import Outbox  # noqa: E402
-from mailbackends.outbox.sqlalchemy_store import insert_message  # noqa: E402
+from mailbackends.outbox.sqlalchemy_insert import insert_message  # noqa: E402
 
 _SINK = """
 import sys

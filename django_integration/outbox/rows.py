@@ -12,12 +12,9 @@ from django_integration.outbox.clock import aware
 from mailbackends.outbox import (
     BlobPart,
     LogEntry,
-    OnUnknown,
     OutboxMessage,
     OutboxRecipient,
     Pause,
-    Priority,
-    RecipientState,
     State,
 )
 
@@ -28,40 +25,18 @@ def message_value(
     row: models.Message, recipients: Iterable[models.Recipient], *, with_content: bool
 ) -> OutboxMessage:
     """The value of a row. Raises ValueError for a state that this version does not know."""
-    return OutboxMessage(
-        id=row.id,
+    return OutboxMessage.from_row(
+        row,
         content=bytes(row.content) if with_content else b"",
-        sender=row.sender,
-        recipients=tuple(
-            OutboxRecipient(
-                address=each.address,
-                state=RecipientState(each.state),
-                code=each.code,
-                enhanced=each.enhanced,
-                text=each.text,
-                server=each.server,
-                attempts=each.attempts,
-                at=aware(each.at),
-            )
-            for each in recipients
-        ),
+        recipients=tuple(OutboxRecipient.from_row(each, at=aware(each.at)) for each in recipients),
         blobs=BlobPart.all_from(json.loads(row.blobs)),
-        alias=row.alias,
-        key=row.key,
-        fingerprint=row.fingerprint,
-        priority=Priority(row.priority),
-        on_unknown=OnUnknown(row.on_unknown),
         not_before=aware(row.not_before),
         expires_at=aware(row.expires_at),
+        created_at=aware(row.created_at),
         mail_options=tuple(json.loads(row.mail_options)),
         rcpt_options=tuple(json.loads(row.rcpt_options)),
-        message_id=row.message_id,
-        subject=row.subject,
-        size=row.size,
         state=State(row.state),
         attempts=row.attempts,
-        lost_leases=row.lost_leases,
-        created_at=aware(row.created_at),
     )
 
 

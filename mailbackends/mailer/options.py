@@ -15,7 +15,6 @@ from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, is_loopback, 
 from mailbackends.mime.content import Content, marked_as_automatic
 from mailbackends.oauth.settings import OAuthSettings, provider_from
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
-from mailbackends.providers import providers
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean
 from mailbackends.wording import MAILER, URL, Wording
@@ -98,6 +97,9 @@ class Options(OptionTable):
             ConfigurationError: the provider is unknown, or needs a region or host; or as for
                 `from_mapping`.
         """
+        # Few programs use one: the others do not load the parser of the data.
+        from mailbackends.providers import providers
+
         region = options.pop("region", None)
         options = hide_secrets(options)
         known = providers().get(provider)

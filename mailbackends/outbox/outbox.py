@@ -20,7 +20,8 @@ from mailbackends.outbox.content import outbox_message
 from mailbackends.outbox.decisions import cancelled, resent, resolved
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.policy import RetryPolicy
-from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
+from mailbackends.outbox.sqlalchemy_insert import insert_message
+from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.tables import outbox_tables
 from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued

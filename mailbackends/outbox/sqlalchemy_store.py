@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,28 +30,26 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mailbackends.errors import ConfigurationError
-from mailbackends.outbox.policy import check_same_content, order_of_priorities
-from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
+from mailbackends.outbox.policy import order_of_priorities
+from mailbackends.outbox.sqlalchemy_insert import ignoring_duplicates
+from mailbackends.outbox.state import FINAL, LEASED, State
 from mailbackends.outbox.store import LeaseLost
 from mailbackends.outbox.tables import CHANNEL, Tables, now_ms, outbox_tables
 from mailbackends.outbox.values import (
     BlobPart,
     Change,
     LogEntry,
-    OnUnknown,
     OutboxMessage,
     OutboxRecipient,
     Pause,
     Priority,
-    Queued,
     RecipientChange,
     Status,
 )
 
-__all__ = ["SQLAlchemyStore", "insert_message"]
+__all__ = ["SQLAlchemyStore"]
 
 _ROW_LOCKS = frozenset({"postgresql", "mysql", "mariadb"})
 
@@ -594,175 +592,32 @@ class SQLAlchemyStore:
             .where(recipient.c.message.in_([row.id for row in rows]))
             .order_by(recipient.c.message, recipient.c.position)
         ):
-            recipients[row.message].append(
-                OutboxRecipient(
-                    address=row.address,
-                    state=RecipientState(row.state),
-                    code=row.code,
-                    enhanced=row.enhanced,
-                    text=row.text,
-                    server=row.server,
-                    attempts=row.attempts,
-                    at=row.at,
-                )
-            )
+            recipients[row.message].append(OutboxRecipient.from_row(row, at=row.at))
         return [
-            OutboxMessage(
-                id=row.id,
+            OutboxMessage.from_row(
+                row,
                 content=getattr(row, "content", b""),
-                sender=row.sender,
                 recipients=tuple(recipients[row.id]),
                 blobs=BlobPart.all_from(row.blobs),
-                alias=row.alias,
-                key=row.key,
-                fingerprint=row.fingerprint,
-                priority=Priority(row.priority),
-                on_unknown=OnUnknown(row.on_unknown),
                 not_before=row.not_before,
                 expires_at=row.expires_at,
+                created_at=row.created_at,
                 mail_options=tuple(row.options.get("mail", ())),
                 rcpt_options=tuple(row.options.get("rcpt", ())),
-                message_id=row.message_id,
-                subject=row.subject,
-                size=row.size,
                 state=state or State(row.state),
                 attempts=row.attempts + attempts,
-                lost_leases=row.lost_leases,
-                created_at=row.created_at,
             )
             for row in rows
         ]
 
     def _ignoring_duplicates(self, table: Any) -> Any:
-        return _ignoring_duplicates(self.engine.dialect.name, table)
+        return ignoring_duplicates(self.engine.dialect.name, table)
 
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             with suppress(Exception):
                 listener.close()
-
-
-def insert_message(connection: Connection, message: OutboxMessage, tables: Tables) -> Queued:
-    """Insert a message in the connection's transaction, which is the caller's.
-
-    Raises:
-        KeyReusedError: another message has the same key. The transaction can go on.
-    """
-    if message.key is not None and (first := _with_key(connection, message, tables)):
-        return first
-    row, recipients = _row(message), _recipient_rows(message)
-    dialect = connection.dialect
-    if message.key is None and len(recipients) == 1:
-        parameters = {
-            **{f"m_{name}": value for name, value in row.items() if value is not None},
-            **{f"r_{name}": value for name, value in recipients[0].items()},
-        }
-        for statement in _insert_one(dialect.name, tables, frozenset(parameters)):
-            connection.execute(statement, parameters)
-    else:
-        row = {"due_at": now_ms(), **row, "created_at": now_ms(), "updated_at": now_ms()}
-        statement = _ignoring_duplicates(dialect.name, tables.message).values(row)
-        if dialect.name in ("postgresql", "sqlite"):
-            is_inserted = connection.scalar(statement.returning(tables.message.c.id)) is not None
-        else:
-            is_inserted = bool(connection.execute(statement).rowcount)
-        if message.key is not None and not is_inserted:
-            # Somebody else was faster.
-            found = _with_key(connection, message, tables)
-            if found is not None:
-                return found
-            raise RuntimeError(f"the row with the key {message.key!r} is not visible")
-        connection.execute(insert(tables.recipient), recipients)
-    if message.blobs:
-        digests = {part.digest for part in message.blobs}
-        connection.execute(
-            insert(tables.blob), [{"digest": each, "message": message.id} for each in digests]
-        )
-    return Queued(message.id, message.key, message_id=message.message_id)
-
-
-def _with_key(connection: Connection, message: OutboxMessage, tables: Tables) -> Queued | None:
-    table = tables.message
-    first = connection.execute(
-        select(table.c.id, table.c.fingerprint, table.c.message_id).where(
-            table.c.key == message.key
-        )
-    ).one_or_none()
-    if first is None or message.key is None:
-        return None
-    check_same_content(message.key, first.fingerprint, message.fingerprint)
-    return Queued(first.id, message.key, is_new=False, message_id=first.message_id)
-
-
-@lru_cache(maxsize=64)
-def _insert_one(dialect: str, tables: Tables, parameters: frozenset[str]) -> tuple[Any, ...]:
-    """The statements for a message with one recipient: one on PostgreSQL, in one round trip."""
-    moments = {name: now_ms() for name in ("due_at", "created_at", "updated_at")}
-    values = {
-        name: {
-            each[2:]: bindparam(each, type_=table.c[each[2:]].type)
-            for each in parameters
-            if each.startswith(f"{name}_")
-        }
-        for name, table in (("m", tables.message), ("r", tables.recipient))
-    }
-    first = insert(tables.message).values({**moments, **values["m"]})
-    second = insert(tables.recipient).values(values["r"])
-    if dialect == "postgresql":
-        return (second.add_cte(first.cte("inserted")),)
-    return first, second
-
-
-def _recipient_rows(message: OutboxMessage) -> list[dict[str, Any]]:
-    return [
-        {
-            "message": message.id,
-            "position": position,
-            "address": each.address,
-            "state": each.state,
-            "enhanced": "",
-            "text": "",
-            "server": "",
-            "attempts": 0,
-        }
-        for position, each in enumerate(message.recipients)
-    ]
-
-
-def _row(message: OutboxMessage) -> dict[str, Any]:
-    """The columns; without ``due_at`` for a message that is due now, and moments of writing."""
-    due_at = {} if message.not_before is None else {"due_at": message.not_before}
-    return {
-        **due_at,
-        "id": message.id,
-        "state": message.state,
-        "alias": message.alias,
-        "priority": int(message.priority),
-        "attempts": message.attempts,
-        "lost_leases": 0,
-        "key": message.key,
-        "fingerprint": message.fingerprint,
-        "on_unknown": message.on_unknown,
-        "sender": message.sender,
-        "message_id": message.message_id[:500],
-        "subject": message.subject,
-        "size": message.size,
-        "not_before": message.not_before,
-        "expires_at": message.expires_at,
-        "reason": "",
-        "blobs": [part.as_list() for part in message.blobs],
-        "options": {"mail": list(message.mail_options), "rcpt": list(message.rcpt_options)},
-        "content": message.content,
-    }
-
-
-def _ignoring_duplicates(dialect: str, table: Any) -> Any:
-    if dialect == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return mysql.insert(table).prefix_with("IGNORE")
 
 
 def _after(seconds: float) -> Any:

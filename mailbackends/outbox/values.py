@@ -107,6 +107,24 @@ class OutboxRecipient:
     at: datetime | None = None
     """When the state was recorded."""
 
+    @classmethod
+    def from_row(cls, row: Any, *, at: datetime | None) -> OutboxRecipient:
+        """The value of a row whose attributes are named as the fields.
+
+        Raises:
+            ValueError: it has a state that this version does not know.
+        """
+        return cls(
+            address=row.address,
+            state=RecipientState(row.state),
+            code=row.code,
+            enhanced=row.enhanced,
+            text=row.text,
+            server=row.server,
+            attempts=row.attempts,
+            at=at,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
@@ -145,6 +163,28 @@ class OutboxMessage:
     """How many leases in a row expired while it was claimed."""
     created_at: datetime | None = None
     """None before it was inserted: the database's clock sets it."""
+
+    @classmethod
+    def from_row(cls, row: Any, **given: Any) -> OutboxMessage:
+        """The value of a row; ``given`` are the fields that stores keep in different ways.
+
+        Raises:
+            ValueError: it has a priority or an ``on_unknown`` that this version does not know.
+        """
+        return cls(
+            id=row.id,
+            sender=row.sender,
+            alias=row.alias,
+            key=row.key,
+            fingerprint=row.fingerprint,
+            priority=Priority(row.priority),
+            on_unknown=OnUnknown(row.on_unknown),
+            message_id=row.message_id,
+            subject=row.subject,
+            size=row.size,
+            lost_leases=row.lost_leases,
+            **given,
+        )
 
     @property
     def pending(self) -> tuple[str, ...]:

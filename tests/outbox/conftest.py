@@ -16,7 +16,8 @@ from sqlalchemy import Engine, create_engine, event, text
 
 from mailbackends import Submission
 from mailbackends.outbox import OutboxMessage, outbox_message
-from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
+from mailbackends.outbox.sqlalchemy_insert import insert_message
+from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from support.postgres import PostgresServer, postgres_server
 
 Enqueue = Callable[..., OutboxMessage]

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 
 from mailbackends import Submission
 from mailbackends.outbox import OutboxMessage, outbox_message
-from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
+from mailbackends.outbox.sqlalchemy_insert import insert_message
+from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from support.kill_matrix import KillMatrix, Point
 from support.sink import EXTENSIONS, Sink
 

@@ -23,7 +23,8 @@ from mailbackends.outbox import (
     resent,
     uuid7,
 )
-from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore, insert_message
+from mailbackends.outbox.sqlalchemy_insert import insert_message
+from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 
 from .conftest import Enqueue
 
