@@ -9,7 +9,7 @@
 ``mailbackends.W003``  (deploy) a wait has no limit
 ``mailbackends.W004``  (deploy) an option for staging is set
 ``mailbackends.W005``  a user name without a password: no login
-``mailbackends.W006``  ``MAILBACKENDS`` is not read since ``MAILERS`` is set
+``mailbackends.W006``  ``MAILBACKENDS`` is not read since ``MAILERS`` is set, but for ``outbox``
 ``mailbackends.W007``  a client certificate without TLS is not used
 ``mailbackends.W008``  a switch such as ``EMAIL_USE_TLS`` is text
 ``mailbackends.W009``  a password without a user name: no login
