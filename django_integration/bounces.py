@@ -26,10 +26,16 @@ Act on reports with a ``reference`` only, and look the recipient up by it: anybo
 others, and the recipients in a report are never certain."""
 
 
-def tokens(key: str | None = None) -> BounceTokens:
+def tokens() -> BounceTokens:
     """The marks of this project, signed by a key that is derived from SECRET_KEY."""
-    derived = salted_hmac("django_integration.bounces", "", secret=key, algorithm="sha256")
-    return BounceTokens(derived.hexdigest())
+    replaced = getattr(settings, "SECRET_KEY_FALLBACKS", ())
+    return BounceTokens(_derived(None), fallbacks=map(_derived, replaced))
+
+
+def _derived(secret: str | None) -> str:
+    return salted_hmac(
+        "django_integration.bounces", "", secret=secret, algorithm="sha256"
+    ).hexdigest()
 
 
 def envelope_sender(reference: str) -> str:
@@ -54,9 +60,6 @@ def handle_report(data: bytes) -> BounceReport:
     is not taken for handled.
     """
     report = parse_bounce(data, tokens())
-    for key in getattr(settings, "SECRET_KEY_FALLBACKS", ()):
-        if report.kind != "none" and report.reference is None:
-            report = parse_bounce(data, tokens(key))
     if report.kind == "none":
         return report
     failed: Exception | None = None

@@ -22,7 +22,6 @@ from django.utils.encoding import force_str
 
 from django_integration.addresses import envelope_address, with_quotes
 from django_integration.attachments import group_inline_images
-from django_integration.bounces import envelope_sender
 from django_integration.compat import HAS_MODERN_EMAIL, LAZY, parsed_message, resolve_lazy
 from django_integration.errors import InvalidHeaderError, SendCancelled
 from django_integration.fast import written
@@ -98,6 +97,8 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
         add_unsubscribe(message, stream)
     sender = envelope_address(message.from_email)
     if reference := getattr(message, "bounce_reference", None):
+        from django_integration.bounces import envelope_sender  # few messages have one
+
         sender = envelope_sender(reference)
     recipients = [envelope_address(address) for address in given]
     needs_utf8 = not sender.isascii() or not "".join(recipients).isascii()

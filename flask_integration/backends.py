@@ -25,7 +25,6 @@ from mailbackends import (
     Mailer,
     MailerStats,
     Receipt,
-    Submission,
 )
 from mailbackends.integration import LoopMailers, nearest
 
@@ -81,7 +80,7 @@ class SmtpBackend(Backend):
         self, postings: AsyncIterable[Posting]
     ) -> AsyncGenerator[Receipt | Exception, None]:
         """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
-        submissions = (_submission(posting) async for posting in postings)
+        submissions = (posting.submission() async for posting in postings)
         async with (
             self._async_mailers().mailer(None) as mailer,
             aclosing(mailer.stream_messages(submissions)) as outcomes,
@@ -95,7 +94,7 @@ class SmtpBackend(Backend):
 
     def send_many(self, postings: Iterable[Posting]) -> Iterator[Receipt | Exception]:
         """Send over as few connections as MAIL_BATCH_CONNECTIONS allows."""
-        submissions = map(_submission, postings)
+        submissions = map(Posting.submission, postings)
         yield from self.mailer.stream_messages(submissions)
 
     @contextmanager
@@ -127,16 +126,6 @@ class SmtpBackend(Backend):
         )
         found: LoopMailers[None] = vars(self).setdefault("_loops", made)
         return found
-
-
-def _submission(posting: Posting) -> Submission:
-    return Submission(
-        posting.message,
-        posting.from_addr,
-        posting.to_addrs,
-        posting.mail_options,
-        posting.rcpt_options,
-    )
 
 
 class _PinnedBackend(Backend):

@@ -13,15 +13,11 @@ from flask.cli import with_appcontext
 from flask_integration.backends import SmtpBackend
 from flask_integration.posting import Posting
 from mailbackends import ConfigurationError, Outcome, SMTPException
-from mailbackends.outbox import (
-    MailerDelivery,
-    OutboxMessage,
-    source_of,
-    submission_of,
-)
-from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
 
+# The outbox is loaded when it is used: most applications have none.
 if TYPE_CHECKING:
+    from mailbackends.outbox import OutboxMessage
+    from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
     from mailbackends.outbox.outbox import Outbox
 
 __all__ = ["StateDelivery", "outbox_group", "outbox_of", "session_of"]
@@ -94,6 +90,8 @@ class StateDelivery:
         self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
     ) -> Iterator[Result]:
         """See `mailbackends.outbox.Deliver`."""
+        from mailbackends.outbox import MailerDelivery
+
         backend = self._state.named(alias).backend
         if type(backend) is SmtpBackend:
             delivery = MailerDelivery({alias: backend.mailer}, self._blobs)
@@ -111,16 +109,17 @@ class StateDelivery:
                 yield message, error
 
     def _posting(self, message: OutboxMessage, before_end: BeforeEndOfMessages) -> Posting:
-        submission = submission_of(message, self._blobs, asks=False)
-        content = b"".join(source_of(message, self._blobs))
+        from mailbackends.outbox import whole_content
+
+        content = whole_content(message, self._blobs)
         before_end([message])
         return Posting(
             message,
             content,
             message.sender,
             message.pending,
-            tuple(submission.mail_options),
-            tuple(submission.rcpt_options),
+            message.mail_options,
+            message.rcpt_options,
             message.message_id,
         )
 

@@ -77,6 +77,12 @@ class Posting:
     rcpt_options: tuple[str, ...] = ()
     message_id: str | None = None
 
+    def submission(self) -> Submission:
+        """Return it as the core's Mailers and outbox take it."""
+        return Submission(
+            self.message, self.from_addr, self.to_addrs, self.mail_options, self.rcpt_options
+        )
+
     def as_bytes(self) -> bytes:
         """Return the message as it is sent to a server that needs no conversion."""
         message = self.message
@@ -210,8 +216,7 @@ def _email(
 ) -> Posting:
     """An `Email`, whose content was checked when it was made."""
     sender = given.from_addr if envelope_from is None else envelope_from
-    if sender is None:
-        sender = message.envelope_sender()
+    sender = message.envelope_sender() if sender is None else sender
     recipients = [given.to_addrs] if isinstance(given.to_addrs, str) else given.to_addrs
     return Posting(
         message,

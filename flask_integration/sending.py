@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flask import Flask, current_app, has_app_context
 
@@ -29,8 +29,10 @@ from flask_integration.delivery import (
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_of, session_of
 from flask_integration.posting import Posting, prepare
-from mailbackends import Receipt, Reply, Submission
-from mailbackends.outbox import Queued
+from mailbackends import Receipt, Reply
+
+if TYPE_CHECKING:
+    from mailbackends.outbox import Queued
 
 __all__ = ["MailConnection", "Sender", "current_application"]
 
@@ -96,15 +98,8 @@ class Sender(ABC):
         app, state = self._target()
         posting = prepare(message, state, envelope_from)
         outbox = outbox_of(app)
-        submission = Submission(
-            posting.message,
-            posting.from_addr,
-            posting.to_addrs,
-            posting.mail_options,
-            posting.rcpt_options,
-        )
         session = session_of(app) if session is None else session
-        return outbox.enqueue(submission, session=session, alias=self._alias, **options)
+        return outbox.enqueue(posting.submission(), session=session, alias=self._alias, **options)
 
     @property
     def _alias(self) -> str:

@@ -21,7 +21,7 @@ from django_integration.outbox import operations
 from django_integration.outbox.configuration import outbox_database
 from django_integration.outbox.models import Message, Recipient
 from mailbackends import InvalidMessageError
-from mailbackends.outbox import FINAL, State
+from mailbackends.outbox import CANCELLABLE, FINAL, State
 
 __all__ = ["MessageAdmin"]
 
@@ -31,8 +31,6 @@ _COLOURS = {
     **dict.fromkeys((State.REFUSED, State.UNKNOWN, State.PARKED, State.EXPIRED), "#ba2121"),
     State.CANCELLED: "#666",
 }
-_FINAL = frozenset(each.value for each in FINAL)
-_CAN_BE_CANCELLED = ("queued", "claimed", "parked")
 
 
 if TYPE_CHECKING:
@@ -169,10 +167,10 @@ class MessageAdmin(_ModelAdmin):
             "log": row.log.using(row._state.db).all(),
             "can_read": self.has_read_permission(request) and not row.is_erased,
             "can_manage": can_manage,
-            "can_resend": can_manage and row.state in _FINAL and not row.is_erased,
-            "can_cancel": can_manage and row.state in _CAN_BE_CANCELLED,
+            "can_resend": can_manage and row.state in FINAL and not row.is_erased,
+            "can_cancel": can_manage and row.state in CANCELLABLE,
             "can_resolve": can_manage and row.state == State.UNKNOWN,
-            "can_erase": can_manage and row.state in _FINAL and not row.is_erased,
+            "can_erase": can_manage and row.state in FINAL and not row.is_erased,
         }
         return TemplateResponse(request, "admin/mailbackends_outbox/detail.html", context)
 

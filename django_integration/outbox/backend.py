@@ -14,7 +14,6 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django_integration.compat import HAS_MAILERS, configuration_error, resolve_lazy
 from django_integration.errors import BatchError, SendCancelled
 from django_integration.logs import logger
-from django_integration.outbox.configuration import on_unknown as checked_on_unknown
 from django_integration.outbox.delivering import default_via
 from django_integration.outbox.health import check_outbox
 from django_integration.outbox.queueing import Moment, insert, prepare
@@ -80,7 +79,7 @@ class EmailBackend(BaseEmailBackend):
         self._via = via
         try:
             self.priority = None if priority is None else Priority.of(resolve_lazy(priority))
-            self.on_unknown = None if on_unknown is None else checked_on_unknown(on_unknown)
+            self.on_unknown = None if on_unknown is None else OnUnknown.of(on_unknown)
         except ConfigurationError as error:
             raise configuration_error(str(error), self.alias) from error
 

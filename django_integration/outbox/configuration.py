@@ -37,7 +37,7 @@ from django_integration.compat import mailers_configured
 from django_integration.errors import SettingsError
 from mailbackends import ConfigurationError
 from mailbackends.integration import nearest
-from mailbackends.outbox import OnUnknown, Priority, RetryPolicy, State
+from mailbackends.outbox import INLINE_LIMIT, OnUnknown, Priority, RetryPolicy, State
 
 __all__ = ["DELIVERING_ALIAS", "OutboxSettings", "outbox_database", "outbox_settings"]
 
@@ -63,7 +63,7 @@ class OutboxSettings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: float = 300.0
     blobs: str | os.PathLike[str] | None = None
-    inline_limit: int = 256 * 1024
+    inline_limit: int = INLINE_LIMIT
     notify: bool = True
     engine: str | None = None
 
@@ -83,7 +83,7 @@ class OutboxSettings:
         values = dict(given)
         try:
             values["priority"] = Priority.of(values.get("priority", Priority.NORMAL))
-            values["on_unknown"] = on_unknown(values.get("on_unknown", OnUnknown.HOLD))
+            values["on_unknown"] = OnUnknown.of(values.get("on_unknown", OnUnknown.HOLD))
             values["keep"] = _keep(values.get("keep", _KEEP))
             values["retry"] = _retry(values.get("retry") or {})
             for name, kinds, what in _KINDS:
@@ -113,19 +113,6 @@ _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("notify", bool, "True or False"),
     ("engine", str | None, "the path of a function"),
 )
-
-
-def on_unknown(value: Any) -> OnUnknown:
-    """The `OnUnknown` for a member or its value.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    try:
-        return OnUnknown(value)
-    except ValueError:
-        choices = ", ".join(repr(each.value) for each in OnUnknown)
-        raise ConfigurationError(f"on_unknown must be one of {choices}, got {value!r}") from None
 
 
 def _keep(given: Any) -> dict[State, float]:

@@ -13,11 +13,12 @@ from django_integration.outbox.clock import database_now
 from django_integration.outbox.configuration import outbox_database
 from django_integration.outbox.statistics import settled_since
 from django_integration.outbox.store import DjangoStore
-from mailbackends.outbox import State
+from mailbackends.outbox import State, Status
 
 __all__ = ["OutboxHealth", "check_outbox", "health", "metrics"]
 
 _SEEN = 120.0
+_MAX_AGE = 600.0
 """A worker that was not seen for so many seconds does not count."""
 
 
@@ -46,12 +47,16 @@ class OutboxHealth:
         return asdict(self)
 
 
-def check_outbox(*, max_age: float = 600.0) -> OutboxHealth:
+def check_outbox(*, max_age: float = _MAX_AGE) -> OutboxHealth:
     """Whether mail gets out: no message that is due has waited longer than ``max_age`` seconds.
 
     Raises:
         DatabaseError: the outbox cannot be read.
     """
+    return _examined(max_age)[1]
+
+
+def _examined(max_age: float) -> tuple[Status, OutboxHealth]:
     using = outbox_database()
     status = DjangoStore(using).status()
     since = database_now(connections[using], plus=-_SEEN)
@@ -62,7 +67,7 @@ def check_outbox(*, max_age: float = 600.0) -> OutboxHealth:
     if status.oldest is not None and status.oldest > max_age:
         why = "a worker is behind" if workers else "no worker runs: manage.py outbox work"
         error = f"{status.due} messages are due, the oldest for {status.oldest:.0f} s: {why}"
-    return OutboxHealth(
+    return status, OutboxHealth(
         is_ok=error is None,
         error=error,
         due=status.due,
@@ -87,8 +92,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     ``mailbackends_outbox_settled`` is the number of messages by the state that they came into
     in the last minute.
     """
-    found = check_outbox()
-    status = DjangoStore(outbox_database()).status()
+    status, found = _examined(_MAX_AGE)
     lines = ["# TYPE mailbackends_outbox_messages gauge"]
     for state in State:
         count = status.messages.get(state, 0)

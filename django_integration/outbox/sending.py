@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -27,14 +27,11 @@ from mailbackends.outbox import (
     BlobStore,
     MailerDelivery,
     OutboxMessage,
-    source_of,
-    submission_of,
+    whole_content,
 )
+from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
 
 __all__ = ["DjangoDelivery"]
-
-BeforeEnd = Callable[[Sequence[OutboxMessage]], None]
-Result = tuple[OutboxMessage, Receipt | Exception]
 
 
 class DjangoDelivery:
@@ -46,7 +43,7 @@ class DjangoDelivery:
         return delivering_aliases()
 
     def deliver(
-        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEnd
+        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
     ) -> Iterator[Result]:
         """See `mailbackends.outbox.Deliver`."""
         try:
@@ -73,7 +70,7 @@ def _no_mailer(error: Exception) -> SMTPException:
 
 
 def _by_backend(
-    backend: Any, messages: Iterator[OutboxMessage], before_end: BeforeEnd
+    backend: Any, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
 ) -> Iterator[Result]:
     """Send through a backend that cannot say when the end of a message leaves.
 
@@ -98,12 +95,10 @@ def _attempt(
     backend: Any,
     message: OutboxMessage,
     blobs: BlobStore | None,
-    before_end: BeforeEnd,
+    before_end: BeforeEndOfMessages,
 ) -> Receipt | Exception:
     try:
-        # The errors of a message that cannot be sent at all.
-        submission_of(message, blobs)
-        content = b"".join(source_of(message, blobs))
+        content = whole_content(message, blobs)
         made = StoredEmailMessage(content, message.sender, message.pending)
     except SMTPException as error:
         return error

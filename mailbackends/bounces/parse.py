@@ -7,7 +7,7 @@ import email
 import email.policy
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from email.header import decode_header, make_header
 from email.message import Message
@@ -55,14 +55,17 @@ def parse_bounce(data: bytes, tokens: BounceTokens | None = None) -> BounceRepor
         return BounceReport("none")
     try:
         message = email.message_from_bytes(data, policy=email.policy.compat32)
-        report = _parsed(message, data)
+        parts = list(_parts(message))
+        original = _original(parts)
+        report = _parsed(message, parts, original, data)
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
         # The email package's parsers fail on some inputs, which differ by version.
         return BounceReport("none")
     if tokens is None:
         return report
     sent_to = [value for name in _ENVELOPE_FIELDS for value in _values(message, name)]
-    reference = tokens.reference_in(report.envelope_id, *sent_to, _returned_path(message))
+    returned_path = _field(original, "Return-Path") if original is not None else None
+    reference = tokens.reference_in(report.envelope_id, *sent_to, returned_path)
     return replace(report, reference=reference)
 
 
@@ -75,9 +78,12 @@ def _takes_too_long(data: bytes) -> bool:
     return max(data.count(b"\n\n"), data.count(b"\n--")) > _MOST_BLOCKS
 
 
-def _parsed(message: Message[Any, Any], data: bytes) -> BounceReport:
-    parts = list(_parts(message))
-    original = _original(parts)
+def _parsed(
+    message: Message[Any, Any],
+    parts: Sequence[Message[Any, Any]],
+    original: Message[Any, Any] | None,
+    data: bytes,
+) -> BounceReport:
     report: BounceReport | None = None
     for part in parts:
         kind = part.get_content_type()
@@ -232,11 +238,6 @@ def _original(parts: list[Message[Any, Any]]) -> Message[Any, Any] | None:
 
 def _id_of(original: Message[Any, Any] | None) -> str | None:
     return None if original is None else _field(original, "Message-ID")
-
-
-def _returned_path(message: Message[Any, Any]) -> str | None:
-    original = _original(list(_parts(message)))
-    return _field(original, "Return-Path") if original is not None else None
 
 
 def _values(message: Message[Any, Any], name: str) -> list[str]:

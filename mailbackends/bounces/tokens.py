@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 from base64 import b32encode
+from collections.abc import Iterable
 
 from mailbackends.errors import ConfigurationError
 from mailbackends.secret import Secret
@@ -24,16 +25,18 @@ class BounceTokens:
     """Marks messages by a reference of the application, and reads it from reports.
 
     A reference is up to 36 lower-case letters, digits and underscores; one for each message and
-    recipient, such as a primary key. ``key`` is a secret of at least 16 characters.
+    recipient, such as a primary key. ``key`` is a secret of at least 16 characters. Marks that were
+    made with one of the ``fallbacks``, keys that were replaced, are still read.
 
     Raises:
         ConfigurationError: the key is too short.
     """
 
-    def __init__(self, key: str | Secret) -> None:
-        key = Secret(key)  # a traceback shows the variables of this frame
-        self._key = key
-        if len(self._key.reveal()) < 16:
+    def __init__(self, key: str | Secret, *, fallbacks: Iterable[str | Secret] = ()) -> None:
+        # A traceback shows the variables of this frame.
+        self._keys = (Secret(key), *map(Secret, fallbacks))
+        del key, fallbacks
+        if any(len(each.reveal()) < 16 for each in self._keys):
             raise ConfigurationError("the key of BounceTokens must have at least 16 characters")
 
     def token(self, reference: str) -> str:
@@ -47,7 +50,7 @@ class BounceTokens:
                 "a reference must be 1 to 36 lower-case letters, digits and underscores, "
                 f"got {str(reference)[:80]!r}"
             )
-        return f"{reference}-{self._signature(reference)}"
+        return f"{reference}-{_signature(self._keys[0], reference)}"
 
     def envelope_sender(self, address: str, reference: str) -> str:
         """The address for reports with the token in it (VERP): ``bounces+token@example.com``.
@@ -71,16 +74,21 @@ class BounceTokens:
 
     def reference_in(self, *texts: str | None) -> str | None:
         """The reference of the first genuine token in the texts: addresses, or an envelope id."""
-        for text in texts:
-            for match in _TOKEN.finditer(text or ""):
-                # Some servers change the case of local parts.
-                reference = match[1].lower()
-                if hmac.compare_digest(self._signature(reference), match[2].upper()):
+        # Some servers change the case of local parts.
+        found = [
+            (match[1].lower(), match[2].upper())
+            for text in texts
+            for match in _TOKEN.finditer(text or "")
+        ]
+        for key in self._keys:
+            for reference, signature in found:
+                if hmac.compare_digest(_signature(key, reference), signature):
                     return reference
         return None
 
-    def _signature(self, reference: str) -> str:
-        key = self._key.reveal().encode("utf-8", "surrogatepass")
-        text = b"mailbackends.bounces:" + reference.encode("ascii")
-        digest = hmac.new(key, text, hashlib.sha256).digest()
-        return b32encode(digest).decode("ascii")[:_SIGNATURE_LENGTH]
+
+def _signature(key: Secret, reference: str) -> str:
+    text = b"mailbackends.bounces:" + reference.encode("ascii")
+    secret = key.reveal().encode("utf-8", "surrogatepass")
+    digest = hmac.new(secret, text, hashlib.sha256).digest()
+    return b32encode(digest).decode("ascii")[:_SIGNATURE_LENGTH]

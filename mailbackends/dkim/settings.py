@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mailbackends.dkim.given import KNOWN, GivenKey, HidesSecrets, hidden
 from mailbackends.dkim.keys import ED25519, RSA, SigningKey, load_key, service_key
 from mailbackends.errors import ConfigurationError, InvalidAddressError, SigningError
 from mailbackends.mime.address import to_a_labels
+from mailbackends.mime.headers import is_field_name
 from mailbackends.secret import NotText, Secret, SecretCallable
 from mailbackends.texts import did_you_mean, plain_text
 
@@ -22,7 +23,6 @@ __all__ = ["DKIM", "keys_from"]
 # RFC 6376 section 3.1 and RFC 5321 section 4.1.2; underscores occur in selectors in use.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _LABELS = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_FIELD_NAME = re.compile(r"[!-9;-~]+")
 _EXAMPLE = "{'domain': 'example.com', 'selector': 's1', 'key_file': 's1.pem'}"
 _FORMS = ("relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple")
 # These are covered, or must not be: RFC 6376 sections 3.5 and 5.4.
@@ -244,7 +244,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _checked_field(name: str) -> str:
-    if not _FIELD_NAME.fullmatch(name) or ";" in name:
+    if not is_field_name(name) or ";" in name:
         raise ConfigurationError(f"dkim: fields contains {name!r}, which is not a field name")
     if name.lower() in _NEVER_SIGNED:
         raise ConfigurationError(
@@ -267,12 +267,7 @@ def _without_secrets(generated: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(generated)
     def __init__(self: DKIM, **given: Any) -> None:
         given = {name: hidden(name, value) for name, value in given.items()}
-        known = {each.name for each in fields(DKIM) if each.init}
-        for name in given:
-            if name not in known:
-                raise ConfigurationError(
-                    f"dkim: unknown name {name!r}: {did_you_mean(name, known)}"
-                )
+        _check_names(given)
         generated(self, **given)
 
     return __init__
@@ -280,6 +275,12 @@ def _without_secrets(generated: Callable[..., None]) -> Callable[..., None]:
 
 if not TYPE_CHECKING:
     DKIM.__init__ = _without_secrets(DKIM.__init__)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in KNOWN:
+            raise ConfigurationError(f"dkim: unknown name {name!r}: {did_you_mean(name, KNOWN)}")
 
 
 def keys_from(value: Any) -> tuple[DKIM, ...]:
@@ -308,9 +309,7 @@ def _key_from(given: Any) -> DKIM:
             f"got {_kind(given)}: write {_EXAMPLE}"
         )
     items = dict(given.items)
-    for name in items:
-        if name not in KNOWN:
-            raise ConfigurationError(f"dkim: unknown name {name!r}: {did_you_mean(name, KNOWN)}")
+    _check_names(items)
     for name in ("domain", "selector"):
         if items.get(name) is None:
             raise ConfigurationError(f"dkim: {name} is missing: write {_EXAMPLE}")

@@ -6,7 +6,13 @@
 from __future__ import annotations
 
 from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
-from mailbackends.outbox.content import INLINE_LIMIT, outbox_message, source_of, submission_of
+from mailbackends.outbox.content import (
+    INLINE_LIMIT,
+    outbox_message,
+    source_of,
+    submission_of,
+    whole_content,
+)
 from mailbackends.outbox.decisions import (
     cancelled,
     expired,
@@ -26,7 +32,7 @@ from mailbackends.outbox.policy import (
     pause_after,
     retry_delay,
 )
-from mailbackends.outbox.state import FINAL, LEASED, TRANSITIONS, RecipientState, State
+from mailbackends.outbox.state import CANCELLABLE, FINAL, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import (
     BlobPart,
@@ -45,6 +51,7 @@ from mailbackends.outbox.values import (
 from mailbackends.outbox.worker import Worker
 
 __all__ = [
+    "CANCELLABLE",
     "FINAL",
     "INLINE_LIMIT",
     "LEASED",
@@ -87,4 +94,5 @@ __all__ = [
     "source_of",
     "submission_of",
     "uuid7",
+    "whole_content",
 ]

@@ -96,7 +96,7 @@ def outbox_message(
         key=_key(key),
         fingerprint=_fingerprint(job, stored, parts) if key is not None else "",
         priority=Priority.of(priority),
-        on_unknown=_on_unknown(on_unknown),
+        on_unknown=OnUnknown.of(on_unknown),
         not_before=not_before,
         expires_at=expires_at,
         mail_options=tuple(mail_parameters),
@@ -122,10 +122,7 @@ def submission_of(
     Raises:
         InvalidMessageError: a blob is missing or cannot be read.
     """
-    if not message.pending:
-        raise InvalidMessageError("no recipient is left: the message was sent to all of them")
-    if not message.content and not message.blobs:
-        raise InvalidMessageError("the content was erased: it cannot be sent again")
+    _check_sendable(message)
     mail, rcpt = list(message.mail_options), list(message.rcpt_options)
     if asks and message.on_unknown is OnUnknown.ASK:
         options = delivery_options(
@@ -139,6 +136,23 @@ def submission_of(
             pieces_of(message, blobs), message.message_id or None, _no_other_form, is_final=True
         )
     return Submission(content, message.sender, message.pending, mail, rcpt, **fields)
+
+
+def whole_content(message: OutboxMessage, blobs: BlobStore | None = None) -> bytes:
+    """The whole message, for what cannot read it while it is sent.
+
+    Raises:
+        InvalidMessageError: as `submission_of`.
+    """
+    _check_sendable(message)
+    return b"".join(source_of(message, blobs))
+
+
+def _check_sendable(message: OutboxMessage) -> None:
+    if not message.pending:
+        raise InvalidMessageError("no recipient is left: the message was sent to all of them")
+    if not message.content and not message.blobs:
+        raise InvalidMessageError("the content was erased: it cannot be sent again")
 
 
 def source_of(message: OutboxMessage, blobs: BlobStore | None = None) -> Iterator[bytes]:
@@ -272,14 +286,6 @@ def _key(key: str | None) -> str | None:
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
         raise ConfigurationError(f"key must be a text of 1 to 200 characters, got {key!r}")
     return key
-
-
-def _on_unknown(value: OnUnknown | str) -> OnUnknown:
-    try:
-        return OnUnknown(value)
-    except ValueError:
-        names = ", ".join(repr(str(each)) for each in OnUnknown)
-        raise ConfigurationError(f"on_unknown must be one of {names}, got {value!r}") from None
 
 
 # --- Sending ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ They return a `Change`, which a store writes as it is. Times are seconds from th
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from mailbackends.errors import (
     InvalidAddressError,
@@ -19,7 +19,7 @@ from mailbackends.errors import (
 )
 from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.policy import DEFAULT_POLICY, Jitter, RetryPolicy, retry_delay
-from mailbackends.outbox.state import LEASED, TRANSITIONS, RecipientState, State
+from mailbackends.outbox.state import CANCELLABLE, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.values import (
     Change,
     LogEntry,
@@ -136,11 +136,10 @@ def cancelled(message: OutboxMessage, *, by: str = "") -> Change:
         ValueError: its state does not allow it.
     """
     changes = dict.fromkeys(message.pending, RecipientChange(_R.CANCELLED))
-    before = {State.QUEUED, State.CLAIMED, State.PARKED}
-    if message.state not in before:
+    if message.state not in CANCELLABLE:
         raise ValueError(f"a message that is {message.state} cannot be cancelled: it is too late")
     log = LogEntry("cancelled", by=by)
-    return _change(message, State.CANCELLED, changes, log, before=before, any_lease=True)
+    return _change(message, State.CANCELLED, changes, log, before=CANCELLABLE, any_lease=True)
 
 
 def resent(message: OutboxMessage, *, by: str = "", everyone: bool = False) -> Change:
@@ -303,7 +302,7 @@ def _change(
     *,
     delay: float | None = None,
     reason: str = "",
-    before: set[State] | None = None,
+    before: Set[State] | None = None,
     lease_by: str | None = None,
     lost_leases: int = 0,
     attempted: tuple[str, ...] = (),

@@ -535,8 +535,9 @@ class SQLAlchemyStore:
     def _record_recipients(self, connection: Connection, change: Change) -> None:
         recipient = self.tables.recipient
         groups: dict[tuple[RecipientChange, bool], list[str]] = defaultdict(list)
+        tried = set(change.attempted)
         for address, each in change.recipients.items():
-            groups[each, address in change.attempted].append(address)
+            groups[each, address in tried].append(address)
         for (each, attempted), addresses in groups.items():
             values: dict[str, Any] = {"p_message": change.id, "p_state": each.state}
             if each.reply is not None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["FINAL", "LEASED", "TRANSITIONS", "RecipientState", "State", "check_transition"]
+__all__ = ["CANCELLABLE", "FINAL", "LEASED", "TRANSITIONS", "RecipientState", "State"]
 
 
 class State(StrEnum):
@@ -92,13 +92,5 @@ FINAL = frozenset(
 )
 """The states that no worker leaves: only a person, or a late reply, changes them."""
 
-
-def check_transition(before: State, after: State) -> None:
-    """Check that ``after`` may follow ``before``.
-
-    Raises:
-        ValueError: it may not.
-    """
-    if after not in TRANSITIONS[before]:
-        allowed = ", ".join(sorted(TRANSITIONS[before]))
-        raise ValueError(f"a message that is {before} cannot become {after}, only: {allowed}")
+CANCELLABLE = frozenset(each for each in State if State.CANCELLED in TRANSITIONS[each])
+"""The states in which a message can be cancelled."""

@@ -43,6 +43,19 @@ class OnUnknown(StrEnum):
     """Ask for a delivery status notification (RFC 3461), with the row's id as ENVID; hold it
     until one comes."""
 
+    @classmethod
+    def of(cls, value: OnUnknown | str) -> OnUnknown:
+        """The member for a member or its value.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            names = ", ".join(repr(str(each)) for each in cls)
+            raise ConfigurationError(f"on_unknown must be one of {names}, got {value!r}") from None
+
 
 class Priority(IntEnum):
     """How urgent a message is. A waiting message overtakes higher ones in time."""

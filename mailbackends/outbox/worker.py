@@ -81,11 +81,6 @@ class Worker:
         self._lock = threading.Lock()
         self._handled = 0
 
-    @property
-    def handled(self) -> int:
-        """How many messages it has recorded an outcome for."""
-        return self._handled
-
     def run(self) -> None:
         """Work until `stop` is called. A database that is down is tried again."""
         with self._renewing():
@@ -114,11 +109,6 @@ class Worker:
             while not self._stopping.is_set() and self._work():
                 pass
         return self._handled - before
-
-    def deliver_now(self, messages: Sequence[OutboxMessage]) -> None:
-        """Send messages that the caller claimed under this worker's `name`, and record each."""
-        with self._renewing():
-            self._send_all(messages)
 
     def stop(self) -> None:
         """Claim nothing more, and end when what is being sent is finished; from any thread.

@@ -108,7 +108,7 @@ def test_a_lease_that_was_claimed_anew_is_another_one(
     store: SQLAlchemyStore, enqueue: Enqueue
 ) -> None:
     enqueue()
-    [first] = claim(store, lease=0.0)
+    [first] = claim(store, lease=-1.0)
     assert store.record(lease_expired(store.lost(10)[0]))
     [second] = claim(store)
     assert second.attempts == 2
@@ -152,7 +152,7 @@ def test_a_reply_that_comes_late_resolves_what_a_sweep_made_unknown(
 ) -> None:
     enqueue()
     [message] = claim(store)
-    store.begin([message], lease=0.0, worker="w")
+    store.begin([message], lease=-1.0, worker="w")
     [lost] = store.lost(10)
     assert store.record(lease_expired(lost))
     assert store.get(message.id).state is State.UNKNOWN
@@ -189,7 +189,7 @@ def test_release_gives_the_attempt_back_and_leaves_what_is_begun(
 
 def test_renewed_leases_do_not_expire(store: SQLAlchemyStore, enqueue: Enqueue) -> None:
     enqueue()
-    [message] = claim(store, lease=0.0)
+    [message] = claim(store, lease=-1.0)
     time.sleep(0.005)
     assert [each.id for each in store.lost(10)] == [message.id]
     assert store.renew([message], lease=60, worker="w") == 1
