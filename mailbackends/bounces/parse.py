@@ -15,6 +15,7 @@ from typing import Any
 
 from mailbackends.bounces.report import Action, BouncedRecipient, BounceReport
 from mailbackends.bounces.tokens import BounceTokens
+from mailbackends.mime.words import utf8_text
 from mailbackends.texts import one_line
 
 __all__ = ["parse_bounce"]
@@ -257,8 +258,7 @@ def _text(value: Any) -> str:
         text = str(make_header(decode_header(value)))
     except Exception:  # an unknown charset, or a broken encoded word
         text = str(value)
-    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return " ".join(one_line(clean).split())[:_LONGEST_TEXT]
+    return " ".join(one_line(utf8_text(text)).split())[:_LONGEST_TEXT]
 
 
 def _typed(value: str | None) -> str | None:

@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from mailbackends.mailbox.markup import plain_text
+from mailbackends.mime.words import utf8_text
 
 __all__ = ["Part", "StoredMessage", "clean_name", "decoded"]
 
@@ -52,8 +53,7 @@ def decoded(raw: str) -> str:
 
 def unfolded(raw: str) -> str:
     """A header's value on one line, its encoded words not decoded."""
-    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _readable(re.sub(r"[\r\n]+(?=[ \t])", "", text))
+    return _readable(re.sub(r"[\r\n]+(?=[ \t])", "", utf8_text(raw)))
 
 
 def _readable(text: str) -> str:

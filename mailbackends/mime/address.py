@@ -12,6 +12,7 @@ from unicodedata import ucd_3_2_0
 
 from mailbackends.errors import InvalidAddressError
 from mailbackends.mime.email_internals import header_class, is_one_group_each, source_text
+from mailbackends.mime.words import utf8_text
 
 __all__ = [
     "ADDRESS_CLASSES",
@@ -182,7 +183,7 @@ def addresses_in(name: str, value: Any) -> list[str]:
         return plain
     if hasattr(value, "addresses"):
         text = source_text(value)
-        found = [_decoded(address.addr_spec) for address in value.addresses]
+        found = [utf8_text(address.addr_spec) for address in value.addresses]
         is_faulty = any(isinstance(defect, InvalidHeaderDefect) for defect in value.defects)
         # The parser reads what it can of a faulty field and skips the rest: of "a@x b@y" and
         # of "a@x <b@y>" it keeps the first. The source text shows what was skipped.
@@ -228,13 +229,6 @@ def _read(text: str) -> list[str]:
         path if "@" in path or " " not in entry or "<" in entry else ""
         for path, entry in zip(found, entries, strict=True)
     ]
-
-
-def _decoded(addr_spec: str) -> str:
-    """The text with undecoded bytes, of a parsed message, read as UTF-8 (RFC 6532)."""
-    if addr_spec.isascii():
-        return addr_spec
-    return addr_spec.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # UTS 46 section 7: IDNA 2008 keeps these four characters. IDNA 2003, which Python's own codec

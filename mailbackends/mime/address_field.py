@@ -13,8 +13,7 @@ from typing import Any
 from mailbackends.errors import InvalidAddressError
 from mailbackends.mime.address import PLAIN_LIST, addresses_in
 from mailbackends.mime.email_internals import is_one_group_each
-from mailbackends.mime.headers import utf8_text
-from mailbackends.mime.words import LONGEST_WORD, phrase_words
+from mailbackends.mime.words import LONGEST_WORD, phrase_words, utf8_text
 
 __all__ = ["address_words", "has_names_of", "is_read_alike", "mailbox_words"]
 

@@ -16,15 +16,13 @@ from mailbackends.mime.address import is_plain_mailbox
 from mailbackends.mime.email_internals import header_class
 from mailbackends.mime.folding import UNSTRUCTURED, checked_policy, header_line
 from mailbackends.mime.headers import ADDRESS_FIELDS, is_field_name
-from mailbackends.mime.words import LINE_LENGTH, LONGEST_WORD, fold, text_words
+from mailbackends.mime.words import LINE_LENGTH, LONGEST_WORD, PLAIN_WORDS, fold, text_words
 
 __all__ = ["SMTP", "address_field", "date_or_identifier", "text_field"]
 
 SMTP: Any = checked_policy(email.policy.SMTP)
 """The policy of written messages."""
 
-# One space between words, none around them: nothing that folding could change.
-_PLAIN_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
 # Fields with a structure, or which may occur only once.
 _STRUCTURED = ADDRESS_FIELDS | {"date", "orig-date", "message-id", "mime-version"}
 _DATE_OR_IDENTIFIER = {
@@ -47,7 +45,7 @@ def text_field(name: str, text: str) -> bytes | None:
         return None
     if "=?" in text or not text.isprintable():
         return _unstructured(name, text) if text.isprintable() else None
-    if len(name) + len(text) + 2 <= LINE_LENGTH and _PLAIN_WORDS.fullmatch(text):
+    if len(name) + len(text) + 2 <= LINE_LENGTH and PLAIN_WORDS.fullmatch(text):
         return f"{name}: {text}\r\n".encode("ascii")
     return _text_lines(name, text)
 

@@ -20,16 +20,18 @@ from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import ADDRESS_CLASSES, PLAIN_LIST
 from mailbackends.mime.address_field import address_words, has_names_of, is_read_alike
 from mailbackends.mime.email_internals import header_class, header_name, message_with, parsed_text
-from mailbackends.mime.headers import ADDRESS_FIELDS, Field, check_field, is_field_name, utf8_text
+from mailbackends.mime.headers import ADDRESS_FIELDS, Field, check_field, is_field_name
 from mailbackends.mime.pieces import SAMPLE_BOUNDARY, with_crlf
 from mailbackends.mime.words import (
     LINE_LENGTH,
     LONGEST_LINE,
     MALFORMED,
+    PLAIN_WORDS,
     encoded_words,
     fold,
     parameter_words,
     text_words,
+    utf8_text,
 )
 
 __all__ = [
@@ -51,8 +53,6 @@ _PARAMETERIZED = frozenset(
     {headerregistry.ContentTypeHeader, headerregistry.ContentDispositionHeader}
 )
 
-# One space between words, none around them: nothing that folding could change.
-_PLAIN_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -168,7 +168,7 @@ def header_line(policy: Policy, name: str, value: Any) -> bytes:
     if isinstance(value, str) and not hasattr(value, "name"):
         if (
             len(name) + len(value) + 2 <= (policy.max_line_length or 0)
-            and _PLAIN_WORDS.fullmatch(value)
+            and PLAIN_WORDS.fullmatch(value)
             and is_field_name(name)
         ):
             return f"{name}: {value}\r\n".encode("ascii")

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
 from mailbackends.mime.address import addresses_in, check_visible, parse_path, to_ascii
+from mailbackends.mime.words import utf8_text
 
 __all__ = [
     "ADDRESS_FIELDS",
@@ -25,7 +26,6 @@ __all__ = [
     "field_that_needs_utf8",
     "is_field_name",
     "outgoing_fields",
-    "utf8_text",
 ]
 
 # A line end inside a field is folding only if white space follows (RFC 5322 section 2.2.3).
@@ -238,11 +238,6 @@ def _ascii_address(address: Address) -> Address:
         return address
     labels = to_ascii(f"@{domain}").removeprefix("@")
     return Address(utf8_text(address.display_name), utf8_text(address.username), labels)
-
-
-def utf8_text(text: str) -> str:
-    """The text with undecoded bytes, which a parsed message has as surrogates, read as UTF-8."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _ascii_text(name: str, value: str) -> str | None:

@@ -16,7 +16,7 @@ from mailbackends.mime.address import addresses_in, parse_path, plain_address
 from mailbackends.mime.attachment import FileAttachment
 from mailbackends.mime.fields import SMTP
 from mailbackends.mime.headers import is_field_name
-from mailbackends.mime.words import quoted_string
+from mailbackends.mime.words import ATOMS, quoted_string
 
 __all__ = [
     "Address",
@@ -40,8 +40,6 @@ File: TypeAlias = (
 )
 """A path, or a file name with its content and, unless the name shows it, its MIME type."""
 
-# Display names that need no quotes (RFC 5322 section 3.2.3).
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 # RFC 2392 section 2, in the form that every mail program finds again in `cid:` URLs.
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
@@ -113,7 +111,7 @@ def mailbox_of(field_name: str, given: Any) -> tuple[str, str]:
     name = one_line(f"the name in {field_name}", name).strip()
     if not name:
         return path, path
-    return path, f"{name if _ATOMS.fullmatch(name) else quoted_string(name)} <{path}>"
+    return path, f"{name if ATOMS.fullmatch(name) else quoted_string(name)} <{path}>"
 
 
 def file_of(option: str, given: Any) -> tuple[str, bytes | str, str] | FileAttachment:

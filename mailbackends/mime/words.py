@@ -13,16 +13,19 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 __all__ = [
+    "ATOMS",
     "LINE_LENGTH",
     "LONGEST_LINE",
     "LONGEST_WORD",
     "MALFORMED",
+    "PLAIN_WORDS",
     "encoded_words",
     "fold",
     "parameter_words",
     "phrase_words",
     "quoted_string",
     "text_words",
+    "utf8_text",
 ]
 
 LINE_LENGTH = 78
@@ -38,6 +41,12 @@ LONGEST_LINE = 998
 LONGEST_WORD = LONGEST_LINE - 2
 """With room for a space before the word, and a comma or semicolon after it."""
 
+ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+"""A phrase that needs no quotes (RFC 5322 section 3.2.3), with one space between its words."""
+
+PLAIN_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
+"""One space between words, none around them: nothing that folding could change."""
+
 _LONGEST_ENCODED = 75  # RFC 2047 section 2
 _START_Q, _START_B, _END = "=?utf-8?q?", "=?utf-8?b?", "?="
 
@@ -48,12 +57,18 @@ _PLAIN_WORD = re.compile(r"[!-~]+")
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q = tuple(chr(n) if n in _Q_SAFE else "_" if n == 0x20 else f"={n:02X}" for n in range(256))
 
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _UTF8_ATOM = r'[^\x00-\x20\x7f()<>@,;:\\".\[\]]+'  # RFC 6532 section 3.2
 _UTF8_ATOMS = re.compile(f"{_UTF8_ATOM}(?: {_UTF8_ATOM})*")
 _QUOTABLE = re.compile(r"[\t -~]*")
 # What readers take for an encoded word, or for the start of one.
 _LIKE_ENCODED = re.compile(r"=\?[^?]*\?[^?]*\?")
+
+
+def utf8_text(text: str) -> str:
+    """The text with undecoded bytes, which a parsed message has as surrogates, read as UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def text_words(text: str, *, room: int = 0, utf8: bool = False, literal: bool = True) -> list[str]:
@@ -155,11 +170,7 @@ def phrase_words(name: str, *, utf8: bool = False) -> list[str]:
         return name.split(" ") if _UTF8_ATOMS.fullmatch(name) else [quoted_string(name)]
     if _LIKE_ENCODED.search(name) or not _QUOTABLE.fullmatch(name):
         return encoded_words(name)
-    if (
-        _ATOMS.fullmatch(name)
-        and "=?" not in name
-        and max(map(len, name.split(" "))) < LONGEST_WORD
-    ):
+    if ATOMS.fullmatch(name) and "=?" not in name and max(map(len, name.split(" "))) < LONGEST_WORD:
         return name.split(" ")
     quoted = quoted_string(name)
     # Not folded within the quotes: some readers would take the line end for a part of the name.
