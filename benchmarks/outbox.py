@@ -4,7 +4,7 @@
     python benchmarks/outbox.py postgresql+psycopg://postgres@127.0.0.1:5432/bench
 
 The database must be empty; its tables are created and dropped. The messages go to a sink on
-loopback in a process of its own.
+loopback in another process.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ class Message:
 
         Raises:
             jinja2.TemplateNotFound: neither template exists.
-            InvalidMessageError: there is no subject.
-            RuntimeError: there is no application context.
+            InvalidMessageError: the message has no subject.
+            RuntimeError: no application context is active.
         """
         rendered = render(name, {**values, **(context or {})}, subject)
         return cls(

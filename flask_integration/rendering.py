@@ -127,8 +127,8 @@ def render(name: str, context: Mapping[str, Any], subject: str | None = None) ->
 
     Raises:
         jinja2.TemplateNotFound: neither exists.
-        InvalidMessageError: there is no subject.
-        RuntimeError: there is no application context.
+        InvalidMessageError: the message has no subject.
+        RuntimeError: no application context is active.
     """
     if not has_app_context():
         raise RuntimeError(

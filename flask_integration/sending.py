@@ -64,7 +64,7 @@ class Sender(ABC):
                 `IncompleteMessageError`, `mailbackends.InvalidAddressError`).
             mailbackends.SMTPException: no recipient was accepted, or it is unknown whether
                 one was; see ``outcome``.
-            RuntimeError: there is no application.
+            RuntimeError: neither `Mail(app)` nor an application context gives an application.
         """
         app, state = self._target()
         with state.lease_backend() as backend:
@@ -93,7 +93,7 @@ class Sender(ABC):
         Raises:
             ValueError: the message cannot be sent as it is; as `send`. Nothing was stored.
             mailbackends.outbox.KeyReusedError: another message was stored under this key.
-            RuntimeError: there is no application.
+            RuntimeError: neither `Mail(app)` nor an application context gives an application.
         """
         app, state = self._target()
         posting = prepare(message, state, envelope_from)

@@ -189,7 +189,7 @@ def _complete_login(options: dict[str, Any], label: str) -> None:
         present, missing = ("USERNAME", "PASSWORD")
         if "password" in options:
             present, missing = missing, present
-        warn(f"{label}{present} is set but {label}{missing} is not, so there is no login: set both")
+        warn(f"{label}{present} is set but {label}{missing} is not, so no login is made: set both")
         options.pop("username", None)
         options.pop("password", None)
 

@@ -217,7 +217,7 @@ class MessageAdmin(_ModelAdmin):
             raise PermissionDenied
         act = _ACTS.get(request.POST.get("act", ""))
         if act is None:
-            raise Http404("There is no such action.")
+            raise Http404("No such action.")
         done, what = act
         try:
             done(id, _user(request))

@@ -34,7 +34,7 @@ class Imported:
 def import_from(source: str) -> Iterator[Imported]:
     """Move the messages that wait in another queue; those that fail stay there.
 
-    Each is moved in a transaction of its own, with its number as its key: a second run cannot
+    Each is moved in its own transaction, with its number as its key: a second run cannot
     queue it twice. Stop the other queue's workers first.
 
     Raises:

@@ -86,7 +86,7 @@ def read_content(id: UUID, *, by: str) -> bytes:
     """The whole message as it is sent. Who read it is recorded in its history.
 
     Raises:
-        ValueError: there is no such message, or its content was erased.
+        ValueError: no message has this id, or its content was erased.
         InvalidMessageError: a part in a blob cannot be read.
     """
     store = outbox_store()

@@ -138,7 +138,7 @@ class Outbox:
         False where its state changed in this moment.
 
         Raises:
-            ValueError: there is no such message, or its state does not allow it.
+            ValueError: no message has this id, or its state does not allow it.
         """
         return self._apply(resent(self._get(id), by=by, everyone=everyone))
 
@@ -148,7 +148,7 @@ class Outbox:
         False where its state changed in this moment.
 
         Raises:
-            ValueError: there is no such message, or its state does not allow it.
+            ValueError: no message has this id, or its state does not allow it.
         """
         return self._apply(cancelled(self._get(id), by=by))
 
@@ -158,7 +158,7 @@ class Outbox:
         False where its state changed in this moment.
 
         Raises:
-            ValueError: there is no such message, or its outcome is known.
+            ValueError: no message has this id, or its outcome is known.
         """
         return self._apply(resolved(self._get(id), arrived=arrived, by=by, text=text))
 

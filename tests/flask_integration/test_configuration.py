@@ -307,7 +307,7 @@ def test_an_unknown_setting_causes_a_warning_with_the_nearest_known_one(make_app
 
 
 def test_an_incomplete_login_causes_a_warning_and_no_login_as_in_flask_mail() -> None:
-    with pytest.warns(ConfigurationWarning, match="MAIL_PASSWORD is not, so there is no login"):
+    with pytest.warns(ConfigurationWarning, match="MAIL_PASSWORD is not, so no login is made"):
         state = state_of(USERNAME="user")
     assert state.options.username is None
     with pytest.warns(ConfigurationWarning, match="MAIL_USERNAME is not"):

@@ -254,7 +254,7 @@ def test_a_large_file_is_sent_without_being_read_into_memory(
 ) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(bytes(range(256)) * (8 * 4096))  # 8 MiB
-    # In a process of its own, for the server here has it all in memory.
+    # In another process, for the server here has it all in memory.
     script = f"""
 import tracemalloc
 from flask import Flask

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-# In a process of its own: it puts ours in place of smtplib for everybody.
+# In another process: it puts ours in place of smtplib for everybody.
 PROGRAM = """
 import smtplib, socket, sys, types, unittest
 import mailbackends.client, mailbackends.errors
