@@ -44,7 +44,7 @@ class ReceivedMail:
     @property
     def subject(self) -> str:
         """The Subject field, decoded, or an empty string."""
-        return str(self.message["Subject"] or "")
+        return _subject_of(self.message)
 
     @property
     def text(self) -> str | None:
@@ -59,29 +59,41 @@ class ReceivedMail:
     @property
     def alternatives(self) -> dict[str, str]:
         """The texts that are not attachments, by type: the first of each."""
-        found: dict[str, str] = {}
-        for part in self.message.walk():
-            if part.get_content_maintype() == "text" and not part.is_attachment():
-                text = part.get_content().replace("\r\n", "\n")
-                found.setdefault(part.get_content_type(), text)
-        return found
+        return _texts_of(self.message)
 
     @property
     def attachments(self) -> dict[str, bytes]:
         """The content of the attachments by file name, including images in the HTML."""
-        found: dict[str, bytes] = {}
-        for part in self.message.walk():
-            name = part.get_filename() or (part["Content-ID"] or "").strip("<>")
-            if name and not part.is_multipart():
-                payload: Any = part.get_payload(decode=True)
-                found[str(name)] = payload or b""
-            elif part.get_content_type() == "message/rfc822":
-                found[str(name or "message")] = part.as_bytes()
-        return found
+        return _files_of(self.message)
 
     def __repr__(self) -> str:
         recipients = ", ".join(self.recipients)
         return f"<ReceivedMail {self.subject!r} from {self.sender or '<>'} to {recipients}>"
+
+
+def _subject_of(message: EmailMessage) -> str:
+    return str(message["Subject"] or "")
+
+
+def _texts_of(message: EmailMessage) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in message.walk():
+        if part.get_content_maintype() == "text" and not part.is_attachment():
+            text = part.get_content().replace("\r\n", "\n")
+            found.setdefault(part.get_content_type(), text)
+    return found
+
+
+def _files_of(message: EmailMessage) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for part in message.walk():
+        name = part.get_filename() or (part["Content-ID"] or "").strip("<>")
+        if name and not part.is_multipart():
+            payload: Any = part.get_payload(decode=True)
+            found[str(name)] = payload or b""
+        elif part.get_content_type() == "message/rfc822":
+            found[str(name or "message")] = part.as_bytes()
+    return found
 
 
 def as_received(item: Any) -> ReceivedMail:
@@ -134,18 +146,21 @@ class Expected:
 
     def differences(self, mail: ReceivedMail) -> list[str]:
         """The differences between the message and what was expected, as text."""
+        message = mail.message  # parsed at each access
+        texts = _texts_of(message)
+        text, html = texts.get("text/plain"), texts.get("text/html")
         found = [
             *_value("sender", self.sender, mail.sender),
             *_people(self.to, mail.recipients),
-            *_value("subject", self.subject, mail.subject),
-            *_body("text", self.text, mail.text),
-            *_body("html", self.html, mail.html),
-            *_parts("text", self.text_has, mail.text),
-            *_parts("html", self.html_has, mail.html),
-            *_attachments(self.attachments, mail.attachments),
+            *_value("subject", self.subject, _subject_of(message)),
+            *_body("text", self.text, text),
+            *_body("html", self.html, html),
+            *_parts("text", self.text_has, text),
+            *_parts("html", self.html_has, html),
+            *_attachments(self.attachments, _files_of(message)),
         ]
         for name, value in (self.headers or {}).items():
-            actual = mail.message[name]
+            actual = message[name]
             found += _value(name, value, None if actual is None else str(actual))
         return found
 
