@@ -205,6 +205,11 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
         self.refused = {path: Reply.of(*answer) for path, answer in self.recipients.items()}
         self.reply = next(reversed(self.refused.values()), None)
 
+    @classmethod
+    def of(cls, replies: Mapping[str, Reply]) -> SMTPRecipientsRefused:
+        """The error for recipients that were refused with these replies."""
+        return cls({to: (reply.code, reply.message) for to, reply in replies.items()})
+
     @property
     def is_transient(self) -> bool:
         """True if each recipient was refused with a temporary code."""

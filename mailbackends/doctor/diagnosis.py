@@ -23,6 +23,7 @@ from mailbackends.errors import (
     SMTPTLSError,
 )
 from mailbackends.mailer import Options
+from mailbackends.mailer.opening import connected, context_of, timeouts_of
 from mailbackends.mime.address import parse_path, to_ascii
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.command import Command, mail, rcpt
@@ -31,10 +32,9 @@ from mailbackends.protocol.state import Dialogue
 from mailbackends.providers import provider_of
 from mailbackends.reply import Reply
 from mailbackends.secret import Secret
-from mailbackends.transport.dial import dial, dial_unix, own_name
+from mailbackends.transport.dial import own_name
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import Timeouts, run
 
 __all__ = ["diagnose"]
@@ -109,20 +109,10 @@ class _Diagnosis:
         self.options = options
         self.resolver = resolver
         self.addresses = probe
-        self.timeouts = Timeouts(
-            connect=options.connect_timeout or options.timeout,
-            command=options.timeout,
-            latest=None if options.deadline is None else time.monotonic() + options.deadline,
-        )
-        self.context: ssl.SSLContext | None = None
-        if options.security != "none":
-            self.context = options.ssl_context or client_context(
-                cafile=options.ssl_cafile,
-                certfile=options.ssl_certfile,
-                keyfile=options.ssl_keyfile,
-                minimum_version=options.tls_minimum_version,
-                wording=options.wording,
-            )
+        seconds = options.deadline
+        latest = None if seconds is None else time.monotonic() + seconds
+        self.timeouts = timeouts_of(options, latest)
+        self.context = context_of(options)
         self.stream: Stream | None = None
         self.session = Session(is_lmtp=options.protocol == "lmtp")
         self.findings: list[str] = []
@@ -179,22 +169,12 @@ class _Diagnosis:
         self.findings.append(f"to {peer[0]} port {peer[1]}" if isinstance(peer, tuple) else peer)
 
     def _dial(self) -> socket.socket:
-        options, deadline = self.options, self.timeouts.for_connect()
         try:
-            if options.socket_path is not None:
-                return run(dial_unix(options.socket_path, deadline))
-            return run(
-                dial(
-                    options.host.strip("[]"),
-                    options.server_port,
-                    deadline,
-                    source_address=options.source_address,
-                )
-            )
+            return run(connected(self.options, self.timeouts.for_connect()))
         except SMTPException:
             raise
         except OSError as error:
-            raise SMTPConnectionError.because_of(error, options.server) from error
+            raise SMTPConnectionError.because_of(error, self.options.server) from error
 
     def start_tls(self) -> None:
         if self.stream is None or self.context is None:  # pragma: no cover - see `steps`
@@ -270,7 +250,7 @@ class _Diagnosis:
         if recipient is not None:
             reply = self._ask(rcpt(recipient))
             if not reply.is_positive:
-                raise SMTPRecipientsRefused({recipient: (reply.code, reply.message)})
+                raise SMTPRecipientsRefused.of({recipient: reply})
             self.findings.append(f"recipient <{recipient}>: {reply}")
         self._ask(Command("RSET"))
 

@@ -16,10 +16,9 @@ from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import AHEAD, AsyncItems, Messages, PipelinedBatch, each_of
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.leaving import at, first_of, known, locked, note, result_of
 from mailbackends.mailer.router import LeasesAt
-from mailbackends.mailer.server import Server
+from mailbackends.mailer.server import PinnedLeases, Server
 from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
 from mailbackends.message import Email
 from mailbackends.pool.aio import AsyncPool
@@ -285,7 +284,7 @@ class AsyncPinnedConnection:
     def __init__(self, mailer: AsyncMailer) -> None:
         self._mailer = mailer
         self._lock = asyncio.Lock()
-        self._leased: dict[Server, LeasedConnection] = {}
+        self._leases = PinnedLeases()
 
     async def send_message(
         self,
@@ -314,11 +313,4 @@ class AsyncPinnedConnection:
     async def give_back(self) -> None:
         """Return the connection to the pool."""
         async with self._lock:
-            while self._leased:
-                _, leased = self._leased.popitem()
-                await leased.give_back()
-
-    def _leases(self, server: Server) -> LeasedConnection:
-        if server not in self._leased:
-            self._leased[server] = LeasedConnection(server.pool)
-        return self._leased[server]
+            await self._leases.give_back()

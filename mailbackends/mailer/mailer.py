@@ -11,9 +11,8 @@ from mailbackends.errors import SMTPException
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import Items, PipelinedBatch, as_submission, as_values, in_order
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
-from mailbackends.mailer.server import Server
+from mailbackends.mailer.server import PinnedLeases
 from mailbackends.mailer.submission import BeforeEnd, Receipt, Submission
 from mailbackends.message import Email
 from mailbackends.pool import Pool
@@ -163,7 +162,7 @@ class PinnedConnection:
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._leased: dict[Server, LeasedConnection] = {}
+        self._leases = PinnedLeases()
 
     def send_message(
         self,
@@ -195,11 +194,4 @@ class PinnedConnection:
 
     def give_back(self) -> None:
         """Return the connection to the pool."""
-        while self._leased:
-            _, leased = self._leased.popitem()
-            run(leased.give_back())
-
-    def _leases(self, server: Server) -> LeasedConnection:
-        if server not in self._leased:
-            self._leased[server] = LeasedConnection(server.pool)
-        return self._leased[server]
+        run(self._leases.give_back())

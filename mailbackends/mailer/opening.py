@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -16,9 +17,10 @@ from mailbackends.protocol.state import Dialogue
 from mailbackends.transport.dial import address_literal, dial, dial_unix, own_name
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.stream import Stream
-from mailbackends.transport.waiting import Timeouts, Waiter
+from mailbackends.transport.tls import client_context
+from mailbackends.transport.waiting import BLOCKING, Deadline, Timeouts, Waiter
 
-__all__ = ["open_driver", "timeouts_of"]
+__all__ = ["connected", "context_of", "open_driver", "timeouts_of"]
 
 _BLOCKED = (
     "check {host} and {port}: a firewall may drop the packets, as many networks do for port 25"
@@ -42,8 +44,7 @@ async def open_driver(
         SMTPConnectionError: no connection could be made.
         SMTPException: greeting, TLS or login failed.
     """
-    timeouts = timeouts_of(options)
-    timeouts.latest = latest
+    timeouts = timeouts_of(options, latest)
     stream = await _dial(options, timeouts, waiter)
     try:
         trace = _trace(options.server) if logger.isEnabledFor(logging.DEBUG) else None
@@ -94,16 +95,7 @@ def _derives_keys(session: Session) -> bool:
 async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
     deadline = timeouts.for_connect()
     try:
-        if options.socket_path is not None:
-            return Stream(await dial_unix(options.socket_path, deadline, waiter), waiter)
-        sock = await dial(
-            options.host.strip("[]"),
-            options.server_port,
-            deadline,
-            source_address=options.source_address,
-            waiter=waiter,
-        )
-        return Stream(sock, waiter)
+        return Stream(await connected(options, deadline, waiter), waiter)
     except SMTPTimeoutError as error:
         raise error.suggesting(_BLOCKED)  # noqa: B904 - it is the same error
     except SMTPException:
@@ -115,12 +107,49 @@ async def _dial(options: Options, timeouts: Timeouts, waiter: Waiter) -> Stream:
         raise SMTPConnectionError.because_of(error, options.server) from error
 
 
-def timeouts_of(options: Options) -> Timeouts:
-    """The limits for each kind of wait that the options set."""
+async def connected(
+    options: Options, deadline: Deadline, waiter: Waiter = BLOCKING
+) -> socket.socket:
+    """A socket that is connected to the server.
+
+    Raises:
+        OSError: no connection could be made before the deadline.
+    """
+    if options.socket_path is not None:
+        return await dial_unix(options.socket_path, deadline, waiter)
+    return await dial(
+        options.host.strip("[]"),
+        options.server_port,
+        deadline,
+        source_address=options.source_address,
+        waiter=waiter,
+    )
+
+
+def context_of(options: Options) -> ssl.SSLContext | None:
+    """How TLS is used with these options; None if it is not.
+
+    Raises:
+        ConfigurationError: a file of certificates cannot be read.
+    """
+    if options.security == "none":
+        return None
+    return options.ssl_context or client_context(
+        cafile=options.ssl_cafile,
+        certfile=options.ssl_certfile,
+        keyfile=options.ssl_keyfile,
+        minimum_version=options.tls_minimum_version,
+        wording=options.wording,
+    )
+
+
+def timeouts_of(options: Options, latest: float | None = None) -> Timeouts:
+    """The limits for each kind of wait that the options set, before ``latest`` on the clock."""
     return Timeouts(
         connect=options.connect_timeout or options.timeout,
         command=options.timeout,
         content=options.content_timeout,
+        latest=latest,
     )
 
 

@@ -84,11 +84,7 @@ class RecipientSplit:
             self._pass(set(error.refused))
             if served or self.left:
                 return
-            refused = {to: (r.code, r.message) for to, r in self.result.refused.items()}
-            everyone = SMTPRecipientsRefused(refused)
-            everyone.outcome, everyone.server = error.outcome, error.server
-            everyone.wording = error.wording
-            raise everyone from error
+            raise _for_everyone(error, self.result.refused) from error
         if isinstance(error, SMTPDeliveryUnknown):
             self._pass({*error.unknown, *error.accepted, *error.refused})
             rest = dict.fromkeys(self.left, _not_sent(error))
@@ -197,15 +193,22 @@ class Failover:
         refused = self._still_refused(*error.accepted, *unknown)
         if isinstance(error, SMTPRecipientsRefused) and refused.keys() != error.recipients.keys():
             # Some were refused for good at an earlier server.
-            everyone = SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
-            everyone.outcome, everyone.server = error.outcome, error.server
-            everyone.wording = error.wording
+            everyone = _for_everyone(error, refused)
             everyone.__cause__ = error
             error = everyone
         error.accepted = (*self._accepted, *error.accepted)
         error.refused = refused
         error.earlier = tuple(self._errors[:-1])
         return error
+
+
+def _for_everyone(
+    error: SMTPRecipientsRefused, refused: Mapping[str, Reply]
+) -> SMTPRecipientsRefused:
+    """The error with the replies to those who were refused before as well."""
+    everyone = SMTPRecipientsRefused.of(refused)
+    everyone.outcome, everyone.server, everyone.wording = error.outcome, error.server, error.wording
+    return everyone
 
 
 def _is_too_many(reply: Reply) -> bool:

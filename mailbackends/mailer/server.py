@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from mailbackends.events import EventHook, EventSink, MessageFailed, MessageSent
 from mailbackends.mailer.circuit import Circuit, CircuitState
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.dispatch import Dispatcher
-from mailbackends.mailer.leases import PoolLeases
+from mailbackends.mailer.leases import LeasedConnection, PoolLeases
+from mailbackends.mailer.opening import context_of
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Pool, PoolStats
@@ -32,10 +32,9 @@ from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.texts import fields_as_dict
-from mailbackends.transport.tls import client_context
 from mailbackends.transport.waiting import BLOCKING, Waiter, run
 
-__all__ = ["Counters", "Server", "ServerStats"]
+__all__ = ["Counters", "PinnedLeases", "Server", "ServerStats"]
 
 # Faults on this side, which say nothing about the server.
 _NOT_THE_SERVERS = (PoolTimeout, PoolClosed, BeforeEndError, SMTPNotSupportedError, SigningError)
@@ -138,7 +137,7 @@ class Server:
         self.options = options
         self.waiter = waiter
         # Made once: loading the system's certificates takes longer than sending a message.
-        self._context = _context(options)
+        self._context = context_of(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
         self.dispatcher = Dispatcher(options)
@@ -200,13 +199,22 @@ class Server:
         return run(self._connect(deadline))
 
 
-def _context(options: Options) -> ssl.SSLContext | None:
-    if options.security == "none":
-        return None
-    return options.ssl_context or client_context(
-        cafile=options.ssl_cafile,
-        certfile=options.ssl_certfile,
-        keyfile=options.ssl_keyfile,
-        minimum_version=options.tls_minimum_version,
-        wording=options.wording,
-    )
+class PinnedLeases:
+    """The same connection to a server for each message, as long as it can be used.
+
+    Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._leased: dict[Server, LeasedConnection] = {}
+
+    def __call__(self, server: Server) -> LeasedConnection:
+        if server not in self._leased:
+            self._leased[server] = LeasedConnection(server.pool)
+        return self._leased[server]
+
+    async def give_back(self) -> None:
+        """Return the connections to their pools."""
+        while self._leased:
+            _, leased = self._leased.popitem()
+            await leased.give_back()

@@ -59,8 +59,7 @@ class DeliveryRecord:
         if self.sender_refusal:
             reply = self.sender_refusal
             return SMTPSenderRefused(reply.code, reply.message, self.reverse_path)
-        refused = self.result.refused
-        return SMTPRecipientsRefused({to: (r.code, r.message) for to, r in refused.items()})
+        return SMTPRecipientsRefused.of(self.result.refused)
 
     def not_sent(self, reply: Reply, what: str) -> SMTPServerDisconnected:
         """The error for a reply after which the server takes nothing that it was sent."""
