@@ -112,14 +112,14 @@ def test_a_burst_in_one_loop_is_sent_by_no_thread(
 ) -> None:
     mail = Mail(make_app(**settings, MAIL_POOL_SIZE=3))
 
-    async def main() -> int:
-        threads = threading.active_count()
+    async def main() -> set[threading.Thread]:
+        before = set(threading.enumerate())
         await asyncio.gather(
             *(mail.asend(Message("s", ["a@example.com"], body="b")) for _ in range(50))
         )
-        return threading.active_count() - threads
+        return set(threading.enumerate()) - before
 
-    assert asyncio.run(main()) == 0
+    assert asyncio.run(main()) == set()
     assert len(mail_server.messages) == 50
     assert mail_server.connections <= 3
     mail_server.wait(lambda: mail_server.open_connections == 0)
