@@ -7,7 +7,7 @@ class DjangoIntegrationConfig(AppConfig):
     """The application that brings the system checks and the command."""
 
     name = "django_integration"
-    verbose_name = "mailbackends"
+    verbose_name: str = "mailbackends"
 
     def ready(self) -> None:
         """Register the checks, and give each message its attributes."""

@@ -38,6 +38,7 @@ from django_integration.settings import (
     hide,
     unknown_options,
 )
+from django_integration.staging import Staging
 from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
 
 __all__ = ["EmailBackend"]
@@ -115,8 +116,8 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             for name, value in self._configuration.attributes.items():
                 setattr(self, name, value.reveal() if isinstance(value, Secret) else value)
             self._configured = tuple(map(vars(self).get, ATTRIBUTES))
-            self.staging = self._configuration.staging
-            self.on_partial_refusal = self._configuration.on_partial_refusal
+            self.staging: Staging = self._configuration.staging
+            self.on_partial_refusal: str = self._configuration.on_partial_refusal
             if self.alias is not None:  # raise InvalidMailer now and not with the first message
                 is_usual = type(self) is EmailBackend
                 _ = self._configuration.mailer_key if is_usual else self.mailer_key

@@ -17,9 +17,9 @@ from mailbackends.bounces import BounceReport, BounceTokens, parse_bounce
 
 __all__ = ["bounced", "envelope_sender", "handle_report", "tokens"]
 
-logger = logging.getLogger("mailbackends.bounces")
+logger: logging.Logger = logging.getLogger("mailbackends.bounces")
 
-bounced = Signal()
+bounced: Signal = Signal()
 """Sent for each report; receivers get ``report``, a `BounceReport`. The sender is that class.
 
 Act on reports with a ``reference`` only, and look the recipient up by it: anybody can send the

@@ -76,7 +76,7 @@ class Delivery:
 
     def __init__(self, backend: _Backend) -> None:
         self.backend = backend
-        self.accepted = 0
+        self.accepted: int = 0
         self._entries: list[_Entry] = []
         self._options: Options | None = None  # of the Mailer, if that is what sends
         self._unreachable: SMTPException | None = None

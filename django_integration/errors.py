@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -68,8 +68,8 @@ class PartialRefusal(SMTPException):
         # Result backends of task queues keep a text only.
         if isinstance(receipt, Receipt):
             self.receipt = receipt
-            self.refused = receipt.refused
-            self.accepted = receipt.accepted
+            self.refused: Mapping[str, Reply] = receipt.refused
+            self.accepted: tuple[str, ...] = receipt.accepted
             self.reply: Reply | None = next(iter(receipt.refused.values()), None)
 
     @property
@@ -98,7 +98,9 @@ class BatchError(SMTPException):
         self, outcomes: Iterable[tuple[EmailMessage, Receipt | Exception]] | str = ()
     ) -> None:
         # Result backends of task queues keep a text only.
-        self.outcomes = () if isinstance(outcomes, str) else tuple(outcomes)
+        self.outcomes: tuple[tuple[EmailMessage, Receipt | Exception], ...] = (
+            () if isinstance(outcomes, str) else tuple(outcomes)
+        )
         super().__init__(outcomes if isinstance(outcomes, str) else self.outcomes)
 
     @property

@@ -16,7 +16,7 @@ from types import FrameType
 
 __all__ = ["logger", "sending"]
 
-logger = logging.getLogger("mailbackends.django")
+logger: logging.Logger = logging.getLogger("mailbackends.django")
 
 
 class _Sending(Enum):

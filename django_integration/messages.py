@@ -61,7 +61,7 @@ class RawEmailMessage(EmailMessage):
                 f"content must be bytes, got {type(content).__name__}: "
                 "use as_bytes() of a message object"
             )
-        self.content = bytes(content)
+        self.content: bytes = bytes(content)
         header = BytesHeaderParser(policy=email.policy.compat32).parsebytes(self.content)
         subject = str(make_header(decode_header(header["Subject"] or "")))
         super().__init__(subject, "", from_email, list(to), connection=connection)

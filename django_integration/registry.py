@@ -50,10 +50,10 @@ class _Entry:
     __slots__ = ("is_dropped", "mailer", "registry", "users")
 
     def __init__(self, mailer: Mailer, registry: Registry) -> None:
-        self.mailer = mailer
-        self.registry = registry
-        self.users = 0
-        self.is_dropped = False
+        self.mailer: Mailer = mailer
+        self.registry: Registry = registry
+        self.users: int = 0
+        self.is_dropped: bool = False
 
     def __enter__(self) -> Mailer:
         return self.mailer
@@ -134,7 +134,7 @@ def _limit() -> int:
     return int(value)
 
 
-registry = Registry(_limit)
+registry: Registry = Registry(_limit)
 """The registry of this process."""
 
 if hasattr(os, "register_at_fork"):

@@ -62,7 +62,7 @@ _TEXT_AS_BOOL = {
 _NAMES_THE_SERVER = frozenset({"url", "security", "protocol", "socket_path", "host"})
 
 
-hide = functools.partial(
+hide: functools.partial[dict[str, Any]] = functools.partial(
     hide_secrets, plain=_WITHOUT_SECRETS, urls=frozenset({"url", "fallback_urls"})
 )
 """Makes each password among given options, and each value that may contain one, a `Secret`.

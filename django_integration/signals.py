@@ -10,14 +10,14 @@ from django.dispatch import Signal
 
 __all__ = ["post_send", "pre_send", "send_failed"]
 
-pre_send = Signal()
+pre_send: Signal = Signal()
 """Sent before a message is built. A receiver may change the message, including its
 recipients, or raise `SendCancelled` to stop it. Any other exception fails the message."""
 
-post_send = Signal()
+post_send: Signal = Signal()
 """Sent after a message was accepted for at least one recipient. Adds ``receipt``."""
 
-send_failed = Signal()
+send_failed: Signal = Signal()
 """Sent after a message could not be sent. Adds ``error``, with its ``outcome``.
 
 An exception in a receiver of `post_send` or `send_failed` is logged and not raised, since

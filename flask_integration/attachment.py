@@ -76,7 +76,7 @@ class Attachment:
         self.filename = filename
         self.content_type = content_type
         self.data: str | bytes = data if isinstance(data, str) else bytes(data)
-        self.disposition = disposition or "attachment"
+        self.disposition: str = disposition or "attachment"
         self.headers: dict[str, str] = dict(headers or {})
         if content_id is not None:
             if not _CONTENT_ID.fullmatch(content_id):

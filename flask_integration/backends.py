@@ -52,7 +52,7 @@ class SmtpBackend(Backend):
     _loops: LoopMailers[None] | None = None
 
     def __init__(self, state: BackendSettings) -> None:
-        self.mailer = Mailer([state.options, *state.fallbacks], strategy=state.strategy)
+        self.mailer: Mailer = Mailer([state.options, *state.fallbacks], strategy=state.strategy)
         self._strategy = state.strategy
 
     @property
@@ -201,7 +201,7 @@ class FileBackend(Backend):
             raise ConfigurationError(
                 "MAIL_BACKEND is 'file' but MAIL_FILE_PATH is not set: set it to a directory"
             )
-        self.directory = Path(state.file_path)
+        self.directory: Path = Path(state.file_path)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -14,7 +14,7 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
-from blinker import Namespace, Signal
+from blinker import NamedSignal, Namespace, Signal
 from flask import Flask
 
 from flask_integration.addresses import Address
@@ -37,19 +37,19 @@ __all__ = [
     "try_to_prepare",
 ]
 
-signals = Namespace()
+signals: Namespace = Namespace()
 
-email_dispatched = signals.signal(
+email_dispatched: NamedSignal = signals.signal(
     "email-dispatched",
     doc="""A message was sent, or would have been if sending were not suppressed.
     Receivers get ``message``, as it was passed to `Mail.send`.""",
 )
-email_sent = signals.signal(
+email_sent: NamedSignal = signals.signal(
     "email-sent",
     doc="""As `email_dispatched`; receivers get ``message`` and ``receipt``.
     Look at ``receipt.refused``: some recipients may have been refused.""",
 )
-email_failed = signals.signal(
+email_failed: NamedSignal = signals.signal(
     "email-failed",
     doc="""A message was not accepted; receivers get ``message`` and ``error``.
     ``error.outcome`` says whether it may have been delivered anyway.""",

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import ClassVar
 
 from flask_integration.backends import Backend
 
@@ -31,7 +32,7 @@ class CurrentBackend:
         # As Flask-Mail's: states that have the same settings are equal in all attributes.
         return isinstance(other, CurrentBackend) and self._open == other._open
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def get(self, make: Callable[[], Backend]) -> Backend:
         """Return the backend."""

@@ -31,7 +31,7 @@ from mailbackends.mailbox import Mailbox, request_from_environ
 
 __all__ = ["MailboxBackend", "blueprint", "get_mailbox", "is_allowed"]
 
-blueprint = Blueprint("mailbox", __name__, url_prefix="/mailbox")
+blueprint: Blueprint = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 _lock = threading.Lock()
 _LIMITS = ("timeout", "content_timeout", "deadline", "pool_size", "pool_timeout")
 _KEY = "mailbackends_mailbox"
@@ -86,7 +86,7 @@ class MailboxBackend(SmtpBackend):
         server = get_mailbox(current_application()).listen()
         # The application's own timeouts, so that a delay set in the mailbox shows their effect.
         limits = {name: getattr(state.options, name) for name in _LIMITS}
-        self.mailer = Mailer(Options(host=server.host, port=server.port, **limits))
+        self.mailer: Mailer = Mailer(Options(host=server.host, port=server.port, **limits))
 
 
 @blueprint.route("/", defaults={"path": ""}, methods=["GET", "POST", "DELETE"])

@@ -87,7 +87,9 @@ class Message:
             self.html = html
         self.date = date
         self.charset: str | None = evaluated(charset)
-        self.extra_headers = dict(extra_headers) if extra_headers is not None else None
+        self.extra_headers: dict[str, str] | None = (
+            dict(extra_headers) if extra_headers is not None else None
+        )
         self.mail_options: list[str] = _list(mail_options)
         self.rcpt_options: list[str] = _list(rcpt_options)
         self.attachments: list[Attachment | Part] = _list(attachments)

@@ -148,7 +148,9 @@ class _Group(click.Group):
         self.command("create-tables")(with_appcontext(_create_tables))
 
 
-outbox_group = _Group("outbox", help="Send and look after the messages in the database.")
+outbox_group: click.Group = _Group(
+    "outbox", help="Send and look after the messages in the database."
+)
 
 
 def _outbox() -> Outbox:

@@ -199,7 +199,7 @@ class MailConnection:
     def __init__(self, mail: SenderState, app: Flask | None = None) -> None:
         self.mail = mail
         self.host: Any = None
-        self.num_emails = 0
+        self.num_emails: int = 0
         self._app = app
         self._own_host: Any = None
         self._stack = ExitStack()

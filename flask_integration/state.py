@@ -18,6 +18,7 @@ from flask_integration.addresses import Address
 from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
 from flask_integration.config import Settings, unknown_key, without_secrets
 from flask_integration.leases import BackendLease, CurrentBackend
+from flask_integration.rendering import Rendering
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
 from flask_integration.unsubscribe import add_unsubscribe
@@ -34,8 +35,8 @@ class _OptionAttribute:
     """An option of the Mailer under Flask-Mail's name for it."""
 
     def __init__(self, option: str, source: str | None = None) -> None:
-        self.option = option
-        self.source = source or option
+        self.option: str = option
+        self.source: str = source or option
 
     def __get__(self, state: MailState | None, owner: type[MailState]) -> Any:
         if state is None:
@@ -53,7 +54,7 @@ class _SecurityAttribute:
     """``use_tls`` and ``use_ssl``, of which at most one is true."""
 
     def __init__(self, security: str) -> None:
-        self.security = security
+        self.security: str = security
 
     def __get__(self, state: MailState | None, owner: type[MailState]) -> Any:
         if state is None:
@@ -75,15 +76,15 @@ class MailState(Sender):
     where to deliver opens a new pool and closes the old one.
     """
 
-    server = _OptionAttribute("host")
-    port = _OptionAttribute("port", "server_port")
-    username = _OptionAttribute("username")
-    password = _OptionAttribute("password")
-    use_tls = _SecurityAttribute("starttls")
-    use_ssl = _SecurityAttribute("tls")
-    timeout = _OptionAttribute("timeout")
-    ssl_certfile = _OptionAttribute("ssl_certfile")
-    ssl_keyfile = _OptionAttribute("ssl_keyfile")
+    server: _OptionAttribute = _OptionAttribute("host")
+    port: _OptionAttribute = _OptionAttribute("port", "server_port")
+    username: _OptionAttribute = _OptionAttribute("username")
+    password: _OptionAttribute = _OptionAttribute("password")
+    use_tls: _SecurityAttribute = _SecurityAttribute("starttls")
+    use_ssl: _SecurityAttribute = _SecurityAttribute("tls")
+    timeout: _OptionAttribute = _OptionAttribute("timeout")
+    ssl_certfile: _OptionAttribute = _OptionAttribute("ssl_certfile")
+    ssl_keyfile: _OptionAttribute = _OptionAttribute("ssl_keyfile")
 
     default_sender: Address | None
 
@@ -96,12 +97,12 @@ class MailState(Sender):
         parent: MailState | None = None,
     ) -> None:
         self.settings = settings
-        self.rendering = settings.rendering
+        self.rendering: Rendering = settings.rendering
         self.default_sender = settings.default_sender
-        self.debug = settings.debug
+        self.debug: int = settings.debug
         self._max_emails = settings.max_emails
-        self.mail_options = settings.mail_options
-        self.file_path = settings.file_path
+        self.mail_options: tuple[str, ...] = settings.mail_options
+        self.file_path: str | None = settings.file_path
         self._changes: dict[str, Any] = dict(settings.client_certificate)
         self._config = config
         self._testing = testing

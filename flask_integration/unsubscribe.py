@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 from flask import Blueprint, Response, current_app, render_template, render_template_string
 from itsdangerous import BadData, URLSafeTimedSerializer
 from jinja2 import TemplateNotFound
@@ -38,9 +38,9 @@ URL_KEY, AGE_KEY = "MAIL_UNSUBSCRIBE_URL", "MAIL_UNSUBSCRIBE_MAX_AGE"
 
 _SALT = "flask_integration.unsubscribe"
 
-blueprint = Blueprint("mailbackends_unsubscribe", __name__, url_prefix="/unsubscribe")
+blueprint: Blueprint = Blueprint("mailbackends_unsubscribe", __name__, url_prefix="/unsubscribe")
 
-unsubscribed = Namespace().signal(
+unsubscribed: NamedSignal = Namespace().signal(
     "unsubscribed",
     doc="""Somebody has unsubscribed; receivers get ``address``, ``stream`` and ``subscription``.
 

@@ -39,6 +39,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from mailbackends.known_errors import connection_fix, fix_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
@@ -117,8 +118,8 @@ class SMTPResponseException(SMTPException, smtplib.SMTPResponseException):
     def __init__(self, code: int, msg: bytes | str) -> None:
         self.smtp_code = code
         self.smtp_error = msg
-        self.args = (code, msg)
-        self.reply = Reply.of(code, msg)
+        self.args: tuple[Any, ...] = (code, msg)
+        self.reply: Reply = Reply.of(code, msg)
 
     def _what(self) -> str:
         return f"{self._refusal()}: {self.reply}"
@@ -137,7 +138,7 @@ class SMTPSenderRefused(SMTPResponseException, smtplib.SMTPSenderRefused):
     def __init__(self, code: int, msg: bytes, sender: str) -> None:
         SMTPResponseException.__init__(self, code, msg)
         self.sender = sender
-        self.args = (code, msg, sender)
+        self.args: tuple[Any, ...] = (code, msg, sender)
 
     def _refusal(self) -> str:
         return f"sender <{one_line(self.sender)}> refused"
@@ -200,10 +201,14 @@ class SMTPRecipientsRefused(SMTPException, smtplib.SMTPRecipientsRefused):
 
     def __init__(self, recipients: Mapping[str, tuple[int, bytes]]) -> None:
         # A result backend brings the pairs back as lists, since JSON has no tuples.
-        self.recipients = {to: (code, text) for to, (code, text) in recipients.items()}
-        self.args = (self.recipients,)
-        self.refused = {path: Reply.of(*answer) for path, answer in self.recipients.items()}
-        self.reply = next(reversed(self.refused.values()), None)
+        self.recipients: dict[str, tuple[int, bytes]] = {
+            to: (code, text) for to, (code, text) in recipients.items()
+        }
+        self.args: tuple[Any, ...] = (self.recipients,)
+        self.refused: dict[str, Reply] = {
+            path: Reply.of(*answer) for path, answer in self.recipients.items()
+        }
+        self.reply: Reply | None = next(reversed(self.refused.values()), None)
 
     @classmethod
     def of(cls, replies: Mapping[str, Reply]) -> SMTPRecipientsRefused:
@@ -291,8 +296,8 @@ class TokenError(_NothingSent):
 
     def __init__(self, text: str, code: str = "") -> None:
         self.code = code
-        self.args = (text, code)
-        self.is_transient = code in _TRANSIENT_CODES
+        self.args: tuple[Any, ...] = (text, code)
+        self.is_transient: bool = code in _TRANSIENT_CODES
 
     def _known_fix(self) -> str | None:
         return self._fix or fix_for(f"{self.code} {self.args[0]}")

@@ -31,7 +31,7 @@ __all__ = [
     "subscribe",
 ]
 
-logger = logging.getLogger("mailbackends.pool")
+logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,10 +36,10 @@ from mailbackends.events import (
 try:
     import opentelemetry.metrics as metrics
     import opentelemetry.trace as trace
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'mailbackends.otel needs OpenTelemetry: python -m pip install "mailbackends[otel]"'
-    ) from error
+    ) from _error
 
 __all__ = ["OpenTelemetry", "instrument", "uninstrument"]
 

@@ -98,7 +98,7 @@ class Previews:
         return len(self._known)
 
 
-preview = Previews()
+preview: Previews = Previews()
 """The default registry."""
 
 

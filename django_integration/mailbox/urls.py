@@ -6,7 +6,7 @@ import logging
 from urllib.parse import quote
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import re_path
+from django.urls import URLPattern, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from django_integration.mailbox.settings import get_mailbox, is_allowed
@@ -14,7 +14,7 @@ from mailbackends.mailbox import Request
 
 app_name = "mailbackends_mailbox"
 
-logger = logging.getLogger("mailbackends.mailbox")
+logger: logging.Logger = logging.getLogger("mailbackends.mailbox")
 
 
 # The mailbox checks its own token, so that it works without Django's middleware.
@@ -41,4 +41,4 @@ def page(request: HttpRequest, path: str) -> HttpResponse:
     return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
 
 
-urlpatterns = [re_path(r"^(?P<path>.*)$", page, name="mailbox")]
+urlpatterns: list[URLPattern] = [re_path(r"^(?P<path>.*)$", page, name="mailbox")]

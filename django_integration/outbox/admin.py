@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.apps import apps
@@ -47,15 +47,35 @@ class MessageAdmin(_ModelAdmin):
     message has who did what, and who read it.
     """
 
-    list_display = ("subject_or_none", "to", "state_badge", "alias", "created_at", "why")
-    list_filter = ("state", "alias", "priority", ("created_at", admin.DateFieldListFilter))
-    search_fields = ("subject",)
-    search_help_text = "An address, Message-ID, key or id, or a part of the subject or an address."
-    ordering = ("-created_at", "-id")
+    list_display: tuple[str, ...] = (
+        "subject_or_none",
+        "to",
+        "state_badge",
+        "alias",
+        "created_at",
+        "why",
+    )
+    list_filter: ClassVar[tuple[Any, ...]] = (
+        "state",
+        "alias",
+        "priority",
+        ("created_at", admin.DateFieldListFilter),
+    )
+    search_fields: ClassVar[tuple[str, ...]] = ("subject",)
+    search_help_text: ClassVar[str] = (
+        "An address, Message-ID, key or id, or a part of the subject or an address."
+    )
+    ordering: ClassVar[tuple[str, ...]] = ("-created_at", "-id")
     list_per_page = 50
     show_full_result_count = False
-    actions = ("resend", "cancel", "it_arrived", "it_did_not_arrive", "erase")
-    change_list_template = "admin/mailbackends_outbox/change_list.html"
+    actions: tuple[str, ...] = (
+        "resend",
+        "cancel",
+        "it_arrived",
+        "it_did_not_arrive",
+        "erase",
+    )
+    change_list_template: ClassVar[str] = "admin/mailbackends_outbox/change_list.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """False: applications queue messages."""

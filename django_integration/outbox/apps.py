@@ -8,8 +8,8 @@ class OutboxConfig(AppConfig):
 
     name = "django_integration.outbox"
     label = "mailbackends_outbox"
-    verbose_name = "Mail outbox"
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name: str = "Mail outbox"
+    default_auto_field: str = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Register the checks once Django has loaded all applications."""

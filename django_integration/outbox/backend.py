@@ -54,7 +54,7 @@ class EmailBackend(BaseEmailBackend):
         **kwargs: Any,
     ) -> None:
         self.fail_silently = fail_silently
-        self.alias = kwargs.get("alias")
+        self.alias: str | None = kwargs.get("alias")
         if not apps.is_installed("django_integration.outbox"):
             raise configuration_error(
                 "The outbox has no tables: add 'django_integration.outbox' to INSTALLED_APPS, and "
@@ -78,8 +78,12 @@ class EmailBackend(BaseEmailBackend):
             super().__init__()
         self._via = via
         try:
-            self.priority = None if priority is None else Priority.of(resolve_lazy(priority))
-            self.on_unknown = None if on_unknown is None else OnUnknown.of(on_unknown)
+            self.priority: Priority | None = (
+                None if priority is None else Priority.of(resolve_lazy(priority))
+            )
+            self.on_unknown: OnUnknown | None = (
+                None if on_unknown is None else OnUnknown.of(on_unknown)
+            )
         except ConfigurationError as error:
             raise configuration_error(str(error), self.alias) from error
 

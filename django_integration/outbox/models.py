@@ -6,7 +6,9 @@ of `mailbackends.outbox`. The columns are those of its values.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 
@@ -26,50 +28,76 @@ def _choices(values: Any) -> list[tuple[Any, str]]:
 class Message(models.Model):
     """One message: its content, its envelope sender, and what became of it."""
 
-    id = models.UUIDField(primary_key=True, editable=False)
-    key = models.CharField(
+    id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True, editable=False)
+    key: models.CharField[str | None, str | None] = models.CharField(
         max_length=200,
         null=True,
         blank=True,
         unique=True,
         help_text="A second message with this key is not queued.",
     )
-    fingerprint = models.CharField(max_length=64, blank=True)
-    alias = models.CharField("mailer", max_length=100)
-    sender = models.CharField(max_length=320, blank=True)
-    subject = models.CharField(max_length=500, blank=True)
-    message_id = models.CharField("Message-ID", max_length=500, blank=True)
-    state = models.CharField(max_length=10, choices=_choices(State))
-    reason = models.TextField(blank=True)
-    priority = models.SmallIntegerField(choices=_choices(Priority), default=Priority.NORMAL.value)
-    on_unknown = models.CharField(max_length=10, choices=_choices(OnUnknown))
-    not_before = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
-    due_at = models.DateTimeField(help_text="When it may be claimed.")
-    lease_until = models.DateTimeField(null=True, blank=True)
-    lease_by = models.CharField(max_length=200, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    lost_leases = models.PositiveIntegerField(default=0)
-    mail_options = models.TextField(default="[]", blank=True, help_text="A list in JSON.")
-    rcpt_options = models.TextField(default="[]", blank=True, help_text="A list in JSON.")
-    size = models.PositiveBigIntegerField(default=0, help_text="In bytes.")
-    content = models.BinaryField(help_text="Empty once it was erased.")
-    blobs = models.TextField(default="[]", blank=True, help_text="A list in JSON.")
-    erased_at = models.DateTimeField(null=True, blank=True)
+    fingerprint: models.CharField[str, str] = models.CharField(max_length=64, blank=True)
+    alias: models.CharField[str, str] = models.CharField("mailer", max_length=100)
+    sender: models.CharField[str, str] = models.CharField(max_length=320, blank=True)
+    subject: models.CharField[str, str] = models.CharField(max_length=500, blank=True)
+    message_id: models.CharField[str, str] = models.CharField(
+        "Message-ID", max_length=500, blank=True
+    )
+    state: models.CharField[str, str] = models.CharField(max_length=10, choices=_choices(State))
+    reason: models.TextField[str, str] = models.TextField(blank=True)
+    priority: models.SmallIntegerField[int, int] = models.SmallIntegerField(
+        choices=_choices(Priority), default=Priority.NORMAL.value
+    )
+    on_unknown: models.CharField[str, str] = models.CharField(
+        max_length=10, choices=_choices(OnUnknown)
+    )
+    not_before: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True
+    )
+    expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True
+    )
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    updated_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    due_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        help_text="When it may be claimed."
+    )
+    lease_until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True
+    )
+    lease_by: models.CharField[str, str] = models.CharField(max_length=200, blank=True)
+    attempts: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
+    lost_leases: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
+    mail_options: models.TextField[str, str] = models.TextField(
+        default="[]", blank=True, help_text="A list in JSON."
+    )
+    rcpt_options: models.TextField[str, str] = models.TextField(
+        default="[]", blank=True, help_text="A list in JSON."
+    )
+    size: models.PositiveBigIntegerField[int, int] = models.PositiveBigIntegerField(
+        default=0, help_text="In bytes."
+    )
+    content: models.BinaryField[bytes, bytes] = models.BinaryField(
+        help_text="Empty once it was erased."
+    )
+    blobs: models.TextField[str, str] = models.TextField(
+        default="[]", blank=True, help_text="A list in JSON."
+    )
+    erased_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True
+    )
 
     class Meta:
         """Indexes for what workers, searches and pruning ask for."""
 
         app_label = APP_LABEL
         verbose_name = "message"
-        default_permissions = ("view",)
-        permissions = (
+        default_permissions: tuple[str, ...] = ("view",)
+        permissions: tuple[tuple[str, str], ...] = (
             ("read_content", "Can read the content of messages"),
             ("manage_outbox", "Can resend, cancel and resolve messages"),
         )
-        indexes = (
+        indexes: tuple[models.Index, ...] = (
             # Claiming reads nothing but messages that wait, however many rows there are.
             PartialIndex(
                 fields=["state", "alias", "priority", "due_at"],
@@ -103,24 +131,32 @@ class Message(models.Model):
 class Recipient(models.Model):
     """One recipient of a message, with the server's last reply about it."""
 
-    id = models.BigAutoField(primary_key=True)
-    message = models.ForeignKey(Message, models.CASCADE, related_name="recipients")
-    address = models.CharField(max_length=320)
-    state = models.CharField(max_length=10, choices=_choices(RecipientState))
-    code = models.SmallIntegerField(null=True, blank=True)
-    enhanced = models.CharField(max_length=15, blank=True)
-    text = models.TextField(blank=True)
-    server = models.CharField(max_length=300, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    at = models.DateTimeField(null=True, blank=True)
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    message: models.ForeignKey[Message, Message] = models.ForeignKey(
+        Message, models.CASCADE, related_name="recipients"
+    )
+    address: models.CharField[str, str] = models.CharField(max_length=320)
+    state: models.CharField[str, str] = models.CharField(
+        max_length=10, choices=_choices(RecipientState)
+    )
+    code: models.SmallIntegerField[int | None, int | None] = models.SmallIntegerField(
+        null=True, blank=True
+    )
+    enhanced: models.CharField[str, str] = models.CharField(max_length=15, blank=True)
+    text: models.TextField[str, str] = models.TextField(blank=True)
+    server: models.CharField[str, str] = models.CharField(max_length=300, blank=True)
+    attempts: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
+    at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True
+    )
 
     class Meta:
         """The index is for "where is the mail to Ada?"."""
 
         app_label = APP_LABEL
-        default_permissions = ()
-        ordering = ("id",)
-        indexes = (
+        default_permissions: tuple[str, ...] = ()
+        ordering: tuple[str, ...] = ("id",)
+        indexes: tuple[models.Index, ...] = (
             models.Index(fields=["address"], name="mb_outbox_address"),
             models.Index(fields=["state", "at"], name="mb_outbox_rcpt_state"),
         )
@@ -137,19 +173,21 @@ class Recipient(models.Model):
 class LogEntry(models.Model):
     """One line of a message's history: an attempt, or what a person did."""
 
-    id = models.BigAutoField(primary_key=True)
-    message = models.ForeignKey(Message, models.CASCADE, related_name="log")
-    at = models.DateTimeField()
-    kind = models.CharField(max_length=30)
-    text = models.TextField(blank=True)
-    by = models.CharField(max_length=200, blank=True)
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    message: models.ForeignKey[Message, Message] = models.ForeignKey(
+        Message, models.CASCADE, related_name="log"
+    )
+    at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    kind: models.CharField[str, str] = models.CharField(max_length=30)
+    text: models.TextField[str, str] = models.TextField(blank=True)
+    by: models.CharField[str, str] = models.CharField(max_length=200, blank=True)
 
     class Meta:
         """In the order of what happened."""
 
         app_label = APP_LABEL
-        default_permissions = ()
-        ordering = ("id",)
+        default_permissions: tuple[str, ...] = ()
+        ordering: tuple[str, ...] = ("id",)
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.kind, self.text)))
@@ -158,16 +196,16 @@ class LogEntry(models.Model):
 class Pause(models.Model):
     """All mail of an alias waits until then."""
 
-    alias = models.CharField(primary_key=True, max_length=100)
-    until = models.DateTimeField()
-    failures = models.PositiveIntegerField(default=0)
-    reason = models.TextField(blank=True)
+    alias: models.CharField[str, str] = models.CharField(primary_key=True, max_length=100)
+    until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    failures: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
+    reason: models.TextField[str, str] = models.TextField(blank=True)
 
     class Meta:
         """Workers write it."""
 
         app_label = APP_LABEL
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.alias} until {self.until}"
@@ -176,15 +214,15 @@ class Pause(models.Model):
 class Worker(models.Model):
     """A worker's sign of life: the checks and the health view look for it."""
 
-    name = models.CharField(primary_key=True, max_length=200)
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
+    name: models.CharField[str, str] = models.CharField(primary_key=True, max_length=200)
+    started_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    seen_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
 
     class Meta:
         """Workers write it."""
 
         app_label = APP_LABEL
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return str(self.name)

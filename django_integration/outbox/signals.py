@@ -6,7 +6,7 @@ from django.dispatch import Signal
 
 __all__ = ["message_settled"]
 
-message_settled = Signal()
+message_settled: Signal = Signal()
 """Sent by a worker once a message is in a final state, after that was committed.
 
 The sender is the class `Message`. Receivers get ``id``, ``state`` (a

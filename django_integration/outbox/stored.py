@@ -45,7 +45,7 @@ class StoredEmailMessage(EmailMultiAlternatives):
             },
         )
         named = "\n".join([*self.to, *self.cc]).lower()
-        self.bcc = [each for each in self._recipients if each.lower() not in named]
+        self.bcc: list[str] = [each for each in self._recipients if each.lower() not in named]
         self._read_parts()
 
     def recipients(self) -> list[str]:
@@ -63,8 +63,8 @@ class StoredEmailMessage(EmailMultiAlternatives):
     def _read_parts(self) -> None:
         body = self._parsed.get_body(preferencelist=("plain", "html"))
         if body is not None:
-            self.body = _text(body)
-            self.content_subtype = body.get_content_subtype()
+            self.body: str = _text(body)
+            self.content_subtype: str = body.get_content_subtype()
         html = self._parsed.get_body(preferencelist=("html",))
         if html is not None and html is not body:
             self.attach_alternative(_text(html), "text/html")

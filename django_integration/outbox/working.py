@@ -17,7 +17,7 @@ from mailbackends.outbox import FINAL, Change, OutboxMessage, State, Worker
 
 __all__ = ["OutboxWorker", "deliver"]
 
-logger = logging.getLogger("mailbackends.outbox")
+logger: logging.Logger = logging.getLogger("mailbackends.outbox")
 
 _DAY = 86400.0
 

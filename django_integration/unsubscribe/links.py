@@ -28,7 +28,7 @@ __all__ = [
 SETTING = "MAILBACKENDS_UNSUBSCRIBE_URL"
 _SALT = "django_integration.unsubscribe"
 
-unsubscribed = Signal()
+unsubscribed: Signal = Signal()
 """Sent after somebody has unsubscribed; receivers get ``address``, ``stream``, ``request`` and
 ``subscription``. The sender is `Subscription`.
 

@@ -27,7 +27,7 @@ from mailbackends.integration import (
 
 __all__ = ["unsubscribe"]
 
-logger = logging.getLogger("mailbackends.unsubscribe")
+logger: logging.Logger = logging.getLogger("mailbackends.unsubscribe")
 
 
 # A mail program posts without cookies, and so without a CSRF token (RFC 8058 section 3.1). No

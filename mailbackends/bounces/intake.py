@@ -13,7 +13,7 @@ from mailbackends.errors import ConfigurationError
 
 __all__ = ["LARGEST", "from_maildir", "serve_lmtp"]
 
-logger = logging.getLogger("mailbackends.bounces")
+logger: logging.Logger = logging.getLogger("mailbackends.bounces")
 
 LARGEST = 10 * 1024 * 1024
 """Messages with more bytes are not taken; reports are a few kilobytes."""

@@ -131,7 +131,7 @@ class Batch:
         self.write = write
         self.report = report
 
-        self.stopped = ""
+        self.stopped: str = ""
         """Why no further row is begun; empty while sending."""
         self._lock = threading.Lock()
         self._ended = threading.Event()

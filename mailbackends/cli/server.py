@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -45,7 +45,13 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[float]
+else:
+    _ParamType = click.ParamType
+
+
+class Seconds(_ParamType):
     """A number of seconds."""
 
     name = "seconds"

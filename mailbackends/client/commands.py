@@ -84,7 +84,7 @@ class Commands(CommandChannel):
 
     def rset(self) -> CodeAndText:
         """Send RSET, which ends the open transaction."""
-        self.command_encoding = "ascii"
+        self.command_encoding: str = "ascii"
         return self.docmd("rset")
 
     def noop(self) -> CodeAndText:

@@ -71,7 +71,7 @@ class SMTP(Login):
             if code != 220:
                 self.close()
                 raise SMTPConnectError(code, message)
-        self.local_hostname = own_name(self.sock) if local_hostname is None else local_hostname
+        self.local_hostname: str = own_name(self.sock) if local_hostname is None else local_hostname
 
     def __enter__(self) -> Self:
         return self

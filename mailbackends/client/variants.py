@@ -46,7 +46,7 @@ class SMTP_SSL(SMTP):
         source_address: SourceAddress | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self.context = context or ssl.create_default_context()
+        self.context: ssl.SSLContext = context or ssl.create_default_context()
         super().__init__(host, port, local_hostname, timeout, source_address)
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> socket.socket:

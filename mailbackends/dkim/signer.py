@@ -32,7 +32,7 @@ __all__ = [
     "signing_input",
 ]
 
-logger = logging.getLogger("mailbackends.dkim")
+logger: logging.Logger = logging.getLogger("mailbackends.dkim")
 
 # Listed once more than they occur, so that none can be added on the way (RFC 6376 section 8.15).
 # RFC 8058 section 4 requires a signature that covers the last two.
@@ -63,7 +63,7 @@ class Signer:
         self._keys = tuple(keys)
         self._now = now
         self._logged: set[str] = set()
-        self.is_local = all(key.is_local for key in keys)
+        self.is_local: bool = all(key.is_local for key in keys)
         """True if signing computes only; else it may wait for the application's callables."""
 
     def __call__(self, content: Content) -> Content:

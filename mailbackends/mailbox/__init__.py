@@ -15,14 +15,14 @@ try:
     from mailbackends.mailbox.run import NotLoopback, PortUnavailable, run, serve
     from mailbackends.mailbox.store import Store
     from mailbackends.mailbox.wsgi import WebServer, application, request_from_environ
-except ModuleNotFoundError as error:
-    missing = (error.name or "").partition(".")[0]
-    if missing in ("", "mailbackends"):
+except ModuleNotFoundError as _error:
+    _missing = (_error.name or "").partition(".")[0]
+    if _missing in ("", "mailbackends"):
         raise
     raise ModuleNotFoundError(
-        f'mailbackends.mailbox needs {missing}: python -m pip install "mailbackends[mailbox]"',
-        name=missing,
-    ) from error
+        f'mailbackends.mailbox needs {_missing}: python -m pip install "mailbackends[mailbox]"',
+        name=_missing,
+    ) from _error
 
 __all__ = [
     "Fault",

@@ -18,7 +18,7 @@ from mailbackends.previews import preview as registered
 
 __all__ = ["Contents", "View"]
 
-logger = logging.getLogger("mailbackends.mailbox")
+logger: logging.Logger = logging.getLogger("mailbackends.mailbox")
 
 _LONGEST_SOURCE = 1_000_000  # characters shown; the file has all
 
@@ -127,10 +127,10 @@ class Contents:
         previews: Previews | None = None,
         hosts: Collection[str] = (),
     ) -> None:
-        self.store = Store(path, keep=keep)
-        self.faults = Faults(faults)
-        self.previews = registered if previews is None else previews
-        self.hosts = frozenset(hosts)
+        self.store: Store = Store(path, keep=keep)
+        self.faults: Faults = Faults(faults)
+        self.previews: Previews = registered if previews is None else previews
+        self.hosts: frozenset[str] = frozenset(hosts)
 
     def message(self, number: str) -> View:
         """The message with this number.

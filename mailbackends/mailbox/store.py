@@ -126,7 +126,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None, *, keep: int = 1000) -> None:
-        self.path = Path(path) if path is not None else None
+        self.path: Path | None = Path(path) if path is not None else None
         self.keep = keep
         self._changed = threading.Condition(threading.RLock())
         self._is_closed = False

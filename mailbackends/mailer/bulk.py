@@ -8,7 +8,7 @@ from mailbackends.mime.content import Content
 
 __all__ = ["warn_of_bulk"]
 
-logger = logging.getLogger("mailbackends.mailer")
+logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 _NO_LINK = (
     "bulk mail is sent without one-click unsubscribe (RFC 8058), which Gmail and Yahoo require: "

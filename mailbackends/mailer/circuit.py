@@ -39,7 +39,7 @@ class Circuit:
         self._pause = pause
         self._faults = 0
         self._next_probe = 0.0
-        self.state = CircuitState.CLOSED
+        self.state: CircuitState = CircuitState.CLOSED
 
     @property
     def is_untroubled(self) -> bool:

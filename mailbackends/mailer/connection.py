@@ -30,7 +30,7 @@ from mailbackends.transport.waiting import BLOCKING, Waiter
 
 __all__ = ["Connection"]
 
-logger = logging.getLogger("mailbackends.wire")
+logger: logging.Logger = logging.getLogger("mailbackends.wire")
 
 
 # A connection used within this many seconds is assumed to be alive: no firewall forgets it that
@@ -49,9 +49,9 @@ class Connection:
         self._options = options
         self._driver = driver
         offered = driver.session.extensions
-        self.is_pipelined = options.pipelining and "PIPELINING" in offered
+        self.is_pipelined: bool = options.pipelining and "PIPELINING" in offered
         """True if the server announces PIPELINING and the options allow it."""
-        self.is_one_flight = self.is_pipelined and options.chunking and "CHUNKING" in offered
+        self.is_one_flight: bool = self.is_pipelined and options.chunking and "CHUNKING" in offered
         """True if the content may be sent before any reply."""
         announced = offered.max_messages
         self._most = float(options.max_messages_per_connection)
@@ -61,7 +61,7 @@ class Connection:
         self._in_flight = InFlightTransactions(driver, self._timeouts)
         self._signs_at_once = options.signer is None or options.signer.is_local
         self._sent_singly = 0
-        self.refusals = 0
+        self.refusals: int = 0
         """How often the server refused something since it last accepted a message."""
         self._used_at = time.monotonic()
 

@@ -31,7 +31,7 @@ from mailbackends.reply import Reply
 
 __all__ = ["Deadlines", "Dispatcher"]
 
-logger = logging.getLogger("mailbackends.mailer")
+logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 # Replies of servers to commands that came before they were asked for.
 _OUT_OF_ORDER = frozenset({500, 503})

@@ -62,7 +62,7 @@ class InFlightTransactions:
         self._driver = driver
         self._timeouts = timeouts
         self.pending: deque[InFlightTransaction] = deque()
-        self.ended = 0
+        self.ended: int = 0
         """The number answered, or given up on."""
 
     def start(self, lease: Lease[Any], transaction: Dialogue[Delivery]) -> InFlightTransaction:

@@ -26,7 +26,7 @@ _BLOCKED = (
     "check {host} and {port}: a firewall may drop the packets, as many networks do for port 25"
 )
 
-logger = logging.getLogger("mailbackends.wire")
+logger: logging.Logger = logging.getLogger("mailbackends.wire")
 
 # This host's name after the first lookup, which may take seconds; it does not change.
 _known_names: list[str] = []

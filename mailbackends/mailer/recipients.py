@@ -32,7 +32,7 @@ class RecipientSplit:
     """
 
     def __init__(self, recipients: tuple[str, ...]) -> None:
-        self.left = recipients
+        self.left: tuple[str, ...] = recipients
         """The recipients that still need a transaction."""
         self._result: Delivery | None = None  # not made where one transaction does it
 
@@ -123,7 +123,7 @@ class Failover:
     """
 
     def __init__(self, recipients: tuple[str, ...]) -> None:
-        self.left = recipients
+        self.left: tuple[str, ...] = recipients
         """The recipients for the next server; none at the end."""
         self._accepted: list[str] = []
         self._refused: dict[str, Reply] = {}

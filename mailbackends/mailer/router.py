@@ -33,7 +33,7 @@ from mailbackends.transport.waiting import BLOCKING
 
 __all__ = ["LeasesAt", "Router", "Strategy"]
 
-logger = logging.getLogger("mailbackends.mailer")
+logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 Strategy = Literal["ordered", "round_robin"]
 """Which server a message is tried at first: the first of the list, or each in turn."""
@@ -69,7 +69,7 @@ class Router:
         self._deadline = servers[0].options.deadline
         # With one server, its counters have the outcome of each message that came to it.
         self._counts = self._only is None
-        self.counters = Counters(EventSink(on_event))
+        self.counters: Counters = Counters(EventSink(on_event))
 
     async def outcome(
         self, submission: Submission | Job, leases: LeasesAt = Server.leases

@@ -140,9 +140,9 @@ class Server:
         self._context = context_of(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
-        self.dispatcher = Dispatcher(options)
-        self.counters = Counters(emit)
-        self.pool = pool(
+        self.dispatcher: Dispatcher = Dispatcher(options)
+        self.counters: Counters = Counters(emit)
+        self.pool: BasePool[Connection] = pool(
             self._connect_blocking if waiter is BLOCKING else self._connect,
             size=options.pool_size,
             timeout=inf if options.pool_timeout is None else options.pool_timeout,

@@ -101,7 +101,7 @@ class Job:
             )
         self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
         hook = submission.before_end
-        self.gate = Gate(hook, submission) if hook is not None else None
+        self.gate: Gate | None = Gate(hook, submission) if hook is not None else None
         """What has to happen before the end of its content may leave."""
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, if it was started before the earlier ones were answered."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalThrottle", "SharedThrottle", "Throttle", "throttle_of"]
 
-logger = logging.getLogger("mailbackends.mailer")
+logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 # Seconds to wait for the store: a message must not be delayed long for one number.
 _TIMEOUT = 2.0

@@ -49,7 +49,7 @@ class FileAttachment(ComputedPayload, MIMEBase, MIMEPart, StreamedPart):
         mimetype: str | None = None,
         policy: Policy[Any] = email.policy.default,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         os.stat(self.path)
         name = str(filename or self.path.name)  # a lazy string is evaluated
         kind = str(mimetype or _type_of(name))

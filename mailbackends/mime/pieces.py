@@ -192,9 +192,9 @@ class EncodedText(Encoded):
 
     def __init__(self, text: str) -> None:
         """``text`` is ASCII, with LF for each line end."""
-        self.text = text
-        self.size = len(text) + text.count("\n")
-        self.ends_line = text.endswith("\n")
+        self.text: str = text
+        self.size: int = len(text) + text.count("\n")
+        self.ends_line: bool = text.endswith("\n")
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes in order, some 128 KB at a time."""
@@ -215,8 +215,8 @@ class EncodedBytes(Encoded):
     may_change = False
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.size = encoded_size(len(data))
+        self.data: bytes = data
+        self.size: int = encoded_size(len(data))
 
     def pieces(self) -> Iterator[bytes]:
         """The lines, some 80 KB at a time."""

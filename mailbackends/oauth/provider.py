@@ -15,7 +15,7 @@ from mailbackends.secret import Secret
 
 __all__ = ["AccessToken", "TokenProvider"]
 
-logger = logging.getLogger("mailbackends.oauth")
+logger: logging.Logger = logging.getLogger("mailbackends.oauth")
 
 # A token is renewed in the background this long before it expires, in seconds...
 _RENEW_AHEAD = 300.0

@@ -18,7 +18,7 @@ from mailbackends.texts import one_line
 
 __all__ = ["GOOGLE_SCOPE", "MICROSOFT_SCOPE", "google", "microsoft", "refresh_token"]
 
-logger = logging.getLogger("mailbackends.oauth")
+logger: logging.Logger = logging.getLogger("mailbackends.oauth")
 
 MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 """Client credentials for SMTP AUTH in Exchange Online."""

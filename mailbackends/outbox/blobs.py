@@ -58,7 +58,7 @@ class DirectoryBlobs:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
 
     def put(self, chunks: Iterable[bytes | memoryview]) -> tuple[str, int]:
         """See `BlobStore.put`."""

@@ -23,7 +23,7 @@ from mailbackends.outbox.policy import RetryPolicy
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from mailbackends.outbox.state import FINAL, State
-from mailbackends.outbox.tables import outbox_tables
+from mailbackends.outbox.tables import Tables, outbox_tables
 from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued
 from mailbackends.outbox.worker import Worker
 
@@ -52,8 +52,8 @@ class Outbox:
         self._database = database
         self._store: SQLAlchemyStore | None = None
         self._own_engine: Engine | None = None
-        self.tables = outbox_tables(metadata)
-        self.policy = policy or RetryPolicy()
+        self.tables: Tables = outbox_tables(metadata)
+        self.policy: RetryPolicy = policy or RetryPolicy()
         self.blobs: BlobStore | None = (
             DirectoryBlobs(Path(blobs)) if isinstance(blobs, str | os.PathLike) else blobs
         )

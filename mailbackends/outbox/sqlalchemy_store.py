@@ -72,7 +72,7 @@ class SQLAlchemyStore:
                 "give it an engine without that"
             )
         self.engine = engine
-        self.tables = tables or outbox_tables()
+        self.tables: Tables = tables or outbox_tables()
         self._has_row_locks = engine.dialect.name in _ROW_LOCKS
         # What is done for each message is built once: to build a statement takes longer than
         # to run it.

@@ -21,7 +21,7 @@ class LeaseLost(Exception):
     """Somebody else has the messages ``ids``, or they were cancelled: do not send them."""
 
     def __init__(self, ids: Iterable[UUID]) -> None:
-        self.ids = tuple(ids)
+        self.ids: tuple[UUID, ...] = tuple(ids)
         super().__init__(
             "the lease was lost on " + ", ".join(map(str, self.ids)) + ": nothing was sent"
         )

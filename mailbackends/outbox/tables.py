@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = ["CHANNEL", "Milliseconds", "Tables", "now_ms", "outbox_tables"]
 
@@ -44,8 +44,8 @@ class Milliseconds(TypeDecorator[Any]):
     Each database can add to it and compare it in the same way, and at the same precision.
     """
 
-    impl = BigInteger
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = BigInteger
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
         """To the database."""
@@ -61,8 +61,8 @@ class Milliseconds(TypeDecorator[Any]):
 class Word(TypeDecorator[Any]):
     """A short text; a member of a `enum.StrEnum` as its value, whatever the driver does with it."""
 
-    impl = String
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = String
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
         """To the database."""
@@ -72,8 +72,8 @@ class Word(TypeDecorator[Any]):
 class now_ms(FunctionElement[int]):
     """Now, by the database's clock, in milliseconds since 1970."""
 
-    type = BigInteger()
-    inherit_cache = True
+    type: BigInteger = BigInteger()
+    inherit_cache: bool | None = True
     name = "now_ms"
 
 

@@ -25,7 +25,7 @@ from mailbackends.outbox.values import Change, OutboxMessage
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger("mailbackends.outbox")
+logger: logging.Logger = logging.getLogger("mailbackends.outbox")
 
 # After so many leases in a row that expired, a message is sent alone: if it is what kills the
 # workers, it takes no others along.
@@ -63,7 +63,9 @@ class Worker:
         for option, value in {**numbers, "threads": threads}.items():
             if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
                 raise ConfigurationError(f"{option} must be a number above 0, got {value!r}")
-        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-100:]
+        self.name: str = (
+            name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-100:]
+        )
         """What is in ``lease_by``: no two workers have the same."""
         self._store = store
         self._deliver = deliver

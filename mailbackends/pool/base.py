@@ -31,7 +31,7 @@ from mailbackends.pool.process import watch
 
 __all__ = ["BasePool"]
 
-logger = logging.getLogger("mailbackends.pool")
+logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
 # For these reasons a connection is closed without QUIT, which could end up in the middle of a
 # message, go to a peer that is gone, or disturb the parent's session.

@@ -148,8 +148,8 @@ class Ledger(Generic[C]):
         self._made = 0
         self._reused = 0
         self._retired: Counter[str] = Counter()
-        self.is_closed = False
-        self.tidy_until = inf
+        self.is_closed: bool = False
+        self.tidy_until: float = inf
         """No idle connection is spent before this time. May be read without a lock."""
 
     def holds(self, lease: Lease[C]) -> bool:

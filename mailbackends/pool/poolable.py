@@ -7,7 +7,7 @@ from typing import Protocol
 
 __all__ = ["Poolable", "abort", "close", "is_alive"]
 
-logger = logging.getLogger("mailbackends.pool")
+logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
 
 class Poolable(Protocol):

@@ -55,7 +55,7 @@ class ProcessLock:
 
     def __init__(self) -> None:
         # Reentrant: a finalizer may come here while this thread is inside.
-        self.here = threading.RLock()
+        self.here: threading.RLock = threading.RLock()
         """The lock of this process; look it up anew each time."""
         _locks.add(self)
 

@@ -37,17 +37,17 @@ class DeliveryRecord:
 
     def __init__(self, session: Session, envelope: Envelope) -> None:
         self.session = session
-        self.reverse_path = envelope.reverse_path
-        self.recipients = envelope.forward_paths
+        self.reverse_path: str = envelope.reverse_path
+        self.recipients: tuple[str, ...] = envelope.forward_paths
         self.content_sent: ContentSent | None = None
         self.sender_refusal: Reply | None = None
         self.one_flight = False
         """True if the content is sent before any reply to the envelope."""
-        self.is_untaken = False
+        self.is_untaken: bool = False
         """True if the server announced that it closes, and had not taken the content before."""
         self.pending: list[str] = []
         """The recipients that RCPT accepted; the reply to the content decides about them."""
-        self.result = Delivery()
+        self.result: Delivery = Delivery()
 
     @property
     def was_sent(self) -> bool:

@@ -51,7 +51,7 @@ class Masking:
     """
 
     def __init__(self) -> None:
-        self.has_secrets = False
+        self.has_secrets: bool = False
         """True if there is anything to mask. An attribute, since it is asked for each reply."""
         self._patterns: dict[bytes, bytes] = {}
         self._public: set[bytes] = set()

@@ -35,10 +35,10 @@ class Session:
         self, *, is_lmtp: bool = False, trace: Callable[[str], None] | None = None
     ) -> None:
         self.is_lmtp = is_lmtp
-        self.is_tls = False
-        self.state = State.CONNECTED
-        self.extensions = Extensions()
-        self.masking = Masking()
+        self.is_tls: bool = False
+        self.state: State = State.CONNECTED
+        self.extensions: Extensions = Extensions()
+        self.masking: Masking = Masking()
         self.chunking: Chunking | None = None
         """What this session has shown about BDAT, for the next sessions with this server."""
         self.stalled_in_group = False

@@ -11,11 +11,11 @@ from pathlib import Path
 
 try:
     import trustme
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         'mailbackends.testing needs trustme for TLS: python -m pip install "mailbackends[testing]"',
         name="trustme",
-    ) from error
+    ) from _error
 
 __all__ = ["cafile", "server_context"]
 

@@ -10,11 +10,11 @@ from typing import Any, AnyStr, Self
 
 try:
     from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         'mailbackends.testing needs aiosmtpd: python -m pip install "mailbackends[testing]"',
         name="aiosmtpd",
-    ) from error
+    ) from _error
 
 __all__ = ["SMTP", "Envelope", "SMTPServer", "ServerConnection", "Session"]
 
@@ -37,8 +37,8 @@ class SMTPServer:
         self, *, host: str = "127.0.0.1", port: int = 0, tls_context: SSLContext | None = None
     ) -> None:
         self.host = host
-        self.port = port
-        self.connections = 0
+        self.port: int = port
+        self.connections: int = 0
         """The number of connections accepted so far."""
         self._tls_context = tls_context
         self._open: set[ServerConnection] = set()
@@ -126,7 +126,7 @@ class ServerConnection(SMTP):
         delay: float = 0.0,
         **options: Any,
     ) -> None:
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
         self._is_right = authenticate
         self._delay = delay
         super().__init__(handler, enable_SMTPUTF8=True, authenticator=self._check_login, **options)

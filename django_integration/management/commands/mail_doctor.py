@@ -29,7 +29,7 @@ class Command(BaseCommand):
         "its expiry, EHLO, login, whether the sender is accepted, and with --to a test message. "
         "Exits with status 1 if a step fails."
     )
-    requires_system_checks = ()
+    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """``--using``, ``--to`` and ``--json``."""

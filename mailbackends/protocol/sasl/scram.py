@@ -119,7 +119,7 @@ class _Scram(Mechanism):
         server_final = yield client_final + b",p=" + self._proof(first, auth_message)
         if server_final.startswith(b"e="):
             # The refusal itself is the 535 that follows the empty response.
-            self.refusal = server_final
+            self.refusal: bytes | None = server_final
         else:
             self._verify(server_final)
         yield b""

@@ -157,7 +157,7 @@ class OAuthBearer(_BearerMechanism):
     def _exchange(self) -> Generator[bytes, bytes, None]:
         is_named = self._credentials.authorization_identity or self._credentials.username
         header = gs2_header(self._identity() if is_named else "")
-        self.refusal = yield header + b"\x01" + self._authorization()
+        self.refusal: bytes | None = yield header + b"\x01" + self._authorization()
         # RFC 7628 section 3.2.3: the server sends its 535 after this response.
         yield b"\x01"
 
@@ -175,6 +175,6 @@ class XOAuth2(_BearerMechanism):
 
     def _exchange(self) -> Generator[bytes, bytes, None]:
         user = b"user=" + self._identity().encode() + b"\x01"
-        self.refusal = yield user + self._authorization()
+        self.refusal: bytes | None = yield user + self._authorization()
         # The server sends its 535 after this response.
         yield b""
