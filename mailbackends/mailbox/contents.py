@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from mailbackends.previews import preview as registered
 __all__ = ["Contents", "View"]
 
 logger: logging.Logger = logging.getLogger("mailbackends.mailbox")
+
+_SEPARATORS = re.compile(r"[\s,;:<>()]+")
 
 _LONGEST_SOURCE = 1_000_000  # characters shown; the file has all
 
@@ -61,8 +64,14 @@ class View:
         shown = [("to", self.message.header("To")), ("cc", self.message.header("Cc"))]
         if self.mail is not None:
             text = " ".join(value for _, value in shown).casefold()
-            envelope = (*self.mail.arrival.accepted, *self.mail.arrival.refused)
-            hidden = [address for address in envelope if address.casefold() not in text]
+            # Not getaddresses(), which recurses for each parenthesis. Only a quoted local part
+            # contains a separator.
+            visible = {*_SEPARATORS.split(text)}
+            hidden = [
+                address
+                for address in (*self.mail.arrival.accepted, *self.mail.arrival.refused)
+                if address.casefold() not in (text if '"' in address else visible)
+            ]
             shown.append(("bcc", ", ".join(hidden)))
         return [(name, addresses) for name, addresses in shown if addresses]
 

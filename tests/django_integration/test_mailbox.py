@@ -71,6 +71,12 @@ def test_the_projects_mail_is_in_the_mailbox(site: Client, use_mail: Use) -> Non
     assert told["receipt"]["reply"] == str(message.receipt.reply)  # type: ignore[attr-defined]
 
 
+def test_the_address_of_the_mailbox_works_without_its_trailing_slash(site: Client) -> None:
+    for place in ("/dev/mail", "/dev/mail/faults"):
+        assert site.get(place).headers["Location"] == f"{place}/"
+        assert site.get(f"{place}/").status_code == 200
+
+
 def test_the_frame_may_be_framed_and_the_page_may_not(site: Client, use_mail: Use) -> None:
     use_mail(backend=BACKEND)
     mail.EmailMessage("Hello", "Text", to=["ada@example.com"]).send()

@@ -70,6 +70,8 @@ def order(request: HttpRequest) -> HttpResponse:
         + "\nhttps://leafandcup.example/orders/1042\n",
         "Leaf & Cup <shop@leafandcup.example>",
         [request.GET.get("to", "Ada Lovelace <ada@example.com>")],
+        cc=request.GET.getlist("cc"),
+        bcc=request.GET.getlist("bcc"),
     )
     html = ATTACK if "attack" in request.GET else SAMPLE_HTML
     if "plain" not in request.GET:
@@ -162,6 +164,49 @@ def test_a_developer_sees_opens_downloads_and_deletes_a_mail(chromium: Browser, 
     wait_for(lambda: "No mail yet" in chromium.text("#list"))
     assert get_mailbox().store.count() == 0
     assert chromium.complaints() == []
+
+
+def test_everything_is_reached_on_a_narrow_phone(chromium: Browser, site: str) -> None:
+    visit(f"{site}/order/?file=invoice-1042.pdf&cc=grace@example.com&bcc=log@example.com")
+    chromium.look_like(360, 640, "light")
+    chromium.open(f"{site}/mailbox/")
+    line = chromium.text("#list .who")
+    assert "Ada Lovelace +2" in line
+    assert "from Leaf & Cup" in line
+    assert _is_on_the_screen(chromium, "#list .count")
+    assert _is_on_the_screen(chromium, "#list .sender")
+    chromium.one("#list .pick").click()
+    wait_for(lambda: _is_on_the_screen(chromium, "#delete-selected"))
+
+    chromium.open(f"{site}/mailbox/messages/1/")
+    people = chromium.text(".people")
+    assert "cc grace@example.com" in people
+    assert "bcc log@example.com" in people
+    views = ["html", "text", "headers", "links", "source", "receipt", "notes"]
+    for view in views:
+        tab = f".tabs a[href*='view={view}']"
+        assert _is_on_the_screen(chromium, tab), view
+        chromium.one(tab).click()
+        wait_for(lambda tab=tab: chromium.all(f"{tab}[aria-current]"))
+    for action in (".actions [download]", "#delete", ".save", ".back"):
+        assert _is_on_the_screen(chromium, action), action
+    assert chromium.run("return document.documentElement.scrollWidth") <= 360
+    chromium.one(".actions [download]").click()
+    downloads: Path = chromium.downloads  # type: ignore[attr-defined]
+    wait_for(
+        lambda: any(b"Your order 1042" in each.read_bytes() for each in downloads.glob("*.eml"))
+    )
+
+
+def _is_on_the_screen(chromium: Browser, selector: str) -> bool:
+    """True if the element's whole box is within the window and nothing covers its centre."""
+    script = """
+        const element = document.querySelector(arguments[0]), box = element.getBoundingClientRect();
+        const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        return box.width > 0 && box.left >= 0 && box.top >= 0 && box.right <= innerWidth
+            && box.bottom <= innerHeight && element.contains(top);
+    """
+    return bool(chromium.driver.execute_script(script, selector))
 
 
 def test_a_hostile_mail_neither_runs_nor_loads_nor_breaks_out(chromium: Browser, site: str) -> None:

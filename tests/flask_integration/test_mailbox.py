@@ -58,6 +58,14 @@ def test_mail_of_the_application_is_in_the_mailbox_even_in_tests(
     assert told["receipt"]["message_id"] == receipt.message_id
 
 
+@pytest.mark.parametrize("path", ["/mailbox", "/mailbox/faults"])
+def test_the_address_of_the_mailbox_works_without_its_trailing_slash(
+    client: FlaskClient, path: str
+) -> None:
+    answer = client.get(path, follow_redirects=True)
+    assert (answer.status_code, answer.request.path) == (200, f"{path}/")
+
+
 def test_the_form_of_the_page_deletes(app: Flask, client: FlaskClient) -> None:
     send(app)
     assert client.post("/mailbox/messages/1/delete").status_code == 403

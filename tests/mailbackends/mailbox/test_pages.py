@@ -373,6 +373,12 @@ def test_to_cc_and_bcc_are_shown_by_their_names(box: Mailbox) -> None:
     assert "bcc log@example.com, eve@example.com<" in page
 
 
+def test_a_blind_copy_is_shown_if_its_address_is_the_end_of_a_visible_one(box: Mailbox) -> None:
+    people = ("ada@example.com", "a@example.com")
+    number = put(box, mail(to="Ada <ada@example.com>"), accepted=people)
+    assert "bcc a@example.com<" in text_of(ask(box, f"messages/{number}/"))
+
+
 def test_the_list_shows_the_sender_and_the_number_of_further_recipients(box: Mailbox) -> None:
     put(box, mail(), accepted=("ada@example.com", "log@example.com", "x@example.com"))
     shown = text_of(ask(box, "list"))
