@@ -1,4 +1,4 @@
-"""Plots of the results: small SVG files, equal for equal results."""
+"""Plots of the results: small SVG files, equal for equal results; and one PNG for the README."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ _VIEWS = (
 )
 
 
+# Package indexes show PNG wherever it comes from.
+_IN_README = "wait"
 # The limit is so far away that the other values would not be distinguishable.
 _ALL = tuple(name for name, entry in CLIENTS.items() if entry.family != "raw")
 
@@ -63,8 +65,12 @@ def draw(results: Results, directory: Path) -> list[Path]:
             bars = _bars(results, case, clients, value)
             if bars:
                 path = directory / f"{name}.svg"
-                _bar_chart(title, bars).savefig(path, metadata={"Date": None})
+                figure = _bar_chart(title, bars)
+                figure.savefig(path, metadata={"Date": None})
                 written.append(path)
+                if name == _IN_README:
+                    written.append(path.with_suffix(".png"))
+                    figure.savefig(written[-1], dpi=180, metadata={"Software": None})
     return written
 
 

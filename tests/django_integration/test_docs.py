@@ -18,7 +18,10 @@ from django_integration.checks import check_configuration
 from django_integration.compat import backend_for
 from django_integration.settings import ATTRIBUTES, BEHAVIOUR, KNOWN
 from mailbackends import Options, SMTPException
+from support.new_project import new_project
 from support.server import MailServer
+
+from .test_pasted_settings import block
 
 Use = Callable[..., None]
 
@@ -67,6 +70,42 @@ def test_the_logging_sample_works() -> None:
         for logger, handlers, level in before:
             logger.handlers[:] = handlers
             logger.setLevel(level)
+
+
+_FAILING_VIEW = """
+from django.urls import path
+
+def fail(request):
+    raise RuntimeError("a bug in a view")
+
+urlpatterns = [path("fail/", fail)]
+"""
+
+
+def test_the_logging_sample_mails_each_error_of_a_view_once(tmp_path: Path) -> None:
+    [code] = [c for c in blocks("settings.py") if "LOGGING" in c]
+    admins = ["op@example.com"] if django.VERSION >= (6, 0) else [("Op", "op@example.com")]
+    settings = "".join(
+        [code, f"DEBUG = False\nALLOWED_HOSTS = ['*']\nADMINS = {admins}\n", block()]
+    )
+    tmp_path.joinpath("site_of_test_urls.py").write_text(_FAILING_VIEW, encoding="utf-8")
+    settings += "ROOT_URLCONF = 'site_of_test_urls'\n"
+    with MailServer(tls="starttls", login=("shop", "secret"), require_login=True) as server:
+        run_python = new_project(tmp_path, settings, server)
+        printed = run_python(
+            "manage.py",
+            "shell",
+            "-c",
+            "import logging; from django.test import Client;"
+            "print(Client(raise_request_exception=False).get('/fail/').status_code);"
+            "logging.getLogger('mailbackends.mailer').error('our own error')",
+        )
+    assert "500" in printed
+    assert "our own error" in printed
+    subjects = [str(each.message["Subject"]) for each in server.messages]
+    assert len(subjects) == 2, subjects
+    assert "/fail/" in subjects[0]
+    assert "our own error" in subjects[1]
 
 
 @pytest.fixture

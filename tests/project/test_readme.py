@@ -31,6 +31,10 @@ django.setup()
 from django.core.mail import send_mail
 assert send_mail("Your order", "It is on its way.", "shop@example.com", ["ada@example.com"]) == 1
 """
+_BEFORE_FLASK = """
+from flask import Flask
+app = Flask(__name__)
+"""
 _FLASK = """
 assert app.test_client().post("/orders").json == {"accepted": ["ada@example.com"]}
 """
@@ -76,7 +80,7 @@ def test_each_sample_sends_its_mail(name: str, tmp_path: Path, server: MailServe
             pytest.skip("MAILERS came with Django 6.1")
         code += _DJANGO
     elif name == "app.py":
-        code += _FLASK
+        code = f"{_BEFORE_FLASK}{code}{_FLASK}"
     with server:
         printed = run(code, tmp_path, server)
     received = server.message
@@ -109,6 +113,21 @@ def test_the_two_commands_use_existing_environments_and_files() -> None:
             for word in shlex.split(re.sub(r"\{posargs:?|\}", " ", command)):
                 if "/" in word and not word.startswith("-"):
                     assert (ROOT / word).exists(), f"{section}: {word}"
+
+
+def test_the_links_and_figures_are_absolute_on_a_package_index() -> None:
+    command = [sys.executable, "-m", "hatchling", "metadata", "readme"]
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    shown = done.stdout
+    targets = re.findall(r"\]\(([^)]+)\)", shown)
+    assert len(targets) == len(re.findall(r"\]\(([^)]+)\)", README)) > 30
+    assert all(target.startswith("https://") for target in targets)
+    figures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", shown)
+    assert [re.sub(r"/[A-Za-z0-9-]+/", "/OWNER/", url, count=1) for url in figures] == [
+        "https://raw.githubusercontent.com/OWNER/mailbackends/main/docs/performance/wait.png"
+    ]
 
 
 def test_no_link_is_broken() -> None:
