@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PoolClosed,
         PoolTimeout,
         RateLimited,
+        RecipientsSuppressed,
         SigningError,
         SMTPAuthenticationError,
         SMTPCertificateError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from mailbackends.errors import SMTPConnectError as SMTPConnectError
     from mailbackends.errors import SMTPHeloError as SMTPHeloError
     from mailbackends.errors import SMTPResponseException as SMTPResponseException
+    from mailbackends.errors import SuppressionError as SuppressionError
     from mailbackends.mailer import (
         FileAttachment,
         Mailer,
@@ -87,6 +89,7 @@ __all__ = [
     "PoolTimeout",
     "RateLimited",
     "Receipt",
+    "RecipientsSuppressed",
     "Reply",
     "SMTPAuthenticationError",
     "SMTPCertificateError",
@@ -122,8 +125,8 @@ _MODULE_OF = {
         "dkim": "DKIM",
         "doctor": "Step diagnose",
         "errors": "BeforeEndError ConfigurationError InvalidAddressError InvalidMessageError "
-        "Outcome PoolClosed "
-        "PoolTimeout RateLimited SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
+        "Outcome PoolClosed PoolTimeout RateLimited RecipientsSuppressed SuppressionError "
+        "SMTPAuthenticationError SMTPCertificateError SMTPConnectError "
         "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
         "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError SigningError "

@@ -17,6 +17,7 @@ catching it. The outcome is fixed by the class::
     │   ├── SMTPDataError             refused        to DATA, BDAT or the content
     │   └── SMTPProtocolError         not_sent   a reply that RFC 5321 does not allow
     ├── SMTPRecipientsRefused         refused    all recipients were refused
+    ├── RecipientsSuppressed          suppressed all recipients are on the suppression list
     ├── SMTPNotSupportedError         not_sent   the server lacks what the message needs
     ├── SMTPTLSError                  not_sent   no TLS could be agreed on
     │   └── SMTPCertificateError      not_sent   the server's certificate cannot be verified
@@ -26,6 +27,7 @@ catching it. The outcome is fixed by the class::
     ├── PoolClosed                    not_sent   the pool was closed before
     ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
     ├── SigningError                  not_sent   a callable for a DKIM signature failed
+    ├── SuppressionError              not_sent   the suppression list could not be asked
     ├── ConfigurationError            not_sent   an option that is unknown or unusable
     ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
     └── InvalidMessageError           not_sent   a message that cannot be sent
@@ -44,15 +46,18 @@ from typing import Any
 from mailbackends.known_errors import connection_fix, fix_for
 from mailbackends.outcome import Outcome, SMTPException, smtplib
 from mailbackends.reply import Reply
+from mailbackends.suppressed import RecipientsSuppressed
 from mailbackends.texts import one_line
 
 __all__ = [
     "BeforeEndError", "ConfigurationError", "InvalidAddressError", "InvalidMessageError",
-    "Outcome", "PoolClosed", "PoolTimeout", "RateLimited", "SMTPAuthenticationError",
+    "Outcome", "PoolClosed", "PoolTimeout", "RateLimited", "RecipientsSuppressed",
+    "SMTPAuthenticationError",
     "SMTPCertificateError", "SMTPConnectError", "SMTPConnectionError", "SMTPDataError",
     "SMTPDeliveryUnknown", "SMTPException", "SMTPHeloError", "SMTPNotSupportedError",
     "SMTPProtocolError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
-    "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError", "TokenError",
+    "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError",
+    "SuppressionError", "TokenError",
 ]  # fmt: skip
 
 
@@ -283,6 +288,10 @@ class PoolClosed(_NothingSent):
 
 class SigningError(_NothingSent):
     """The callable for a DKIM key or signature raised ``__cause__``. Nothing was sent."""
+
+
+class SuppressionError(_NothingSent):
+    """The suppression list could not be asked; ``__cause__`` says why. Nothing was sent."""
 
 
 class TokenError(_NothingSent):

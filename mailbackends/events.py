@@ -88,6 +88,8 @@ class MessageSent(_AtServer):
     """Number of recipients that were accepted."""
     refused: int = 0
     """Number of recipients that were refused."""
+    suppressed: int = 0
+    """Number of recipients that the suppression list has: the message was not sent to them."""
     size: int | None = None
     """Bytes of the content, as counted for the SIZE extension (RFC 1870)."""
     duration: float

@@ -212,7 +212,8 @@ def _destination(server: Attributes) -> str:
 
 def _outcomes(event: MessageSent | MessageFailed) -> tuple[tuple[str, int], ...]:
     if isinstance(event, MessageSent):
-        return ("accepted", event.accepted), ("refused", event.refused)
+        counts = (event.accepted, event.refused, event.suppressed)
+        return tuple(zip(("accepted", "refused", "suppressed"), counts, strict=True))
     return ((str(event.outcome or "not_sent"), event.recipients),)
 
 
@@ -226,6 +227,7 @@ def _details(event: MessageSent | MessageFailed) -> Attributes:
     if isinstance(event, MessageSent):
         details["mailbackends.recipients.accepted"] = event.accepted
         details["mailbackends.recipients.refused"] = event.refused
+        details["mailbackends.recipients.suppressed"] = event.suppressed
         return details
     details["mailbackends.recipients"] = event.recipients
     if event.reply_code is not None:

@@ -54,6 +54,8 @@ class Outcome(StrEnum):
     """The end of the content was never sent. It may be sent again at once."""
     UNKNOWN = "unknown"
     """The end of the content was sent and no reply came. It may have been delivered."""
+    SUPPRESSED = "suppressed"
+    """The suppression list has the recipient: nothing was sent. Do not send it again."""
 
 
 _CONSEQUENCE = {
@@ -61,6 +63,7 @@ _CONSEQUENCE = {
     Outcome.REFUSED: "the message was refused",
     Outcome.NOT_SENT: "the message was not sent",
     Outcome.UNKNOWN: "the message may or may not have been delivered: do not send it again blindly",
+    Outcome.SUPPRESSED: "nothing was sent",
 }
 
 

@@ -37,8 +37,13 @@ class BouncedRecipient:
 
     @property
     def is_bad_address(self) -> bool:
-        """True if the address itself does not exist: a failure with status 5.1.x (RFC 3463)."""
-        return self.is_permanent and (self.status or "").startswith("5.1.")
+        """True if the address itself does not exist: a failure with status 5.1.x (RFC 3463).
+
+        5.1.7 and 5.1.8 are about the sender's address.
+        """
+        status = self.status or ""
+        is_about_sender = status in ("5.1.7", "5.1.8")
+        return self.is_permanent and status.startswith("5.1.") and not is_about_sender
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types."""

@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.base import BaseMailer
-from mailbackends.mailer.batch import AHEAD, AsyncItems, Messages, PipelinedBatch, each_of
+from mailbackends.mailer.batch import (
+    AHEAD,
+    AsyncItems,
+    Messages,
+    PipelinedBatch,
+    as_values,
+    each_of,
+)
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leaving import at, first_of, known, locked, note, result_of
 from mailbackends.mailer.router import LeasesAt
@@ -64,6 +71,7 @@ class AsyncMailer(BaseMailer):
         rcpt_options: Iterable[str] = (),
         *,
         before_end: BeforeEnd | None = None,
+        stream: str | None = None,
     ) -> Receipt:
         """Send one message; see `Mailer.send_message`. ``before_end`` may be a coroutine function.
 
@@ -74,13 +82,17 @@ class AsyncMailer(BaseMailer):
         """
         self._enter_loop()
         submission = Submission(
-            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+            *(msg, from_addr, to_addrs, mail_options, rcpt_options),
+            before_end=before_end,
+            stream=stream,
         )
         return await self._send(submission)
 
     async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
         """As `Mailer.send_messages`; the iterable may be an asynchronous one."""
-        given = [message async for message in each_of(messages)]
+        given = [as_values(message) async for message in each_of(messages)]
+        if self._router.suppresses:
+            given = await self._router.ask_for_all(given)
         return [outcome async for outcome in self.stream_messages(given)]
 
     def stream_messages(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
@@ -148,7 +160,7 @@ class AsyncMailer(BaseMailer):
 
     async def _send(
         self,
-        submission: Submission,
+        submission: Submission | Job,
         leases: LeasesAt = Server.leases,
         lock: asyncio.Lock | None = None,
     ) -> Receipt:
@@ -170,7 +182,7 @@ class AsyncMailer(BaseMailer):
                 self._router.counters.failed(error, None, time.monotonic())
             raise
 
-    async def _outcome(self, item: Submission) -> Receipt | Exception:
+    async def _outcome(self, item: Submission | Job) -> Receipt | Exception:
         try:
             return await self._send(item)
         except SMTPException as error:
@@ -190,7 +202,7 @@ class AsyncMailer(BaseMailer):
         begun: set[asyncio.Task[Any] | None] = set()
         source = AsyncItems(messages)
 
-        async def send(item: Submission) -> Receipt | Exception:
+        async def send(item: Submission | Job) -> Receipt | Exception:
             async with free:
                 begun.add(asyncio.current_task())
                 return await self._outcome(item)
@@ -295,10 +307,13 @@ class AsyncPinnedConnection:
         rcpt_options: Iterable[str] = (),
         *,
         before_end: BeforeEnd | None = None,
+        stream: str | None = None,
     ) -> Receipt:
         """As `AsyncMailer.send_message`, over the pinned connection."""
         submission = Submission(
-            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+            *(msg, from_addr, to_addrs, mail_options, rcpt_options),
+            before_end=before_end,
+            stream=stream,
         )
         return await self._mailer._send(submission, self._leases, self._lock)
 

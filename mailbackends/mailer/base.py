@@ -29,7 +29,7 @@ __all__ = ["BaseMailer", "MailerStats", "ServerOrServers", "hide_servers", "opti
 ServerOrServers: TypeAlias = str | Options | Iterable[str | Options] | None
 
 # These concern a message and not a server: they cannot differ between servers.
-_OF_THE_MAILER = ("deadline", "batch_connections", "rate", "rate_storage")
+_OF_THE_MAILER = ("deadline", "batch_connections", "rate", "rate_storage", "suppression")
 
 
 @dataclass(frozen=True, slots=True)

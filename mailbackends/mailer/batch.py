@@ -10,18 +10,20 @@ from dataclasses import replace
 from email.message import Message
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from mailbackends.errors import SuppressionError
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
-from mailbackends.mailer.submission import Job, Receipt, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission, job_or_none
 from mailbackends.message import Email
 
 __all__ = [
-    "AHEAD", "AsyncItems", "Items", "Messages", "PipelinedBatch", "as_submission", "as_values",
-    "each_of", "in_order",
+    "AHEAD", "AsyncItems", "Items", "Messages", "PipelinedBatch", "Sendable", "as_submission",
+    "as_values", "each_of", "in_order",
 ]  # fmt: skip
 
-Sendable: TypeAlias = "Message[Any, Any] | Email | Submission"
+# A `Job` only from the Mailer itself, which has asked the suppression list about it.
+Sendable: TypeAlias = "Message[Any, Any] | Email | Submission | Job"
 Messages: TypeAlias = "Iterable[Sendable] | AsyncIterable[Sendable]"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,7 +57,7 @@ class AsyncItems:
         self._messages = messages
         self.failure: Exception | None = None
 
-    async def __aiter__(self) -> AsyncGenerator[Submission, None]:
+    async def __aiter__(self) -> AsyncGenerator[Submission | Job, None]:
         try:
             async for message in each_of(self._messages):
                 yield as_values(message)
@@ -63,7 +65,7 @@ class AsyncItems:
             self.failure = error
 
 
-async def each_of(messages: Messages) -> AsyncGenerator[Submission, None]:
+async def each_of(messages: Messages) -> AsyncGenerator[Submission | Job, None]:
     """The messages of an iterable or an asynchronous iterable, with their envelopes."""
     if isinstance(messages, AsyncIterable):
         async for message in messages:
@@ -116,7 +118,7 @@ class PipelinedBatch:
         self._size = server.options.batch_pipeline
         self._queue: deque[Submission | Job] = deque()
 
-    def add(self, item: Submission) -> None:
+    def add(self, item: Submission | Job) -> None:
         """Put a message, as `as_values` gives it, at the end of the queue."""
         self._queue.append(item)
 
@@ -141,7 +143,7 @@ class PipelinedBatch:
         if not self._is_in_flight:
             if self._server.pool.is_closed:
                 await self._leases.close()
-            self._start()
+            await self._start()
         return await self._router.outcome(self._queue.popleft(), lambda server: self._leases)
 
     async def close(self) -> list[Receipt | Exception]:
@@ -163,26 +165,35 @@ class PipelinedBatch:
         oldest = self._queue[0]
         return isinstance(oldest, Job) and oldest.in_flight is not None
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         """Start as many messages of the queue as can go now."""
         if (lease := self._leases.reused()) is None:
             return
         for place in range(len(self._queue)):
-            job = _job(self._queue[place])
+            job = job_or_none(self._queue[place])
             if job is None:
                 return
             self._queue[place] = job
+            if self._router.suppresses and job.suppressed is None:
+                try:
+                    await self._router.ask(job)
+                except SuppressionError:
+                    return  # It asks again, and fails, when its turn comes.
+            if not job.envelope.forward_paths:
+                return  # Its outcome comes when those before it have theirs.
             if not self._server.dispatcher.start(job, lease):
                 return
 
 
-def as_submission(item: Sendable) -> Submission:
+def as_submission(item: Sendable) -> Submission | Job:
     """The item as a `Submission`; a message object has its envelope in its fields."""
-    return item if isinstance(item, Submission) else Submission(item)
+    return item if isinstance(item, Submission | Job) else Submission(item)
 
 
-def as_values(item: Submission) -> Submission:
+def as_values(item: Submission | Job) -> Submission | Job:
     """The same with its iterators read, so that it can be read more than once."""
+    if isinstance(item, Job):
+        return item
     read = {name: getattr(item, name) for name in ("to_addrs", "mail_options", "rcpt_options")}
     once: dict[str, Any] = {
         name: tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)
@@ -191,11 +202,3 @@ def as_values(item: Submission) -> Submission:
 
 
 _VALUES = (str, tuple, list, type(None))
-
-
-def _job(item: Submission | Job) -> Job | None:
-    """None for one that cannot be sent: its outcome says so when its turn comes."""
-    try:
-        return item if isinstance(item, Job) else Job(item)
-    except Exception:
-        return None

@@ -9,7 +9,14 @@ from typing import Any
 
 from mailbackends.errors import SMTPException
 from mailbackends.mailer.base import BaseMailer
-from mailbackends.mailer.batch import Items, PipelinedBatch, as_submission, as_values, in_order
+from mailbackends.mailer.batch import (
+    Items,
+    PipelinedBatch,
+    Sendable,
+    as_submission,
+    as_values,
+    in_order,
+)
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import PinnedLeases
@@ -51,6 +58,7 @@ class Mailer(BaseMailer):
         rcpt_options: Iterable[str] = (),
         *,
         before_end: BeforeEnd | None = None,
+        stream: str | None = None,
     ) -> Receipt:
         """Send one message, and return what the server took responsibility for.
 
@@ -65,13 +73,19 @@ class Mailer(BaseMailer):
         called for each attempt, for several messages at once where they go in one flight. If
         it raises, the message is not sent.
 
+        ``stream``, such as ``"newsletter"``, is what the option ``suppression`` is asked for:
+        recipients on the list are left out, see `Receipt.suppressed`.
+
         Raises:
             InvalidAddressError, InvalidMessageError: before a byte was sent.
+            RecipientsSuppressed: the suppression list has all recipients. Nothing was sent.
             BeforeEndError: ``before_end`` raised.
             SMTPException: ``outcome`` says what became of the message.
         """
         submission = Submission(
-            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+            *(msg, from_addr, to_addrs, mail_options, rcpt_options),
+            before_end=before_end,
+            stream=stream,
         )
         return run(self._router.send(submission))
 
@@ -81,10 +95,14 @@ class Mailer(BaseMailer):
         """Send all messages now, and return a `Receipt` or the exception for each, in order.
 
         A refusal does not stop the rest. The iterable is read to its end before the first
-        message is sent: one that raises sends nothing. `stream_messages` reads it message by
-        message, and is the one to use where not all of them fit in memory.
+        message is sent: one that raises sends nothing. A suppression list is asked once for all
+        of them. `stream_messages` reads it message by message, and is the one to use where not
+        all of them fit in memory.
         """
-        return list(self.stream_messages(list(messages)))
+        given = [as_values(as_submission(each)) for each in messages]
+        if self._router.suppresses:
+            given = run(self._router.ask_for_all(given))
+        return list(self.stream_messages(given))
 
     def stream_messages(
         self, messages: Iterable[Message[Any, Any] | Email | Submission]
@@ -129,7 +147,7 @@ class Mailer(BaseMailer):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _outcome(self, item: Message[Any, Any] | Email | Submission) -> Receipt | Exception:
+    def _outcome(self, item: Sendable) -> Receipt | Exception:
         try:
             return run(self._router.send(as_submission(item)))
         except SMTPException as error:
@@ -173,10 +191,13 @@ class PinnedConnection:
         rcpt_options: Iterable[str] = (),
         *,
         before_end: BeforeEnd | None = None,
+        stream: str | None = None,
     ) -> Receipt:
         """As `Mailer.send_message`, over the pinned connection."""
         submission = Submission(
-            msg, from_addr, to_addrs, mail_options, rcpt_options, before_end=before_end
+            *(msg, from_addr, to_addrs, mail_options, rcpt_options),
+            before_end=before_end,
+            stream=stream,
         )
         return run(self._router.send(submission, self._leases))
 

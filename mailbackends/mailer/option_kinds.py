@@ -32,6 +32,7 @@ __all__ = [
     "SECONDS",
     "SECRET",
     "SECRET_URL",
+    "SUPPRESSION_LIST",
     "TEXT",
     "TLS_CONTEXT",
     "TOKEN_PROVIDER",
@@ -182,6 +183,15 @@ def _context(name: str, value: Any) -> Any:
     return value
 
 
+def _suppression_list(name: str, value: Any) -> Any:
+    if not callable(getattr(value, "suppressed", None)):
+        raise ConfigurationError(
+            f"{name} must be a suppression list, which has the method suppressed(addresses, "
+            f"stream), got {type(value).__name__}: see mailbackends.suppression"
+        )
+    return value
+
+
 def _token_provider(name: str, value: Any) -> SecretCallable:
     if isinstance(value, NotText):
         raise ConfigurationError(
@@ -226,6 +236,8 @@ NAMES = Kind("names, separated by commas", _names, _names_in)
 ADDRESS = Kind("host:port", _address, _address_in)
 TLS_CONTEXT = Kind("ssl.SSLContext", _context, is_object=True)
 TOKEN_PROVIDER = Kind("callable", _token_provider, is_object=True, is_secret=True)
+
+SUPPRESSION_LIST = Kind("suppression list", _suppression_list, is_object=True)
 
 DKIM_KEYS = Kind("dictionary or list", _dkim_keys, is_object=True, is_secret=True)
 

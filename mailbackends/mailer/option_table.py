@@ -15,6 +15,7 @@ from mailbackends.mailer import option_kinds as kinds
 from mailbackends.mailer.option_kinds import Kind
 from mailbackends.mailer.url import hide_urls
 from mailbackends.secret import Secret
+from mailbackends.suppression.store import SuppressionList
 from mailbackends.texts import did_you_mean
 
 __all__ = ["Option", "OptionTable", "hide_secrets", "unknown_option"]
@@ -224,6 +225,13 @@ class OptionTable:
         None,
         "Mark messages as automatic, so that no absence note answers them: Auto-Submitted (RFC "
         "3834) and X-Auto-Response-Suppress, unless a message has them.",
+    )
+
+    suppression: SuppressionList | None = _option(
+        kinds.SUPPRESSION_LIST,
+        None,
+        "The list of addresses that get no mail, asked once for each message or batch: a "
+        "``SuppressionStore``, or any object with ``suppressed(addresses, stream)``.",
     )
 
     rate: str | None = _option(

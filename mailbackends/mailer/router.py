@@ -17,7 +17,9 @@ from mailbackends.errors import (
     Outcome,
     PoolClosed,
     RateLimited,
+    RecipientsSuppressed,
     SMTPException,
+    SuppressionError,
 )
 from mailbackends.events import EventHook, EventSink
 from mailbackends.mailer.connection import Connection
@@ -25,10 +27,11 @@ from mailbackends.mailer.dispatch import Deadlines
 from mailbackends.mailer.leases import Leases
 from mailbackends.mailer.recipients import Failover
 from mailbackends.mailer.server import Counters, Server
-from mailbackends.mailer.submission import Job, Receipt, Submission
+from mailbackends.mailer.submission import Job, Receipt, Submission, job_or_none
 from mailbackends.mailer.throttle import LocalThrottle, Throttle
 from mailbackends.pool import Lease
 from mailbackends.protocol.transaction import Delivery
+from mailbackends.suppression.store import SuppressionLookup
 from mailbackends.transport.waiting import BLOCKING
 
 __all__ = ["LeasesAt", "Router", "Strategy"]
@@ -37,6 +40,11 @@ logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 Strategy = Literal["ordered", "round_robin"]
 """Which server a message is tried at first: the first of the list, or each in turn."""
+
+_BEFORE_SENDING = (
+    *(InvalidAddressError, InvalidMessageError, RateLimited),
+    *(RecipientsSuppressed, SuppressionError),
+)
 
 _NO_DEADLINES = Deadlines(None, None)
 
@@ -57,6 +65,9 @@ class Router:
         throttle: Throttle | None,
         on_event: EventHook | None,
     ) -> None:
+        self._suppression = servers[0].options.suppression
+        self.suppresses = self._suppression is not None
+        """Whether there is a suppression list to ask."""
         if strategy not in get_args(Strategy):
             raise ConfigurationError(
                 f"strategy={strategy!r} is none of {', '.join(map(repr, get_args(Strategy)))}"
@@ -100,10 +111,14 @@ class Router:
             job = submission if isinstance(submission, Job) else Job(submission)
             if on_job is not None:
                 on_job(job)
+            if job.suppressed is None and self._suppression is not None:
+                await self.ask(job)
+            if not job.envelope.forward_paths and job.suppressed:
+                raise RecipientsSuppressed(job.suppressed)
             if self._throttle is not None:
                 await self._wait_for_rate(self._throttle, started)
-        except (InvalidAddressError, InvalidMessageError, RateLimited) as error:
-            recipients = len(job.envelope.forward_paths) if job else 0
+        except _BEFORE_SENDING as error:
+            recipients = len(job.envelope.forward_paths) + len(job.suppressed or ()) if job else 0
             self.counters.failed(error, job, started, recipients=recipients)
             raise
         try:
@@ -127,10 +142,48 @@ class Router:
             delivery.refused,
             job.message_id,
             time.monotonic() - started,
+            job.suppressed or {},
         )
         if receipt.refused:
             logger.warning("partial refusal: %s", receipt)
+        if receipt.suppressed:
+            logger.info("some recipients are suppressed: %s", receipt)
         return receipt
+
+    async def ask(self, job: Job) -> None:
+        """Remove the recipients that the suppression list has; once for each message.
+
+        Raises:
+            SuppressionError: it could not be asked.
+        """
+        if self._suppression is None or job.suppressed is not None:
+            return
+        lookup = SuppressionLookup(self._suppression)
+        asking = functools.partial(lookup.suppressed, job.envelope.forward_paths, job.stream)
+        waiter = self._servers[0].waiter
+        job.withhold(asking() if waiter is BLOCKING else await waiter.call(asking, None))
+
+    async def ask_for_all(self, items: Sequence[Submission]) -> list[Submission | Job]:
+        """The same messages, with the suppression list asked once for each stream of them.
+
+        If it cannot be asked, each message asks by itself, and has the error as its outcome.
+        """
+        if self._suppression is None:
+            return list(items)
+        jobs = [job_or_none(each) for each in items]
+        lookup = SuppressionLookup(self._suppression)
+        asked = [each for each in jobs if each is not None and each.suppressed is None]
+        asking = functools.partial(
+            lookup.prefetch, [(each.stream, each.envelope.forward_paths) for each in asked]
+        )
+        waiter = self._servers[0].waiter
+        try:
+            asking() if waiter is BLOCKING else await waiter.call(asking, None)
+        except SuppressionError:
+            return list(items)
+        for job in asked:
+            job.withhold(lookup.suppressed(job.envelope.forward_paths, job.stream))
+        return [item if job is None else job for item, job in zip(items, jobs, strict=True)]
 
     @property
     def outcomes(self) -> dict[Outcome, int]:

@@ -95,6 +95,7 @@ class Counters:
                 MessageSent(
                     accepted=len(delivery.accepted),
                     refused=len(delivery.refused),
+                    suppressed=len(job.suppressed or ()),
                     size=job.size,
                     duration=time.monotonic() - started,
                     is_final=is_final,

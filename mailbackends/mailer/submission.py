@@ -25,9 +25,10 @@ from mailbackends.protocol.negotiation import Prepared, prepare
 from mailbackends.protocol.parameters import checked_parameters
 from mailbackends.protocol.session import Session
 from mailbackends.reply import Reply
+from mailbackends.suppressed import Suppression
 from mailbackends.texts import jsonable
 
-__all__ = ["BeforeEnd", "Job", "Receipt", "Submission"]
+__all__ = ["BeforeEnd", "Job", "Receipt", "Submission", "job_or_none"]
 
 # With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
@@ -60,6 +61,11 @@ class Submission:
     `Mailer.send_message`."""
     reference: Any = field(default=None, kw_only=True)
     """The caller's own name for the message, such as the id of a row. It is not sent."""
+    stream: str | None = field(default=None, kw_only=True)
+    """The stream of mail that it belongs to, such as ``"newsletter"``. It is not sent."""
+    suppressed: Mapping[str, Suppression] | None = field(default=None, kw_only=True)
+    """Recipients who get no mail, for a caller that has asked the suppression list already; None
+    to ask that of the Mailer."""
 
 
 class Job:
@@ -99,6 +105,11 @@ class Job:
                 mail_parameters=checked_parameters("MAIL", submission.mail_options),
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
+        self.stream = submission.stream
+        self.suppressed: Mapping[str, Suppression] | None = None
+        """The recipients who were removed from the envelope; None while nobody has asked."""
+        if submission.suppressed is not None:
+            self.withhold(submission.suppressed)
         self._prepared: tuple[Extensions, bool, Sign | None, Prepared] | None = None
         hook = submission.before_end
         self.gate: Gate | None = Gate(hook, submission) if hook is not None else None
@@ -109,6 +120,14 @@ class Job:
         """The session over which it is being sent."""
         self.was_sent = False
         """True once a server had all of it, and may have accepted it."""
+
+    def withhold(self, suppressed: Mapping[str, Suppression]) -> None:
+        """Remove these recipients from the envelope."""
+        paths = self.envelope.forward_paths
+        self.suppressed = {to: suppressed[to] for to in paths if to in suppressed}
+        if self.suppressed:
+            left = tuple(to for to in paths if to not in suppressed)
+            self.envelope = replace(self.envelope, forward_paths=left)
 
     @property
     def message_id(self) -> str | None:
@@ -179,12 +198,21 @@ class Job:
         return self._prepared[3]
 
 
+def job_or_none(item: Submission | Job) -> Job | None:
+    """None for one that cannot be sent: its outcome says so when its turn comes."""
+    try:
+        return item if isinstance(item, Job) else Job(item)
+    except Exception:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A server took responsibility for a message, for at least one recipient.
 
-    ``refused`` maps the other recipients to the reply that refused each: a receipt with
-    any is a partial refusal.
+    ``refused`` maps other recipients to the reply that refused each: a receipt with any is a
+    partial refusal. ``suppressed`` maps those who were left out to their entries in the
+    suppression list.
     """
 
     accepted: tuple[str, ...]
@@ -195,6 +223,7 @@ class Receipt:
     """The message's own Message-ID field, to look for in logs."""
     duration: float = 0.0
     """Seconds from the call to the reply, the wait for a connection included."""
+    suppressed: Mapping[str, Suppression] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -207,18 +236,21 @@ class Receipt:
         return {
             **dict.fromkeys(self.accepted, Outcome.ACCEPTED),
             **dict.fromkeys(self.refused, Outcome.REFUSED),
+            **dict.fromkeys(self.suppressed, Outcome.SUPPRESSED),
         }
 
     def as_dict(self) -> dict[str, Any]:
         """The receipt in JSON's types, to log it or to return it from a task.
 
         The keys are ``outcome``, ``accepted`` (a list of addresses), ``refused`` (addresses to
-        replies), ``reply``, ``message_id`` and ``duration``; a reply is as `Reply.as_dict`.
+        replies), ``suppressed`` (addresses to entries), ``reply``, ``message_id`` and
+        ``duration``; a reply is as `Reply.as_dict`.
         """
         return {
             "outcome": str(self.outcome),
             "accepted": list(self.accepted),
             "refused": jsonable(self.refused),
+            "suppressed": jsonable(self.suppressed),
             "reply": self.reply.as_dict(),
             "message_id": self.message_id,
             "duration": self.duration,
@@ -229,6 +261,7 @@ class Receipt:
 
     def __str__(self) -> str:
         refused = "".join(f"; <{to}> refused: {reply}" for to, reply in self.refused.items())
+        refused += "".join(f"; <{to}> suppressed: {entry}" for to, entry in self.suppressed.items())
         people = f"{len(self.accepted)} recipient{'s' if len(self.accepted) != 1 else ''}"
         identity = f"{self.message_id} " if self.message_id else ""
         return f"{identity}accepted for {people} in {self.duration:.3f} s: {self.reply}{refused}"

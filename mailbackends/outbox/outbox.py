@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.orm import Session
 
 from mailbackends.errors import ConfigurationError
@@ -26,8 +26,9 @@ from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.tables import Tables, outbox_tables
 from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued
 from mailbackends.outbox.worker import Worker
+from mailbackends.sql import engine_from
 
-__all__ = ["Outbox", "outbox_engine"]
+__all__ = ["Outbox"]
 
 # A transaction that stores a message is over by then.
 _BLOB_AGE = 86400.0
@@ -64,7 +65,7 @@ class Outbox:
         if self._store is None:
             engine = self._database
             if isinstance(engine, str):
-                engine = self._own_engine = outbox_engine(engine)
+                engine = self._own_engine = engine_from(engine)
             elif not isinstance(engine, Engine):
                 engine = engine()
             self._store = SQLAlchemyStore(engine, self.tables)
@@ -197,30 +198,3 @@ class Outbox:
 
     def _apply(self, change: Change) -> bool:
         return self.store.record(change)
-
-
-def outbox_engine(url: str) -> Engine:
-    """An engine for this URL; SQLite with a write-ahead log, so that readers do not wait.
-
-    The other settings are SQLite's own: each commit is on the disk when it returns.
-
-    Raises:
-        ConfigurationError: the URL cannot be used.
-    """
-    try:
-        # Errors of the database show no subjects and addresses.
-        engine = create_engine(url, hide_parameters=True)
-    except Exception as error:
-        # The URL may contain a password.
-        raise ConfigurationError(
-            f"the database URL cannot be used ({type(error).__name__}): write, for example, "
-            "sqlite:///outbox.sqlite3 or postgresql+psycopg://user@host/name"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _use_write_ahead_log)
-    return engine
-
-
-def _use_write_ahead_log(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA busy_timeout=30000")
-    connection.execute("PRAGMA journal_mode=WAL")

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mailbackends.outbox.policy import check_same_content
-from mailbackends.outbox.tables import Tables, now_ms
+from mailbackends.outbox.tables import Tables
 from mailbackends.outbox.values import OutboxMessage, Queued
+from mailbackends.sql import now_ms
 
 __all__ = ["ignoring_duplicates", "insert_message"]
 

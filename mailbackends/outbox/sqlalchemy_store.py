@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -36,7 +36,7 @@ from mailbackends.outbox.policy import order_of_priorities
 from mailbackends.outbox.sqlalchemy_insert import ignoring_duplicates
 from mailbackends.outbox.state import FINAL, LEASED, State
 from mailbackends.outbox.store import LeaseLost
-from mailbackends.outbox.tables import CHANNEL, Tables, now_ms, outbox_tables
+from mailbackends.outbox.tables import CHANNEL, Tables, outbox_tables
 from mailbackends.outbox.values import (
     BlobPart,
     Change,
@@ -48,6 +48,7 @@ from mailbackends.outbox.values import (
     RecipientChange,
     Status,
 )
+from mailbackends.sql import now_ms, writing
 
 __all__ = ["SQLAlchemyStore"]
 
@@ -462,13 +463,8 @@ class SQLAlchemyStore:
             by=bindparam("p_by"),
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                _begin_immediate(connection)
-            yield connection
-            connection.commit()
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return writing(self.engine)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -623,10 +619,3 @@ class SQLAlchemyStore:
 
 def _after(seconds: float) -> Any:
     return now_ms() + int(seconds * 1000)
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """Take SQLite's write lock now: a transaction that reads first could not get it later."""
-    driver: Any = connection.connection.driver_connection
-    if not getattr(driver, "in_transaction", False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""The outbox's tables as SQLAlchemy metadata, and the database's clock.
+"""The outbox's tables as SQLAlchemy metadata.
 
 Needs the extra ``outbox``.
 """
@@ -6,7 +6,6 @@ Needs the extra ``outbox``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -26,72 +25,13 @@ from sqlalchemy import (
     Uuid,
     event,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["CHANNEL", "Milliseconds", "Tables", "now_ms", "outbox_tables"]
+from mailbackends.sql import Milliseconds, Word
+
+__all__ = ["CHANNEL", "Tables", "outbox_tables"]
 
 CHANNEL = "mailbackends_outbox"
 """What PostgreSQL notifies when messages were inserted."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Milliseconds(TypeDecorator[Any]):
-    """A moment as an integer of milliseconds since 1970, and as an aware datetime in Python.
-
-    Each database can add to it and compare it in the same way, and at the same precision.
-    """
-
-    impl: TypeEngine[Any] | type[TypeEngine[Any]] = BigInteger
-    cache_ok: bool | None = True
-
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:
-        """To the database."""
-        if isinstance(value, datetime):
-            return (value - _EPOCH) // timedelta(milliseconds=1)
-        return value
-
-    def process_result_value(self, value: Any, dialect: Any) -> Any:
-        """From the database."""
-        return None if value is None else _EPOCH + timedelta(milliseconds=int(value))
-
-
-class Word(TypeDecorator[Any]):
-    """A short text; a member of a `enum.StrEnum` as its value, whatever the driver does with it."""
-
-    impl: TypeEngine[Any] | type[TypeEngine[Any]] = String
-    cache_ok: bool | None = True
-
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:
-        """To the database."""
-        return None if value is None else str(value)
-
-
-class now_ms(FunctionElement[int]):
-    """Now, by the database's clock, in milliseconds since 1970."""
-
-    type: BigInteger = BigInteger()
-    inherit_cache: bool | None = True
-    name = "now_ms"
-
-
-@compiles(now_ms, "sqlite")
-def _sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    return "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)"
-
-
-@compiles(now_ms, "postgresql")
-def _postgresql(element: Any, compiler: Any, **kw: Any) -> str:
-    # Stable, so that an index serves a comparison; now() would be the transaction's start.
-    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
-
-
-@compiles(now_ms, "mysql")
-@compiles(now_ms, "mariadb")
-def _mysql(element: Any, compiler: Any, **kw: Any) -> str:
-    return "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
 
 
 @dataclass(frozen=True, slots=True)

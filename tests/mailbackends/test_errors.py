@@ -38,9 +38,11 @@ from mailbackends.errors import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
     SMTPTLSError,
+    SuppressionError,
     TokenError,
 )
 from mailbackends.reply import Reply
+from mailbackends.suppressed import Reason, RecipientsSuppressed, Suppression
 
 REFUSED = {"a@example.com": (550, b"5.1.1 No such user"), "b@example.com": (450, b"Later")}
 
@@ -67,6 +69,8 @@ MADE = [
     PoolClosed("closed"),
     TokenError("no token", "invalid_client"),
     SigningError("the signer raised OSError: the token of the vault has expired"),
+    RecipientsSuppressed({"a@example.com": Suppression("a@example.com", Reason.COMPLAINT)}),
+    SuppressionError("the list could not be asked"),
     ConfigurationError("port=0"),
     InvalidAddressError("a@"),
     InvalidMessageError("no recipients"),
@@ -185,6 +189,7 @@ def test_with_an_outcome_str_names_the_server_and_the_outcome(error, outcome):
         Outcome.REFUSED: "the message was refused",
         Outcome.NOT_SENT: "the message was not sent",
         Outcome.UNKNOWN: "may or may not have been delivered: do not send it again blindly",
+        Outcome.SUPPRESSED: "nothing was sent",
     }[outcome]
     assert "[mail.example.com:25]" in str(error)
     assert consequence in str(error)
@@ -281,6 +286,7 @@ def test_the_class_fixes_the_outcome(kind):
         SMTPSenderRefused: Outcome.REFUSED,
         SMTPDataError: Outcome.REFUSED,
         SMTPRecipientsRefused: Outcome.REFUSED,
+        RecipientsSuppressed: Outcome.SUPPRESSED,
     }
     assert kind.outcome is by_kind.get(kind, Outcome.NOT_SENT)
 

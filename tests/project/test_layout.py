@@ -20,6 +20,7 @@ PUBLIC = {
     "mailbackends.mailbox",
     "mailbackends.outbox",
     "mailbackends.previews",
+    "mailbackends.suppression",
     "mailbackends.testing",
 }
 # Modules for sockets, locks, clocks and logs, which are not allowed in mime and protocol.

@@ -30,6 +30,7 @@ def test_a_receipt_as_a_dictionary() -> None:
                 "enhanced_status": "5.1.1",
             }
         },
+        "suppressed": {},
         "reply": {"code": 250, "text": "2.0.0 queued as 1234", "enhanced_status": "2.0.0"},
         "message_id": "<1@example.com>",
         "duration": 0.25,
