@@ -22,6 +22,7 @@ GROUPS = {
     "The pool": "pool_size pool_timeout max_messages_per_connection max_lifetime max_idle",
     "Batches": "batch_connections batch_pipeline",
     "Signatures, and marks": "dkim auto_submitted",
+    "Recipients who get no mail": "suppression",
     "Rate, and several servers": "rate rate_storage circuit_failures circuit_pause",
     "The dialogue": "pipelining chunking fast_paths",
 }
@@ -39,6 +40,7 @@ FLASK = {"host": "MAIL_SERVER"}
 DETAILS = {
     "oauth": "../oauth.md",
     "dkim": "../dkim.md",
+    "suppression": "../suppression.md",
     "rate": "../rate-limit.md",
     "circuit_failures": "../failover.md",
     "batch_pipeline": "../mailer.md#many-messages",

@@ -131,6 +131,7 @@ def test_a_message_is_a_client_span_by_the_conventions_for_messaging(
         "mailbackends.is_final": True,
         "mailbackends.recipients.accepted": 1,
         "mailbackends.recipients.refused": 0,
+        "mailbackends.recipients.suppressed": 0,
     }
 
 
