@@ -4,7 +4,7 @@
 ``manage.py outbox work`` the worker. `EmailBackend` queues all mail; `enqueue` one message.
 
 - ``models``, ``indexes``, ``migrations``: the tables
-- ``store``, ``rows``, ``clock``, ``listening``: the statements on them
+- ``store``, ``queries``, ``rows``, ``clock``, ``listening``: the statements on them
 - ``backend``, ``queueing``, ``delivering``, ``blobs``: from a message to its row, and the mailer
   that delivers
 - ``working``, ``sending``, ``stored``: the worker, and an attempt through any backend
@@ -20,16 +20,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_integration.outbox.backend import EmailBackend, aenqueue, enqueue
+    from django_integration.outbox.operations import settle_unknown
     from django_integration.outbox.signals import message_settled
     from django_integration.outbox.working import deliver
 
-__all__ = ["EmailBackend", "aenqueue", "deliver", "enqueue", "message_settled"]
+__all__ = [
+    "EmailBackend",
+    "aenqueue",
+    "deliver",
+    "enqueue",
+    "message_settled",
+    "settle_unknown",
+]
 
 # Imported when first used: models can only be imported once Django is set up.
 _MODULE_OF = {
     **dict.fromkeys(__all__, "backend"),
     "deliver": "working",
     "message_settled": "signals",
+    "settle_unknown": "operations",
 }
 
 

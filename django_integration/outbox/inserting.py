@@ -36,6 +36,7 @@ _FIXED = {
     "lease_by": "''",
     "attempts": "0",
     "lost_leases": "0",
+    "version": "0",
     "erased_at": "NULL",
 }
 _RECIPIENT = ("message_id", "address", "state")

@@ -66,6 +66,9 @@ class Message(models.Model):
         null=True, blank=True
     )
     lease_by: models.CharField[str, str] = models.CharField(max_length=200, blank=True)
+    version: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(
+        default=0, editable=False
+    )
     attempts: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
     lost_leases: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
     mail_options: models.TextField[str, str] = models.TextField(

@@ -9,6 +9,7 @@ from django_integration.outbox import models
 from django_integration.outbox.blobs import blob_store
 from django_integration.outbox.configuration import outbox_database, outbox_settings
 from django_integration.outbox.store import DjangoStore
+from mailbackends import Outcome
 from mailbackends.outbox import (
     FINAL,
     Change,
@@ -19,6 +20,7 @@ from mailbackends.outbox import (
     resolved,
     source_of,
 )
+from mailbackends.outbox import settle_unknown as settle_in
 
 __all__ = [
     "cancel",
@@ -29,6 +31,7 @@ __all__ = [
     "read_content",
     "resend",
     "resolve",
+    "settle_unknown",
 ]
 
 _DAY = 86400.0
@@ -66,6 +69,22 @@ def resolve(id: UUID, *, arrived: bool, by: str) -> None:
         ValueError: its outcome is known.
     """
     _apply(id, lambda message: resolved(message, arrived=arrived, by=by))
+
+
+def settle_unknown(
+    id: UUID | str, recipient: str, outcome: Outcome | str, source: str = ""
+) -> bool:
+    """Say what a report of delivery says about one recipient whose outcome is unknown.
+
+    For ``on_unknown="ask"``: the report (RFC 3464) has the message's id as its
+    Original-Envelope-Id. ``outcome`` is ``"accepted"`` (it was delivered, relayed or expanded) or
+    ``"refused"`` (it failed), ``source`` what said so, for the message's history. Reports may come
+    twice, or late: False where there is nothing to settle.
+
+    Raises:
+        ConfigurationError: ``outcome`` is neither.
+    """
+    return settle_in(outbox_store(), id, recipient, outcome, source)
 
 
 def erase(id: UUID, *, by: str) -> None:

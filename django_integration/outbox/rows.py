@@ -27,6 +27,7 @@ def message_value(
     """The value of a row. Raises ValueError for a state that this version does not know."""
     return OutboxMessage.from_row(
         row,
+        id=row.id,
         content=bytes(row.content) if with_content else b"",
         recipients=tuple(OutboxRecipient.from_row(each, at=aware(each.at)) for each in recipients),
         blobs=BlobPart.all_from(json.loads(row.blobs)),
@@ -37,6 +38,7 @@ def message_value(
         rcpt_options=tuple(json.loads(row.rcpt_options)),
         state=State(row.state),
         attempts=row.attempts,
+        lease_by=row.lease_by,
     )
 
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
+from mailbackends.outbox.by_hand import cancelled, resent, resolved, settled
+from mailbackends.outbox.changes import final_state
 from mailbackends.outbox.content import (
     INLINE_LIMIT,
     outbox_message,
@@ -13,16 +15,7 @@ from mailbackends.outbox.content import (
     submission_of,
     whole_content,
 )
-from mailbackends.outbox.decisions import (
-    cancelled,
-    expired,
-    final_state,
-    lease_expired,
-    parked,
-    recorded,
-    resent,
-    resolved,
-)
+from mailbackends.outbox.decisions import expired, lease_expired, parked, recorded
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.policy import (
     KeyReusedError,
@@ -32,6 +25,7 @@ from mailbackends.outbox.policy import (
     pause_after,
     retry_delay,
 )
+from mailbackends.outbox.settling import settle_unknown
 from mailbackends.outbox.state import CANCELLABLE, FINAL, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import (
@@ -46,6 +40,7 @@ from mailbackends.outbox.values import (
     Queued,
     RecipientChange,
     Status,
+    lease_token,
     uuid7,
 )
 from mailbackends.outbox.worker import Worker
@@ -83,6 +78,7 @@ __all__ = [
     "expired",
     "final_state",
     "lease_expired",
+    "lease_token",
     "order_of_priorities",
     "outbox_message",
     "parked",
@@ -91,6 +87,8 @@ __all__ = [
     "resent",
     "resolved",
     "retry_delay",
+    "settle_unknown",
+    "settled",
     "source_of",
     "submission_of",
     "uuid7",

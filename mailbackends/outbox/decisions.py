@@ -6,7 +6,8 @@ They return a `Change`, which a store writes as it is. Times are seconds from th
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from mailbackends.errors import (
     InvalidAddressError,
@@ -18,8 +19,9 @@ from mailbackends.errors import (
     SMTPRecipientsRefused,
 )
 from mailbackends.mailer.submission import Receipt
+from mailbackends.outbox.changes import change_to, final_state, states_after
 from mailbackends.outbox.policy import DEFAULT_POLICY, Jitter, RetryPolicy, retry_delay
-from mailbackends.outbox.state import CANCELLABLE, LEASED, TRANSITIONS, RecipientState, State
+from mailbackends.outbox.state import RecipientState, State
 from mailbackends.outbox.values import (
     Change,
     LogEntry,
@@ -31,14 +33,10 @@ from mailbackends.reply import Reply
 from mailbackends.texts import one_line
 
 __all__ = [
-    "cancelled",
     "expired",
-    "final_state",
     "lease_expired",
     "parked",
     "recorded",
-    "resent",
-    "resolved",
 ]
 
 _R = RecipientState
@@ -69,7 +67,7 @@ def recorded(
         log,
         policy,
         delay=_delay(message, result, policy, jitter),
-        lease_by=worker,
+        lease_by=message.lease_by,
         attempted=message.pending,
         reason="" if isinstance(result, Receipt) and not result.refused else text,
     )
@@ -89,19 +87,25 @@ def lease_expired(
     if message.state is State.CLAIMED:
         lost = message.lost_leases + 1
         if lost >= policy.max_lost_leases:
-            return parked(
-                message,
-                f"{lost} workers in a row died while they had claimed this message: look at "
-                "their logs before you send it again",
+            return replace(
+                parked(
+                    message,
+                    f"{lost} workers in a row died while they had claimed this message: look at "
+                    "their logs before you send it again",
+                ),
+                is_lease_over=True,
             )
         # At once after the first, since it says more about the worker than about the message.
         delay = 0.0 if lost == 1 else retry_delay(lost - 1, policy, jitter)
         reason = "the worker stopped before the message was sent"
         log = LogEntry("lease expired", reason)
-        return _change(message, State.QUEUED, {}, log, delay=delay, reason=reason, lost_leases=lost)
+        change = change_to(
+            message, State.QUEUED, {}, log, delay=delay, reason=reason, lost_leases=lost
+        )
+        return replace(change, is_lease_over=True)
     reason = "the worker stopped while the message was being sent: it may have been delivered"
     changes = dict.fromkeys(message.pending, RecipientChange(_unknown(message)))
-    return _with_state(
+    change = _with_state(
         message,
         changes,
         LogEntry("lease expired", reason),
@@ -110,92 +114,25 @@ def lease_expired(
         reason=reason,
         attempted=message.pending,
     )
+    return replace(change, is_lease_over=True)
 
 
 def expired(message: OutboxMessage, reason: str = "it could not be sent in time") -> Change:
     """What to write if a queued message is past ``expires_at``."""
     changes = dict.fromkeys(message.pending, RecipientChange(_R.EXPIRED))
     log = LogEntry("expired", reason)
-    state = final_state(_after(message, changes).values())
+    state = final_state(states_after(message, changes).values())
     if state is not State.UNKNOWN:
         state = State.EXPIRED
-    return _change(message, state, changes, log, reason=reason, before={State.QUEUED})
+    return change_to(message, state, changes, log, reason=reason, before={State.QUEUED})
 
 
 def parked(message: OutboxMessage, reason: str, *, worker: str | None = None) -> Change:
     """What to write for a message that cannot be read or prepared: it blocks nothing any more."""
     reason = one_line(reason)
     log = LogEntry("parked", reason, worker or "")
-    return _change(message, State.PARKED, {}, log, reason=reason, lease_by=worker)
-
-
-def cancelled(message: OutboxMessage, *, by: str = "") -> Change:
-    """What to write to cancel a message: possible until `Store.begin` was committed.
-
-    Raises:
-        ValueError: its state does not allow it.
-    """
-    changes = dict.fromkeys(message.pending, RecipientChange(_R.CANCELLED))
-    if message.state not in CANCELLABLE:
-        raise ValueError(f"a message that is {message.state} cannot be cancelled: it is too late")
-    log = LogEntry("cancelled", by=by)
-    return _change(message, State.CANCELLED, changes, log, before=CANCELLABLE, any_lease=True)
-
-
-def resent(message: OutboxMessage, *, by: str = "", everyone: bool = False) -> Change:
-    """What to write to send a message again, to the recipients who do not have it for certain.
-
-    With ``everyone`` also to those who were accepted. Its ``expires_at`` is cleared.
-
-    Raises:
-        ValueError: a worker has it, or nobody is left.
-    """
-    if message.state in LEASED:
-        raise ValueError(f"a message that is {message.state} is being sent: wait for its outcome")
-    again = [r for r in message.recipients if everyone or r.state is not _R.ACCEPTED]
-    if not again:
-        raise ValueError("all recipients have it: resend to everyone if they need another copy")
-    changes = {r.address: RecipientChange(_R.PENDING) for r in again}
-    return _change(
-        message,
-        State.QUEUED,
-        changes,
-        LogEntry("resent", by=by),
-        delay=0.0,
-        before={message.state},
-        clear_expiry=True,
-    )
-
-
-def resolved(message: OutboxMessage, *, arrived: bool, by: str = "", text: str = "") -> Change:
-    """What to write if somebody, or a delivery status notification, resolved an unknown outcome.
-
-    Raises:
-        ValueError: its outcome is not unknown.
-    """
-    if message.state is not State.UNKNOWN:
-        raise ValueError(f"the outcome of a message that is {message.state} needs no resolving")
-    state = _R.ACCEPTED if arrived else _R.REFUSED
-    changes = {
-        r.address: RecipientChange(state) for r in message.recipients if r.state is _R.UNKNOWN
-    }
-    text = text or ("it arrived" if arrived else "it did not arrive")
-    after = final_state(_after(message, changes).values())
-    log = LogEntry("resolved", text, by)
-    return _change(message, after, changes, log, before={State.UNKNOWN}, reason=text)
-
-
-def final_state(states: Iterable[RecipientState]) -> State:
-    """The state of a message with these recipients, none of whom is pending."""
-    seen = set(states)
-    if _R.UNKNOWN in seen:
-        return State.UNKNOWN
-    if _R.ACCEPTED in seen:
-        return State.ACCEPTED
-    for state in (_R.EXPIRED, _R.CANCELLED):
-        if state in seen:
-            return State(state.value)
-    return State.REFUSED
+    lease_by = None if worker is None else message.lease_by
+    return change_to(message, State.PARKED, {}, log, reason=reason, lease_by=lease_by)
 
 
 class _Attempt:
@@ -271,7 +208,7 @@ def _with_state(
     lease_by: str | None = None,
 ) -> Change:
     """The change to the state that the recipients' states mean."""
-    left = [to for to, state in _after(message, changes).items() if state is _R.PENDING]
+    left = [to for to, state in states_after(message, changes).items() if state is _R.PENDING]
     most = policy.max_attempts
     if left and (most is None or message.attempts < most):
         state = State.QUEUED
@@ -281,8 +218,8 @@ def _with_state(
             for to in left:
                 old = changes.get(to, RecipientChange(_R.EXPIRED))
                 changes[to] = RecipientChange(_R.EXPIRED, old.reply, old.server)
-        state = final_state(_after(message, changes).values())
-    return _change(
+        state = final_state(states_after(message, changes).values())
+    return change_to(
         message,
         state,
         changes,
@@ -292,47 +229,3 @@ def _with_state(
         lease_by=lease_by,
         attempted=attempted,
     )
-
-
-def _change(
-    message: OutboxMessage,
-    state: State,
-    changes: Mapping[str, RecipientChange],
-    log: LogEntry,
-    *,
-    delay: float | None = None,
-    reason: str = "",
-    before: Set[State] | None = None,
-    lease_by: str | None = None,
-    lost_leases: int = 0,
-    attempted: tuple[str, ...] = (),
-    any_lease: bool = False,
-    clear_expiry: bool = False,
-) -> Change:
-    if before is None:
-        # A worker's own lease is identified by its name, and it may be late: the sweep may have
-        # made the outcome unknown, which the reply now resolves.
-        before = {*LEASED, State.UNKNOWN} if lease_by is not None else {message.state}
-    return Change(
-        id=message.id,
-        before=frozenset(each for each in before if state in TRANSITIONS[each]),
-        state=state,
-        recipients=dict(changes),
-        delay=delay,
-        reason=reason,
-        log=log,
-        lease_by=lease_by,
-        attempts=None if any_lease else message.attempts,
-        lost_leases=lost_leases,
-        attempted=attempted,
-        clear_expiry=clear_expiry,
-    )
-
-
-def _after(
-    message: OutboxMessage, changes: Mapping[str, RecipientChange]
-) -> dict[str, RecipientState]:
-    return {
-        r.address: changes[r.address].state if r.address in changes else r.state
-        for r in message.recipients
-    }

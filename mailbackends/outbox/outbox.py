@@ -16,16 +16,18 @@ from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.mailer import Mailer
 from mailbackends.mailer.submission import Submission
 from mailbackends.outbox.blobs import BlobStore, DirectoryBlobs
+from mailbackends.outbox.by_hand import cancelled, resent, resolved
 from mailbackends.outbox.content import outbox_message
-from mailbackends.outbox.decisions import cancelled, resent, resolved
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.policy import RetryPolicy
+from mailbackends.outbox.settling import settle_unknown
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.tables import Tables, outbox_tables
 from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued
 from mailbackends.outbox.worker import Worker
+from mailbackends.outcome import Outcome
 from mailbackends.sql import engine_from
 
 __all__ = ["Outbox"]
@@ -162,6 +164,21 @@ class Outbox:
             ValueError: no message has this id, or its outcome is known.
         """
         return self._apply(resolved(self._get(id), arrived=arrived, by=by, text=text))
+
+    def settle_unknown(
+        self, id: UUID | str, recipient: str, outcome: Outcome | str, source: str = ""
+    ) -> bool:
+        """Say what a report of delivery says about one recipient whose outcome is unknown.
+
+        For ``on_unknown="ask"``: the report (RFC 3464) has the message's id as its
+        Original-Envelope-Id. ``outcome`` is ``"accepted"`` or ``"refused"``, ``source`` what said
+        so, for the message's history; see `settled`. Reports may come twice, or late: False
+        where there is nothing to settle.
+
+        Raises:
+            ConfigurationError: ``outcome`` is neither.
+        """
+        return settle_unknown(self.store, id, recipient, outcome, source)
 
     def prune(self, *, older_than: float, states: Iterable[State] | None = None) -> int:
         """Delete messages in these states, unchanged for so many seconds, and unused blobs.

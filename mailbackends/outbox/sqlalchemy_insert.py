@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import Any
 
@@ -114,6 +115,7 @@ def _row(message: OutboxMessage) -> dict[str, Any]:
         "priority": int(message.priority),
         "attempts": message.attempts,
         "lost_leases": 0,
+        "version": 0,
         "key": message.key,
         "fingerprint": message.fingerprint,
         "on_unknown": message.on_unknown,
@@ -124,10 +126,15 @@ def _row(message: OutboxMessage) -> dict[str, Any]:
         "not_before": message.not_before,
         "expires_at": message.expires_at,
         "reason": "",
-        "blobs": [part.as_list() for part in message.blobs],
-        "options": {"mail": list(message.mail_options), "rcpt": list(message.rcpt_options)},
+        "blobs": json.dumps([part.as_list() for part in message.blobs]) if message.blobs else "[]",
+        "options": _options(message),
         "content": message.content,
     }
+
+
+def _options(message: OutboxMessage) -> str:
+    given = {"mail": message.mail_options, "rcpt": message.rcpt_options}
+    return json.dumps({name: value for name, value in given.items() if value})
 
 
 def ignoring_duplicates(dialect: str, table: Any) -> Any:

@@ -66,6 +66,10 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
         ),
         _S.BEGUN: frozenset(
             {
+                # A report settled one recipient.
+                _S.BEGUN,
+                # One transaction is answered, and the next one, for recipients left, not begun.
+                _S.CLAIMED,
                 *(_S.ACCEPTED, _S.REFUSED, _S.UNKNOWN),
                 # The outcome is known, and recipients are left: 4yz, or not sent after all.
                 _S.QUEUED,

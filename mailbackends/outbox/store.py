@@ -41,54 +41,63 @@ class Store(Protocol):
         A message is due where ``state`` is queued, ``due_at`` is past and ``expires_at`` is not.
         Aliases that are paused are left out. `order_of_priorities` says which priorities come
         first; within one, the order is that of ``due_at``. In the same transaction ``state``
-        becomes claimed, ``lease_by`` the worker, ``lease_until`` now plus ``lease``, and
-        ``attempts`` one more. Two workers never get the same message (``FOR UPDATE SKIP LOCKED``,
-        or a compare-and-set UPDATE).
+        becomes claimed, ``lease_by`` a new `lease_token` of the worker, ``lease_until`` now plus
+        ``lease``, and ``attempts`` one more. Two workers never get the same message
+        (``FOR UPDATE SKIP LOCKED``, or a compare-and-set UPDATE). A row that cannot be read is
+        parked in the same transaction, with the reason.
         """
 
-    def begin(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> None:
+    def begin(self, messages: Sequence[OutboxMessage], *, lease: float) -> None:
         """Commit that the end of these contents may leave: claimed becomes begun.
 
         All of them or none. A message that is begun already stays so: a Mailer calls again for
         each further attempt. The lease is renewed.
 
         Raises:
-            LeaseLost: one is in another state, or under another lease (``lease_by`` and
-                ``attempts``). Then nothing was written.
+            LeaseLost: one is in another state, or under another lease (``lease_by``). Then
+                nothing was written.
         """
 
     def record(self, change: Change) -> bool:
         """Write a change in a transaction; False where it does not apply, and nothing was written.
 
-        It applies where `Change.before`, and `Change.lease_by` and `Change.attempts` if given,
+        It applies where `Change.before`, and `Change.lease_by` and `Change.version` if given,
         match the row, in the WHERE of the UPDATE or under a lock on the row. Written are the
-        message's ``state``, ``reason``, ``lost_leases``, ``updated_at``, ``due_at`` (now plus
-        `Change.delay`); ``lease_until`` is set to NULL, and ``lease_by`` stays where the new state
-        is unknown, so that a late reply can still resolve it; the recipients' rows; and the log
-        entry.
+        message's ``state``, ``reason``, ``lost_leases``, ``updated_at``, ``version`` (one more),
+        ``due_at`` (now plus
+        `Change.delay`); the recipients' rows; and the log entry. The lease stays where the new
+        state is claimed or begun. Else ``lease_until`` is set to NULL; ``lease_by`` stays where
+        the new state is unknown, so that a late reply can still resolve it.
         """
 
-    def release(self, messages: Sequence[OutboxMessage], *, worker: str) -> int:
+    def release(self, messages: Sequence[OutboxMessage]) -> int:
         """Put claimed messages back, due at once: nothing was tried. Returns how many.
 
         ``attempts`` is one less again. Messages under another lease, or begun, are left alone.
         """
 
-    def renew(self, messages: Sequence[OutboxMessage], *, lease: float, worker: str) -> int:
+    def renew(self, messages: Sequence[OutboxMessage], *, lease: float) -> int:
         """Extend the leases on claimed and begun messages; returns how many were still held."""
 
     def lost(self, limit: int) -> list[OutboxMessage]:
         """Claimed and begun messages whose lease has expired, without content.
 
-        `lease_expired` decides about each; `record` checks that it is still so (the same state
-        and ``attempts``), since two may sweep at the same time.
+        `lease_expired` decides about each; `record` checks that it is still so, since two may
+        sweep at the same time, or the lease be renewed. Rows that cannot be read are parked.
         """
 
     def overdue(self, limit: int) -> list[OutboxMessage]:
-        """Queued messages past their ``expires_at``, without content; `expired` decides."""
+        """Queued messages past their ``expires_at``, without content; `expired` decides.
+
+        Rows that cannot be read are parked.
+        """
 
     def get(self, id: UUID) -> OutboxMessage | None:
-        """The message with content, or None."""
+        """The message with content, or None.
+
+        Raises:
+            ValueError: the row cannot be read.
+        """
 
     def find(
         self,
@@ -99,7 +108,10 @@ class Store(Protocol):
         key: str | None = None,
         limit: int = 100,
     ) -> list[OutboxMessage]:
-        """The messages that match all that is given, without content, the newest first."""
+        """The messages that match all that is given, without content, the newest first.
+
+        Rows that cannot be read are left out.
+        """
 
     def log(self, id: UUID) -> list[LogEntry]:
         """The history of a message, the oldest entry first."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     DDL,
-    JSON,
     BigInteger,
     Column,
     ForeignKey,
@@ -71,6 +70,7 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("due_at", Milliseconds, nullable=False),
         Column("lease_until", Milliseconds),
         Column("lease_by", String(100)),
+        Column("version", Integer, nullable=False),
         Column("attempts", Integer, nullable=False),
         Column("lost_leases", Integer, nullable=False),
         Column("key", String(200), unique=True),
@@ -85,8 +85,9 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("created_at", Milliseconds, nullable=False),
         Column("updated_at", Milliseconds, nullable=False),
         Column("reason", Text, nullable=False),
-        Column("blobs", JSON, nullable=False),
-        Column("options", JSON, nullable=False),
+        # JSON as text, read by `row_value`: a column that cannot be read fails one row only.
+        Column("blobs", Text, nullable=False),
+        Column("options", Text, nullable=False),
         Column("content", large, nullable=False),
         # Claiming: only due rows of one alias and priority are read, however many there are.
         Index(f"ix_{name}_claim", "state", "alias", "priority", "due_at"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ __all__ = [
     "Queued",
     "RecipientChange",
     "Status",
+    "lease_token",
     "uuid7",
 ]
 
@@ -144,7 +146,7 @@ class OutboxMessage:
     """One message's row with its recipients, as `Store.insert` takes and `Store.claim` returns it.
 
     Times are aware datetimes in UTC. Rows have further columns, which only stores use:
-    ``due_at`` (when it may be claimed), ``lease_until``, ``lease_by``, ``updated_at``, ``reason``.
+    ``due_at`` (when it may be claimed), ``lease_until``, ``updated_at``, ``reason``.
     """
 
     id: UUID
@@ -171,9 +173,13 @@ class OutboxMessage:
     """The bytes of the whole content, blobs in base64 included."""
     state: State = State.QUEUED
     attempts: int = 0
-    """How often it was claimed. With ``lease_by`` it identifies a lease."""
+    """How often it was claimed since it was enqueued or sent again."""
     lost_leases: int = 0
     """How many leases in a row expired while it was claimed."""
+    lease_by: str = ""
+    """The token of its lease: see `lease_token`. Empty where nobody has one."""
+    version: int = 0
+    """How many changes were recorded: what is decided about this value applies to no other."""
     created_at: datetime | None = None
     """None before it was inserted: the database's clock sets it."""
 
@@ -185,7 +191,6 @@ class OutboxMessage:
             ValueError: it has a priority or an ``on_unknown`` that this version does not know.
         """
         return cls(
-            id=row.id,
             sender=row.sender,
             alias=row.alias,
             key=row.key,
@@ -196,6 +201,7 @@ class OutboxMessage:
             subject=row.subject,
             size=row.size,
             lost_leases=row.lost_leases,
+            version=row.version,
             **given,
         )
 
@@ -234,7 +240,7 @@ class Change:
     """What a store writes for one message, in one transaction.
 
     It applies only where the row's state is one of ``before``, and where ``lease_by`` and
-    ``attempts`` are not None, equals these columns: somebody else may have the message by then.
+    ``version`` are not None, equals these columns: somebody else may have the message by then.
     """
 
     id: UUID
@@ -247,13 +253,17 @@ class Change:
     """Why it is in this state; shown in lists."""
     log: LogEntry | None = None
     lease_by: str | None = None
-    attempts: int | None = None
+    """The token of the lease under which it was decided."""
+    version: int | None = None
+    """The version of the row that it was decided from."""
+    is_lease_over: bool = False
+    """It applies only once the lease has expired: a worker may have renewed it meanwhile."""
     lost_leases: int = 0
     """The new value of that column."""
     attempted: tuple[str, ...] = ()
     """The recipients whose ``attempts`` is incremented."""
-    clear_expiry: bool = False
-    """Set ``expires_at`` to NULL."""
+    restarts: bool = False
+    """Set ``expires_at`` to NULL and ``attempts`` to 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +322,14 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types."""
         return fields_as_dict(self)
+
+
+def lease_token(worker: str) -> str:
+    """A new token for one call of `Store.claim`: no two leases on a message have the same.
+
+    It is stored in ``lease_by``, and begins with the worker's name. At most 100 characters.
+    """
+    return f"{worker[-80:]} {secrets.token_hex(8)}"
 
 
 def uuid7() -> UUID:

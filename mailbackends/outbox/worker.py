@@ -66,7 +66,7 @@ class Worker:
         self.name: str = (
             name or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[-100:]
         )
-        """What is in ``lease_by``: no two workers have the same."""
+        """What its lease tokens begin with, and what is in the log: no two have the same."""
         self._store = store
         self._deliver = deliver
         self._policy = policy or RetryPolicy()
@@ -173,7 +173,7 @@ class Worker:
             return False
         suspects = [each for each in messages if each.lost_leases >= _SUSPECT]
         if suspects and len(messages) > 1:
-            self._store.release([m for m in messages if m is not suspects[0]], worker=self.name)
+            self._store.release([m for m in messages if m is not suspects[0]])
             messages = suspects[:1]
         self._send_all(messages)
         return True
@@ -190,7 +190,7 @@ class Worker:
             for each in left:
                 self._forget(each)
             if left:
-                self._store.release(left, worker=self.name)
+                self._store.release(left)
 
     def _send_group(self, alias: str, group: list[OutboxMessage]) -> None:
         is_paused = False
@@ -219,7 +219,7 @@ class Worker:
             self._pause(alias, failure)
 
     def _begin(self, messages: Sequence[OutboxMessage]) -> None:
-        self._store.begin(messages, lease=self._lease, worker=self.name)
+        self._store.begin(messages, lease=self._lease)
 
     def _note(self, message: OutboxMessage, result: Receipt | Exception) -> None:
         """Record one outcome, in its own transaction, before the next message is sent."""
@@ -241,7 +241,7 @@ class Worker:
 
     def _released(self, message: OutboxMessage) -> bool:
         try:
-            released = bool(self._store.release([message], worker=self.name))
+            released = bool(self._store.release([message]))
         except Exception:
             logger.warning("%s was not released", message.id, exc_info=True)
             return False
@@ -326,7 +326,7 @@ class Worker:
         if not held:
             return
         try:
-            self._store.renew(held, lease=self._lease, worker=self.name)
+            self._store.renew(held, lease=self._lease)
         except Exception:
             # `begin` finds out whether they were lost.
             logger.warning("leases on %d messages were not renewed", len(held), exc_info=True)

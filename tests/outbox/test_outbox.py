@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from datetime import timedelta
 from email.message import EmailMessage
@@ -19,13 +20,14 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
 from sqlalchemy.orm import Session
 
 from mailbackends import (
+    ConfigurationError,
     FileAttachment,
     InvalidMessageError,
     Mailer,
     Receipt,
     Reply,
 )
-from mailbackends.outbox import MailerDelivery, OnUnknown, State, Worker
+from mailbackends.outbox import MailerDelivery, OnUnknown, State, Worker, uuid7
 from mailbackends.outbox.outbox import Outbox
 from support.ports import free_port
 from support.sink import EXTENSIONS, Sink
@@ -312,6 +314,47 @@ def test_cancel_resend_and_resolve(outbox: Outbox) -> None:
     ]
     with pytest.raises(ValueError, match="no message"):
         outbox.resend("01a220ea-3632-7891-9d5a-290f71a54dc1")
+
+
+def test_a_report_settles_each_recipient_whose_outcome_is_unknown(outbox: Outbox) -> None:
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}", pool_size=1) as mailer:
+        to = ("ada@example.org", "bob@Example.org", "eve@example.org")
+        queued = outbox.enqueue(mail("Order", *to), on_unknown="ask")
+        sink.hang_up()
+        outbox.worker(mailer).run_once()
+    assert outbox.store.get(queued.id).state is State.UNKNOWN
+    assert outbox.settle_unknown(str(queued.id), "ada@EXAMPLE.org", "accepted", "report 17")
+    assert outbox.store.get(queued.id).state is State.UNKNOWN
+    # A second report, one about somebody else, and one about no message of ours.
+    assert not outbox.settle_unknown(queued.id, "ada@example.org", "refused")
+    assert not outbox.settle_unknown(queued.id, "zoe@example.org", "accepted")
+    assert not outbox.settle_unknown("QQ314159", "ada@example.org", "accepted")
+    assert not outbox.settle_unknown(uuid7(), "ada@example.org", "accepted")
+    with pytest.raises(ConfigurationError, match="'accepted' or 'refused', got 'delayed'"):
+        outbox.settle_unknown(queued.id, "bob@example.org", "delayed")
+    assert outbox.settle_unknown(queued.id, "bob@example.org", "refused", "report 18")
+    assert outbox.settle_unknown(queued.id, "eve@example.org", "refused", "report 19")
+    found = outbox.store.get(queued.id)
+    assert found.state is State.ACCEPTED
+    assert [str(each.state) for each in found.recipients] == ["accepted", "refused", "refused"]
+    entries = [each for each in outbox.store.log(queued.id) if each.kind == "settled"]
+    assert [each.by for each in entries] == ["report 17", "report 18", "report 19"]
+
+
+def test_a_report_that_comes_before_the_dead_workers_lease_expires_is_not_forgotten(
+    outbox: Outbox,
+) -> None:
+    queued = outbox.enqueue(mail("Order", "ada@example.org", "bob@example.org"), on_unknown="ask")
+    claimed = outbox.store.claim(1, lease=60, worker="w", aliases=["default"])
+    assert not outbox.settle_unknown(queued.id, "ada@example.org", "accepted")  # not sent yet
+    outbox.store.begin(claimed, lease=60)
+    assert outbox.settle_unknown(queued.id, "ada@example.org", "accepted", "report 17")
+    assert outbox.store.get(queued.id).state is State.BEGUN
+    assert outbox.store.renew(claimed, lease=-1.0) == 1
+    time.sleep(0.005)
+    assert outbox.worker({}).sweep() == 1
+    states = [str(each.state) for each in outbox.store.get(queued.id).recipients]
+    assert states == ["accepted", "unknown"]
 
 
 def test_a_login_code_is_sent_again_where_nobody_knows(outbox: Outbox) -> None:

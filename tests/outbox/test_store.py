@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, func, insert, select, text
+from sqlalchemy import (
+    Engine,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
 
 from mailbackends import ConfigurationError, Receipt, Reply, SMTPDeliveryUnknown, Submission
 from mailbackends.outbox import (
@@ -91,16 +101,17 @@ def test_begin_is_for_whoever_has_the_lease_and_for_all_or_none(
     enqueue("one")
     enqueue("two")
     first, second = claim(store)
+    others = [replace(each, lease_by="another") for each in (first, second)]
     with pytest.raises(LeaseLost) as caught:
-        store.begin([first, second], lease=60, worker="another")
+        store.begin(others, lease=60)
     assert set(caught.value.ids) == {first.id, second.id}
     assert store.record(cancelled(first))
     with pytest.raises(LeaseLost) as caught:
-        store.begin([first, second], lease=60, worker="w")
+        store.begin([first, second], lease=60)
     assert caught.value.ids == (first.id,)
     assert store.get(second.id).state is State.CLAIMED
     for _ in range(2):  # again for a further attempt
-        store.begin([second], lease=60, worker="w")
+        store.begin([second], lease=60)
         assert store.get(second.id).state is State.BEGUN
 
 
@@ -114,11 +125,130 @@ def test_a_lease_that_was_claimed_anew_is_another_one(
     assert second.attempts == 2
     assert second.lost_leases == 1
     with pytest.raises(LeaseLost):
-        store.begin([first], lease=60, worker="w")
+        store.begin([first], lease=60)
     assert not store.record(recorded(first, Receipt(first.pending, OK), worker="w"))
-    assert store.renew([first], lease=60, worker="w") == 0
-    assert store.release([first], worker="w") == 0
-    store.begin([second], lease=60, worker="w")
+    assert store.renew([first], lease=60) == 0
+    assert store.release([first]) == 0
+    store.begin([second], lease=60)
+
+
+def test_a_worker_whose_lease_was_taken_writes_nothing_over_it_although_the_attempts_are_equal(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    enqueue()
+    [late] = claim(store)
+    assert store.release([late]) == 1
+    [taken] = claim(store)
+    # The same worker and the same number of attempts: only the lease is another one.
+    assert taken.attempts == late.attempts == 1
+    assert taken.lease_by != late.lease_by
+    with pytest.raises(LeaseLost):
+        store.begin([late], lease=60)
+    store.begin([taken], lease=60)
+    assert not store.record(recorded(late, Receipt(late.pending, OK), worker="w"))
+    assert store.renew([late], lease=60) == store.release([late]) == 0
+    assert store.get(taken.id).state is State.BEGUN
+    assert store.record(recorded(taken, Receipt(taken.pending, OK), worker="w"))
+    # Sent again by hand, its attempts begin anew: the old lease is none of theirs either.
+    assert store.record(resent(store.get(taken.id), by="ada", everyone=True))
+    [again] = claim(store)
+    assert again.attempts == 1
+    assert not store.record(recorded(taken, SMTPDeliveryUnknown("gone"), worker="w"))
+    store.begin([again], lease=60)
+
+
+def test_a_sweep_changes_no_lease_that_was_renewed_after_it_looked(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    enqueue("claimed")
+    enqueue("begun")
+    first, second = claim(store, lease=-1.0)
+    store.begin([second], lease=-1.0)
+    time.sleep(0.005)
+    lost = store.lost(10)
+    assert len(lost) == 2
+    assert store.renew([first, second], lease=60) == 2
+    assert [store.record(lease_expired(each)) for each in lost] == [False, False]
+    assert [store.get(each.id).state for each in (first, second)] == [State.CLAIMED, State.BEGUN]
+
+
+def test_who_decided_from_an_older_row_changes_nothing(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    """Cancelled while two attempts ran: the one who was accepted must not become cancelled."""
+    enqueue(to=("ada@example.org", "bob@example.org"))
+    [message] = claim(store)
+    cancel = cancelled(store.get(message.id))
+    ada, bob = message.pending
+    busy = Receipt((ada,), OK, {bob: BUSY})
+    assert store.record(recorded(message, busy, worker="w", jitter=lambda: 0.0))
+    assert not store.record(cancel)
+    assert store.record(cancelled(store.get(message.id)))
+    states = [str(each.state) for each in store.get(message.id).recipients]
+    assert states == ["accepted", "cancelled"]
+
+
+UNREADABLE = {
+    "state_of_recipient": "UPDATE outbox_recipient SET state = 'odd' WHERE message = :id",
+    "blobs": "UPDATE outbox_message SET blobs = '[[1]]' WHERE id = :id",
+    "options": "UPDATE outbox_message SET options = 'not JSON' WHERE id = :id",
+    "priority": "UPDATE outbox_message SET on_unknown = 'odd' WHERE id = :id",
+    "expiry": "UPDATE outbox_message SET created_at = 9000000000000000000 WHERE id = :id",
+    "recipients": "DELETE FROM outbox_recipient WHERE message = :id",
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_row_that_cannot_be_read_is_parked_and_stops_no_other(
+    store: SQLAlchemyStore, enqueue: Enqueue, what: str
+) -> None:
+    broken, good = enqueue("broken"), enqueue("good")
+    with store.engine.begin() as connection:
+        statement = text(UNREADABLE[what]).bindparams(
+            bindparam("id", broken.id, store.tables.message.c.id.type)
+        )
+        assert connection.execute(statement).rowcount == 1
+    assert [each.id for each in claim(store)] == [good.id]
+    assert store.status().messages == {State.PARKED: 1, State.CLAIMED: 1}
+    [entry] = store.log(broken.id)
+    assert (entry.kind, "the row cannot be read" in entry.text) == ("parked", True)
+    assert store.find(state=State.PARKED) == []
+    with pytest.raises(ValueError, match="cannot be read"):
+        store.get(broken.id)
+
+
+def test_rows_that_cannot_be_read_do_not_hide_those_after_them(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    for number in range(3):
+        enqueue(f"broken {number}")
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox_message SET options = 'not JSON'"))
+    good = enqueue("good")
+    assert [each.id for each in claim(store, 2)] == [good.id]
+
+
+@pytest.mark.parametrize("is_overdue", [True, False])
+def test_a_sweep_parks_what_it_cannot_read(
+    store: SQLAlchemyStore, enqueue: Enqueue, is_overdue: bool
+) -> None:
+    if is_overdue:
+        at = datetime(2020, 1, 1, tzinfo=UTC)
+        for subject in ("broken", "good"):
+            enqueue(subject, at=at, expires=timedelta(seconds=0.01))
+    else:
+        enqueue("broken")
+        enqueue("good")
+        assert len(claim(store, lease=-1.0)) == 2
+    time.sleep(0.02)
+    with store.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE outbox_message SET options = 'not JSON' WHERE subject = 'broken'")
+        )
+    sweep = store.overdue if is_overdue else store.lost
+    assert [each.subject for each in sweep(10)] == ["good"]
+    assert store.status().messages[State.PARKED] == 1
+    assert [each.subject for each in sweep(1)] == ["good"]
 
 
 def test_an_outcome_is_recorded_for_each_recipient(
@@ -152,7 +282,7 @@ def test_a_reply_that_comes_late_resolves_what_a_sweep_made_unknown(
 ) -> None:
     enqueue()
     [message] = claim(store)
-    store.begin([message], lease=-1.0, worker="w")
+    store.begin([message], lease=-1.0)
     [lost] = store.lost(10)
     assert store.record(lease_expired(lost))
     assert store.get(message.id).state is State.UNKNOWN
@@ -166,7 +296,7 @@ def test_a_reply_that_comes_after_somebody_sent_it_again_changes_nothing(
 ) -> None:
     enqueue()
     [message] = claim(store)
-    store.begin([message], lease=60, worker="w")
+    store.begin([message], lease=60)
     assert store.record(recorded(message, SMTPDeliveryUnknown("gone"), worker="w"))
     assert store.record(resent(store.get(message.id), by="ada"))
     assert not store.record(recorded(message, Receipt(message.pending, OK), worker="w"))
@@ -181,8 +311,8 @@ def test_release_gives_the_attempt_back_and_leaves_what_is_begun(
     enqueue("one")
     enqueue("two")
     first, second = claim(store)
-    store.begin([second], lease=60, worker="w")
-    assert store.release([first, second], worker="w") == 1
+    store.begin([second], lease=60)
+    assert store.release([first, second]) == 1
     [again] = claim(store)
     assert (again.id, again.attempts) == (first.id, 1)
 
@@ -192,7 +322,7 @@ def test_renewed_leases_do_not_expire(store: SQLAlchemyStore, enqueue: Enqueue) 
     [message] = claim(store, lease=-1.0)
     time.sleep(0.005)
     assert [each.id for each in store.lost(10)] == [message.id]
-    assert store.renew([message], lease=60, worker="w") == 1
+    assert store.renew([message], lease=60) == 1
     assert store.lost(10) == []
 
 
@@ -333,6 +463,10 @@ def test_claiming_reads_an_index_however_many_rows_there_are(
             for _ in range(2000)
         ]
         connection.execute(insert(store.tables.message), rows)
+        recipient = connection.execute(select(store.tables.recipient)).mappings().one()
+        connection.execute(
+            insert(store.tables.recipient), [{**recipient, "message": each["id"]} for each in rows]
+        )
         if engine.dialect.name == "postgresql":
             connection.execute(text("ANALYZE outbox_message"))
     statements: list[tuple[str, object]] = []

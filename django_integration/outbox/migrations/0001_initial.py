@@ -97,6 +97,7 @@ class Migration(migrations.Migration):
                 ("due_at", models.DateTimeField(help_text="When it may be claimed.")),
                 ("lease_until", models.DateTimeField(blank=True, null=True)),
                 ("lease_by", models.CharField(blank=True, max_length=200)),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("lost_leases", models.PositiveIntegerField(default=0)),
                 (

@@ -25,7 +25,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from django_integration.outbox import enqueue
+from django_integration.outbox import enqueue, settle_unknown
 from django_integration.outbox.models import Message, Pause, Worker
 from django_integration.outbox.operations import outbox_store
 from django_integration.outbox.signals import message_settled
@@ -198,6 +198,20 @@ def test_a_connection_that_breaks_at_the_end_leaves_the_outcome_unknown(
     entry = row.log.last()
     assert entry is not None
     assert entry.by.startswith("manage.py")
+
+
+def test_a_report_settles_an_unknown_outcome(server: MailServer) -> None:
+    server.hang_up("content")
+    id = queue(on_unknown="ask")
+    work()
+    assert states() == ["unknown"]
+    assert not settle_unknown(id, "bob@example.com", "accepted")
+    assert settle_unknown(str(id), "ada@EXAMPLE.com", "accepted", "report 17")
+    assert states() == ["accepted"]
+    entry = Message.objects.get().log.last()
+    assert entry is not None
+    assert (entry.kind, entry.by) == ("settled", "report 17")
+    assert not settle_unknown(id, "ada@example.com", "refused")
 
 
 def test_a_message_that_cannot_be_read_is_parked_and_blocks_nothing(

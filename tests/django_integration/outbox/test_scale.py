@@ -22,7 +22,7 @@ def fill(database: str) -> None:
     columns = [each for each in Message._meta.local_concrete_fields if each.attname != "id"]
     values: dict[str, str] = {each.column: "''" for each in columns}
     now = "now()" if database == "postgresql" else "'2026-01-01 00:00:00'"
-    for name in ("priority", "attempts", "lost_leases", "size"):
+    for name in ("priority", "attempts", "lost_leases", "size", "version"):
         values[name] = "1"
     for name in ("created_at", "updated_at", "due_at"):
         values[name] = now

@@ -16,6 +16,7 @@ from django_integration.outbox.store import DjangoStore
 from mailbackends import Reply
 from mailbackends.outbox import (
     FINAL,
+    LEASED,
     Change,
     LeaseLost,
     LogEntry,
@@ -25,6 +26,9 @@ from mailbackends.outbox import (
     RecipientChange,
     RecipientState,
     State,
+    cancelled,
+    lease_expired,
+    resent,
     uuid7,
 )
 
@@ -58,8 +62,7 @@ def accepted(message: OutboxMessage, **values: Any) -> Change:
             for to in message.pending
         },
         "log": LogEntry("attempt", "accepted", "w1"),
-        "lease_by": "w1",
-        "attempts": message.attempts,
+        "lease_by": message.lease_by,
         "attempted": message.pending,
     }
     return Change(**{**given, **values})
@@ -75,7 +78,8 @@ def test_a_claimed_message_is_what_was_inserted(store: DjangoStore) -> None:
     assert found.attempts == 1
     assert found.created_at is not None
     assert abs(found.created_at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert replace(found, state=State.QUEUED, attempts=0, created_at=None) == given
+    assert found.lease_by.startswith("w1 ")
+    assert replace(found, state=State.QUEUED, attempts=0, created_at=None, lease_by="") == given
     assert claim(store) == []
 
 
@@ -111,14 +115,14 @@ def test_begin_is_all_or_nothing(store: DjangoStore) -> None:
     first, second = claim(store)
     store.record(accepted(second, state=State.CANCELLED, lease_by=None))
     with pytest.raises(LeaseLost) as caught:
-        store.begin([first, second], lease=60, worker="w1")
+        store.begin([first, second], lease=60)
     assert caught.value.ids == (second.id,)
     assert models.Message.objects.get(id=first.id).state == "claimed"
-    store.begin([first], lease=60, worker="w1")
-    store.begin([first], lease=60, worker="w1")
+    store.begin([first], lease=60)
+    store.begin([first], lease=60)
     assert models.Message.objects.get(id=first.id).state == "begun"
     with pytest.raises(LeaseLost):
-        store.begin([first], lease=60, worker="w2")
+        store.begin([replace(first, lease_by="w2")], lease=60)
 
 
 def test_a_record_writes_message_recipients_and_log(store: DjangoStore) -> None:
@@ -145,7 +149,7 @@ def test_a_record_of_another_lease_writes_nothing(store: DjangoStore) -> None:
     insert()
     [message] = claim(store)
     assert not store.record(accepted(message, lease_by="w2"))
-    assert not store.record(accepted(message, attempts=2))
+    assert not store.record(accepted(message, lease_by=None, version=1))
     assert not store.record(accepted(message, before=frozenset({State.UNKNOWN})))
     assert store.log(message.id) == []
 
@@ -169,8 +173,8 @@ def test_a_retry_is_due_later_by_the_databases_clock(store: DjangoStore) -> None
 def test_released_messages_are_due_again_and_were_not_attempted(store: DjangoStore) -> None:
     insert()
     claimed = claim(store)
-    assert store.release(claimed, worker="w2") == 0
-    assert store.release(claimed, worker="w1") == 1
+    assert store.release([replace(each, lease_by="w2") for each in claimed]) == 0
+    assert store.release(claimed) == 1
     assert [each.attempts for each in claim(store)] == [1]
 
 
@@ -180,7 +184,7 @@ def test_an_expired_lease_is_found(store: DjangoStore) -> None:
     assert [each.id for each in store.lost(10)] == [message.id]
     assert store.lost(10)[0].content == b""
     assert store.status().leases_expired == 1
-    assert store.renew([message], lease=60, worker="w") == 1
+    assert store.renew([message], lease=60) == 1
     assert store.lost(10) == []
 
 
@@ -271,6 +275,66 @@ def test_a_row_that_cannot_be_read_is_parked_and_stops_no_other(store: DjangoSto
     row = models.Message.objects.get(id=broken.id)
     assert row.state == "parked"
     assert "cannot be read" in row.reason
+
+
+def test_rows_that_cannot_be_read_do_not_hide_those_after_them(store: DjangoStore) -> None:
+    for _ in range(3):
+        insert()
+    models.Message.objects.update(mail_options="not JSON")
+    good = insert()
+    assert [each.id for each in claim(store, 2)] == [good.id]
+
+
+def test_a_sweep_parks_what_it_cannot_read(store: DjangoStore) -> None:
+    broken, good = insert(), insert()
+    assert len(store.claim(2, lease=-1, worker="w", aliases=["smtp"])) == 2
+    models.Message.objects.filter(id=broken.id).update(mail_options="not JSON")
+    assert [each.id for each in store.lost(10)] == [good.id]
+    assert models.Message.objects.get(id=broken.id).state == "parked"
+    with pytest.raises(ValueError, match="cannot be read"):
+        store.get(broken.id)
+
+
+def test_a_worker_whose_lease_was_taken_writes_nothing_over_it_although_the_attempts_are_equal(
+    store: DjangoStore,
+) -> None:
+    insert()
+    [late] = claim(store)
+    assert store.release([late]) == 1
+    [taken] = claim(store)
+    assert taken.attempts == late.attempts == 1
+    assert taken.lease_by != late.lease_by
+    with pytest.raises(LeaseLost):
+        store.begin([late], lease=60)
+    assert not store.record(accepted(late))
+    assert store.renew([late], lease=60) == store.release([late]) == 0
+    store.begin([taken], lease=60)
+    assert store.record(accepted(taken))
+    message = store.get(taken.id)
+    assert message is not None
+    assert store.record(resent(message, everyone=True))
+    [again] = claim(store)
+    assert again.attempts == 1
+    assert not store.record(accepted(taken, before=frozenset(LEASED)))
+    store.begin([again], lease=60)
+
+
+def test_a_sweep_changes_no_lease_that_was_renewed_after_it_looked(store: DjangoStore) -> None:
+    insert()
+    [message] = store.claim(1, lease=-1, worker="w", aliases=["smtp"])
+    [lost] = store.lost(10)
+    assert store.renew([message], lease=60) == 1
+    assert not store.record(lease_expired(lost))
+    assert models.Message.objects.get(id=message.id).state == "claimed"
+
+
+def test_who_decided_from_an_older_row_changes_nothing(store: DjangoStore) -> None:
+    insert()
+    [message] = claim(store)
+    seen = store.get(message.id)
+    assert seen is not None
+    store.record(accepted(message, state=State.QUEUED, recipients={}, delay=0.0))
+    assert not store.record(cancelled(seen))
 
 
 def test_nothing_is_claimed_in_a_transaction_which_could_be_rolled_back_after_it_was_sent(

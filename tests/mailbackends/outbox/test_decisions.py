@@ -61,7 +61,7 @@ def message(*states: RecipientState, **fields: object) -> OutboxMessage:
     recipients = tuple(
         OutboxRecipient(address, state) for address, state in zip(FIVE, states, strict=False)
     )
-    given = {"state": State.BEGUN, "attempts": 1, **fields}
+    given = {"state": State.BEGUN, "attempts": 1, "lease_by": "w 1", "version": 7, **fields}
     return OutboxMessage(uuid7(), b"\r\n", "from@example.com", recipients, **given)
 
 
@@ -83,8 +83,8 @@ def test_three_of_five_accepted_leave_two_for_the_next_attempt() -> None:
         **dict.fromkeys("de", RecipientState.PENDING),
     }
     assert change.recipients[FIVE[4]].reply == BUSY
-    assert change.lease_by == "w"
-    assert change.attempts == 1
+    assert change.lease_by == "w 1"
+    assert change.version is None
 
 
 def test_recipients_accepted_before_are_not_touched_by_a_later_attempt() -> None:
@@ -214,6 +214,7 @@ def test_a_message_can_be_cancelled_until_it_is_begun() -> None:
         change = cancelled(message(state=state))
         assert change.state is State.CANCELLED
         assert change.lease_by is None
+        assert change.version == 7
     for state in (State.BEGUN, State.ACCEPTED, State.UNKNOWN):
         with pytest.raises(ValueError, match="too late"):
             cancelled(message(state=state))
@@ -223,7 +224,7 @@ def test_resend_reaches_only_those_who_do_not_have_it_unless_asked_for_everyone(
     partly = message(RecipientState.ACCEPTED, RecipientState.REFUSED, state=State.ACCEPTED)
     assert states_of(resent(partly)) == {"b": RecipientState.PENDING}
     assert states_of(resent(partly, everyone=True)) == dict.fromkeys("ab", RecipientState.PENDING)
-    assert resent(partly).clear_expiry
+    assert resent(partly).restarts
     done = message(RecipientState.ACCEPTED, state=State.ACCEPTED)
     with pytest.raises(ValueError, match="all recipients have it"):
         resent(done)
