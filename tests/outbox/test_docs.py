@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, inspect, text
 
 from support.sink import Sink
 
@@ -50,3 +51,30 @@ def test_flask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert sink.message.message["Subject"] == "Your order"
         with app.app_context():
             names["db"].engine.dispose()
+
+
+def test_alembic_makes_the_tables(engine: Engine) -> None:
+    pytest.importorskip("alembic")
+    from alembic.autogenerate import produce_migrations
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from sqlalchemy import MetaData
+
+    [models] = [block for block in _BLOCKS if "outbox_tables(metadata)" in block]
+    [upgrade] = [block for block in _BLOCKS if "notify_statements()" in block]
+    names: dict[str, MetaData] = {}
+    exec(compile(models, "models.py", "exec"), names)  # noqa: S102
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        operations = Operations(context)
+        changes = produce_migrations(context, names["metadata"]).upgrade_ops
+        assert changes is not None
+        for change in changes.ops:
+            # Those of one table, such as its indexes, come together.
+            for each in getattr(change, "ops", [change]):
+                operations.invoke(each)
+        if engine.dialect.name == "postgresql":
+            exec(compile(upgrade, "revision.py", "exec"), {"op": operations})  # noqa: S102
+            triggers = connection.execute(text("SELECT tgname FROM pg_trigger")).scalars()
+            assert "outbox_message_notify" in set(triggers)
+    assert {"outbox_message", "outbox_recipient"} <= set(inspect(engine).get_table_names())
