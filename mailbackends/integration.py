@@ -4,9 +4,11 @@ Their interface is as stable as that of ``mailbackends`` itself.
 
 - `LoopMailers` has an `AsyncMailer` for each event loop, and closes it at the end of the loop;
   `settle_when_known` and `settle_in_background` end what a caller has left behind.
-- `written_message` writes a plain message at once, without the email package's objects, and
-  returns a `WrittenMessage`, which `mailbackends.Mailer` sends like a message object.
-  `base64_body` and `multipart_body` are the parts of which one can be composed by hand.
+- `written_message` writes a message at once, without the email package's objects, and returns a
+  `WrittenMessage`, which `mailbackends.Mailer` sends like a message object. What it writes are
+  header fields, and a `TextPart` or `FilePart` or several of them: `composed` puts alternatives
+  and files around a body, `with_images` the images into its HTML. A `LegacyLayout` writes and
+  builds them like the classes in ``email.mime``, and not like `email.message.EmailMessage`.
 - `checked_policy` makes a policy of the email package write fields as `mailbackends.Mailer` does.
 - `plain_address` reads the addresses that need no parser; `to_ascii` writes the domain of an
   address as A-labels; `check_visible` refuses invisible characters in an address;
@@ -33,7 +35,8 @@ from mailbackends.mailer.url import server_urls
 from mailbackends.mime.address import check_visible, plain_address, to_ascii
 from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import is_field_name
-from mailbackends.mime.pieces import base64_body, multipart_body
+from mailbackends.mime.layout import LegacyLayout
+from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart, composed, with_images
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
 from mailbackends.texts import did_you_mean, nearest, plain_text
@@ -57,21 +60,25 @@ __all__ = [
     "UNSUBSCRIBE_HEADERS",
     "UNSUBSCRIBE_PAGE",
     "UNSUBSCRIBE_TEMPLATE",
+    "FilePart",
     "InvalidToken",
+    "LegacyLayout",
     "LoopMailers",
+    "Multipart",
+    "Part",
     "Subscription",
+    "TextPart",
     "Wording",
     "WrittenMessage",
-    "base64_body",
     "check_unsubscribe_stream",
     "check_unsubscribe_url",
     "check_visible",
     "checked_policy",
+    "composed",
     "did_you_mean",
     "encoded_words",
     "hide_secrets",
     "is_field_name",
-    "multipart_body",
     "nearest",
     "only_recipient",
     "plain_address",
@@ -82,6 +89,7 @@ __all__ = [
     "to_ascii",
     "unsubscribe_fields",
     "unsubscribe_page_values",
+    "with_images",
     "with_unsubscribe_fields",
     "written_message",
 ]

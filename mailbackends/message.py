@@ -14,7 +14,8 @@ from typing import Any
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import to_ascii
 from mailbackends.mime.attachment import FileAttachment
-from mailbackends.mime.fields import SMTP
+from mailbackends.mime.layout import MODERN
+from mailbackends.mime.parts import FilePart, Part, TextPart, composed, with_images
 from mailbackends.mime.values import (
     Address,
     Addresses,
@@ -158,37 +159,7 @@ class Email:
         Raises:
             InvalidMessageError: an attached file cannot be read.
         """
-        message = EmailMessage(policy=SMTP)
-        text, html = self._body()
-        if text is not None:
-            message.set_content(text)
-        if html is not None:
-            if text is None:
-                message.set_content(html, subtype="html")
-            else:
-                message.add_alternative(html, subtype="html")
-            parts = message.get_payload()
-            shown: Any = parts[-1] if isinstance(parts, list) else message
-            for content_id, (name, data, kind) in self.inline.items():
-                maintype, _, subtype = kind.partition("/")
-                shown.add_related(
-                    *(data, maintype, subtype),
-                    disposition="inline",
-                    filename=name,
-                    cid=f"<{content_id}>",
-                )
-        for file in self.attachments:
-            if isinstance(file, FileAttachment):
-                if message.get_content_type() != "multipart/mixed":
-                    message.make_mixed()
-                message.attach(file)  # type: ignore[arg-type]
-                continue
-            name, content, kind = file
-            maintype, _, subtype = kind.partition("/")
-            if isinstance(content, str):
-                message.add_attachment(content, subtype=subtype, filename=name)
-            else:
-                message.add_attachment(content, maintype, subtype, filename=name)
+        message = MODERN.build(self._content())
         for name, value in self._header():
             message[name] = value if isinstance(value, str) else ", ".join(value)
         return message
@@ -202,23 +173,22 @@ class Email:
 
     def written(self) -> WrittenMessage | None:
         """The message as bytes, without objects; None where it has to be built."""
-        text, html = self._body()
-        shown, subtype = (html, "html") if text is None else (text, "plain")
-        return written_message(
-            self._header(),
-            shown,
-            self.as_email_message,
-            subtype=subtype,
-            alternatives=[(html, "text/html")] if html is not None and text is not None else (),
-            related=[(key, *image) for key, image in self.inline.items()],
-            attachments=self.attachments,
-        )
+        return written_message(self._header(), self._content(), self.as_email_message)
 
-    def _body(self) -> tuple[str | None, str | None]:
+    def _content(self) -> Part:
+        """The body, its alternative, the images in it and the files."""
+        texts: list[Part] = []
+        if self.text is not None:
+            texts.append(TextPart(self.text))
+        if self.html is not None:
+            images = [
+                FilePart(data, kind, name, "inline", (("Content-ID", f"<{content_id}>"),))
+                for content_id, (name, data, kind) in self.inline.items()
+            ]
+            texts.append(with_images(TextPart(self.html, "html"), images))
         # A message without any content has an empty text.
-        if self.text is None and self.html is None:
-            return (None if self.attachments else ""), None
-        return self.text, self.html
+        body, *alternatives = texts or [TextPart("")]
+        return composed(body, alternatives, [*map(_attached, self.attachments)]) or body
 
     def _header(self) -> list[tuple[str, str | tuple[str, ...]]]:
         fields: list[tuple[str, str | tuple[str, ...]]] = [
@@ -232,3 +202,12 @@ class Email:
         fields.append(("Message-ID", self.message_id))
         fields += self.headers.items()
         return fields
+
+
+def _attached(file: tuple[str, bytes | str, str] | FileAttachment) -> Part:
+    if isinstance(file, FileAttachment):
+        return file
+    name, content, kind = file
+    if isinstance(content, str):
+        return TextPart(content, kind.partition("/")[2], name)
+    return FilePart(content, kind, name, "attachment")
