@@ -183,7 +183,7 @@ def _fields(message: EmailMessage, now: Any) -> list[tuple[str, str | Sequence[s
         # As Django does it: DNS_NAME looks the name up once.
         fields.append(("Message-ID", make_msgid(domain=str(DNS_NAME))))
     fields += [(name, str(value)) for name, value in extra.items()]
-    return fields if HAS_MODERN_EMAIL else [(name, _legacy(name, each)) for name, each in fields]
+    return fields if HAS_MODERN_EMAIL else _as_django_5_sets(fields)
 
 
 def _date(now: Any) -> str:
@@ -204,16 +204,21 @@ def _legacy_date_of(moment: int, local_time: bool, zone: tuple[int, int]) -> str
     return formatdate(moment, localtime=local_time)
 
 
-# A subject that is short enough to be left as it is by `email.header.Header`.
+# A value that is short enough to be left as it is by `email.header.Header`.
 _SHORT = 60
 
 
-def _legacy(name: str, value: str | Sequence[str]) -> str:
-    """The value as Django 5.2 sets it: what is not ASCII is encoded."""
-    text = value if isinstance(value, str) else ", ".join(value)
-    if text.isascii() and text.isprintable() and (name != "Subject" or len(text) <= _SHORT):
-        return text
-    return _encoded(name, text)
+def _as_django_5_sets(
+    fields: list[tuple[str, str | Sequence[str]]],
+) -> list[tuple[str, str | Sequence[str]]]:
+    """Each value as one text. What is not ASCII is encoded, and a long subject folded."""
+    made: list[tuple[str, str | Sequence[str]]] = []
+    for name, value in fields:
+        text = value if isinstance(value, str) else ", ".join(value)
+        if len(text) > _SHORT or not (text.isascii() and text.isprintable()):
+            text = _encoded(name, text)
+        made.append((name, text))
+    return made
 
 
 @lru_cache(maxsize=256)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import binascii
-import email
 import re
 import unicodedata
 from collections.abc import Mapping
-from email.message import Message as Part
-from email.mime.base import MIMEBase
-from email.mime.message import MIMEMessage
 from mimetypes import guess_type
 
 from flask_integration.addresses import encode_words, evaluated, force_text
 from mailbackends import InvalidMessageError
+from mailbackends.integration import FilePart
 
 __all__ = ["Attachment"]
 
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?")
 # The characters that need no quoting in <...> (RFC 2045 section 7) and in a URL (RFC 2392).
 _CONTENT_ID = re.compile(r"[!#$&'*+./0-9=?@A-Z^_`a-z{|}~-]+")
-_BLOCK = 57 * 1024  # bytes: whole lines of base64
 
 
 class Attachment:
@@ -115,7 +110,7 @@ def _is_other_order(content_type: object, data: object) -> bool:
     )
 
 
-def is_utf8_text(content_type: str, data: str | bytes) -> bool:
+def _is_utf8_text(content_type: str, data: str | bytes) -> bool:
     """Return whether the part is a text in UTF-8 that does not name another charset."""
     if not content_type.lower().startswith("text/"):
         return False
@@ -130,63 +125,33 @@ def is_utf8_text(content_type: str, data: str | bytes) -> bool:
     return True
 
 
-def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> Part:
-    """Return the MIME part for ``attachment``.
+def _ascii(name: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name)
+    return " ".join(decomposed.encode("ascii", "ignore").decode("ascii").split())
+
+
+def to_part(attachment: Attachment, *, ascii_filename: bool = False) -> FilePart:
+    """Return ``attachment`` as a part of a message.
 
     ``ascii_filename`` removes non-ASCII characters from the name.
 
     Raises:
         InvalidMessageError: its content type is invalid.
     """
-    content_type = attachment.content_type
-    if not _TYPE.fullmatch(content_type):
+    kind, name, data = attachment.content_type, attachment.filename, attachment.data
+    if not _TYPE.fullmatch(kind):
         raise InvalidMessageError(
-            f"attachment {attachment.filename!r} has the invalid content type {content_type!r}: "
+            f"attachment {name!r} has the invalid content type {kind!r}: "
             "write it like 'application/pdf'"
         )
-    data = attachment.data
-    part: Part
-    if content_type.partition(";")[0].strip().lower() == "message/rfc822":
-        # RFC 2046 section 5.2.1: a message within a message is not encoded.
-        raw = data.encode() if isinstance(data, str) else data
-        part = MIMEMessage(email.message_from_bytes(raw))
-    else:
-        part = MIMEBase(*content_type.split("/", 1))
-        if is_utf8_text(content_type, data):
-            part.set_param("charset", "utf-8")
-        if isinstance(data, str):
-            data = data.encode()
-        part["Content-Transfer-Encoding"] = "base64"
-        part.set_payload(_base64_lines(data))
-    _describe(part, attachment, ascii_filename)
-    return part
-
-
-def _describe(part: Part, attachment: Attachment, ascii_filename: bool) -> None:
-    filename = attachment.filename
-    if filename is not None and ascii_filename:
-        decomposed = unicodedata.normalize("NFKD", filename)
-        filename = " ".join(decomposed.encode("ascii", "ignore").decode("ascii").split())
-    if filename is None:
-        part["Content-Disposition"] = attachment.disposition
-    elif filename.isascii():
-        part.add_header("Content-Disposition", attachment.disposition, filename=filename)
-    else:
-        part.add_header(
-            "Content-Disposition", attachment.disposition, filename=("utf-8", "", filename)
-        )
-    for name, value in attachment.headers.items():
-        del part[name]  # the caller's value replaces ours
-        part[name] = encode_words(force_text(value), "utf-8")
-
-
-def _base64_lines(data: bytes) -> str:
-    """Base64 in lines of 76 columns (RFC 2045 section 6.8)."""
-    # A block at a time: half the memory of `base64.encodebytes` for a large file, and as fast.
-    view = memoryview(data)
-    lines: list[str] = []
-    for start in range(0, len(data), _BLOCK):
-        encoded = binascii.b2a_base64(view[start : start + _BLOCK], newline=False).decode("ascii")
-        lines.append("\n".join([encoded[i : i + 76] for i in range(0, len(encoded), 76)]))
-    lines.append("")
-    return "\n".join(lines)
+    return FilePart(
+        data.encode() if isinstance(data, str) else data,
+        kind,
+        _ascii(name) if ascii_filename and name is not None else name,
+        attachment.disposition,
+        tuple(
+            (name, encode_words(force_text(value), "utf-8"))
+            for name, value in attachment.headers.items()
+        ),
+        "utf-8" if _is_utf8_text(kind, data) else None,
+    )

@@ -24,8 +24,8 @@ from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
 from flask_integration.message import Message
+from flask_integration.mime import written
 from flask_integration.rendering import Rendering
-from flask_integration.written import written
 from mailbackends import Email, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
 

@@ -35,7 +35,7 @@ from mailbackends.mailer.url import server_urls
 from mailbackends.mime.address import check_visible, plain_address, to_ascii
 from mailbackends.mime.folding import checked_policy
 from mailbackends.mime.headers import is_field_name
-from mailbackends.mime.layout import LegacyLayout
+from mailbackends.mime.legacy import LegacyLayout
 from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart, composed, with_images
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message

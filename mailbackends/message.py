@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import Any
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import to_ascii

@@ -20,7 +20,7 @@ __all__ = ["address_words", "has_names_of", "is_read_alike", "mailbox_words"]
 # Entries that every parser reads alike: a name of atoms, dots and quoted strings, then the
 # address in angle brackets; or the address alone.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++"
-_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+"'
+_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"'
 _SPEC = rf"{_ATOM}@[A-Za-z0-9.-]++"
 _ENTRY = re.compile(
     rf"(?P<name>(?:{_ATOM}|{_QUOTED})(?: (?:{_ATOM}|{_QUOTED}))*) ?<(?P<named>{_SPEC})>"

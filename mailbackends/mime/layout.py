@@ -1,46 +1,33 @@
-"""How a message is laid out by the email package: by `EmailMessage`, or by its older classes.
+"""A message laid out as bytes, without objects for its parts, and the same as objects.
 
-A `Layout` writes parts and header fields as bytes, without objects for them, and makes the same
-as objects. `MODERN` is `email.message.EmailMessage` with its content manager and
-``email.policy.SMTP``. A `LegacyLayout` is the classes in ``email.mime``. Header fields of parts
-come from the email package itself, as the installed version makes them.
+The email package has two generations of classes, which differ in the order of header fields, in
+encodings and in line ends. `MODERN` is `email.message.EmailMessage` with its content manager;
+``legacy.py`` has the older one. The header fields of parts come from the email package itself, as
+the installed version makes them.
 """
 
 from __future__ import annotations
 
-import binascii
-import email
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from email.charset import BASE64, QP, Charset
 from email.contentmanager import raw_data_manager
 from email.message import EmailMessage, Message, MIMEPart
-from email.mime.base import MIMEBase
-from email.mime.message import MIMEMessage
-from email.mime.multipart import MIMEMultipart
-from email.mime.nonmultipart import MIMENonMultipart
 from email.policy import Policy
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mailbackends.mime.fields import SMTP, address_field, date_or_identifier, text_field
-from mailbackends.mime.folding import boundary_line, checked_policy, header_line, header_lines
-from mailbackends.mime.headers import BLIND, Field
+from mailbackends.mime.folding import boundary_line, header_lines
 from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart
-from mailbackends.mime.pieces import BLOCK, Piece, base64_body, multipart_body, with_crlf
+from mailbackends.mime.pieces import Piece, base64_body, multipart_body, with_crlf
 from mailbackends.mime.serializer import serialized
-from mailbackends.mime.words import LINE_LENGTH, LONGEST_LINE
+from mailbackends.mime.words import LINE_LENGTH
 
-__all__ = ["MODERN", "Layout", "LegacyLayout", "NotPlain", "Written"]
+__all__ = ["MODERN", "VERSION", "Layout", "NotPlain", "Written"]
 
 _ADDRESSES = frozenset({"From", "To", "Cc", "Reply-To"})
-_VERSION = b"MIME-Version: 1.0\r\n"
-# The line ends of str.splitlines() and not of bytes.splitlines().
-_OTHER_LINE_END = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_CONTENT_FIELDS = frozenset(
-    {"content-type", "content-disposition", "content-transfer-encoding", "mime-version"}
-)
+VERSION = b"MIME-Version: 1.0\r\n"
+"""A header field of each part that could be a message."""
 
 
 class NotPlain(Exception):
@@ -68,8 +55,8 @@ class Layout(ABC):
     def write(self, part: Part, *, version: bool = True) -> Written:
         """A part as bytes.
 
-        ``version`` is False for a part that became the first one of a multipart: its
-        MIME-Version stayed with that, if the layout has one for each part only once.
+        Without ``version`` it has no MIME-Version, because the multipart that was put around it
+        has that field.
 
         Raises:
             NotPlain: only the email package can write it.
@@ -156,21 +143,16 @@ class _ModernLayout(Layout):
             rest = list(part.parts)
             if part.wraps_body:
                 self._fill(message, rest.pop(0))
-            make = {
-                "alternative": message.make_alternative,
-                "related": message.make_related,
-                "mixed": message.make_mixed,
-            }
-            make[part.subtype]()
+            getattr(message, f"make_{part.subtype}")()
             for child in rest:
-                is_value = isinstance(child, TextPart | FilePart | Multipart)
-                message.attach(self.build(child) if is_value else child)
+                made: Any = child if isinstance(child, Message) else self.build(child)
+                message.attach(made)
         else:
-            raise TypeError(f"an object cannot be the body of a message: {type(part).__name__}")
+            raise TypeError(f"the body of a message cannot be a {type(part).__name__}")
 
     def _multipart_head(self, content_type: bytes, *, version: bool) -> bytes:
         # The email package adds MIME-Version with the first body, and leaves it at the top.
-        return _VERSION + content_type if version else content_type
+        return VERSION + content_type if version else content_type
 
     def _text(self, part: TextPart, *, version: bool) -> Written:
         text = part.text
@@ -190,7 +172,7 @@ class _ModernLayout(Layout):
             body = with_crlf(recorder.payload.encode("ascii"))
             encoding = recorder.encoding.encode("ascii")
         head = before + encoding + after
-        return Written(head + _VERSION if version else head, [body])
+        return Written(head + VERSION if version else head, [body])
 
     def _file(self, part: FilePart, *, version: bool) -> Written:
         maintype, _, subtype = part.content_type.partition("/")
@@ -202,7 +184,7 @@ class _ModernLayout(Layout):
                 head += header_lines(part.fields, self.policy)
         except (UnicodeError, ValueError, TypeError) as error:
             raise NotPlain from error
-        return Written(head + _VERSION if version else head, [base64_body(part.data)])
+        return Written(head + VERSION if version else head, [base64_body(part.data)])
 
 
 class _Recorder:
@@ -262,175 +244,3 @@ def _part_header(part: MIMEPart) -> bytes:
 
 MODERN = _ModernLayout()
 """The layout of `email.message.EmailMessage` with ``email.policy.SMTP``."""
-
-
-# --- The classes in email.mime --------------------------------------------------------------
-
-
-class LegacyLayout(Layout):
-    """The layout of the classes in ``email.mime``, which Django 5.2 and Flask-Mail use.
-
-    Texts are sent as they are, and not in base64 as these classes have it, unless they have
-    NUL or a line of more than 998 octets. ``policy`` decides how long lines are folded.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = checked_policy(policy, linesep="\r\n", cte_type="8bit")
-
-    def field(self, name: str, value: str | Sequence[str]) -> bytes:
-        """A header field. The value is text in ASCII, encoded by the caller where necessary."""
-        lowered = name.lower()
-        if not isinstance(value, str) or not value.isascii() or lowered in BLIND:
-            raise NotPlain
-        if lowered in _CONTENT_FIELDS:
-            raise NotPlain
-        return header_line(self.policy, name, value)
-
-    def build(self, part: Part) -> Message[Any, Any]:
-        """The part as an object of the policy ``compat32``."""
-        if isinstance(part, TextPart):
-            return _legacy_text(part)
-        if isinstance(part, FilePart):
-            return _legacy_file(part)
-        if not isinstance(part, Multipart):
-            return part
-        made = MIMEMultipart(part.subtype)
-        for child in part.parts:
-            made.attach(self.build(child))
-        return made
-
-    def _multipart_head(self, content_type: bytes, *, version: bool) -> bytes:
-        return content_type + _VERSION
-
-    def _text(self, part: TextPart, *, version: bool) -> Written:
-        text, subtype, filename, charset = part
-        if charset != "utf-8":
-            return self._object(_legacy_text(part))
-        try:
-            data = text.encode()
-        except UnicodeError as error:
-            raise NotPlain from error
-        encoding = _legacy_encoding(data)
-        if encoding is None:
-            head = _legacy_text_head(subtype, filename, data.isascii(), self.policy)
-            if b"\r" in data:
-                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            return Written(head, [data.replace(b"\n", b"\r\n")])
-        if _OTHER_LINE_END.search(text):
-            raise NotPlain  # which lines are long depends on who asks
-        return self._object(_legacy_text(part))
-
-    def _file(self, part: FilePart, *, version: bool) -> Written:
-        data, content_type, filename, disposition, fields, charset = part
-        if content_type.lower().startswith(("message/", "multipart/")):
-            raise NotPlain  # which are not encoded (RFC 2046 section 5.2.1)
-        head = _legacy_file_head(content_type, filename, disposition, charset, self.policy)
-        if fields:
-            names = [name.lower() for name, _ in fields]
-            if len(set(names)) < len(names) or not _CONTENT_FIELDS.isdisjoint(names):
-                return self._object(_legacy_file(part))
-            head += header_lines(fields, self.policy)
-        return Written(head, [base64_body(data)])
-
-
-def _legacy_encoding(data: bytes) -> int | None:
-    """How a text has to be encoded, as `email.charset` has it; None for not at all.
-
-    Base64, the email package's default, would make spam filters suspicious.
-    """
-    if b"\0" in data:
-        return BASE64  # RFC 5322 section 3.5 and RFC 2045 section 2.8: never as it is
-    # Nearly all texts have a line end within each 998 bytes, which is found without a list
-    # of all lines.
-    place = 0
-    while len(data) - place > LONGEST_LINE:
-        end = data.rfind(b"\n", place, place + LONGEST_LINE + 1)
-        if end < 0:
-            return QP if max(map(len, data.splitlines())) > LONGEST_LINE else None
-        place = end + 1
-    return None
-
-
-def _legacy_text(part: TextPart) -> Message[Any, Any]:
-    charset = Charset(part.charset)
-    try:
-        part.text.encode(charset.output_codec or "us-ascii")
-    except (UnicodeEncodeError, LookupError):
-        charset = Charset("utf-8")
-    if charset.output_charset == "utf-8":
-        charset.body_encoding = _legacy_encoding(part.text.encode())  # type: ignore[assignment]
-    parameters = {} if ";" in part.subtype else {"charset": str(charset)}
-    made = MIMENonMultipart("text", part.subtype, **parameters)
-    made.set_payload(part.text, charset)
-    if part.filename is not None:
-        _set_disposition(made, "attachment", part.filename)
-    return made
-
-
-@lru_cache(maxsize=256)
-def _legacy_text_head(
-    subtype: str, filename: str | None, is_ascii: bool, policy: Policy
-) -> bytes:
-    return _leaf_head(_legacy_text(TextPart("" if is_ascii else "\u00e9", subtype, filename)), policy)
-
-
-def _legacy_file(part: FilePart) -> Message[Any, Any]:
-    made: Message[Any, Any]
-    if part.content_type.partition(";")[0].strip().lower() == "message/rfc822":
-        # RFC 2046 section 5.2.1: a message within a message is not encoded.
-        made = MIMEMessage(email.message_from_bytes(part.data))
-    else:
-        made = MIMEBase(*part.content_type.split("/", 1))
-        if part.charset is not None:
-            made.set_param("charset", part.charset)
-        made["Content-Transfer-Encoding"] = "base64"
-        made.set_payload(_base64_text(part.data))
-    _set_disposition(made, part.disposition, part.filename)
-    for name, value in part.fields:
-        del made[name]  # the caller's value replaces ours
-        made[name] = value
-    return made
-
-
-@lru_cache(maxsize=256)
-def _legacy_file_head(
-    content_type: str,
-    filename: str | None,
-    disposition: str | None,
-    charset: str | None,
-    policy: Policy,
-) -> bytes:
-    sample = FilePart(b"", content_type, filename, disposition, (), charset)
-    return _leaf_head(_legacy_file(sample), policy)
-
-
-def _set_disposition(part: Message[Any, Any], disposition: str | None, name: str | None) -> None:
-    if disposition is None:
-        return
-    if name is None:
-        part["Content-Disposition"] = disposition
-    else:  # RFC 2231 for what is not ASCII
-        parameter: Any = name if name.isascii() else ("utf-8", "", name)
-        part.add_header("Content-Disposition", disposition, filename=parameter)
-
-
-def _leaf_head(part: Message[Any, Any], policy: Policy) -> bytes:
-    # A message in a message is not encoded (RFC 2046 section 5.2.1), nor is what has parts.
-    if part.is_multipart() or part.get_content_maintype() in ("message", "multipart"):
-        raise NotPlain
-    fields: list[Field] = list(part.raw_items())
-    if not all(str(value).isascii() for _, value in fields):
-        raise NotPlain
-    return header_lines(fields, policy)
-
-
-def _base64_text(data: bytes) -> str:
-    """Base64 in lines of 76 columns (RFC 2045 section 6.8)."""
-    # A block at a time: half the memory of `base64.encodebytes` for a large file, and as fast.
-    view = memoryview(data)
-    lines: list[str] = []
-    for start in range(0, len(data), BLOCK):
-        encoded = binascii.b2a_base64(view[start : start + BLOCK], newline=False).decode("ascii")
-        lines.append("\n".join([encoded[i : i + 76] for i in range(0, len(encoded), 76)]))
-    lines.append("")
-    return "\n".join(lines)

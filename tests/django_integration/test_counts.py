@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ssl
 
-import pytest
 from django.core.mail import EmailMessage
 
 import django_integration
 import mailbackends
-from django_integration.compat import HAS_MODERN_EMAIL
 from support.calls import calls_of
 from support.certs import cafile
 from support.sink import Sink
@@ -40,7 +38,6 @@ def test_the_first_message_of_a_process_costs_9_round_trips_and_the_next_ones_1(
     assert len(first) + 3 == 9
 
 
-@pytest.mark.skipif(not HAS_MODERN_EMAIL, reason="Django 5.2 builds each message as an object")
 def test_a_message_of_a_view_calls_few_functions(use_mail) -> None:
     with Sink() as sink:
         use_mail(host=sink.host, port=sink.port)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mailbackends import FileAttachment, Submission
-from mailbackends.integration import written_message
+from mailbackends.integration import TextPart, written_message
 
 __all__ = ["generated"]
 
@@ -165,4 +165,4 @@ def _written(dice: random.Random, sender: str, folder: Path) -> Any:
             made[name] = value if isinstance(value, str) else ", ".join(value)
         return made
 
-    return written_message(fields, text, build) or build()
+    return written_message(fields, TextPart(text), build) or build()

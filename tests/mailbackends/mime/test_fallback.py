@@ -8,8 +8,9 @@ import pytest
 from mailbackends.mime import fields, pieces
 from mailbackends.mime.fields import address_field, date_or_identifier, text_field
 from mailbackends.mime.folding import header_line
+from mailbackends.mime.layout import MODERN, NotPlain
+from mailbackends.mime.parts import FilePart, Multipart, TextPart
 from mailbackends.mime.serializer import serialized
-from mailbackends.mime.writer import Part, binary_part, multipart, text_part
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,8 @@ def test_a_mailbox_on_which_the_parser_fails_is_left_to_the_package(monkeypatch)
 def test_a_text_with_an_invalid_type_or_a_lone_surrogate_is_left_to_the_package(
     text, subtype, filename
 ):
-    assert text_part(text, subtype, version=True, filename=filename) is None
+    with pytest.raises(NotPlain):
+        MODERN.write(TextPart(text, subtype, filename))
 
 
 @pytest.mark.parametrize(
@@ -66,16 +68,19 @@ def test_a_text_with_an_invalid_type_or_a_lone_surrogate_is_left_to_the_package(
 def test_an_attachment_with_an_invalid_type_or_name_is_left_to_the_package(
     maintype, subtype, filename
 ):
-    assert binary_part(b"x", maintype, subtype, version=True, filename=filename) is None
+    with pytest.raises(NotPlain):
+        MODERN.write(FilePart(b"x", f"{maintype}/{subtype}", filename))
 
 
 def test_a_longer_boundary_is_written_where_the_first_was_taken(monkeypatch):
     longer = pieces.SAMPLE_BOUNDARY + ".1"
     monkeypatch.setattr(pieces, "new_boundary", lambda parts: longer)
-    made = multipart("mixed", [Part(b"", [b"x\r\n"])])
+    made = MODERN.write(Multipart("mixed", [TextPart("x")], wraps_body=False))
     head = f'Content-Type: multipart/mixed;\r\n boundary="{longer}"\r\n'
     assert made.head == head.encode()
-    assert b"".join(made.body) == f"--{longer}\r\n\r\nx\r\n\r\n--{longer}--\r\n".encode()
+    body = b"".join(made.body)
+    assert body.startswith(f"--{longer}\r\nContent-Type: text/plain".encode())
+    assert body.endswith(f"\r\n\r\nx\r\n\r\n--{longer}--\r\n".encode())
 
 
 def test_a_field_whose_source_is_longer_than_its_text_is_folded_by_the_policy():

@@ -7,8 +7,9 @@ from email.policy import SMTP
 import pytest
 
 from mailbackends.mime.fields import date_or_identifier, text_field
+from mailbackends.mime.layout import MODERN
+from mailbackends.mime.parts import FilePart, TextPart
 from mailbackends.mime.pieces import BLOCK, EncodedBytes
-from mailbackends.mime.writer import binary_part, text_part
 
 
 def as_the_package(part):
@@ -41,7 +42,7 @@ def test_a_message_id_of_any_length_is_written_as_the_package_writes_it(text):
 def test_a_text_part_is_written_as_the_package_writes_it(text):
     part = MIMEPart(policy=SMTP)
     part.set_content(text)
-    made = text_part(text, "plain", version=False)
+    made = MODERN.write(TextPart(text), version=False)
     written = b"".join([made.head, b"\r\n", *made.body])
     assert written == part.as_bytes(policy=SMTP).replace(b"MIME-Version: 1.0\r\n", b"")
 
@@ -49,7 +50,7 @@ def test_a_text_part_is_written_as_the_package_writes_it(text):
 @pytest.mark.parametrize("size", [0, 1, 57, BLOCK, BLOCK + 1, 3 * BLOCK + 100])
 def test_binary_parts_are_base64_and_large_ones_are_encoded_while_sent(size):
     data = bytes(range(256)) * (size // 256 + 1)
-    made = binary_part(data[:size], "image", "png", version=False)
+    made = MODERN.write(FilePart(data[:size], "image/png"), version=False)
     (body,) = made.body
     is_large = size > BLOCK
     assert isinstance(body, EncodedBytes) is is_large

@@ -157,3 +157,18 @@ def test_a_list_is_folded_after_commas_only(first: int, second: int) -> None:
     assert "".join(lines).removeprefix("To: ") == ", ".join(entries)
     assert all(line.endswith((",", "To:")) for line in lines[:-1])
     assert all(len(line) <= 78 or line.strip(" ,") in entries for line in lines)
+
+
+@pytest.mark.parametrize("text", ["ada@example.com", "Ada King <ada@example.com>", "A <a@b.c-d.e>"])
+def test_an_address_with_plain_words_before_it_needs_no_parser(text: str) -> None:
+    # Python before 3.11.5 does not match a possessive group of which the last attempt fails.
+    assert address.is_plain_mailbox(text)
+    assert address.plain_address(text) == addresses_in("To", text)[0]
+    assert address.PLAIN_LIST.fullmatch(f"{text}, {text}")
+
+
+def test_a_long_list_that_is_not_plain_is_recognised_in_linear_time() -> None:
+    # With a quadratic pattern this would take minutes.
+    text = "Ada King <ada@example.com>, " * 40_000
+    assert not address.PLAIN_LIST.fullmatch(text)
+    assert not address.is_plain_mailbox("word " * 200_000)
