@@ -178,7 +178,12 @@ def _fields(message: EmailMessage, now: Any) -> list[tuple[str, str | Sequence[s
         if values:
             fields.append((name, [str(value) for value in values]))
     if "Date" not in extra:
-        fields.append(("Date", _date(now)))
+        moment, local = int(time.time()), now.EMAIL_USE_LOCALTIME
+        if HAS_MODERN_EMAIL:
+            date = _date(moment, get_current_timezone() if local else UTC)
+        else:
+            date = _legacy_date(moment, local, (time.timezone, time.altzone))
+        fields.append(("Date", date))
     if "Message-ID" not in extra:
         # As Django does it: DNS_NAME looks the name up once.
         fields.append(("Message-ID", make_msgid(domain=str(DNS_NAME))))
@@ -186,21 +191,14 @@ def _fields(message: EmailMessage, now: Any) -> list[tuple[str, str | Sequence[s
     return fields if HAS_MODERN_EMAIL else _as_django_5_sets(fields)
 
 
-def _date(now: Any) -> str:
-    moment = int(time.time())
-    if HAS_MODERN_EMAIL:
-        return _date_of(moment, get_current_timezone() if now.EMAIL_USE_LOCALTIME else UTC)
-    return _legacy_date_of(moment, now.EMAIL_USE_LOCALTIME, (time.timezone, time.altzone))
-
-
 # Cached per second: formatting takes as long as all other fields together.
 @lru_cache(maxsize=8)
-def _date_of(moment: int, zone: tzinfo) -> str:
+def _date(moment: int, zone: tzinfo) -> str:
     return format_datetime(datetime.fromtimestamp(moment, zone))
 
 
 @lru_cache(maxsize=8)
-def _legacy_date_of(moment: int, local_time: bool, zone: tuple[int, int]) -> str:
+def _legacy_date(moment: int, local_time: bool, zone: tuple[int, int]) -> str:
     return formatdate(moment, localtime=local_time)
 
 

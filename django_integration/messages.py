@@ -28,7 +28,7 @@ from django_integration.fast import written
 from django_integration.staging import ORIGINAL_RECIPIENTS, Staging
 from django_integration.unsubscribe.links import add_unsubscribe
 from mailbackends import InvalidMessageError, SMTPException, Submission
-from mailbackends.integration import WrittenMessage, check_visible, to_ascii
+from mailbackends.integration import check_visible, to_ascii
 
 __all__ = ["RawEmailMessage", "as_submission"]
 
@@ -116,7 +116,11 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
         head = f"{ORIGINAL_RECIPIENTS}: {', '.join(original)}\r\n".encode() if original else b""
         return Submission(head + message.content, sender, tuple(recipients))
     if fast and not needs_utf8 and not original and '"' not in "".join(recipients):
-        ready = _written(message)
+        build = partial(_built, message, False)
+        try:
+            ready = written(message if HAS_MODERN_EMAIL else _simplified(message), build)
+        except (ValueError, TypeError):  # reported when the message is built
+            ready = None
         if ready is not None:
             return Submission(ready, sender, tuple(recipients))
     mime = _built(message, needs_utf8)
@@ -129,16 +133,6 @@ def _visible(withheld: list[str], message: EmailMessage) -> list[str]:
     """Those of the withheld recipients whom To or Cc names: the others are blind copies."""
     named = {envelope_address(address) for address in (*message.to, *message.cc)}
     return [address for address in withheld if address in named]
-
-
-def _written(message: EmailMessage) -> WrittenMessage | None:
-    build = partial(_built, message, False)
-    if HAS_MODERN_EMAIL:
-        return written(message, build)
-    try:
-        return written(_simplified(message), build)
-    except (ValueError, TypeError):  # reported when the message is built
-        return None
 
 
 def _built(message: EmailMessage, needs_utf8: bool) -> Message[Any, Any]:
