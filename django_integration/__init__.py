@@ -7,7 +7,7 @@ Set ``EMAIL_BACKEND = "django_integration.EmailBackend"`` or, from Django 6.1 on
 - ``settings``, ``configuration``, ``staging``: from Django's settings to options
 - ``backend``, ``copies``, ``delivery``, ``messages``, ``registry``: from ``send_messages()`` to
   a Mailer; ``async_mail``, ``async_delivery``: the same in an event loop
-- ``checks``, ``health``, ``signals``, ``mailbox``, ``testing``: everything around it
+- ``checks``, ``health``, ``upkeep``, ``signals``, ``mailbox``, ``testing``: everything around it
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from django_integration.messages import RawEmailMessage
     from django_integration.signals import post_send, pre_send, send_failed
+    from django_integration.upkeep import warm_up
 
 __all__ = [
     "BatchError",
@@ -52,10 +53,20 @@ __all__ = [
     "pre_send",
     "receipt_of",
     "send_failed",
+    "warm_up",
 ]
 
 # Imported when first used: the pytest plugin must not import Django, nor need it.
-_MODULES = ("errors", "signals", "attachments", "messages", "delivery", "backend", "async_mail")
+_MODULES = (
+    "errors",
+    "signals",
+    "attachments",
+    "messages",
+    "delivery",
+    "backend",
+    "async_mail",
+    "upkeep",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,25 +27,15 @@ version = release = installed_version("mailbackends")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "_ext", "_static", "_templates"]
+exclude_patterns = ["_build", "_ext"]
 html_theme = "furo"
 html_title = f"mailbackends {version}"
 html_theme_options = {"navigation_with_keys": True}
-templates_path = ["_templates"]
-html_static_path = ["_static"]
-# The list of versions below the navigation, where the site is published with others.
-html_js_files = [("versions.js", {"defer": "defer"})]
-html_css_files = ["versions.css"]
-html_sidebars = {
-    "**": [
-        *("sidebar/brand.html", "sidebar/search.html", "sidebar/scroll-start.html"),
-        *("sidebar/navigation.html", "sidebar/scroll-end.html", "sidebar/versions.html"),
-    ]
-}
 
 # Headings can be linked to, as on the pages of a code host.
 myst_heading_anchors = 4

@@ -108,6 +108,11 @@ class SmtpBackend(Backend):
         """Make sure that a connection is ready."""
         self.mailer.open()
 
+    @property
+    def has_upkeep(self) -> bool:
+        """True if MAIL_MIN_IDLE keeps connections ready."""
+        return any(server.min_idle for server in self.mailer.servers)
+
     def close(self) -> None:
         """Close the connections of the pool."""
         self.mailer.close()

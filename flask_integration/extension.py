@@ -114,6 +114,16 @@ class Mail(Sender):
         """Return the mailer of that name in MAIL_MAILERS. Works before ``init_app``, too."""
         return NamedMail(self, name)
 
+    def warm_up(self, timeout: float = 0.0) -> int:
+        """Begin to open the connections of each mailer with MAIL_MIN_IDLE, and keep them ready.
+
+        Call it in each worker process after the fork. Mailers without MAIL_MIN_IDLE are left
+        alone. Returns how many connections are ready: at once, or after ``timeout`` seconds for
+        each mailer at the latest. A server that cannot be reached raises nothing; it is tried
+        again in the background.
+        """
+        return self._target()[1].warm_up(timeout)
+
     def close(self) -> None:
         """Close all connections. The next message opens a new one."""
         self._target()[1].close()

@@ -251,6 +251,15 @@ class MailState(Sender):
                 self._named[name] = state
             return self._named[name]
 
+    def warm_up(self, timeout: float = 0.0) -> int:
+        """See `Mail.warm_up`."""
+        ready = 0
+        for state in [self, *map(self.named, self.settings.mailers)]:
+            with state.lease_backend() as backend:
+                if isinstance(backend, SmtpBackend) and backend.has_upkeep:
+                    ready += backend.mailer.warm_up(timeout)
+        return ready
+
     def close(self) -> None:
         """Close all connections, also of named mailers. The next message opens a new one.
 

@@ -18,6 +18,7 @@ from mailbackends.errors import Outcome, SMTPException
 from mailbackends.texts import fields_as_dict
 
 __all__ = [
+    "ConnectionChecked",
     "ConnectionOpened",
     "ConnectionRetired",
     "ConnectionReused",
@@ -26,6 +27,7 @@ __all__ = [
     "EventSink",
     "MessageFailed",
     "MessageSent",
+    "UpkeepFailed",
     "error_type",
     "guarded",
     "subscribe",
@@ -52,6 +54,30 @@ class ConnectionOpened(_AtServer):
 
     duration: float
     """Seconds for all of it: name resolution, TCP, greeting, TLS and login."""
+    is_ahead: bool = False
+    """True if upkeep opened it, before anybody asked for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionChecked(_AtServer):
+    """Upkeep has asked the server whether an idle connection still works."""
+
+    is_alive: bool
+    """False if the server closed it, or did not answer in time."""
+    duration: float
+    """Seconds until the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpkeepFailed(_AtServer):
+    """Upkeep could not open a connection."""
+
+    error_type: str
+    """Name of the exception's class, see `error_type`."""
+    failures: int
+    """The attempts that failed in a row."""
+    retry_in: float
+    """Seconds until the next attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +95,8 @@ class ConnectionRetired(_AtServer):
     """A connection was closed, and will not be used again."""
 
     reason: str
-    """``"messages"``, ``"age"``, ``"idle"``, ``"dead"``, ``"error"``, ``"refusals"`` or
-    ``"closed"``, or another reason given when it was released."""
+    """``"messages"``, ``"age"``, ``"idle"``, ``"renewed"``, ``"dead"``, ``"error"``,
+    ``"refusals"`` or ``"closed"``, or another reason given when it was released."""
     messages: int
     """Messages sent over it."""
     age: float
@@ -164,7 +190,13 @@ class MessageFailed(_AtServer):
 
 
 Event: TypeAlias = (
-    ConnectionOpened | ConnectionReused | ConnectionRetired | MessageSent | MessageFailed
+    ConnectionOpened
+    | ConnectionReused
+    | ConnectionChecked
+    | ConnectionRetired
+    | UpkeepFailed
+    | MessageSent
+    | MessageFailed
 )
 EventHook: TypeAlias = Callable[[Event], None]
 

@@ -24,12 +24,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from mailbackends.events import (
+    ConnectionChecked,
     ConnectionOpened,
     ConnectionRetired,
     ConnectionReused,
     Event,
     MessageFailed,
     MessageSent,
+    UpkeepFailed,
     subscribe,
 )
 
@@ -109,6 +111,16 @@ class OpenTelemetry:
             unit="{connection}",
             description="Connections that were closed, by reason.",
         )
+        self._checked = meter.create_counter(
+            "mailbackends.client.connection.checked",
+            unit="{check}",
+            description="Idle connections that upkeep has checked, by result.",
+        )
+        self._upkeep_failures = meter.create_counter(
+            "mailbackends.client.upkeep.failures",
+            unit="{attempt}",
+            description="Attempts of upkeep to open a connection that failed.",
+        )
 
     def __call__(self, event: Event) -> None:
         """Record one event."""
@@ -120,10 +132,15 @@ class OpenTelemetry:
                 self._message(event, server, {"error.type": event.error_type})
             case ConnectionOpened():
                 self._span("connect", server, event.duration, {})
-                self._create_time.record(event.duration, server)
+                ahead: Attributes = {"mailbackends.is_ahead": event.is_ahead}
+                self._create_time.record(event.duration, {**server, **ahead})
                 self._connections.add(1, server)
             case ConnectionReused():
                 self._reused.add(1, server)
+            case ConnectionChecked():
+                self._checked.add(1, {**server, "mailbackends.is_alive": event.is_alive})
+            case UpkeepFailed():
+                self._upkeep_failures.add(1, {**server, "error.type": event.error_type})
             case ConnectionRetired():
                 self._retired.add(1, {**server, "mailbackends.reason": event.reason})
                 self._connections.add(-1, server)

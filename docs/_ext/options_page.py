@@ -19,7 +19,7 @@ GROUPS = {
     "token_provider",
     "TLS": "ssl_cafile ssl_certfile ssl_keyfile ssl_context tls_minimum_version",
     "Time limits": "timeout connect_timeout content_timeout deadline",
-    "The pool": "pool_size pool_timeout max_messages_per_connection max_lifetime max_idle",
+    "The pool": "pool_size pool_timeout max_messages_per_connection max_lifetime max_idle min_idle",
     "Batches": "batch_connections batch_pipeline",
     "Signatures, and marks": "dkim auto_submitted",
     "Recipients who get no mail": "suppression",
@@ -39,6 +39,7 @@ DJANGO = {
 FLASK = {"host": "MAIL_SERVER"}
 DETAILS = {
     "oauth": "../oauth.md",
+    "min_idle": "../upkeep.md",
     "dkim": "../dkim.md",
     "suppression": "../suppression.md",
     "rate": "../rate-limit.md",

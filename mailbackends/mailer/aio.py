@@ -13,6 +13,7 @@ from email.message import Message
 from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome, SMTPException
+from mailbackends.mailer.aio_upkeep import TaskKeeper
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import (
     AHEAD,
@@ -38,7 +39,7 @@ __all__ = ["AsyncMailer", "AsyncPinnedConnection"]
 T = TypeVar("T")
 
 
-class AsyncMailer(BaseMailer):
+class AsyncMailer(BaseMailer[TaskKeeper]):
     """As `Mailer`, with the same arguments, for the coroutines of one event loop.
 
     Make one per process and configuration, at import or later; it serves the loop that runs
@@ -56,11 +57,11 @@ class AsyncMailer(BaseMailer):
         ConfigurationError: an option is unknown, unusable or contradicts another.
     """
 
-    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
+    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]], type[TaskKeeper]]:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._tasks: set[asyncio.Task[Any]] = set()  # the loop has only weak references
-        return LoopWaiter(), AsyncPool
+        return LoopWaiter(), AsyncPool, TaskKeeper
 
     async def send_message(
         self,
@@ -127,11 +128,18 @@ class AsyncMailer(BaseMailer):
         self._enter_loop()
         return await self._router.open()
 
+    async def warm_up(self, timeout: float = 0.0) -> int:  # noqa: ASYNC109 - it raises nothing
+        """As `Mailer.warm_up`, for the event loop that is running."""
+        self._enter_loop()
+        return await self._keeper_for_warm_up().warm_up(timeout)
+
     async def close(self) -> None:
         """Close idle connections now and the others when they are released; send no more.
 
         Waits for messages whose callers have left, each for ``content_timeout`` at most.
         """
+        if self._keeper is not None:
+            await self._keeper.stopped()
         for server in self._servers:
             server.pool.close()
         if self._loop is asyncio.get_running_loop():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome
 from mailbackends.events import EventHook
@@ -17,6 +17,7 @@ from mailbackends.mailer.options import Options
 from mailbackends.mailer.router import Router, Strategy
 from mailbackends.mailer.server import Server, ServerStats
 from mailbackends.mailer.throttle import throttle_of
+from mailbackends.mailer.upkeep import Keeper, Upkeep, keep
 from mailbackends.mailer.url import SecretURL, hide_urls
 from mailbackends.pool import PoolStats
 from mailbackends.pool.base import BasePool
@@ -48,7 +49,10 @@ class MailerStats:
         return fields_as_dict(self)
 
 
-class BaseMailer(ABC):
+K = TypeVar("K", bound=Keeper)
+
+
+class BaseMailer(ABC, Generic[K]):
     """What `Mailer` and `AsyncMailer` have in common: servers, options and statistics."""
 
     # The default is for the repr of a Mailer whose options are wrong: tracebacks show it.
@@ -66,13 +70,27 @@ class BaseMailer(ABC):
         # First, so that a traceback shows no secret.
         server, options = hide_servers(server), hide_secrets(options)
         self.servers = options_of(server, options)
-        waiter, pool = self._set_up()
+        waiter, pool, keeper = self._set_up()
         self._servers = tuple(Server(each, on_event, waiter, pool) for each in self.servers)
         self._router = Router(self._servers, strategy, throttle_of(self.servers), on_event)
+        self._keeper: K | None = None
+        if any(each.min_idle for each in self.servers):
+            self._keeper = keeper(Upkeep(self._servers, is_ordered=strategy == "ordered"))
+            keep(self._servers, self._keeper)
 
     @abstractmethod
-    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
-        """How the subclass waits, and its class of pools. `__init__` calls it once."""
+    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]], Callable[[Upkeep], K]]:
+        """How the subclass waits, its class of pools, and what keeps their connections ready.
+
+        `__init__` calls it once.
+        """
+
+    def _keeper_for_warm_up(self) -> K:
+        if self._keeper is None:
+            raise ConfigurationError(
+                "warm_up() needs min_idle: set min_idle=1, or call open() instead"
+            )
+        return self._keeper
 
     @property
     def options(self) -> Options:

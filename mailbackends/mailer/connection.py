@@ -6,6 +6,7 @@ import functools
 import logging
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +20,16 @@ from mailbackends.mailer.opening import open_driver, timeouts_of
 from mailbackends.mailer.options import Options
 from mailbackends.mailer.submission import Job
 from mailbackends.pool import Lease
+from mailbackends.pool.upkeep import check_interval
 from mailbackends.protocol import dialogue
 from mailbackends.protocol.chunking import Chunking, fits_one_flight
+from mailbackends.protocol.command import Command
 from mailbackends.protocol.negotiation import Prepared
 from mailbackends.protocol.session import Session
 from mailbackends.protocol.state import State
 from mailbackends.protocol.transaction import Delivery, deliver
 from mailbackends.transport.driver import Driver
-from mailbackends.transport.waiting import BLOCKING, Waiter
+from mailbackends.transport.waiting import BLOCKING, GaveWay, Interruptible, Timeouts, Waiter
 
 __all__ = ["Connection"]
 
@@ -36,6 +39,8 @@ logger: logging.Logger = logging.getLogger("mailbackends.wire")
 # A connection used within this many seconds is assumed to be alive: no firewall forgets it that
 # fast. After a longer pause, the content waits for the replies to the envelope.
 _FRESH = 5.0
+# With upkeep a connection is checked instead, which may take a moment beyond its time.
+_CHECK_MARGIN = 2.0
 
 # After this many refusals in a row another connection is opened. Postfix answers each error a
 # second late from the 10th on, and closes after 20, unless a message is accepted in between.
@@ -64,6 +69,10 @@ class Connection:
         self.refusals: int = 0
         """How often the server refused something since it last accepted a message."""
         self._used_at = time.monotonic()
+        """When the server last answered."""
+        self._fresh_seconds = _FRESH
+        if options.min_idle:
+            self._fresh_seconds = max(_FRESH, check_interval(options.max_idle) + _CHECK_MARGIN)
 
     @classmethod
     async def open(
@@ -202,7 +211,7 @@ class Connection:
 
     @property
     def _is_fresh(self) -> bool:
-        return time.monotonic() - self._used_at < _FRESH
+        return time.monotonic() - self._used_at < self._fresh_seconds
 
     def start(self, job: Job, lease: Lease[Any], *, limit: int | None) -> bool:
         """Start a message after those in flight, and wait for nothing; `deliver` has its result.
@@ -265,6 +274,31 @@ class Connection:
         # The data was consumed: a second check would find nothing.
         self._driver.session.close()
         return False
+
+    async def check(self, seconds: float, is_wanted: Callable[[], bool]) -> bool:
+        """Ask the server by RSET; see `Checkable.check`.
+
+        Not by NOOP: servers that count commands without a message allow one RSET for free.
+        """
+        driver = self._driver
+        waiter = driver.stream.waiter
+        driver.stream.waiter = Interruptible(waiter, is_wanted)
+        latest = time.monotonic() + seconds
+        try:
+            await driver.run(
+                dialogue.ask(driver.session, Command("RSET")),
+                Timeouts(seconds, seconds, seconds, latest),
+            )
+        except (SMTPException, GaveWay, OSError):
+            return False
+        finally:
+            driver.stream.waiter = waiter
+        self._used_at = time.monotonic()
+        return self.is_ready
+
+    def use(self, waiter: Waiter) -> None:
+        """Wait by ``waiter`` from now on."""
+        self._driver.stream.waiter = waiter
 
     def close(self) -> None:
         """Send QUIT if the server can read it, and close without waiting for the reply."""

@@ -21,6 +21,7 @@ from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import PinnedLeases
 from mailbackends.mailer.submission import BeforeEnd, Receipt, Submission
+from mailbackends.mailer.upkeep import ThreadKeeper
 from mailbackends.message import Email
 from mailbackends.pool import Pool
 from mailbackends.pool.base import BasePool
@@ -29,11 +30,12 @@ from mailbackends.transport.waiting import BLOCKING, Waiter, run
 __all__ = ["Mailer", "PinnedConnection"]
 
 
-class Mailer(BaseMailer):
+class Mailer(BaseMailer[ThreadKeeper]):
     """Sends messages. Make one per process and configuration, for all threads.
 
     ``server`` is a URL (see `mailbackends.mailer.url`) or `Options`; keyword arguments are
-    the fields of `Options` and take precedence. Nothing connects before the first message.
+    the fields of `Options` and take precedence. Nothing connects before the first message, or
+    `warm_up`.
     ``on_event`` is called with each `mailbackends.events.Event`.
 
     With a list of servers, a message that one did not take for now is tried at the next:
@@ -46,8 +48,8 @@ class Mailer(BaseMailer):
         ConfigurationError: an option is unknown, unusable or contradicts another.
     """
 
-    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]]]:
-        return BLOCKING, Pool
+    def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]], type[ThreadKeeper]]:
+        return BLOCKING, Pool, ThreadKeeper
 
     def send_message(
         self,
@@ -136,8 +138,22 @@ class Mailer(BaseMailer):
         """
         return run(self._router.open())
 
+    def warm_up(self, timeout: float = 0.0) -> int:
+        """Begin to open ``min_idle`` connections now, and not at the first message.
+
+        Call it where a worker starts, after the fork. Returns how many are ready: at once, or
+        after ``timeout`` seconds at the latest where that is given. A server that cannot be
+        reached raises nothing; it is tried again in the background.
+
+        Raises:
+            ConfigurationError: ``min_idle`` is 0.
+        """
+        return self._keeper_for_warm_up().warm_up(timeout)
+
     def close(self) -> None:
         """Close idle connections now and the others when they are released; send no more."""
+        if self._keeper is not None:
+            self._keeper.stop()
         for server in self._servers:
             server.pool.close()
 

@@ -27,6 +27,7 @@ __all__ = [
     "HOST",
     "LOGIN",
     "NAMES",
+    "NUMBER",
     "PATH",
     "PORT",
     "SECONDS",
@@ -74,11 +75,11 @@ def _flag(name: str, value: Any) -> bool:
     raise _wrong(name, "True or False", value)
 
 
-# No number may be zero: a timeout of 0 means "non-blocking" to a socket, and a pool of no
+# Few numbers may be zero: a timeout of 0 means "non-blocking" to a socket, and a pool of no
 # connections can send nothing.
 
 
-def _integer(name: str, value: Any, highest: int | None = None) -> int:
+def _integer(name: str, value: Any, highest: int | None = None, least: int = 1) -> int:
     number: int | None = None
     text = plain_text(value)
     if type(value) is int:
@@ -87,10 +88,14 @@ def _integer(name: str, value: Any, highest: int | None = None) -> int:
         number = int(text)
     if number is None:
         raise _wrong(name, "an integer", value)
-    if number < 1 or (highest is not None and number > highest):
-        limits = f"from 1 to {highest}" if highest else "1 or more"
+    if number < least or (highest is not None and number > highest):
+        limits = f"from {least} to {highest}" if highest else f"{least} or more"
         raise _wrong(name, limits, value)
     return number
+
+
+def _number(name: str, value: Any) -> int:
+    return _integer(name, value, least=0)
 
 
 def _port(name: str, value: Any) -> int:
@@ -224,6 +229,7 @@ def one_of(*choices: str) -> Kind:
 
 FLAG = Kind("true or false", _flag)
 COUNT = Kind("number", _integer)
+NUMBER = Kind("number", _number)
 PORT = Kind("port", _port)
 SECONDS = Kind("seconds", _seconds)
 TEXT = Kind("text", _text)

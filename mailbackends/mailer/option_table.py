@@ -174,6 +174,13 @@ class OptionTable:
         "to five minutes.",
     )
 
+    min_idle: int = _option(
+        kinds.NUMBER,
+        0,
+        "Connections that are opened ahead, checked and renewed in the background, so that no "
+        "message waits for a cold or dead one. 0: none.",
+    )
+
     ssl_context: ssl.SSLContext | None = _option(
         kinds.TLS_CONTEXT,
         None,

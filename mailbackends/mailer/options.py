@@ -14,6 +14,7 @@ from mailbackends.mailer.rate import parse_rates
 from mailbackends.mailer.url import SCHEMES, SecretURL, hide_urls, is_loopback, parsed
 from mailbackends.mime.content import Content, marked_as_automatic
 from mailbackends.oauth.settings import OAuthSettings, provider_from
+from mailbackends.pool.upkeep import MIN_SECONDS
 from mailbackends.protocol.sasl import MECHANISMS, Credentials
 from mailbackends.secret import NotText, Secret
 from mailbackends.texts import did_you_mean
@@ -60,6 +61,8 @@ class Options(OptionTable):
         self._check_credentials()
         self._check_tls()
         self._check_sending()
+        if self.min_idle:
+            self._check_upkeep()
 
     @classmethod
     def known(cls) -> tuple[str, ...]:
@@ -290,6 +293,15 @@ class Options(OptionTable):
                 f"{{batch_connections}}={self.batch_connections} and "
                 f"{{batch_pipeline}}={self.batch_pipeline} exclude each other: set one of them"
             )
+
+    def _check_upkeep(self) -> None:
+        if self.min_idle > self.pool_size:
+            counts = f"={self.min_idle} is more than {{pool_size}}={self.pool_size}"
+            raise self._error(f"{{min_idle}}{counts}: raise {{pool_size}}")
+        for name in ("max_idle", "max_lifetime"):
+            if (value := getattr(self, name)) < MIN_SECONDS:
+                fix = f"set {{{name}}} to {MIN_SECONDS:g} or more"
+                raise self._error(f"{{{name}}}={value:g} is too short for {{min_idle}}: {fix}")
 
     def _error(self, text: str) -> ConfigurationError:
         """The error with the names in braces in the words of the interface in use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -32,7 +33,7 @@ from mailbackends.pool.base import BasePool
 from mailbackends.pool.process import ProcessLock
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.texts import fields_as_dict
-from mailbackends.transport.waiting import BLOCKING, Waiter, run
+from mailbackends.transport.waiting import BLOCKING, Interruptible, Waiter, run
 
 __all__ = ["Counters", "PinnedLeases", "Server", "ServerStats"]
 
@@ -150,6 +151,7 @@ class Server:
             max_messages_per_connection=options.max_messages_per_connection,
             max_lifetime=options.max_lifetime,
             max_idle=options.max_idle,
+            min_idle=options.min_idle,
             on_event=emit,
         )
         self._circuit = Circuit(options.circuit_failures, options.circuit_pause)
@@ -183,6 +185,27 @@ class Server:
                 self._circuit.succeeded()
             else:
                 self._circuit.failed(time.monotonic())
+
+    @property
+    def is_in_service(self) -> bool:
+        """True unless it failed several times in a row: messages go there."""
+        return self._circuit.state is CircuitState.CLOSED
+
+    async def open_ahead(self, deadline: float, is_wanted: Callable[[], bool]) -> Connection:
+        """A connection for the pool, opened in the background. The circuit does not notice.
+
+        Raises:
+            GaveWay: ``is_wanted`` returned False before it was open.
+            SMTPException: it could not be opened.
+        """
+        waiter = Interruptible(self.waiter, is_wanted)
+        try:
+            connection = await Connection.open(self.options, self._context, deadline, waiter)
+        except SMTPException as error:
+            error.server, error.wording = self.options.server, self.options.wording
+            raise
+        connection.use(self.waiter)
+        return connection
 
     def stats(self) -> ServerStats:
         """The connections and messages so far."""

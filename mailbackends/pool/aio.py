@@ -34,8 +34,12 @@ class AsyncPool(BasePool[C], Generic[C]):
         with books.lock:
             return books.ledger.stats()
 
-    async def _open(self, deadline: float | None) -> C:
+    def enter_loop(self) -> None:
+        """Note the thread of the event loop that is running."""
         self._thread = threading.get_ident()
+
+    async def _open(self, deadline: float | None) -> C:
+        self.enter_loop()
         connection: C = await self._connect(deadline)
         return connection
 

@@ -28,8 +28,9 @@ from mailbackends.events import (
 from mailbackends.pool.ledger import Entry, Lease, Ledger, Limits, PoolStats
 from mailbackends.pool.poolable import Poolable, abort, close, is_alive
 from mailbackends.pool.process import watch
+from mailbackends.pool.upkeep import Planner
 
-__all__ = ["BasePool"]
+__all__ = ["BasePool", "Books"]
 
 logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
@@ -48,7 +49,7 @@ _CLOSED = "the pool is closed: make a new one, or close this one later"
 C = TypeVar("C", bound=Poolable)
 
 
-class _Books(Generic[C]):
+class Books(Generic[C]):
     """A ledger and its lock: what belongs to one process alone."""
 
     def __init__(self, limits: Limits) -> None:
@@ -56,6 +57,7 @@ class _Books(Generic[C]):
         # finalizer may release a connection while this thread uses the ledger.
         self.lock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
+        self.planner = Planner(self.ledger, limits) if limits.min_idle else None
         self.inherited: list[Entry[C]] = []
         """The parent's connections, dropped, whose events are still to be emitted."""
 
@@ -74,18 +76,21 @@ class BasePool(ABC, Generic[C]):
         max_messages_per_connection: float,
         max_lifetime: float,
         max_idle: float,
+        min_idle: int = 0,
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
         self._connect = connect
-        self._limits = Limits(size, max_messages_per_connection, max_lifetime, max_idle)
+        self._limits = Limits(size, max_messages_per_connection, max_lifetime, max_idle, min_idle)
         self._timeout = timeout
         self._emit = on_event if isinstance(on_event, EventSink) else EventSink(on_event)
         self._clock = clock
+        self.on_shortage: Callable[[], object] = lambda: None
+        """Called, in any thread, when upkeep is due: fewer than ``min_idle`` are idle."""
         # By process id: this notices also a fork that no hook reports (one made by C code).
-        self._books: dict[int, _Books[C]] = {os.getpid(): _Books(self._limits)}
+        self._books: dict[int, Books[C]] = {os.getpid(): Books(self._limits)}
         watch(self)
 
     @abstractmethod
@@ -126,6 +131,9 @@ class BasePool(ABC, Generic[C]):
         except BaseException:
             self._abandon(books, lease)
             raise
+        finally:
+            if books.planner is not None and books.planner.notes_shortage():
+                self.on_shortage()
 
     def release(
         self, lease: Lease[C], *, reusable: bool, messages: int = 1, reason: str = ""
@@ -148,6 +156,8 @@ class BasePool(ABC, Generic[C]):
         except BaseException:
             self._abandon(books, lease)
             raise
+        if books.planner is not None and books.planner.notes_shortage():
+            self.on_shortage()
         self._sweep(books)
 
     def stats(self) -> PoolStats:
@@ -156,6 +166,18 @@ class BasePool(ABC, Generic[C]):
         self._sweep(books)
         with books.lock:
             return books.ledger.stats()
+
+    @property
+    def min_idle(self) -> int:
+        """How many idle connections upkeep keeps ready; 0: there is no upkeep."""
+        return self._limits.min_idle
+
+    @property
+    def is_settled(self) -> bool:
+        """True if upkeep has opened what it should, or could not."""
+        books = self._here()
+        with books.lock:
+            return books.planner is None or books.planner.is_settled
 
     def close(self, timeout: float = _CLOSE_SECONDS) -> None:
         """Grant no more leases, and close idle connections: politely, for `timeout` seconds.
@@ -188,7 +210,7 @@ class BasePool(ABC, Generic[C]):
         for entry in books.ledger.entries() if books else []:
             close(entry.connection)
 
-    def _here(self) -> _Books[C]:
+    def _here(self) -> Books[C]:
         """This process's ledger and lock."""
         pid = os.getpid()
         books = self._books.get(pid)
@@ -197,7 +219,7 @@ class BasePool(ABC, Generic[C]):
         # The parent's lock may be held, for ever, by a thread that does not exist here: it
         # is not touched. `setdefault` and `pop` each are one step, so that threads that come
         # here at once agree on the new books and drop the old ones once.
-        books = self._books.setdefault(pid, _Books(self._limits))
+        books = self._books.setdefault(pid, Books(self._limits))
         for other in [key for key in tuple(self._books) if key != pid]:
             parents = self._books.pop(other, None)
             entries = parents.ledger.entries() if parents else []
@@ -211,7 +233,7 @@ class BasePool(ABC, Generic[C]):
         return books
 
     async def _wait_for_place(
-        self, books: _Books[C], lease: Lease[C], gate: Any, deadline: float | None
+        self, books: Books[C], lease: Lease[C], gate: Any, deadline: float | None
     ) -> None:
         start = self._clock()
         patience = self._timeout if deadline is None else min(self._timeout, deadline - start)
@@ -237,7 +259,7 @@ class BasePool(ABC, Generic[C]):
             "may take longer"
         )
 
-    def _find_alive(self, books: _Books[C], lease: Lease[C]) -> bool:
+    def _find_alive(self, books: Books[C], lease: Lease[C]) -> bool:
         """True if the connection in the lease's place, or the next idle one, is usable."""
         while (entry := lease.entry) is not None:
             if not lease.fresh and is_alive(entry.connection):
@@ -257,7 +279,7 @@ class BasePool(ABC, Generic[C]):
             self._emit_retired(entry, reason)
         return False
 
-    async def _open_into(self, books: _Books[C], lease: Lease[C], deadline: float | None) -> None:
+    async def _open_into(self, books: Books[C], lease: Lease[C], deadline: float | None) -> None:
         start = self._clock()
         # Stored in the lease at once, so that it is released whatever happens next.
         entry = lease.entry = Entry(await self._open(deadline), self._clock())
@@ -267,7 +289,7 @@ class BasePool(ABC, Generic[C]):
         logger.debug("connection opened in %.3f s", entry.opened_at - start)
         self._emit(ConnectionOpened(duration=entry.opened_at - start))
 
-    def _sweep(self, books: _Books[C], polite_until: float = inf) -> None:
+    def _sweep(self, books: Books[C], polite_until: float = inf) -> None:
         """Close the idle connections that have expired."""
         while books.inherited:
             self._emit_retired(books.inherited.pop(), "forked")
@@ -286,7 +308,7 @@ class BasePool(ABC, Generic[C]):
             self._abandon(books, lease)
             raise
 
-    def _finish(self, books: _Books[C], lease: Lease[C], *, polite: bool = True) -> None:
+    def _finish(self, books: Books[C], lease: Lease[C], *, polite: bool = True) -> None:
         """Close the lease's connection, and free its place when that is done."""
         entry = lease.entry
         self._hang_up(lease, polite=polite)
@@ -295,7 +317,7 @@ class BasePool(ABC, Generic[C]):
         if entry is not None:
             self._emit_retired(entry, lease.reason)
 
-    def _abandon(self, books: _Books[C], lease: Lease[C]) -> None:
+    def _abandon(self, books: Books[C], lease: Lease[C]) -> None:
         """Free the lease's place after a fault, whatever its stage; a second time does nothing."""
         entry = lease.entry
         try:

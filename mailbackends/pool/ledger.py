@@ -14,6 +14,9 @@ which passes through these stages::
        |         v               v               |    v
        +-----> ended <-------- `drop` <---------- CLOSING
 
+Upkeep's lease has an idle connection while it is CHECKING it, and then puts it back. It gives
+way where somebody waits for a place.
+
 How many places are free is never counted but derived from the stages, and what changes
 hands is first taken from one and then given to the other. So an exception between any two
 lines (Ctrl-C, a timeout of gevent) can neither lose a place nor hand out one connection
@@ -23,117 +26,21 @@ twice; at worst it loses a connection, which is closed as garbage. The same hold
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from enum import Enum, auto
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakSet
 
-from mailbackends.texts import fields_as_dict
+from mailbackends.pool.lease import Entry, Lease, Limits, PoolStats, Stage
 
 __all__ = ["Entry", "Lease", "Ledger", "Limits", "PoolStats"]
 
 C = TypeVar("C")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections there may be, and for how long. `math.inf` means no limit."""
-
-    size: int
-    max_messages_per_connection: float
-    max_lifetime: float
-    """Seconds since a connection was opened."""
-    max_idle: float
-    """Seconds since a connection was last used."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """A snapshot of a pool. Totals count from its creation, or from the fork of its process."""
-
-    open: int
-    """Open connections: those idle and those in use."""
-    idle: int
-    in_use: int
-    opening: int
-    """Connections being opened; they take a place too."""
-    waiters: int
-    """Callers waiting for a connection."""
-    made: int
-    """Connections opened in all."""
-    reused: int
-    """How often an open connection was handed out again."""
-    retired: dict[str, int]
-    """Connections closed in all, by reason: ``"messages"``, ``"age"``, ``"idle"``, ``"dead"``
-    (the server had closed it before it was used again), ``"error"``, ``"refusals"`` (many in
-    a row), ``"closed"`` (with the pool), ``"forked"`` (inherited from the parent, and dropped)."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields in JSON's types."""
-        return fields_as_dict(self)
-
-    def __add__(self, other: PoolStats) -> PoolStats:
-        """Two pools taken together."""
-        numbers = {
-            each.name: getattr(self, each.name) + getattr(other, each.name)
-            for each in fields(PoolStats)
-            if each.name != "retired"
-        }
-        return PoolStats(**numbers, retired=dict(Counter(self.retired) + Counter(other.retired)))
-
-
-class Stage(Enum):
-    """What a lease does with its place."""
-
-    OPENING = auto()
-    IN_USE = auto()
-    CLOSING = auto()
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Entry(Generic[C]):
-    """An open connection, with its age and use."""
-
-    connection: C
-    opened_at: float
-    messages: int = 0
-    idle_since: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Lease(Generic[C]):
-    """One caller's claim to a place, from the request until the place is free again.
-
-    A new one is empty. Create it first, then let the pool fill it, so that its owner can release it
-    wherever an exception occurs.
-    """
-
-    fresh: bool = False
-    """True if only a new connection will do, never a used one."""
-    is_reused: bool = False
-    """True if the connection was used before: the server may have closed it unnoticed."""
-    entry: Entry[C] | None = field(default=None, repr=False)
-    """The connection in the place, as the pool knows it."""
-    reason: str = field(default="", repr=False)
-    """Why that connection is being closed."""
-    wake: Callable[[], object] = field(default=lambda: None, repr=False)
-    """Called once: when the lease gets its place, or when the ledger closes."""
-    last: C | None = field(default=None, repr=False)
-
-    @property
-    def connection(self) -> C:
-        """The connection; after the release, the one it had.
-
-        Raises:
-            RuntimeError: there was none.
-        """
-        if self.last is None:
-            raise RuntimeError("the lease has no connection yet")
-        return self.last
+_WITH_A_CONNECTION = (Stage.IN_USE, Stage.CHECKING)
 
 
 class Ledger(Generic[C]):
@@ -145,9 +52,13 @@ class Ledger(Generic[C]):
         self._held: dict[Lease[C], Stage] = {}
         self._idle: list[Entry[C]] = []  # the one used last is last
         self._entries: WeakSet[Entry[C]] = WeakSet()
+        self._ahead: Lease[C] | None = None  # that of upkeep, which has one at a time
         self._made = 0
         self._reused = 0
         self._retired: Counter[str] = Counter()
+        self.opened_ahead = 0
+        self.checked = 0
+        self.failed_ahead = 0
         self.is_closed: bool = False
         self.tidy_until: float = inf
         """No idle connection is spent before this time. May be read without a lock."""
@@ -167,7 +78,11 @@ class Ledger(Generic[C]):
         """Put `lease` at the end of the queue. True where it has a place at once."""
         self._waiting[lease] = None
         self._serve()
-        return lease in self._held
+        if lease in self._held:
+            return True
+        if self._ahead is not None:
+            self._ahead.gives_way = True
+        return False
 
     def give_up(self, lease: Lease[C]) -> bool:
         """Take `lease` from the queue. False if it has left it: it has a place after all."""
@@ -176,6 +91,7 @@ class Ledger(Generic[C]):
     def opened(self, lease: Lease[C], entry: Entry[C]) -> None:
         """The new connection in the lease's place is open: `entry`."""
         lease.entry = entry
+        entry.seen_at = entry.looked_at = entry.opened_at
         self._entries.add(entry)
         self._held[lease] = Stage.IN_USE
         self._made += 1
@@ -212,8 +128,10 @@ class Ledger(Generic[C]):
             # It is from the parent's ledger, and this process was forked meanwhile.
             lease.reason = "forked"
             return False
-        entry.messages += messages
         entry.idle_since = now
+        if messages:
+            entry.messages += messages
+            entry.seen_at, entry.checks = now, 0
         if spent := reason or self._spent(entry, now):
             self.retire(lease, spent)
             return False
@@ -225,9 +143,11 @@ class Ledger(Generic[C]):
 
     def drop(self, lease: Lease[C]) -> None:
         """End `lease`, whatever its stage: its place is free. A second time does nothing."""
-        if lease.entry is not None and self._held.get(lease) is Stage.IN_USE:
+        if lease.entry is not None and self._held.get(lease) in _WITH_A_CONNECTION:
             self.retire(lease, "error")
         lease.entry = None
+        if lease is self._ahead:
+            self._ahead = None
         self._waiting.pop(lease, None)
         self._held.pop(lease, None)
         self._serve()
@@ -246,10 +166,52 @@ class Ledger(Generic[C]):
         self.tidy_until = min(map(self._spent_at, self._idle), default=inf)
         return False
 
+    # For upkeep
+
+    @property
+    def idle(self) -> list[Entry[C]]:
+        """The idle connections, the one used last at the end. Not to be changed."""
+        return self._idle
+
+    @property
+    def made(self) -> int:
+        """Connections opened in all."""
+        return self._made
+
+    @property
+    def busy(self) -> int:
+        """Places of connections that are used or opened at this moment."""
+        return len(self._held)
+
+    def take_place(self, lease: Lease[C]) -> bool:
+        """Give `lease` a place in which upkeep opens a connection; False if none is free."""
+        if self._waiting or self._free_places() <= 0:
+            return False
+        self._ahead = lease
+        self._held[lease] = Stage.OPENING
+        return True
+
+    def take_idle(self, lease: Lease[C], entry: Entry[C]) -> None:
+        """Move an idle connection into `lease`, to be put back, or retired and dropped."""
+        self._ahead = lease
+        lease.entry = entry
+        self._idle.remove(entry)
+        self._held[lease] = Stage.CHECKING
+
+    def put_back(self, lease: Lease[C]) -> None:
+        """The connection of `lease` works: it is idle again, in its former place."""
+        entry, lease.entry = lease.entry, None
+        if entry is not None and lease in self._held:
+            self.tidy_until = min(self.tidy_until, self._spent_at(entry))
+            bisect.insort(self._idle, entry, key=lambda each: each.idle_since)
+        self.drop(lease)
+
     def close(self) -> None:
         """Grant no more leases: waiting ones are woken, and `evict` empties the pool."""
         self.is_closed = True
         self.tidy_until = -inf
+        if self._ahead is not None:
+            self._ahead.gives_way = True
         while self._waiting:
             lease = next(iter(self._waiting))
             del self._waiting[lease]
@@ -262,15 +224,19 @@ class Ledger(Generic[C]):
     def stats(self) -> PoolStats:
         """The pool at this moment."""
         stages = Counter(self._held.values())
+        idle = len(self._idle) + stages[Stage.CHECKING]
         return PoolStats(
-            open=len(self._idle) + stages[Stage.IN_USE],
-            idle=len(self._idle),
+            open=idle + stages[Stage.IN_USE],
+            idle=idle,
             in_use=stages[Stage.IN_USE],
             opening=stages[Stage.OPENING],
             waiters=len(self._waiting),
             made=self._made,
             reused=self._reused,
             retired=dict(self._retired),
+            opened_ahead=self.opened_ahead,
+            checked=self.checked,
+            failed_ahead=self.failed_ahead,
         )
 
     def _spent(self, entry: Entry[C], now: float) -> str:
@@ -281,14 +247,16 @@ class Ledger(Generic[C]):
             return "messages"
         if now - entry.opened_at >= self._limits.max_lifetime:
             return "age"
-        if now - entry.idle_since >= self._limits.max_idle:
+        if now - max(entry.idle_since, entry.seen_at) >= self._limits.max_idle:
             return "idle"
         return ""
 
     def _spent_at(self, entry: Entry[C]) -> float:
         """The time from which on an idle `entry` is spent."""
-        age, idle = self._limits.max_lifetime, self._limits.max_idle
-        return -inf if self.is_closed else min(entry.opened_at + age, entry.idle_since + idle)
+        if self.is_closed:
+            return -inf
+        last = max(entry.idle_since, entry.seen_at)
+        return min(entry.opened_at + self._limits.max_lifetime, last + self._limits.max_idle)
 
     def _serve(self) -> None:
         """Give free places to waiting leases, in FIFO order."""

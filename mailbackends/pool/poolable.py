@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Poolable", "abort", "close", "is_alive"]
+__all__ = ["Checkable", "Poolable", "abort", "close", "is_alive"]
 
 logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
@@ -24,6 +25,16 @@ class Poolable(Protocol):
 
         Another process may go on using the same connection: no ``shutdown()``, no TLS
         alert. After `close` or `abort` this does nothing.
+        """
+
+
+class Checkable(Poolable, Protocol):
+    """A connection that upkeep can check."""
+
+    async def check(self, seconds: float, is_wanted: Callable[[], bool]) -> bool:
+        """True if the peer answered within ``seconds``, and it can be used again.
+
+        The wait ends soon once ``is_wanted`` returns False. Never raises an `Exception`.
         """
 
 

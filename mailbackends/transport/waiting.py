@@ -12,11 +12,14 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["BLOCKING", "Blocking", "Deadline", "Timeouts", "Waiter", "run", "start_call"]
+__all__ = [
+    "BLOCKING", "Blocking", "Deadline", "GaveWay", "Interruptible", "Timeouts", "Waiter", "run",
+    "start_call",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -155,6 +158,81 @@ def start_call(function: Callable[[], T], done: Callable[[], object]) -> Callabl
             raise
         call()
     return result
+
+
+class GaveWay(Exception):
+    """What waited is no longer wanted: see `Interruptible`."""
+
+
+# Seconds after which somebody who waits for something that is not wanted notices that.
+_SLICE = 0.05
+
+
+class Interruptible:
+    """Waits as another `Waiter` does, but raises `GaveWay` soon after ``is_wanted`` returns False.
+
+    For what is done in the background, and should stop when something more urgent comes.
+    """
+
+    def __init__(self, waiter: Waiter, is_wanted: Callable[[], bool]) -> None:
+        self._waiter = waiter
+        self._is_wanted = is_wanted
+
+    async def ready(
+        self, sock: socket.socket, *, reading: bool, writing: bool, seconds: float | None
+    ) -> bool:
+        """See `Waiter.ready`."""
+        for some in self._slices(seconds):
+            if await self._waiter.ready(sock, reading=reading, writing=writing, seconds=some):
+                return True
+        return False
+
+    async def connected(
+        self, socks: Collection[socket.socket], seconds: float | None
+    ) -> list[socket.socket]:
+        """See `Waiter.connected`."""
+        for some in self._slices(seconds):
+            if done := await self._waiter.connected(socks, some):
+                return done
+        return []
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Waiter.sleep`."""
+        for some in self._slices(seconds):
+            await self._waiter.sleep(some)
+
+    async def pause(self) -> None:
+        """See `Waiter.pause`."""
+        await self._waiter.pause()
+
+    async def call(self, function: Callable[[], T], seconds: float | None) -> T:
+        """See `Waiter.call`."""
+        done = threading.Event()
+        result = start_call(function, done.set)
+        for some in self._slices(seconds, shortest=0.001):
+            if done.is_set():
+                return result()
+            await self._waiter.sleep(some)
+        if not done.is_set():
+            raise TimeoutError
+        return result()
+
+    def forget(self, sock: socket.socket) -> None:
+        """See `Waiter.forget`."""
+        self._waiter.forget(sock)
+
+    def _slices(self, seconds: float | None, shortest: float = _SLICE) -> Iterator[float]:
+        """Parts of the time, one at least; raises `GaveWay` instead of the next one."""
+        end = None if seconds is None else time.monotonic() + seconds
+        some = shortest
+        while True:
+            if not self._is_wanted():
+                raise GaveWay
+            left = some if end is None else end - time.monotonic()
+            yield max(0.0, min(some, left))
+            if end is not None and time.monotonic() >= end:
+                return
+            some = min(2 * some, _SLICE)
 
 
 # poll() counts milliseconds in 32 bits: a wait of more than 24 days is beyond it.

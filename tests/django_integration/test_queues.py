@@ -146,34 +146,3 @@ def run(script: str, folder: Path, **environment: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-CELERY_EMAIL = """
-import json, os
-import celery, django
-from django.conf import settings
-
-settings.configure(
-    INSTALLED_APPS=["djcelery_email", "django_integration"],
-    EMAIL_BACKEND="djcelery_email.backends.CeleryEmailBackend",
-    CELERY_EMAIL_BACKEND="django_integration.EmailBackend",
-    EMAIL_HOST=os.environ["HOST"], EMAIL_PORT=int(os.environ["PORT"]),
-    DEFAULT_FROM_EMAIL="shop@example.com", SECRET_KEY="s",
-)
-django.setup()
-app = celery.Celery("shop", set_as_current=True)
-app.conf.update(task_always_eager=True, task_eager_propagates=True)
-from django.core.mail import send_mail
-send_mail("Your order", "It is on its way.", None, ["ada@example.com"])
-print(json.dumps({}))
-"""
-
-
-@pytest.mark.skipif(
-    django.VERSION >= (6, 0), reason="django-celery-email 3.0 does not work with Django 6.0"
-)
-def test_django_celery_email_sends_over_the_backend(server: MailServer, tmp_path: Path) -> None:
-    pytest.importorskip("djcelery_email")
-    run(CELERY_EMAIL, tmp_path, HOST=server.host, PORT=str(server.port))
-    assert server.message.rcpt_tos == ("ada@example.com",)
-    assert server.message.message["Subject"] == "Your order"

@@ -29,16 +29,23 @@ import django
 from django.conf import settings
 
 mail = {"host": os.environ["HOST"], "port": int(os.environ["PORT"])}
+min_idle = int(os.environ["MIN_IDLE"])
 if django.VERSION >= (6, 1):
     settings.configure(
         ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x",
-        MAILERS={"default": {"BACKEND": "django_integration.EmailBackend", "OPTIONS": mail}},
+        MAILERS={
+            "default": {
+                "BACKEND": "django_integration.EmailBackend",
+                "OPTIONS": {**mail, "min_idle": min_idle},
+            }
+        },
     )
 else:
     settings.configure(
         ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x",
         EMAIL_BACKEND="django_integration.EmailBackend",
         EMAIL_HOST=mail["host"], EMAIL_PORT=mail["port"],
+        MAILBACKENDS={"min_idle": min_idle},
     )
 
 from asgiref.sync import sync_to_async
@@ -73,7 +80,7 @@ if os.environ.get("AT_IMPORT"):
 
 @contextmanager
 def running(
-    tmp_path: Path, mail: MailServer, *command: str, at_import: bool = False
+    tmp_path: Path, mail: MailServer, *command: str, at_import: bool = False, min_idle: int = 0
 ) -> Iterator[str]:
     (tmp_path / "project.py").write_text(PROJECT)
     port = free_port()
@@ -85,6 +92,7 @@ def running(
             **kept,
             "HOST": mail.host,
             "PORT": str(mail.port),
+            "MIN_IDLE": str(min_idle),
             "AT_IMPORT": "1" if at_import else "",
         },
         stdout=subprocess.PIPE,

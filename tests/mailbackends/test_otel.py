@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 
@@ -253,6 +254,25 @@ def test_connections_are_counted_open_reused_and_retired(recorded: Recorded, sin
     (created,) = recorded.points[f"{prefix}create_time"]
     assert isinstance(created, HistogramDataPoint)
     assert created.count == 2
+
+
+def test_upkeep_is_counted(recorded: Recorded, sink: Sink) -> None:
+    prefix = "mailbackends.client."
+    with Mailer(sink.url, min_idle=1, max_idle=3.0, on_event=recorded.hook()) as mailer:
+        assert mailer.warm_up(10) == 1
+        while f"{prefix}connection.checked" not in recorded.points:
+            time.sleep(0.05)
+        checked = recorded.values(f"{prefix}connection.checked", "mailbackends.is_alive")
+        assert checked == {True: 1}
+        created = recorded.points[f"{prefix}connection.create_time"]
+        assert [(point.attributes or {})["mailbackends.is_ahead"] for point in created] == [True]
+    sink.stop()
+    with Mailer(sink.url, min_idle=1, on_event=recorded.hook()) as mailer:
+        assert mailer.warm_up(10) == 0
+        while f"{prefix}upkeep.failures" not in recorded.points:
+            time.sleep(0.01)
+        error = "mailbackends.errors.SMTPConnectionError"
+        assert recorded.values(f"{prefix}upkeep.failures", "error.type") == {error: 1}
 
 
 def test_a_message_without_an_attempt_has_a_span_and_is_not_counted(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
-import json
 import re
 from email.message import EmailMessage
 from pathlib import Path
@@ -99,20 +98,3 @@ def test_each_system_check_has_an_id_of_its_own() -> None:
     ]
     assert len(ids) >= 15
     assert sorted(set(ids)) == sorted(ids)
-
-
-def test_versions_of_the_site_lie_side_by_side(tmp_path: Path) -> None:
-    publish = load(ROOT / ".ci" / "site.py").publish
-    built, site = tmp_path / "built", tmp_path / "site"
-    built.mkdir()
-    (built / "objects.inv").write_bytes(b"")
-    assert publish(built, site, "dev") == ["dev"]
-    assert 'href="dev/"' in (site / "index.html").read_text("utf-8")
-    for tag in ("v0.9.3", "v0.10.0", "v0.9.4"):
-        (built / "index.html").write_text(tag)
-        publish(built, site, tag)
-    assert json.loads((site / "versions.json").read_text("utf-8")) == ["dev", "0.10", "0.9"]
-    assert (site / "0.9" / "index.html").read_text() == "v0.9.4"
-    assert 'href="0.10/"' in (site / "index.html").read_text("utf-8")
-    with pytest.raises(SystemExit, match="got 'latest'"):
-        publish(built, site, "latest")

@@ -90,6 +90,10 @@ class AwaitedMailer:
         """As `Mailer.open`."""
         return self._wait(self._mailer.open())
 
+    def warm_up(self, timeout: float = 0.0) -> int:
+        """As `Mailer.warm_up`."""
+        return self._wait(self._mailer.warm_up(timeout))
+
     def stats(self) -> MailerStats:
         """As `Mailer.stats`."""
         return self._mailer.stats()

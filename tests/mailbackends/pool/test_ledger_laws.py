@@ -35,6 +35,8 @@ class LedgerLaws(RuleBasedStateMachine):
         self.using: list[Lease[str]] = []
         self.closing: list[Lease[str]] = []
         self.idle: list[str] = []  # used last comes last
+        self.ahead: Lease[str] | None = None  # that of upkeep
+        self.checking: tuple[str, int] | None = None  # and its place among the idle ones
         self.made = 0
         self.ended: list[str] = []
 
@@ -113,6 +115,61 @@ class LedgerLaws(RuleBasedStateMachine):
                         self.ended.append(lease.entry.connection)
             self.ledger.drop(lease)
 
+    # Upkeep has one lease at a time.
+
+    @precondition(lambda self: self.ahead is None)
+    @rule()
+    def open_ahead(self) -> None:
+        lease: Lease[str] = Lease()
+        taken = len(self.opening) + len(self.using) + len(self.closing) + len(self.idle)
+        assert self.ledger.take_place(lease) is (taken < SIZE and not self.waiting)
+        if taken < SIZE:
+            self.ahead = lease
+            self.opening.append(lease)
+
+    @precondition(lambda self: self.ahead in self.opening)
+    @rule(succeeds=st.booleans())
+    def opened_ahead(self, succeeds: bool) -> None:
+        lease, self.ahead = self.ahead, None
+        assert lease is not None
+        assert not self.waiting or lease.gives_way
+        self.opening.remove(lease)
+        if not succeeds:
+            self.ledger.drop(lease)
+            return
+        self.made += 1
+        self.idle.append(f"c{self.made}")
+        self.ledger.opened(lease, Entry(f"c{self.made}", self.now))
+        assert self.ledger.release(lease, self.now, messages=0)
+
+    @precondition(lambda self: self.ahead is None and self.idle)
+    @rule(data=st.data())
+    def check(self, data: st.DataObject) -> None:
+        self.sweep()
+        if self.idle:
+            place = data.draw(st.integers(0, len(self.idle) - 1))
+            self.ahead = Lease()
+            self.checking = self.idle.pop(place), place
+            self.ledger.take_idle(self.ahead, self.ledger.idle[place])
+
+    @precondition(lambda self: self.checking is not None)
+    @rule(is_alive=st.booleans())
+    def checked(self, is_alive: bool) -> None:
+        (name, _), lease = self.checking or ("", 0), self.ahead
+        self.checking = self.ahead = None
+        assert lease is not None
+        assert lease.entry is not None
+        assert not self.waiting or lease.gives_way
+        if not is_alive:
+            self.ended.append(name)
+            self.ledger.retire(lease, "dead")
+            self.ledger.drop(lease)
+            return
+        entry = lease.entry
+        earlier = [e.connection for e in self.ledger.idle if e.idle_since <= entry.idle_since]
+        self.idle.insert(len(earlier), name)
+        self.ledger.put_back(lease)
+
     @rule(seconds=st.floats(0.1, 30.0))
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -133,19 +190,20 @@ class LedgerLaws(RuleBasedStateMachine):
     @invariant()
     def there_are_never_more_connections_than_places(self) -> None:
         taken = len(self.opening) + len(self.using) + len(self.closing) + len(self.idle)
-        assert taken <= SIZE
+        assert taken + (self.checking is not None) <= SIZE
 
     @invariant()
     def nobody_waits_while_a_place_is_free(self) -> None:
         if self.waiting:
             taken = len(self.opening) + len(self.using) + len(self.closing)
-            assert taken == SIZE
+            assert taken + (self.checking is not None) == SIZE
             assert not self.idle
 
     @invariant()
     def no_connection_is_lost_and_none_stands_in_two_places(self) -> None:
         held = [c.entry.connection for c in (*self.using, *self.closing) if c.entry]
-        everywhere = [*held, *self.idle, *self.ended]
+        checking = [self.checking[0]] if self.checking else []
+        everywhere = [*held, *checking, *self.idle, *self.ended]
         assert sorted(everywhere) == sorted(f"c{n + 1}" for n in range(self.made))
 
     @invariant()
@@ -158,7 +216,8 @@ class LedgerLaws(RuleBasedStateMachine):
     @invariant()
     def stats_agree(self) -> None:
         stats = self.ledger.stats()
-        assert (stats.idle, stats.in_use) == (len(self.idle), len(self.using))
+        idle = len(self.idle) + (self.checking is not None)
+        assert (stats.idle, stats.in_use) == (idle, len(self.using))
         assert (stats.opening, stats.waiters) == (len(self.opening), len(self.waiting))
         assert stats.open == stats.idle + stats.in_use
         assert stats.made == self.made
@@ -176,6 +235,9 @@ class LedgerLaws(RuleBasedStateMachine):
             self.ledger.drop(evicted)
         for lease in (*self.opening, *self.using, *self.closing):
             self.ledger.drop(lease)
+        if self.ahead is not None:
+            assert self.ahead.gives_way or self.checking is None
+            self.ledger.drop(self.ahead)
         assert self.ledger.stats().open == 0
         assert self.ledger.entries() == []
 
