@@ -12,7 +12,7 @@ from flask.cli import with_appcontext
 
 from flask_integration.backends import SmtpBackend
 from flask_integration.posting import Posting
-from mailbackends import ConfigurationError, Outcome, SMTPException
+from mailbackends import ConfigurationError
 
 # The outbox is loaded when it is used: most applications have none.
 if TYPE_CHECKING:
@@ -91,37 +91,32 @@ class StateDelivery:
     ) -> Iterator[Result]:
         """See `mailbackends.outbox.Deliver`."""
         from mailbackends.outbox import MailerDelivery
+        from mailbackends.outbox.other_backends import send_by
 
         backend = self._state.named(alias).backend
         if type(backend) is SmtpBackend:
             delivery = MailerDelivery({alias: backend.mailer}, self._blobs)
             yield from delivery.deliver(alias, messages, before_end)
             return
-        for message in messages:
-            try:
-                yield message, backend.send(self._posting(message, before_end))
-            except SMTPException as error:
-                yield message, error
-            except Exception as error:
-                # What another backend raises does not say whether the message has left.
-                if getattr(error, "outcome", None) is None:
-                    vars(error)["outcome"] = Outcome.UNKNOWN
-                yield message, error
-
-    def _posting(self, message: OutboxMessage, before_end: BeforeEndOfMessages) -> Posting:
-        from mailbackends.outbox import whole_content
-
-        content = whole_content(message, self._blobs)
-        before_end([message])
-        return Posting(
-            message,
-            content,
-            message.sender,
-            message.pending,
-            message.mail_options,
-            message.rcpt_options,
-            message.message_id,
+        yield from send_by(
+            lambda _, posting: backend.send(posting),
+            messages,
+            before_end,
+            prepare=_posting,
+            blobs=self._blobs,
         )
+
+
+def _posting(message: OutboxMessage, content: bytes) -> Posting:
+    return Posting(
+        message,
+        content,
+        message.sender,
+        message.pending,
+        message.mail_options,
+        message.rcpt_options,
+        message.message_id,
+    )
 
 
 class _Group(click.Group):

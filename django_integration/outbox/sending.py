@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import smtplib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,22 +13,18 @@ from django_integration.outbox.delivering import delivering_aliases, delivering_
 from django_integration.outbox.stored import StoredEmailMessage
 from django_integration.registry import registry
 from mailbackends import (
-    BeforeEndError,
     ConfigurationError,
-    InvalidMessageError,
     Outcome,
     Receipt,
     Reply,
     SMTPException,
-    SMTPRecipientsRefused,
 )
 from mailbackends.outbox import (
-    BlobStore,
     MailerDelivery,
     OutboxMessage,
-    whole_content,
 )
 from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
+from mailbackends.outbox.other_backends import send_by
 
 __all__ = ["DjangoDelivery"]
 
@@ -74,51 +69,29 @@ def _by_backend(
 ) -> Iterator[Result]:
     """Send through a backend that cannot say when the end of a message leaves.
 
-    So each has begun before the backend gets it. Only a failure to open the backend, and a
-    reply of the server, are certain; any other exception leaves the outcome unknown.
+    See `send_by`. A failure to open the backend is certain, too.
     """
-    blobs = blob_store()
     try:
         backend.open()
     except Exception as error:
         backend.close()
         yield from ((message, _no_mailer(error)) for message in messages)
         return
+
+    def prepare(message: OutboxMessage, content: bytes) -> StoredEmailMessage:
+        return StoredEmailMessage(content, message.sender, message.pending)
+
+    def send(message: OutboxMessage, made: StoredEmailMessage) -> Receipt | Exception:
+        return _sent(backend, made, message)
+
     try:
-        for message in messages:
-            yield message, _attempt(backend, message, blobs, before_end)
+        yield from send_by(send, messages, before_end, prepare=prepare, blobs=blob_store())
     finally:
         backend.close()
 
 
-def _attempt(
-    backend: Any,
-    message: OutboxMessage,
-    blobs: BlobStore | None,
-    before_end: BeforeEndOfMessages,
-) -> Receipt | Exception:
-    try:
-        content = whole_content(message, blobs)
-        made = StoredEmailMessage(content, message.sender, message.pending)
-    except SMTPException as error:
-        return error
-    except Exception as error:
-        text = f"the message cannot be prepared: {type(error).__name__}: {error}"
-        return InvalidMessageError(text)
-    try:
-        before_end([message])
-    except Exception as error:
-        failure = BeforeEndError(f"before_end failed: {error}")
-        failure.__cause__ = error
-        return failure
-    return _sent(backend, made, message)
-
-
 def _sent(backend: Any, made: StoredEmailMessage, message: OutboxMessage) -> Receipt | Exception:
-    try:
-        count = backend.send_messages([made])
-    except Exception as error:
-        return _explained(error)
+    count = backend.send_messages([made])
     # Backends by third parties often return nothing.
     if count is None or count:
         receipt: Any = getattr(made, "receipt", None)
@@ -127,24 +100,4 @@ def _sent(backend: Any, made: StoredEmailMessage, message: OutboxMessage) -> Rec
         return Receipt(message.pending, Reply(250), message_id=message.message_id)
     failure = SMTPException("the backend returned 0: it has sent nothing")
     failure.outcome = Outcome.NOT_SENT
-    return failure
-
-
-def _explained(error: Exception) -> Exception:
-    """The error with the outcome that it shows for certain, or as it is."""
-    if getattr(error, "outcome", None) is not None:
-        return error
-    failure: SMTPException
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        failure = SMTPRecipientsRefused(error.recipients)
-        failure.refused = {
-            address: Reply.of(code, text) for address, (code, text) in error.recipients.items()
-        }
-    elif isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError):
-        failure = SMTPException(f"{type(error).__name__}: {error}")
-        failure.reply = Reply.of(error.smtp_code, error.smtp_error)
-    else:
-        return error
-    failure.outcome = Outcome.REFUSED
-    failure.__cause__ = error
     return failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 pytest.importorskip("flask")
 
 from flask import Flask
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text, update
 from sqlalchemy.orm import Session
 
 from flask_integration import Mail, Message
+from flask_integration.backends import MemoryBackend
 from flask_integration.errors import IncompleteMessageError
 from mailbackends import ConfigurationError
-from mailbackends.outbox import KeyReusedError
+from mailbackends.outbox import KeyReusedError, State
 from support.sink import Sink
 
 
@@ -152,4 +154,101 @@ def test_another_backend_gets_the_messages_too(sink: Sink, tmp_path: Path) -> No
         mail.enqueue(order())
         assert run(app, "work", "--once") == "1 messages handled\n"
         assert len(mail.outbox) == 1
+    app.extensions["mail_outbox"].close()
+
+
+def with_memory(sink: Sink, tmp_path: Path, *numbers: int) -> tuple[Any, Any, list[Any]]:
+    app, mail = made(
+        sink,
+        MAIL_OUTBOX_DATABASE=f"sqlite:///{tmp_path / 'outbox.sqlite3'}",
+        MAIL_OUTBOX_BLOBS=str(tmp_path / "blobs"),
+        MAIL_BACKEND="memory",
+    )
+    run(app, "create-tables")
+    with app.app_context():
+        ids = [mail.enqueue(order(number)).id for number in numbers]
+    return app, mail, ids
+
+
+def test_another_backend_sends_nothing_that_could_not_be_begun_and_sends_it_later(
+    sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, mail, [first, second] = with_memory(sink, tmp_path, 1, 2)
+    store = app.extensions["mail_outbox"].store
+    begin, failures = store.begin, [OSError("disk full")]
+
+    def failing(messages: Any, *, lease: float) -> None:
+        if failures:
+            raise failures.pop()
+        begin(messages, lease=lease)
+
+    monkeypatch.setattr(store, "begin", failing)
+    run(app, "work", "--once")
+    with app.app_context():
+        assert len(mail.outbox) == 1
+    assert {store.get(each).state for each in (first, second)} == {State.QUEUED, State.ACCEPTED}
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox_message SET due_at = 1"))
+    run(app, "work", "--once")
+    with app.app_context():
+        assert len(mail.outbox) == 2
+    assert {store.get(each).state for each in (first, second)} == {State.ACCEPTED}
+    app.extensions["mail_outbox"].close()
+
+
+def test_another_backend_does_not_get_what_was_cancelled_after_it_was_claimed(
+    sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, mail, [id] = with_memory(sink, tmp_path, 1)
+    outbox = app.extensions["mail_outbox"]
+    begin = outbox.store.begin
+
+    def cancelling(messages: Any, *, lease: float) -> None:
+        assert outbox.cancel(id)
+        begin(messages, lease=lease)
+
+    monkeypatch.setattr(outbox.store, "begin", cancelling)
+    run(app, "work", "--once")
+    with app.app_context():
+        assert mail.outbox == []
+    assert outbox.store.get(id).state is State.CANCELLED
+    outbox.close()
+
+
+def test_what_cannot_be_read_is_parked_before_another_backend_gets_it(
+    sink: Sink, tmp_path: Path
+) -> None:
+    app, _, [broken, good] = with_memory(sink, tmp_path, 1, 2)
+    store = app.extensions["mail_outbox"].store
+    with store.engine.begin() as connection:
+        statement = update(store.tables.message).where(store.tables.message.c.id == broken)
+        connection.execute(statement.values(blobs=f'[[0, "{"0" * 64}", 9, "base64"]]'))
+    run(app, "work", "--once")
+    assert store.get(broken).state is State.PARKED
+    assert "cannot be read" in store.log(broken)[-1].text
+    assert store.get(good).state is State.ACCEPTED
+    app.extensions["mail_outbox"].close()
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (RuntimeError("the provider answered nonsense"), State.UNKNOWN),
+        (smtplib.SMTPServerDisconnected("gone"), State.UNKNOWN),
+        (smtplib.SMTPDataError(554, b"5.6.0 Not this"), State.REFUSED),
+        (smtplib.SMTPSenderRefused(451, b"4.3.0 Later", "shop@example.com"), State.QUEUED),
+        (smtplib.SMTPRecipientsRefused({"ada@example.org": (550, b"5.1.1 No")}), State.REFUSED),
+    ],
+)
+def test_another_backend_has_the_outcomes_that_are_certain(
+    sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, state: State
+) -> None:
+    app, _, [id] = with_memory(sink, tmp_path, 1)
+
+    def send(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MemoryBackend, "send", send)
+    run(app, "work", "--once")
+    assert app.extensions["mail_outbox"].store.get(id).state is state
     app.extensions["mail_outbox"].close()
