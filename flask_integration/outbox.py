@@ -17,7 +17,7 @@ from mailbackends import ConfigurationError
 # The outbox is loaded when it is used: most applications have none.
 if TYPE_CHECKING:
     from mailbackends.outbox import OutboxMessage
-    from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
+    from mailbackends.outbox.delivery import Hooks, Result
     from mailbackends.outbox.outbox import Outbox
 
 __all__ = ["StateDelivery", "outbox_group", "outbox_of", "session_of"]
@@ -87,8 +87,8 @@ class StateDelivery:
         return sorted({"default", *self._state.settings.mailers})
 
     def deliver(
-        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-    ) -> Iterator[Result]:
+        self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         """See `mailbackends.outbox.Deliver`."""
         from mailbackends.outbox import MailerDelivery
         from mailbackends.outbox.other_backends import send_by
@@ -96,12 +96,12 @@ class StateDelivery:
         backend = self._state.named(alias).backend
         if type(backend) is SmtpBackend:
             delivery = MailerDelivery({alias: backend.mailer}, self._blobs)
-            yield from delivery.deliver(alias, messages, before_end)
+            yield from delivery.deliver(alias, messages, hooks)
             return
         yield from send_by(
             lambda _, posting: backend.send(posting),
             messages,
-            before_end,
+            hooks,
             prepare=_posting,
             blobs=self._blobs,
         )

@@ -23,7 +23,7 @@ from mailbackends.outbox import (
     MailerDelivery,
     OutboxMessage,
 )
-from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
+from mailbackends.outbox.delivery import Hooks, Result
 from mailbackends.outbox.other_backends import send_by
 
 __all__ = ["DjangoDelivery"]
@@ -38,8 +38,8 @@ class DjangoDelivery:
         return delivering_aliases()
 
     def deliver(
-        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-    ) -> Iterator[Result]:
+        self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         """See `mailbackends.outbox.Deliver`."""
         try:
             backend = delivering_backend(alias)
@@ -47,14 +47,14 @@ class DjangoDelivery:
             key = backend.mailer_key if is_ours else None
         except (ImproperlyConfigured, ConfigurationError, ImportError) as error:
             # All of them wait until the settings are right again.
-            yield from ((message, _no_mailer(error)) for message in messages)
+            yield from (((message, _no_mailer(error)),) for message in messages)
             return
         if key is None:
-            yield from _by_backend(backend, messages, before_end)
+            yield from _by_backend(backend, messages, hooks)
             return
         with registry.mailer(key) as mailer:
             delivery = MailerDelivery({alias: mailer}, blob_store())
-            yield from delivery.deliver(alias, messages, before_end)
+            yield from delivery.deliver(alias, messages, hooks)
 
 
 def _no_mailer(error: Exception) -> SMTPException:
@@ -65,8 +65,8 @@ def _no_mailer(error: Exception) -> SMTPException:
 
 
 def _by_backend(
-    backend: Any, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-) -> Iterator[Result]:
+    backend: Any, messages: Iterator[OutboxMessage], hooks: Hooks
+) -> Iterator[Sequence[Result]]:
     """Send through a backend that cannot say when the end of a message leaves.
 
     See `send_by`. A failure to open the backend is certain, too.
@@ -75,7 +75,7 @@ def _by_backend(
         backend.open()
     except Exception as error:
         backend.close()
-        yield from ((message, _no_mailer(error)) for message in messages)
+        yield from (((message, _no_mailer(error)),) for message in messages)
         return
 
     def prepare(message: OutboxMessage, content: bytes) -> StoredEmailMessage:
@@ -85,7 +85,7 @@ def _by_backend(
         return _sent(backend, made, message)
 
     try:
-        yield from send_by(send, messages, before_end, prepare=prepare, blobs=blob_store())
+        yield from send_by(send, messages, hooks, prepare=prepare, blobs=blob_store())
     finally:
         backend.close()
 

@@ -184,6 +184,11 @@ class DjangoStore(Queries):
                 )
         return True
 
+    def record_all(self, changes: Sequence[Change]) -> list[bool]:
+        """See `mailbackends.outbox.Store`."""
+        with self._transaction():
+            return [self.record(change) for change in changes]
+
     def _record_recipients(self, change: Change, now: Any) -> None:
         """One UPDATE for all recipients with the same reply: nearly always one for all."""
         same: dict[Any, list[str]] = defaultdict(list)

@@ -146,6 +146,24 @@ class PipelinedBatch:
             await self._start()
         return await self._router.outcome(self._queue.popleft(), lambda server: self._leases)
 
+    async def next_outcomes(self) -> list[Receipt | Exception]:
+        """The outcome of the oldest message, and of those after it that were accepted by then.
+
+        No other outcome can be had without waiting for the server.
+        """
+        outcomes = [await self.next_outcome()]
+        while self._is_next_accepted:
+            outcomes.append(await self.next_outcome())
+        return outcomes
+
+    @property
+    def _is_next_accepted(self) -> bool:
+        if not self._queue:
+            return False
+        oldest = self._queue[0]
+        started = oldest.in_flight if isinstance(oldest, Job) else None
+        return started is not None and started.lease.connection.is_accepted(started)
+
     async def close(self) -> list[Receipt | Exception]:
         """Finish what is in flight, start nothing more, and return the connection.
 

@@ -204,6 +204,10 @@ class Connection:
         """Send no other message over it: the server refuses what it may take over a new one."""
         self.refusals = _MAX_REFUSALS
 
+    def is_accepted(self, started: InFlightTransaction) -> bool:
+        """True if a message in flight was accepted for everyone. Reads, and never waits."""
+        return self._in_flight.is_accepted(started)
+
     @property
     def session(self) -> Session:
         """The SMTP session, which knows what the server has shown."""

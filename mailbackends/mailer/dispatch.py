@@ -69,10 +69,13 @@ class Dispatcher:
             # A message in flight went to all of them, whatever limit was noticed since.
             part = split.left if job.in_flight else split.left[: self._quirks.max_recipients]
             try:
-                limit = split.delivered(await self._send_part(job, part, leases, deadlines))
+                delivery = await self._send_part(job, part, leases, deadlines)
+                limit = split.delivered(delivery)
+                if split.left:
+                    await job.note_part(delivery, split.left)
             except (InvalidAddressError, InvalidMessageError) as error:
                 error.wording = self._wording
-                raise
+                split.failed(error)
             except SMTPException as error:
                 error.server, error.wording = self._server, self._wording
                 error.outcome = error.outcome or Outcome.NOT_SENT

@@ -64,6 +64,7 @@ class InFlightTransactions:
         self.pending: deque[InFlightTransaction] = deque()
         self.ended: int = 0
         """The number answered, or given up on."""
+        self._closing: SMTPException | None = None  # as `is_accepted` has read it
 
     def start(self, lease: Lease[Any], transaction: Dialogue[Delivery]) -> InFlightTransaction:
         """Queue all commands and the content of a transaction, and wait for nothing."""
@@ -81,6 +82,39 @@ class InFlightTransactions:
             await self._finish_oldest()
         return wanted.result
 
+    def is_accepted(self, wanted: InFlightTransaction) -> bool:
+        """True if the server has accepted the message for everyone. Reads, and never waits."""
+        while not wanted.is_over:
+            if not self._advance():
+                return False
+        return wanted.delivery is not None and not wanted.delivery.refused
+
+    def _advance(self) -> bool:
+        """Give the oldest the next reply; False where that has to be waited for."""
+        if self._closing is not None:
+            return False
+        oldest = self.pending[0]
+        try:
+            try:
+                reply = self._driver.reply_at_hand()
+            except SMTPException as error:
+                self._driver.session.close()
+                oldest.want = oldest.transaction.throw(error)
+                return True
+            if reply is None:
+                return False
+            oldest.want = oldest.transaction.send(reply)
+        except StopIteration as stop:
+            oldest.delivery = stop.value
+        except SMTPException as error:
+            oldest.error = error
+        if oldest.is_over:
+            self.pending.popleft()
+            self.ended += 1
+            if self.pending and _is_closing(oldest.error):
+                self._closing = oldest.error
+        return True
+
     async def settle(self, deadline: float | None) -> None:
         """Wait for all of them, each for at most ``deadline`` seconds. `result` has the results."""
         try:
@@ -95,6 +129,7 @@ class InFlightTransactions:
 
     def abandon(self) -> None:
         """End all of them at once, without waiting: the connection has been closed."""
+        self._closing = None
         while self.pending:
             oldest = self.pending.popleft()
             self.ended += 1
@@ -108,6 +143,10 @@ class InFlightTransactions:
                 oldest.error = SMTPDeliveryUnknown("the connection was closed")
 
     async def _finish_oldest(self) -> None:
+        if (closing := self._closing) is not None:
+            self._closing = None
+            await self._give_up_those_after(closing)
+            return
         oldest = self.pending[0]
         try:
             oldest.delivery = await self._driver.run(

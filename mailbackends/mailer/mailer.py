@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from email.message import Message
 from typing import Any
 
@@ -12,6 +12,7 @@ from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import (
     Items,
     PipelinedBatch,
+    Result,
     Sendable,
     as_submission,
     as_values,
@@ -118,8 +119,20 @@ class Mailer(BaseMailer[ThreadKeeper]):
         ``batch_pipeline`` so many are in flight on one connection.
         """
         if self._may_pipeline:
-            return self._pipelined(messages)
+            return self._pipelined(messages, PipelinedBatch.next_outcome)
         return in_order(self._outcome, messages, self.options.batch_connections)
+
+    def stream_groups(
+        self, messages: Iterable[Message[Any, Any] | Email | Submission]
+    ) -> Iterator[list[Receipt | Exception]]:
+        """As `stream_messages`, with the outcomes that are known in the same moment in one list.
+
+        A program that stores outcomes stores those of a list together, before the next ones are
+        waited for. There is more than one in a list with ``batch_pipeline``.
+        """
+        if self._may_pipeline:
+            return self._pipelined(messages, PipelinedBatch.next_outcomes)
+        return ([outcome] for outcome in self.stream_messages(messages))
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[PinnedConnection]:
@@ -170,17 +183,19 @@ class Mailer(BaseMailer[ThreadKeeper]):
             return error
 
     def _pipelined(
-        self, messages: Iterable[Message[Any, Any] | Email | Submission]
-    ) -> Iterator[Receipt | Exception]:
+        self,
+        messages: Iterable[Message[Any, Any] | Email | Submission],
+        take: Callable[[PipelinedBatch], Coroutine[Any, Any, Result]],
+    ) -> Iterator[Result]:
         batch = PipelinedBatch(self._router, self._servers[0])
         items = Items(as_values(as_submission(each)) for each in messages)
         try:
             for item in items:
                 batch.add(item)
                 if batch.is_full:
-                    yield run(batch.next_outcome())
+                    yield run(take(batch))
             while not batch.is_empty:
-                yield run(batch.next_outcome())
+                yield run(take(batch))
             if items.failure is not None:
                 raise items.failure
         finally:

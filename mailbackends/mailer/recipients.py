@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from mailbackends.errors import (
     BeforeEndError,
+    InvalidAddressError,
+    InvalidMessageError,
     Outcome,
     PoolClosed,
     SMTPDataError,
@@ -222,7 +224,9 @@ def _is_too_many(reply: Reply) -> bool:
 
 def _not_sent(error: SMTPException) -> Reply:
     """A reply that means "send it again later", in the terms of RFC 3463."""
-    return Reply(451, (f"4.4.2 not sent: {error.args[0]}".encode(),))
+    # 4.6.0 for the message, 4.4.2 for the connection.
+    status = "4.6.0" if isinstance(error, InvalidAddressError | InvalidMessageError) else "4.4.2"
+    return Reply(451, (f"{status} not sent: {error.args[0]}".encode(),))
 
 
 def _permanent(refused: Mapping[str, Reply]) -> set[str]:

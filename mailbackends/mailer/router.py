@@ -260,6 +260,8 @@ class Router:
                 server.worked()
                 failover.delivered(delivery)
                 goes_on = bool(failover.left) and self._goes_on(started, further)
+                if goes_on:
+                    await job.note_part(delivery, failover.left)
                 server.counters.sent(delivery, job, tried_at, is_final=not goes_on)
             if not goes_on:
                 break

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from typing import Any, TypeAlias
@@ -18,6 +20,7 @@ from mailbackends.mime.headers import check_headers
 from mailbackends.mime.serializer import StreamedPart
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
+from mailbackends.protocol.delivery import Delivery
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.gates import Gate
@@ -28,7 +31,9 @@ from mailbackends.reply import Reply
 from mailbackends.suppressed import Suppression
 from mailbackends.texts import jsonable
 
-__all__ = ["BeforeEnd", "Job", "Receipt", "Submission", "job_or_none"]
+__all__ = ["AfterPart", "BeforeEnd", "Job", "Receipt", "Submission", "job_or_none"]
+
+logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
 # With the line end before it: a search for a literal prefix is fast.
 _MESSAGE_ID = re.compile(rb"(?i)\nmessage-id:[ \t]*(?:\r?\n[ \t]+)?(<[^>\r\n]{1,900}>)")
@@ -42,6 +47,7 @@ Sign: TypeAlias = Callable[[Content], Content]
 
 
 BeforeEnd: TypeAlias = "Callable[[list[Submission]], object]"
+AfterPart: TypeAlias = "Callable[[Submission, Receipt], object]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class Submission:
     before_end: BeforeEnd | None = field(default=None, kw_only=True)
     """Called with a list of submissions before the end of their contents may leave; see
     `Mailer.send_message`."""
+    after_part: AfterPart | None = field(default=None, kw_only=True)
+    """Called with the submission and a receipt for some of its recipients once a server has taken
+    the message for them while others are left, for another transaction or server. It may return an
+    awaitable. What it raises is logged."""
     reference: Any = field(default=None, kw_only=True)
     """The caller's own name for the message, such as the id of a row. It is not sent."""
     stream: str | None = field(default=None, kw_only=True)
@@ -114,12 +124,29 @@ class Job:
         hook = submission.before_end
         self.gate: Gate | None = Gate(hook, submission) if hook is not None else None
         """What has to happen before the end of its content may leave."""
+        self._submission = submission if submission.after_part is not None else None
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, if it was started before the earlier ones were answered."""
         self.session: Session | None = None
         """The session over which it is being sent."""
         self.was_sent = False
         """True once a server had all of it, and may have accepted it."""
+
+    async def note_part(self, delivery: Delivery, left: Container[str]) -> None:
+        """Call ``after_part`` for the recipients of a delivery who are not left."""
+        if self._submission is None or self._submission.after_part is None:
+            return
+        if delivery.reply is None or not delivery.accepted:
+            return
+        refused = {to: reply for to, reply in delivery.refused.items() if to not in left}
+        receipt = Receipt(tuple(delivery.accepted), delivery.reply, refused, self.message_id)
+        try:
+            result = self._submission.after_part(self._submission, receipt)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            # The rest can still be sent, and its outcome names these recipients again.
+            logger.exception("after_part failed")
 
     def withhold(self, suppressed: Mapping[str, Suppression]) -> None:
         """Remove these recipients from the envelope."""

@@ -16,7 +16,7 @@ from mailbackends.outbox.content import (
     whole_content,
 )
 from mailbackends.outbox.decisions import expired, lease_expired, parked, recorded
-from mailbackends.outbox.delivery import Deliver, MailerDelivery
+from mailbackends.outbox.delivery import Deliver, Hooks, MailerDelivery
 from mailbackends.outbox.policy import (
     KeyReusedError,
     RetryPolicy,
@@ -56,6 +56,7 @@ __all__ = [
     "Change",
     "Deliver",
     "DirectoryBlobs",
+    "Hooks",
     "KeyReusedError",
     "LeaseLost",
     "LogEntry",

@@ -36,7 +36,9 @@ __all__ = [
     "expired",
     "lease_expired",
     "parked",
+    "partly_recorded",
     "recorded",
+    "with_change",
 ]
 
 _R = RecipientState
@@ -56,9 +58,13 @@ def recorded(
     exception that is not an `SMTPException` needs an attribute ``outcome``; without one the
     outcome is unknown.
     """
-    if isinstance(result, InvalidAddressError | InvalidMessageError | SMTPNotSupportedError):
-        return parked(message, f"{type(result).__name__}: {result}", worker=worker)
     attempt = _Attempt(message, result)
+    if isinstance(result, InvalidAddressError | InvalidMessageError | SMTPNotSupportedError):
+        served = {
+            to: change for to, change in attempt.changes.items() if change.state is not _R.PENDING
+        }
+        change = parked(message, f"{type(result).__name__}: {result}", worker=worker)
+        return replace(change, recipients=served, attempted=tuple(served))
     text = one_line(str(result)) or type(result).__name__
     log = LogEntry("attempt", text, worker)
     return _with_state(
@@ -71,6 +77,35 @@ def recorded(
         attempted=message.pending,
         reason="" if isinstance(result, Receipt) and not result.refused else text,
     )
+
+
+def partly_recorded(message: OutboxMessage, receipt: Receipt, *, worker: str) -> Change:
+    """What to write once a server has taken the message for some, and others are left.
+
+    Their transaction has not begun: if the worker dies now, it is them that another one sends to.
+    """
+    changes = {
+        to: change
+        for to, change in _Attempt(message, receipt).changes.items()
+        if to in receipt.accepted or to in receipt.refused
+    }
+    change = change_to(
+        message,
+        State.CLAIMED,
+        changes,
+        LogEntry("attempt", one_line(str(receipt)), worker),
+        before={State.BEGUN},
+        lease_by=message.lease_by,
+        attempted=tuple(changes),
+    )
+    return replace(change, lost_leases=message.lost_leases)
+
+
+def with_change(message: OutboxMessage, change: Change) -> OutboxMessage:
+    """The message with its recipients as they are after the change."""
+    states = states_after(message, change.recipients)
+    recipients = tuple(replace(each, state=states[each.address]) for each in message.recipients)
+    return replace(message, recipients=recipients)
 
 
 def lease_expired(

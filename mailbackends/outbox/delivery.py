@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mailbackends.errors import (
@@ -21,10 +20,20 @@ from mailbackends.outbox.blobs import BlobStore
 from mailbackends.outbox.content import submission_of
 from mailbackends.outbox.values import OnUnknown, OutboxMessage
 
-__all__ = ["BeforeEndOfMessages", "Deliver", "MailerDelivery", "Result"]
+__all__ = ["Deliver", "Hooks", "MailerDelivery", "Result"]
 
 Result = tuple[OutboxMessage, Receipt | Exception]
-BeforeEndOfMessages = Callable[[Sequence[OutboxMessage]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a worker has called while messages are sent."""
+
+    before_end: Callable[[Sequence[OutboxMessage]], None]
+    """Called with messages before the end of their contents may leave. If it raises, they are not
+    sent."""
+    after_part: Callable[[OutboxMessage, Receipt], None]
+    """Called once a server has taken a message for some recipients, while others are left."""
 
 
 class Deliver(Protocol):
@@ -35,16 +44,17 @@ class Deliver(Protocol):
         """The aliases that it can send for: a worker claims no others."""
 
     def deliver(
-        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-    ) -> Iterator[Result]:
+        self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         """Send each message, and yield it with its receipt or exception as soon as it is known.
 
-        ``messages`` is read as they are sent, and ends early if the worker shall stop: each
-        message that was taken from it gets a result. Before the end of a content may leave,
-        ``before_end`` is called with the messages concerned; if it raises, they are not sent,
-        and the result is a `BeforeEndError`. A backend that cannot tell when the end leaves
-        calls it before it sends anything. Exceptions that are no `SMTPException` have an
-        attribute ``outcome``, or mean that the outcome is unknown.
+        Results that are known in the same moment are yielded together, and no others: the worker
+        commits them before it asks for more. ``messages`` is read as they are sent, and ends early
+        if the worker shall stop: each message that was taken from it gets a result. Before the end
+        of a content may leave, `Hooks.before_end` is called with the messages concerned; if it
+        raises, they are not sent, and the result is a `BeforeEndError`. A backend that cannot tell
+        when the end leaves calls it before it sends anything. Exceptions other than an
+        `SMTPException` have an attribute ``outcome``, or mean that the outcome is unknown.
         """
 
 
@@ -70,39 +80,48 @@ class MailerDelivery:
         return tuple(self._mailers)
 
     def deliver(
-        self, alias: str, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-    ) -> Iterator[Result]:
+        self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         """See `Deliver.deliver`."""
         mailer = self._mailers[alias]
         first = mailer.servers[0]
         if first.batch_pipeline > 1 and len(mailer.servers) == 1 and first.rate is None:
-            yield from self._pipelined(mailer, messages, before_end)
+            yield from self._pipelined(mailer, messages, hooks)
             return
         # By hand, and not side by side in a batch, which returns outcomes in order: here each
         # is recorded before the next message is sent.
         with mailer.hold() as pinned:
             for message in messages:
-                yield message, self._send(pinned, message, before_end)
+                yield ((message, self._send(pinned, message, hooks)),)
 
     def _send(
-        self, pinned: PinnedConnection, message: OutboxMessage, before_end: BeforeEndOfMessages
+        self, pinned: PinnedConnection, message: OutboxMessage, hooks: Hooks
     ) -> Receipt | Exception:
         has_begun = False
 
-        def begin(messages: Sequence[OutboxMessage]) -> None:
+        def begin(_: list[Submission]) -> None:
             nonlocal has_begun
             has_begun = True
-            before_end(messages)
+            hooks.before_end([message])
 
-        send = partial(_send_over, pinned, message, begin)
+        def after_part(_: Submission, receipt: Receipt) -> None:
+            nonlocal has_begun
+            # Those who are left have not begun.
+            has_begun = False
+            hooks.after_part(message, receipt)
+
+        def send(submission: Submission) -> Receipt:
+            return pinned.send_submission(
+                replace(submission, before_end=begin, after_part=after_part)
+            )
+
         try:
             submission = self._prepared(message, asks=True)
             try:
                 return send(submission)
-            except SMTPNotSupportedError:
-                if message.on_unknown is not OnUnknown.ASK:
+            except SMTPNotSupportedError as error:
+                if not _asked_in_vain(message, error):
                     raise
-                # Without DSN nobody can be asked, and the message is worth more than that.
                 return send(self._prepared(message, asks=False))
         except SMTPException as error:
             return error
@@ -113,33 +132,40 @@ class MailerDelivery:
             return error
 
     def _pipelined(
-        self, mailer: Mailer, messages: Iterator[OutboxMessage], before_end: BeforeEndOfMessages
-    ) -> Iterator[Result]:
+        self, mailer: Mailer, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         taken: deque[OutboxMessage] = deque()
         unprepared: deque[Result] = deque()
 
-        def hook(submissions: list[Submission]) -> None:
-            before_end([each.reference for each in submissions])
+        def begin(submissions: list[Submission]) -> None:
+            hooks.before_end([each.reference for each in submissions])
+
+        def after_part(submission: Submission, receipt: Receipt) -> None:
+            hooks.after_part(submission.reference, receipt)
 
         def submissions() -> Iterator[Submission]:
             for message in messages:
                 try:
-                    submission = self._prepared(message, before_end=hook, reference=message)
+                    submission = self._prepared(
+                        message, before_end=begin, after_part=after_part, reference=message
+                    )
                 except SMTPException as error:
                     unprepared.append((message, error))
                 else:
                     taken.append(message)
                     yield submission
 
-        for outcome in mailer.stream_messages(submissions()):
-            message = taken.popleft()
-            if isinstance(outcome, SMTPNotSupportedError) and message.on_unknown is OnUnknown.ASK:
+        for outcomes in mailer.stream_groups(submissions()):
+            results = [*unprepared, *((taken.popleft(), outcome) for outcome in outcomes)]
+            unprepared.clear()
+            again = [each for each in results if _asked_in_vain(*each)]
+            # The others are committed first: this waits for the server.
+            yield [each for each in results if each not in again]
+            for message, _ in again:
                 with mailer.hold() as pinned:
-                    outcome = self._send(pinned, message, before_end)
-            yield message, outcome
-            while unprepared:
-                yield unprepared.popleft()
-        yield from unprepared
+                    result = self._send(pinned, message, hooks)
+                yield ((message, result),)
+        yield tuple(unprepared)
 
     def _prepared(self, message: OutboxMessage, **fields: Any) -> Submission:
         try:
@@ -152,13 +178,6 @@ class MailerDelivery:
             raise InvalidMessageError(text) from error
 
 
-def _send_over(
-    pinned: PinnedConnection,
-    message: OutboxMessage,
-    before_end: BeforeEndOfMessages,
-    submission: Submission,
-) -> Receipt:
-    def hook(_: list[Submission]) -> None:
-        before_end([message])
-
-    return pinned.send_submission(replace(submission, before_end=hook))
+def _asked_in_vain(message: OutboxMessage, outcome: Receipt | Exception) -> bool:
+    """True for a server without DSN: nobody can be asked, and the message is worth more."""
+    return message.on_unknown is OnUnknown.ASK and isinstance(outcome, SMTPNotSupportedError)

@@ -7,7 +7,7 @@ and what happens before: a message that cannot be prepared, or begun, was not se
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mailbackends.errors import (
@@ -20,7 +20,7 @@ from mailbackends.errors import (
 from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.blobs import BlobStore
 from mailbackends.outbox.content import whole_content
-from mailbackends.outbox.delivery import BeforeEndOfMessages, Result
+from mailbackends.outbox.delivery import Hooks, Result
 from mailbackends.outbox.values import OutboxMessage
 from mailbackends.reply import Reply
 
@@ -30,11 +30,11 @@ __all__ = ["send_by"]
 def send_by(
     send: Callable[[OutboxMessage, Any], Receipt | Exception],
     messages: Iterator[OutboxMessage],
-    before_end: BeforeEndOfMessages,
+    hooks: Hooks,
     *,
     prepare: Callable[[OutboxMessage, bytes], Any],
     blobs: BlobStore | None = None,
-) -> Iterator[Result]:
+) -> Iterator[Sequence[Result]]:
     """Send each message, as `Deliver.deliver`.
 
     ``prepare`` makes what the backend sends from a message and its whole content, and ``send``
@@ -42,13 +42,13 @@ def send_by(
     what became of it, leaves the outcome unknown.
     """
     for message in messages:
-        yield message, _sent(send, message, before_end, prepare, blobs)
+        yield ((message, _sent(send, message, hooks, prepare, blobs)),)
 
 
 def _sent(
     send: Callable[[OutboxMessage, Any], Receipt | Exception],
     message: OutboxMessage,
-    before_end: BeforeEndOfMessages,
+    hooks: Hooks,
     prepare: Callable[[OutboxMessage, bytes], Any],
     blobs: BlobStore | None,
 ) -> Receipt | Exception:
@@ -60,7 +60,7 @@ def _sent(
         text = f"the message cannot be prepared: {type(error).__name__}: {error}"
         return InvalidMessageError(text)
     try:
-        before_end([message])
+        hooks.before_end([message])
     except Exception as error:
         failure = BeforeEndError(f"before_end raised {type(error).__name__}: {error}")
         failure.__cause__ = error

@@ -147,6 +147,11 @@ class SQLAlchemyStore(OperatorCalls):
         with self._transaction() as connection:
             return self._recorder.record(connection, change)
 
+    def record_all(self, changes: Sequence[Change]) -> list[bool]:
+        """See `Store.record_all`."""
+        with self._transaction() as connection:
+            return [self._recorder.record(connection, change) for change in changes]
+
     def release(self, messages: Sequence[OutboxMessage]) -> int:
         """See `Store.release`."""
         message = self.tables.message

@@ -70,6 +70,9 @@ class Store(Protocol):
         the new state is unknown, so that a late reply can still resolve it.
         """
 
+    def record_all(self, changes: Sequence[Change]) -> list[bool]:
+        """As `record` for each change, in one transaction; at most one change for a message."""
+
     def release(self, messages: Sequence[OutboxMessage]) -> int:
         """Put claimed messages back, due at once: nothing was tried. Returns how many.
 

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from types import FrameType
-from uuid import UUID
 
-from mailbackends.errors import BeforeEndError, ConfigurationError, Outcome, SMTPException
+from mailbackends.errors import ConfigurationError, Outcome, SMTPException
 from mailbackends.mailer.submission import Receipt
-from mailbackends.outbox.decisions import expired, lease_expired, recorded
-from mailbackends.outbox.delivery import Deliver, Result
+from mailbackends.outbox.decisions import (
+    expired,
+    lease_expired,
+)
+from mailbackends.outbox.delivery import Deliver, Hooks, Result
+from mailbackends.outbox.outcomes import OutcomeRecorder
 from mailbackends.outbox.policy import RetryPolicy, pause_after
 from mailbackends.outbox.renewal import Renewal
-from mailbackends.outbox.store import LeaseLost, Store
+from mailbackends.outbox.store import Store
 from mailbackends.outbox.values import Change, OutboxMessage
 
 __all__ = ["Worker"]
@@ -75,13 +78,13 @@ class Worker:
         self._poll = float(poll)
         self._sweep_every = float(sweep_every)
         self._threads = int(threads)
-        self._on_change = on_change
         self._stopping = threading.Event()
-        self._held: dict[UUID, OutboxMessage] = {}
+        self._outcomes = OutcomeRecorder(
+            store, self._policy, worker=self.name, lease=self._lease, on_change=on_change
+        )
+        self._hooks = Hooks(self._begin, self._outcomes.note_part)
         self._failures: dict[str, int] = {}
         self._swept_at = float("-inf")
-        self._lock = threading.Lock()
-        self._handled = 0
 
     def run(self) -> None:
         """Work until `stop` is called. A database that is down is tried again."""
@@ -105,12 +108,12 @@ class Worker:
         Raises:
             Exception: whatever the store raises.
         """
-        before = self._handled
+        before = self._outcomes.handled
         with self._renewing():
             self.sweep()
             while not self._stopping.is_set() and self._work():
                 pass
-        return self._handled - before
+        return self._outcomes.handled - before
 
     def stop(self) -> None:
         """Claim nothing more, and end when what is being sent is finished; from any thread.
@@ -135,12 +138,14 @@ class Worker:
         self._swept_at = time.monotonic()
         changed = 0
         while lost := self._store.lost(_ROWS):
-            swept = sum(self._apply(m, lease_expired(m, policy=self._policy)) for m in lost)
+            swept = sum(
+                self._outcomes.apply(m, lease_expired(m, policy=self._policy)) for m in lost
+            )
             changed += swept
             if not swept or len(lost) < _ROWS:
                 break
         while overdue := self._store.overdue(_ROWS):
-            swept = sum(self._apply(message, expired(message)) for message in overdue)
+            swept = sum(self._outcomes.apply(message, expired(message)) for message in overdue)
             changed += swept
             if not swept or len(overdue) < _ROWS:
                 break
@@ -179,18 +184,13 @@ class Worker:
         return True
 
     def _send_all(self, messages: Sequence[OutboxMessage]) -> None:
-        with self._lock:
-            self._held.update((each.id, each) for each in messages)
+        self._outcomes.hold(messages)
         try:
             by_alias = sorted(messages, key=lambda each: each.alias)
             for alias, group in groupby(by_alias, key=lambda each: each.alias):
                 self._send_group(alias, list(group))
         finally:
-            left = [each for each in messages if self._held.get(each.id) is each]
-            for each in left:
-                self._forget(each)
-            if left:
-                self._store.release(left)
+            self._outcomes.release(messages)
 
     def _send_group(self, alias: str, group: list[OutboxMessage]) -> None:
         is_paused = False
@@ -201,17 +201,18 @@ class Worker:
                     return
                 yield message
 
-        for message, result in self._results(alias, each()):
-            self._note(message, result)
-            try:
-                is_paused = self._pause(alias, result) or is_paused
-            except Exception:
-                logger.warning("the pause of %r was not stored", alias, exc_info=True)
-                is_paused = True
+        for results in self._results(alias, each()):
+            self._outcomes.note(results)
+            for _, result in results:
+                try:
+                    is_paused = self._pause(alias, result) or is_paused
+                except Exception:
+                    logger.warning("the pause of %r was not stored", alias, exc_info=True)
+                    is_paused = True
 
-    def _results(self, alias: str, messages: Iterator[OutboxMessage]) -> Iterator[Result]:
+    def _results(self, alias: str, messages: Iterator[OutboxMessage]) -> Iterator[Sequence[Result]]:
         try:
-            yield from self._deliver.deliver(alias, messages, self._begin)
+            yield from self._deliver.deliver(alias, messages, self._hooks)
         except Exception as error:  # only the mail of this alias waits
             logger.exception("the mailer %r cannot be used", alias)
             failure = SMTPException(f"the mailer cannot be used: {type(error).__name__}")
@@ -220,34 +221,6 @@ class Worker:
 
     def _begin(self, messages: Sequence[OutboxMessage]) -> None:
         self._store.begin(messages, lease=self._lease)
-
-    def _note(self, message: OutboxMessage, result: Receipt | Exception) -> None:
-        """Record one outcome, in its own transaction, before the next message is sent."""
-        cause = result.__cause__ if isinstance(result, BeforeEndError) else None
-        if isinstance(cause, LeaseLost) and message.id in cause.ids:
-            logger.warning("%s: somebody else has it, or it was cancelled: not sent", message.id)
-            self._forget(message)
-            return
-        # Without a connection, it waits with all others of its alias, and no attempt counts.
-        if getattr(result, "no_connection", False) and self._released(message):
-            return
-        change = recorded(message, result, worker=self.name, policy=self._policy)
-        self._apply_surely(message, change)
-        self._forget(message)
-        with self._lock:
-            self._handled += 1
-        level = logging.INFO if isinstance(result, Receipt) else logging.WARNING
-        logger.log(level, "%s %s: %s", message.id, change.state, result)
-
-    def _released(self, message: OutboxMessage) -> bool:
-        try:
-            released = bool(self._store.release([message]))
-        except Exception:
-            logger.warning("%s was not released", message.id, exc_info=True)
-            return False
-        if released:
-            self._forget(message)
-        return released
 
     def _pause(self, alias: str, result: Receipt | Exception) -> bool:
         """Pause the alias where the result says that no other message would go either."""
@@ -274,55 +247,13 @@ class Worker:
             self._failures[alias] = 0
             self._store.resume(alias)
 
-    # --- Recording ----------------------------------------------------------------------------
-
-    def _apply_surely(self, message: OutboxMessage, change: Change) -> None:
-        """Record an outcome; while the database is down it is tried again, for one lease.
-
-        An outcome that is known and cannot be recorded would become unknown.
-        """
-        latest = time.monotonic() + self._lease
-        pause = 0.05
-        while True:
-            try:
-                self._apply(message, change)
-            except Exception:
-                if time.monotonic() >= latest:
-                    # Its lease expires: then a sweep decides.
-                    logger.exception("%s: the outcome %s was lost", message.id, change.state)
-                    return
-                logger.warning("%s: recording %s again", message.id, change.state, exc_info=True)
-                time.sleep(pause)
-                pause = min(2 * pause, 5.0)
-            else:
-                return
-
-    def _apply(self, message: OutboxMessage, change: Change) -> bool:
-        if not self._store.record(change):
-            # After an error in COMMIT it may be recorded already; else another one was faster.
-            logger.info("%s: %s was not recorded, its row has changed", message.id, change.state)
-            return False
-        if self._on_change is not None:
-            try:
-                self._on_change(message, change)
-            except Exception:
-                logger.exception("on_change failed for %s", message.id)
-        return True
-
-    def _forget(self, message: OutboxMessage) -> None:
-        with self._lock:
-            # Not the lease of another thread, which may have claimed it again since.
-            if self._held.get(message.id) is message:
-                del self._held[message.id]
-
     # --- Leases -------------------------------------------------------------------------------
 
     def _renewing(self) -> Renewal:
         return Renewal(self._renew, self._lease / 3)
 
     def _renew(self) -> None:
-        with self._lock:
-            held = list(self._held.values())
+        held = self._outcomes.held
         if not held:
             return
         try:

@@ -125,6 +125,28 @@ class Driver:
             result: T = stop.value
             return result
 
+    def reply_at_hand(self) -> Reply | None:
+        """The next reply, if the server has sent it; None where it would have to be waited for.
+
+        Also None where something is left to be sent, and at the end of the stream: `run` sees it.
+
+        Raises:
+            SMTPProtocolError: what the server has sent is no reply.
+        """
+        if self._unsent or self.session.has_output or self.session.state is State.CLOSED:
+            return None
+        if (reply := self.session.next_reply()) is not None:
+            return reply
+        try:
+            data = self.stream.receive_some()
+        except OSError:
+            return None
+        if not data:
+            return None
+        self.session.receive_data(data)
+        del data  # as in `_read`
+        return self.session.next_reply()
+
     def send_at_once(self) -> None:
         """Write what is queued as far as that needs no waiting, and drop the rest."""
         while (self._unsent or self._load()) and not self.session.pass_gates() and self._send():

@@ -26,6 +26,7 @@ WAYS = {
     "DATA": (DATA, {}),
     "BDAT": (EXTENSIONS, {}),
     "several in one flight": (EXTENSIONS, {"batch_pipeline": 3}),
+    "a transaction for each recipient": ((*EXTENSIONS, "LIMITS RCPTMAX=1"), {}),
 }
 
 
@@ -36,10 +37,11 @@ def test_a_worker_killed_anywhere_loses_nothing_and_sends_nothing_twice(
     engine: Engine, url: str, store: SQLAlchemyStore, way: str, kind: str
 ) -> None:
     extensions, options = WAYS[way]
+    to = "ada@example.org, bob@example.org" if "recipient" in way else "ada@example.org"
 
     def enqueue(subject: str) -> OutboxMessage:
         message = EmailMessage()
-        message["From"], message["To"] = "shop@example.com", "ada@example.org"
+        message["From"], message["To"] = "shop@example.com", to
         message["Subject"] = subject
         message.set_content("Thank you for your order.\n")
         row = outbox_message(Submission(message))

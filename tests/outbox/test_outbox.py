@@ -27,7 +27,7 @@ from mailbackends import (
     Receipt,
     Reply,
 )
-from mailbackends.outbox import MailerDelivery, OnUnknown, State, Worker, uuid7
+from mailbackends.outbox import DirectoryBlobs, MailerDelivery, OnUnknown, State, Worker, uuid7
 from mailbackends.outbox.outbox import Outbox
 from support.ports import free_port
 from support.sink import EXTENSIONS, Sink
@@ -146,10 +146,10 @@ def test_a_mailer_that_raises_stops_the_mail_of_no_other(outbox: Outbox) -> None
         def __init__(self, mailer: Mailer) -> None:
             self.mailer = mailer
 
-        def deliver(self, alias: str, messages: Any, before_end: Any) -> Any:
+        def deliver(self, alias: str, messages: Any, hooks: Any) -> Any:
             if alias == "broken":
                 raise FileNotFoundError("no such CA file")
-            return MailerDelivery({alias: self.mailer}).deliver(alias, messages, before_end)
+            return MailerDelivery({alias: self.mailer}).deliver(alias, messages, hooks)
 
     with Sink(extensions=[*EXTENSIONS, "AUTH XOAUTH2"]) as sink:
         url = f"smtp://127.0.0.1:{sink.port}"
@@ -196,12 +196,12 @@ def test_a_message_that_kills_its_workers_is_parked_and_takes_no_other_along(
     class Deadly:
         aliases = ("default",)
 
-        def deliver(self, alias, messages, before_end):
+        def deliver(self, alias, messages, hooks):
             for message in messages:
                 if message.subject == "poison":
                     raise Killed
-                before_end([message])
-                yield message, Receipt(message.pending, reply)
+                hooks.before_end([message])
+                yield ((message, Receipt(message.pending, reply)),)
 
     class Dying(Worker):
         def _send_all(self, messages):  # SIGKILL releases nothing
@@ -278,6 +278,108 @@ def test_a_file_is_streamed_from_its_blob(outbox: Outbox, tmp_path: Path) -> Non
         [attachment] = sink.message.message.iter_attachments()
         assert attachment.get_content() == content
     assert outbox.prune(older_than=0) == 1
+
+
+class Vanishing(DirectoryBlobs):
+    """Blobs that cannot be read while ``are_gone`` returns True."""
+
+    are_gone: Any = staticmethod(lambda: False)
+
+    def open(self, digest: str) -> Any:
+        if self.are_gone():
+            raise FileNotFoundError("the disk is away")
+        return super().open(digest)
+
+
+ONE_AT_ONCE = (*EXTENSIONS, "LIMITS RCPTMAX=1")
+
+
+@pytest.mark.parametrize("pipeline", [1, 3])
+def test_who_was_accepted_in_one_part_gets_no_other_although_the_next_cannot_be_read(
+    engine: Engine, tmp_path: Path, pipeline: int
+) -> None:
+    blobs = Vanishing(tmp_path / "blobs")
+    outbox = Outbox(engine, blobs=blobs)
+    outbox.create_tables()
+    message = mail("Order", "ada@example.org", "bob@example.org")
+    message.make_mixed()
+    (tmp_path / "report.pdf").write_bytes(os.urandom(300_000))
+    message.attach(FileAttachment(tmp_path / "report.pdf"))
+    with (
+        Sink(extensions=ONE_AT_ONCE) as sink,
+        Mailer(f"smtp://127.0.0.1:{sink.port}", batch_pipeline=pipeline) as mailer,
+    ):
+        queued = outbox.enqueue(message)
+
+        def states() -> list[str]:
+            found = outbox.store.get(queued.id)
+            return [found.state, *(each.state for each in found.recipients)]
+
+        blobs.are_gone = lambda: len(sink.messages) >= 1
+        outbox.worker(mailer).run_once()
+        assert states() == ["queued", "accepted", "pending"]
+        make_due(outbox)
+        outbox.worker(mailer).run_once()
+        assert states() == ["parked", "accepted", "pending"]
+        assert "the disk is away" in outbox.store.log(queued.id)[-1].text
+        blobs.are_gone = lambda: False
+        assert outbox.resend(queued.id)
+        outbox.worker(mailer).run_once()
+        assert states() == ["accepted", "accepted", "accepted"]
+        assert [each.rcpt_tos for each in sink.messages] == [
+            ("ada@example.org",),
+            ("bob@example.org",),
+        ]
+    outbox.close()
+
+
+def test_each_part_is_committed_before_the_next_is_sent(outbox: Outbox) -> None:
+    """Whatever is raised later, and although it says nothing: Ada has it."""
+    seen: list[list[str]] = []
+
+    class Deliverer:
+        aliases = ("default",)
+
+        def deliver(self, alias, messages, hooks):
+            for message in messages:
+                hooks.before_end([message])
+                hooks.after_part(message, Receipt(("ada@example.org",), Reply(250)))
+                [found] = outbox.store.find()
+                seen.append([found.state, *(each.state for each in found.recipients)])
+                hooks.before_end([message])
+                yield ((message, RuntimeError("nonsense")),)
+
+    queued = outbox.enqueue(mail("Order", "ada@example.org", "bob@example.org"))
+    Worker(outbox.store, Deliverer()).run_once()
+    assert seen == [["claimed", "accepted", "pending"]]
+    found = outbox.store.get(queued.id)
+    assert [found.state, *(each.state for each in found.recipients)] == [
+        "unknown",
+        "accepted",
+        "unknown",
+    ]
+    assert [each.attempts for each in found.recipients] == [1, 1]
+
+
+def test_who_one_server_took_is_recorded_before_the_next_server_is_tried(outbox: Outbox) -> None:
+    recorded: list[list[str]] = []
+    with Sink() as first, Sink() as second:
+        first.refuse("bob@example.org", "451 4.2.1 mailbox busy")
+        urls = [f"smtp://127.0.0.1:{each.port}" for each in (first, second)]
+        with Mailer(urls) as mailer:
+            queued = outbox.enqueue(mail("Order", "ada@example.org", "bob@example.org"))
+            begin = outbox.store.begin
+
+            def noting(messages, *, lease):
+                recorded.append([str(r.state) for r in outbox.store.get(queued.id).recipients])
+                begin(messages, lease=lease)
+
+            outbox.store.begin = noting
+            outbox.worker(mailer).run_once()
+        assert [each.rcpt_tos for each in first.messages] == [("ada@example.org",)]
+        assert [each.rcpt_tos for each in second.messages] == [("bob@example.org",)]
+    assert recorded == [["pending", "pending"], ["accepted", "pending"]]
+    assert outbox.store.get(queued.id).state is State.ACCEPTED
 
 
 def test_threads_send_side_by_side_and_everything_once(outbox: Outbox) -> None:
@@ -376,11 +478,11 @@ def test_a_connection_of_the_worker_that_the_database_ends_loses_nothing(
     with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
         queued = [outbox.enqueue(mail(f"Order {n}")) for n in range(3)]
         store, ended = outbox.store, []
-        record = store.record
+        record_all = store.record_all
 
-        def ending(change):
+        def ending(changes):
             if len(ended) < 2:
-                ended.append(change)
+                ended.append(changes)
                 with engine.connect() as connection:
                     connection.execute(
                         text(
@@ -388,9 +490,9 @@ def test_a_connection_of_the_worker_that_the_database_ends_loses_nothing(
                             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
                         )
                     )
-            return record(change)
+            return record_all(changes)
 
-        store.record = ending
+        store.record_all = ending
         outbox.worker(mailer).run_once()
         assert len(ended) == 2
         assert sorted(subjects(sink)) == ["Order 0", "Order 1", "Order 2"]

@@ -21,7 +21,14 @@ from typing import Any
 from uuid import UUID
 
 from mailbackends import Mailer
-from mailbackends.outbox import MailerDelivery, OutboxMessage, State, Store, Worker
+from mailbackends.outbox import (
+    MailerDelivery,
+    OutboxMessage,
+    RecipientState,
+    State,
+    Store,
+    Worker,
+)
 from mailbackends.transport.stream import Stream
 from support.sink import Sink
 
@@ -45,9 +52,8 @@ class Result:
 
     point: Point
     was_killed: bool
-    at_kill: dict[UUID, State]
-    at_end: dict[UUID, State]
-    message_ids: dict[UUID, str]
+    at_kill: dict[UUID, OutboxMessage]
+    at_end: dict[UUID, OutboxMessage]
 
 
 @dataclass
@@ -83,7 +89,7 @@ class KillMatrix:
         rows = [self.enqueue(f"{point.kind} {point.number} {n}") for n in range(self.messages)]
         status = start([self.factory, self.database, self._url, self.options, asdict(point)])
         assert status in (0, -signal.SIGKILL), status
-        at_kill = {row.id: _state(store, row.id) for row in rows}
+        at_kill = {row.id: _found(store, row.id) for row in rows}
         self.expire_leases()
         worker = Worker(store, MailerDelivery(mailer))
         while worker.run_once():
@@ -92,8 +98,7 @@ class KillMatrix:
             point,
             status != 0,
             at_kill,
-            {row.id: _state(store, row.id) for row in rows},
-            {row.id: row.message_id for row in rows},
+            {row.id: _found(store, row.id) for row in rows},
         )
 
     @property
@@ -103,22 +108,28 @@ class KillMatrix:
     def check(self) -> dict[str, int]:
         """Check all results once the server has read everything; returns the totals."""
         self.sink.stop()
-        arrived = Counter(m.message["Message-ID"] for m in self.sink.messages)
+        arrived = Counter(
+            (m.message["Message-ID"], to) for m in self.sink.messages for to in m.rcpt_tos
+        )
         totals: Counter[str] = Counter()
         for result in self.results:
             totals["kills"] += result.was_killed
-            for id, state in result.at_end.items():
-                count = arrived[result.message_ids[id]]
+            for id, end in result.at_end.items():
                 was = result.at_kill[id]
                 totals["messages"] += 1
-                totals["lost"] += state is State.ACCEPTED and count == 0
-                totals["doubled"] += count > 1
-                totals["unknown"] += state is State.UNKNOWN
-                # Whoever was not begun is not at the server: it is sent, and once.
-                expected = State.UNKNOWN if was is State.BEGUN else State.ACCEPTED
-                assert state is expected, (result.point, was, state)
-                assert count <= 1, (result.point, was, count)
-                assert count == 1 or state is State.UNKNOWN, (result.point, was)
+                totals["unknown"] += end.state is State.UNKNOWN
+                for before, recipient in zip(was.recipients, end.recipients, strict=True):
+                    count = arrived[end.message_id, recipient.address]
+                    is_unknown = recipient.state is RecipientState.UNKNOWN
+                    totals["lost"] += count == 0 and not is_unknown
+                    totals["doubled"] += count > 1
+                    # Who was not begun is not at the server: it is sent to, and once. Who was
+                    # accepted in an earlier part stays so, whatever becomes of the others.
+                    is_open = was.state is State.BEGUN and before.state is RecipientState.PENDING
+                    expected = RecipientState.UNKNOWN if is_open else RecipientState.ACCEPTED
+                    assert recipient.state is expected, (result.point, was.state, recipient)
+                    assert count <= 1, (result.point, was.state, count)
+                    assert count == 1 or is_unknown, (result.point, was.state)
         return dict(totals)
 
 
@@ -146,10 +157,10 @@ def _made(factory: str, database: str) -> tuple[Store, Register]:
     return made
 
 
-def _state(store: Store, id: UUID) -> State:
+def _found(store: Store, id: UUID) -> OutboxMessage:
     found = store.get(id)
     assert found is not None
-    return found.state
+    return found
 
 
 @contextmanager

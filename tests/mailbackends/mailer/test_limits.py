@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from mailbackends import (
+    FileAttachment,
     Mailer,
     Outcome,
+    Receipt,
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
+    Submission,
 )
 from support.machine import Habits
 from support.sink import EXTENSIONS, Sink
@@ -159,6 +163,32 @@ def test_if_the_content_of_the_second_part_is_refused_the_first_part_keeps_its_r
         sink.refuse_content("552 5.2.2 Full", times=1)
         with pytest.raises(SMTPDataError):
             mailer.send_message(message(*people(2)))
+
+
+def test_if_the_second_part_cannot_be_read_the_first_part_keeps_its_receipt(
+    message, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.pdf"
+    report.write_bytes(b"%PDF" * 10_000)
+    made = message(*people(2))
+    made.make_mixed()
+    made.attach(FileAttachment(report))
+    parts: list[Receipt] = []
+
+    def after_part(submission: Submission, receipt: Receipt) -> None:
+        assert submission.reference == 4711
+        parts.append(receipt)
+        report.unlink()
+        raise RuntimeError("a hook that raises stops nothing")
+
+    with Sink(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=1")) as sink, Mailer(sink.url) as mailer:
+        [receipt] = mailer.send_messages([Submission(made, after_part=after_part, reference=4711)])
+    assert isinstance(receipt, Receipt)
+    assert [each.accepted for each in parts] == [receipt.accepted] == [("u0@example.com",)]
+    refusal = receipt.refused["u1@example.com"]
+    assert (refusal.code, str(refusal.enhanced)) == (451, "4.6.0")
+    assert "report.pdf" in refusal.text
+    assert recipients(sink) == [("u0@example.com",)]
 
 
 # Messages
