@@ -24,6 +24,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -41,7 +42,15 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 _LEASE = 10.0  # seconds
 _RETRY = {"first": 2.0, "longest": 20.0, "longest_pause": 5.0}
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["outbox_soak"])
+# Imported once, and not by each worker.
+_PROCESSES.set_forkserver_preload(
+    ["outbox_soak", "mailbackends", "mailbackends.outbox.outbox", "psycopg", "django.core.mail"]
+    + [
+        "sqlalchemy.dialects.postgresql.psycopg",
+        "django.db.models",
+        "django.db.backends.postgresql",
+    ]
+)
 
 
 # --- The outbox, by SQLAlchemy or by Django ---------------------------------------------------
@@ -72,7 +81,7 @@ class _Core:
         from mailbackends import Mailer
 
         mailer = Mailer(self.url, batch_pipeline=self.pipeline, timeout=10)
-        self.outbox.worker(mailer, batch=20, lease=_LEASE, poll=0.5, sweep_every=2).run()
+        self.outbox.worker(mailer, batch=10, lease=_LEASE, poll=0.5, sweep_every=2).run()
 
     def end_connections(self) -> int:
         from sqlalchemy import text
@@ -195,7 +204,7 @@ class _Django:
         from django_integration.outbox.operations import outbox_store
         from django_integration.outbox.working import OutboxWorker
 
-        worker = OutboxWorker(outbox_store(), batch=20, poll=0.5)
+        worker = OutboxWorker(outbox_store(), batch=10, poll=0.5)
         worker._sweep_every = 2.0
         worker.run()
 
@@ -487,10 +496,12 @@ class _Soak:
                 self.workers[number] = self._worker(number)
 
     def _wait_for_the_rest(self) -> None:
-        until = time.monotonic() + 300
-        while self.outbox.waiting() and time.monotonic() < until:
+        least, until = None, time.monotonic() + 300
+        while (waiting := self.outbox.waiting()) and time.monotonic() < until:
+            if least is None or waiting < least:
+                least, until = waiting, time.monotonic() + 300
             self._replace_the_dead()
-            time.sleep(0.5)
+            time.sleep(1)
 
     def _show(self, seconds: float) -> None:
         counts = ", ".join(f"{value} {name}" for name, value in self.count.items())
@@ -556,6 +567,7 @@ def main() -> int:
     parser.add_argument("--database", metavar="URL", help="an empty one; default: a PostgreSQL")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # ends what was started here too
     with _database(given.database) as database:
         result = _Soak(given, database).run()
     print(json.dumps(result, indent=2))
