@@ -40,6 +40,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT)]
 
 from outbox_systems import SYSTEMS, run_command  # noqa: E402
+
 from support.postgres import postgres_server  # noqa: E402
 from support.redis_server import redis_server  # noqa: E402
 from support.sink import Sink  # noqa: E402
@@ -184,7 +185,7 @@ def serve(name: str) -> None:
 
     connections.close_all()
     import django.core.mail.backends.smtp
-    import django.core.management.commands.migrate  # noqa: F401
+    import django.core.management.commands.migrate
 
     for line in sys.stdin:
         command, *arguments = json.loads(line)

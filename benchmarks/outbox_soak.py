@@ -1,4 +1,4 @@
-"""The outbox under load for a long time, with workers killed at random: is every message accounted for?
+"""The outbox under load, with workers killed at random: is every message accounted for?
 
     python benchmarks/outbox_soak.py --minutes 60 --rate 20
     python benchmarks/outbox_soak.py --minutes 60 --rate 20 --django
@@ -43,14 +43,11 @@ _LEASE = 10.0  # seconds
 _RETRY = {"first": 2.0, "longest": 20.0, "longest_pause": 5.0}
 _PROCESSES = multiprocessing.get_context("forkserver")
 # Imported once, and not by each worker.
-_PROCESSES.set_forkserver_preload(
-    ["outbox_soak", "mailbackends", "mailbackends.outbox.outbox", "psycopg", "django.core.mail"]
-    + [
-        "sqlalchemy.dialects.postgresql.psycopg",
-        "django.db.models",
-        "django.db.backends.postgresql",
-    ]
+_PRELOADED = "outbox_soak mailbackends mailbackends.outbox.outbox psycopg django.core.mail "
+_PRELOADED += (
+    "sqlalchemy.dialects.postgresql.psycopg django.db.models django.db.backends.postgresql"
 )
+_PROCESSES.set_forkserver_preload(_PRELOADED.split())
 
 
 # --- The outbox, by SQLAlchemy or by Django ---------------------------------------------------
@@ -255,7 +252,7 @@ class _Server:
     """An SMTP server that fails in every way, and counts what it has accepted."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - not a secret
         self.accepted: Counter[tuple[str, str]] = Counter()
         self.did: Counter[str] = Counter()
         self.is_down = False
@@ -265,7 +262,7 @@ class _Server:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=2**20)
         pipe.send(server.sockets[0].getsockname()[1])
         while True:
-            while not pipe.poll():
+            while not pipe.poll():  # noqa: ASYNC110 - a pipe has no event
                 await asyncio.sleep(0.1)
             command = pipe.recv()
             if command == "report":
@@ -391,7 +388,7 @@ class _Soak:
     def __init__(self, given: argparse.Namespace, database: str) -> None:
         self.given = given
         self.database = database
-        self.random = random.Random(given.seed)
+        self.random = random.Random(given.seed)  # noqa: S311 - not a secret
         self.count: Counter[str] = Counter()
         self.stored: set[tuple[str, str]] = set()
         self.workers: list[Any] = []

@@ -70,7 +70,7 @@ _TO = "ada@example.org"
 def _work_outbox() -> None:
     from django.core.management import call_command
 
-    call_command("outbox", "work", "--once", verbosity=0, stdout=open(os.devnull, "w"))
+    call_command("outbox", "work", "--once", verbosity=0)
 
 
 def _expire_outbox() -> None:

@@ -150,7 +150,10 @@ class MessageAdmin(_ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list, with the state of the whole outbox above it."""
         status = operations.outbox_store().status()
-        counts = [(state_badge(state), count) for state, count in sorted(status.messages.items())]
+        counts = [
+            (str(state), state_badge(state), count)
+            for state, count in sorted(status.messages.items())
+        ]
         context = {**(extra_context or {}), "outbox": status, "outbox_counts": counts}
         return super().changelist_view(request, context)
 
@@ -181,6 +184,10 @@ class MessageAdmin(_ModelAdmin):
             **(extra_context or {}),
             "title": row.subject or "(no subject)",
             "opts": self.opts,
+            # What Django's own page of a row needs for its head and breadcrumbs.
+            "original": row,
+            "media": self.media,
+            "has_view_permission": True,
             "row": row,
             "badge": state_badge(row.state),
             "recipients": [(each, state_badge(each.state)) for each in row.recipients.all()],
@@ -244,7 +251,7 @@ class MessageAdmin(_ModelAdmin):
         except ValueError as error:
             self.message_user(request, f"Nothing was changed: {error}.", messages.ERROR)
         else:
-            self.message_user(request, f"The message {what}.", messages.SUCCESS)
+            self.message_user(request, f"The message {what(1)}.", messages.SUCCESS)
         place = reverse(f"{self.admin_site.name}:mailbackends_outbox_message_change", args=[id])
         return HttpResponseRedirect(place)
 
@@ -260,9 +267,10 @@ class MessageAdmin(_ModelAdmin):
             except ValueError as error:
                 errors.append(str(error))
         if count:
-            self.message_user(request, f"{count} messages: {what}.", messages.SUCCESS)
+            self.message_user(request, f"{_messages(count)} {what(count)}.", messages.SUCCESS)
         for reason in sorted(set(errors)):
-            text = f"{errors.count(reason)} messages were not changed: {reason}."
+            number = errors.count(reason)
+            text = f"{_messages(number)} {_was(number)} not changed: {reason}."
             self.message_user(request, text, messages.ERROR)
 
     @admin.action(description="Send again, to those who do not have it", permissions=["manage"])
@@ -291,23 +299,38 @@ class MessageAdmin(_ModelAdmin):
         self._all(request, rows, "erase")
 
 
-_ACTS: dict[str, tuple[Callable[[UUID, str], None], str]] = {
-    "resend": (lambda id, by: operations.resend(id, by=by), "will be sent again"),
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+_ACTS: dict[str, tuple[Callable[[UUID, str], None], Callable[[int], str]]] = {
+    "resend": (lambda id, by: operations.resend(id, by=by), lambda _: "will be sent again"),
     "everyone": (
         lambda id, by: operations.resend(id, by=by, everyone=True),
-        "will be sent again to all recipients",
+        lambda _: "will be sent again to all recipients",
     ),
-    "cancel": (lambda id, by: operations.cancel(id, by=by), "was cancelled"),
+    "cancel": (
+        lambda id, by: operations.cancel(id, by=by),
+        lambda count: f"{_was(count)} cancelled",
+    ),
     "arrived": (
         lambda id, by: operations.resolve(id, arrived=True, by=by),
-        "was marked as arrived",
+        lambda count: f"{_was(count)} marked as arrived",
     ),
     "missing": (
         lambda id, by: operations.resolve(id, arrived=False, by=by),
-        "was marked as not arrived",
+        lambda count: f"{_was(count)} marked as not arrived",
     ),
-    "erase": (lambda id, by: operations.erase(id, by=by), "has no content any more"),
+    "erase": (
+        lambda id, by: operations.erase(id, by=by),
+        lambda count: f"{'has' if count == 1 else 'have'} no content any more",
+    ),
 }
+"""What a button or an action does, and what is said about so many messages afterwards."""
 
 
 def state_badge(state: Any) -> SafeString:

@@ -50,6 +50,7 @@ if not settings.configured:
     django.setup()
 
 from django_integration.registry import registry
+from support.browser import Browser, browser, require
 from support.server import MailServer
 
 BACKEND = "django_integration.EmailBackend"
@@ -75,6 +76,17 @@ def pools() -> Iterator[None]:
     registry.close()
     yield
     registry.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for the tests of one module; skipped where it is not installed."""
+    require()
+    folder = tmp_path_factory.mktemp("chromium")
+    (folder / "downloads").mkdir()
+    with browser(folder / "profile", folder / "downloads") as opened:
+        opened.downloads = folder / "downloads"  # type: ignore[attr-defined]
+        yield opened
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from django_integration.mailbox.settings import close_mailbox
 from mailbackends.mailbox import Fault
 from mailbackends.mailbox.wsgi import _Handler
 from mailbackends.previews import preview
-from support.browser import Browser, browser, require, wait_for
+from support.browser import Browser, wait_for
 from support.mailbox import PDF, SAMPLE_HTML, png
 
 from .conftest import Use
@@ -86,16 +86,6 @@ def order(request: HttpRequest) -> HttpResponse:
     except OSError as error:
         return HttpResponse(f"Not sent: {error}")
     return HttpResponse("Sent.")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    require()
-    folder = tmp_path_factory.mktemp("chromium")
-    (folder / "downloads").mkdir()
-    with browser(folder / "profile", folder / "downloads") as opened:
-        opened.downloads = folder / "downloads"  # type: ignore[attr-defined]
-        yield opened
 
 
 @pytest.fixture

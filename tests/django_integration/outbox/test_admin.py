@@ -177,8 +177,8 @@ def test_many_messages_are_resolved_at_once() -> None:
     chosen = {"action": "it_arrived", "_selected_action": [str(first), str(second), str(queued)]}
     answer = user().post(LIST, chosen, follow=True)
     shown = answer.content.decode()
-    assert "2 messages: was marked as arrived" in shown
-    assert "1 messages were not changed" in shown
+    assert "2 messages were marked as arrived" in shown
+    assert "1 message was not changed" in shown
     states = {row.id: row.state for row in Message.objects.all()}
     assert states == {first: "accepted", second: "accepted", queued: "queued"}
 
