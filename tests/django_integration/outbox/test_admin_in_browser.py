@@ -139,11 +139,12 @@ def unknown() -> UUID:
 
 def refused() -> UUID:
     id = queue("nobody@example.com", "Welcome")
-    error = SMTPRecipientsRefused({})
-    error.refused = {
+    replies = {
         "nobody@example.com": Reply.of(550, "5.1.1 No such user"),
         "accounts@leafandcup.example": Reply.of(552, "5.2.2 Mailbox full"),
     }
+    error = SMTPRecipientsRefused({to: (r.code, r.message) for to, r in replies.items()})
+    error.refused = replies
     attempt(error)
     return id
 
