@@ -129,7 +129,7 @@ class Proxy:
         # The parent writes the number of the child right after its fork.
         while not self.pid:
             time.sleep(0.001)
-        os.kill(self.pid, signal.SIGKILL)
+        os.killpg(self.pid, signal.SIGKILL)  # with the processes that it has started
 
 
 class Children:
@@ -192,6 +192,7 @@ def serve(name: str) -> None:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
+            os.setpgid(0, 0)
             signal.alarm(60)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a worker prints what it likes
             try:
@@ -202,6 +203,8 @@ def serve(name: str) -> None:
                 os._exit(1)
             os._exit(0)
         os.close(writer)
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # by both, since either may be first
         print(pid, flush=True)
         with open(reader, "rb") as pipe:
             result = json.loads(pipe.read() or "null")

@@ -58,10 +58,10 @@ class _Core:
 
     def __init__(self, database: str, port: int, pipeline: int = 1) -> None:
         from mailbackends.outbox import RetryPolicy
-        from mailbackends.outbox.outbox import Outbox, outbox_engine
+        from mailbackends.outbox.outbox import Outbox
 
         self.url, self.pipeline = f"smtp://127.0.0.1:{port}", pipeline
-        self.outbox = Outbox(outbox_engine(database), policy=RetryPolicy(**_RETRY))
+        self.outbox = Outbox(database, policy=RetryPolicy(**_RETRY))
 
     def create_tables(self) -> None:
         self.outbox.create_tables()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 __all__ = ["SYSTEMS", "System", "run_command"]
@@ -182,11 +184,8 @@ def _work_celery() -> None:
     """A worker, which ends once the broker has nothing more for it."""
     import redis
     from celery import signals
+    from celery.worker import state
 
-    app = _celery()
-    running: set[str] = set()
-    signals.task_prerun.connect(lambda task_id, **_: running.add(task_id), weak=False)
-    signals.task_postrun.connect(lambda task_id, **_: running.discard(task_id), weak=False)
     is_ready = threading.Event()
     signals.worker_ready.connect(lambda **_: is_ready.set(), weak=False)
 
@@ -197,13 +196,16 @@ def _work_celery() -> None:
         idle = 0
         while idle < 4:
             time.sleep(0.05)
-            is_idle = not running and not client.llen("celery") and not client.hlen("unacked")
+            is_busy = state.reserved_requests or state.active_requests
+            is_idle = not is_busy and not client.llen("celery") and not client.hlen("unacked")
             idle = idle + 1 if is_idle else 0
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
         os._exit(0)
 
     threading.Thread(target=end_when_idle, daemon=True).start()
-    options = "--pool=solo --without-gossip --without-mingle --without-heartbeat"
-    app.worker_main(["worker", "--loglevel=critical", *options.split()])
+    options = "--concurrency=1 --without-gossip --without-mingle --without-heartbeat"
+    _celery().worker_main(["worker", "--loglevel=critical", *options.split()])
 
 
 def _expire_celery() -> None:
