@@ -283,6 +283,8 @@ class Matrix:
                 break
         self.sink.wait(lambda: self.sink.open_connections == 0)
         self._count(point, was_done, states)
+        if SYSTEMS[self.name].reset is not None:
+            self.children.run("reset")
         return not was_done
 
     def _count(self, point: Point, was_done: bool, states: dict[str, str]) -> None:

@@ -36,6 +36,8 @@ class System:
     ``"unknown"`` or, where it says nothing any more, ``"gone"``."""
     uses_redis: bool = False
     prepare: Callable[[], None] = field(default=lambda: None)
+    reset: Callable[[], None] | None = None
+    """What a person has to do after a kill, before mail is sent again."""
 
     @property
     def versions(self) -> str:
@@ -60,6 +62,8 @@ def run_command(system: System, command: str, *arguments: Any) -> Any:
         return system.work()
     if command == "expire":
         return system.expire()
+    if command == "reset":
+        return system.reset() if system.reset is not None else None
     return system.states(*arguments)
 
 
@@ -130,6 +134,19 @@ def _states_mailer(subjects: list[str]) -> dict[str, str]:
         each: "waiting" if each in waiting else "sent" if each in sent else "gone"
         for each in subjects
     }
+
+
+def _reset_mailer() -> None:
+    """Delete the lock of the process that was killed, and what is still queued."""
+    import shutil
+
+    from mailer.models import Message
+
+    for path in Path().glob("send_mail*"):
+        path.unlink()
+    for path in Path().glob("*.*-*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    Message.objects.all().delete()
 
 
 # --- Celery -----------------------------------------------------------------------------------
@@ -293,6 +310,7 @@ SYSTEMS: dict[str, System] = {
         _work_mailer,
         lambda: None,
         _states_mailer,
+        reset=_reset_mailer,
     ),
     "mailer_without_lock": System(
         "django-mailer, `MAILER_USE_FILE_LOCK = False`",

@@ -14,7 +14,7 @@ import pytest
 for needed in ("django", "psycopg", "sqlalchemy", "trustme"):
     pytest.importorskip(needed)
 
-from support.postgres import postgres_server
+from support.postgres import postgres_server  # noqa: E402 - after the check for what it needs
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
