@@ -146,7 +146,8 @@ def prune(store: DjangoStore, *, keep: dict[State, float] | None = None) -> Iter
     used = store.blobs_in_use(old) if old else set()
     for digest in old:
         if digest not in used:
-            blobs.delete(digest)
+            # Whoever has stored the same content since then has made the blob new.
+            blobs.delete(digest, _DAY)
 
 
 def _apply(id: UUID, decide: Callable[[OutboxMessage], Change]) -> None:

@@ -129,10 +129,13 @@ class Queries:
         old = self.messages.filter(
             state__in=[each.value for each in wanted], updated_at__lt=self.now(-older_than)
         )
+        features = self.connection.features
+        if features.has_select_for_update:
+            # Locked, since a message may be sent again at this moment: that one is left.
+            old = old.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
         with self._transaction():
-            ids = list(old.order_by("updated_at").values_list("id", flat=True)[:limit])
-            # The state again: a message may be sent again meanwhile.
-            self.messages.filter(id__in=ids).exclude(state__in=(*LEASED_STATES, QUEUED)).delete()
+            ids = [row.id for row in old.order_by("updated_at").only("id")[:limit]]
+            self.messages.filter(id__in=ids).delete()
         return len(ids)
 
     def erase_content(self, id: UUID) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -21,6 +20,11 @@ from mailbackends.outbox.values import (
 
 __all__ = ["BlobStore", "DirectoryBlobs", "pieces_of"]
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,13 +32,14 @@ class BlobStore(Protocol):
     """Keeps blobs under the SHA-256 of their content, in hexadecimal. Thread-safe.
 
     A blob is written before the message's transaction ends, and one that rolls back leaves a blob
-    that nothing refers to: `digests` lists what may be deleted.
+    that nothing refers to: `digests` lists what may be deleted. To store a blob that is there
+    already makes it new, so that a message that was just stored keeps it whoever cleans up.
     """
 
     def put(self, chunks: Iterable[bytes | memoryview]) -> tuple[str, int]:
         """Store a blob durably, and return its digest and its size in bytes.
 
-        One that is there already counts as new for `digests`.
+        One that is there already counts as new for `digests` and `delete`.
         """
 
     def open(self, digest: str) -> BinaryIO:
@@ -44,8 +49,11 @@ class BlobStore(Protocol):
             OSError: there is none, or it cannot be read.
         """
 
-    def delete(self, digest: str) -> None:
-        """Delete a blob; one that is not there is no error."""
+    def delete(self, digest: str, older_than: float) -> bool:
+        """Delete a blob, unless it was stored, or stored again, in the last so many seconds.
+
+        That is looked at in the same step. False where nothing was deleted.
+        """
 
     def digests(self, older_than: float) -> Iterator[str]:
         """The blobs that were stored longer ago than so many seconds."""
@@ -78,7 +86,9 @@ class DirectoryBlobs:
             target = self._file(name)
             target.parent.mkdir(exist_ok=True, mode=0o700)
             # Also over one that is there: it may be damaged, and is about to be deleted by age.
-            os.replace(temporary, target)
+            # The lock: not between somebody's look at its age and the deletion.
+            with self._lock(exclusive=False):
+                os.replace(temporary, target)
             _sync_directory(target.parent)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -90,17 +100,42 @@ class DirectoryBlobs:
         """See `BlobStore.open`."""
         return self._file(digest).open("rb")
 
-    def delete(self, digest: str) -> None:
+    def delete(self, digest: str, older_than: float) -> bool:
         """See `BlobStore.delete`."""
-        self._file(digest).unlink(missing_ok=True)
+        file = self._file(digest)
+        if not self.path.is_dir():
+            return False
+        with self._lock(exclusive=True) as now, contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime <= now - older_than:
+                file.unlink()
+                return True
+        return False
 
     def digests(self, older_than: float) -> Iterator[str]:
         """See `BlobStore.digests`."""
-        latest = time.time() - older_than
+        if not self.path.is_dir():
+            return
+        with self._lock(exclusive=False) as now:
+            latest = now - older_than
         for file in self.path.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):
-                if _DIGEST.fullmatch(file.name) and file.stat().st_mtime < latest:
+                if _DIGEST.fullmatch(file.name) and file.stat().st_mtime <= latest:
                     yield file.name
+
+    @contextlib.contextmanager
+    def _lock(self, *, exclusive: bool) -> Iterator[float]:
+        """A lock on the directory, and the time by the clock that dates its files.
+
+        That is the file server's, which need not agree with this machine's.
+        """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if fcntl is not None:  # not on Windows, which has no such lock
+                fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            os.utime(self.path / ".lock")
+            yield os.fstat(descriptor).st_mtime
+        finally:
+            os.close(descriptor)
 
     def _file(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

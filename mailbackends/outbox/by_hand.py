@@ -37,10 +37,12 @@ def resent(message: OutboxMessage, *, by: str = "", everyone: bool = False) -> C
     attempts are counted anew.
 
     Raises:
-        ValueError: a worker has it, or nobody is left.
+        ValueError: it waits already, a worker has it, or nobody is left.
     """
     if message.state in LEASED:
         raise ValueError(f"a message that is {message.state} is being sent: wait for its outcome")
+    if message.state is State.QUEUED:
+        raise ValueError("the message waits to be sent already: cancel it first to begin anew")
     again = [r for r in message.recipients if everyone or r.state is not _R.ACCEPTED]
     if not again:
         raise ValueError("all recipients have it: resend to everyone if they need another copy")

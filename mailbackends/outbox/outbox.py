@@ -196,8 +196,9 @@ class Outbox:
             pruned += count
         if self.blobs is not None:
             for digest in list(self.blobs.digests(_BLOB_AGE)):
+                # Whoever stores the same content in between makes the blob new.
                 if not self.store.blobs_in_use([digest]):
-                    self.blobs.delete(digest)
+                    self.blobs.delete(digest, _BLOB_AGE)
         return pruned
 
     def close(self) -> None:

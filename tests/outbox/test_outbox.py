@@ -280,6 +280,50 @@ def test_a_file_is_streamed_from_its_blob(outbox: Outbox, tmp_path: Path) -> Non
     assert outbox.prune(older_than=0) == 1
 
 
+def with_report(subject: str, report: Path) -> EmailMessage:
+    message = mail(subject)
+    message.make_mixed()
+    message.attach(FileAttachment(report))
+    return message
+
+
+def test_a_blob_that_is_used_again_while_the_outbox_is_pruned_stays(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "report.pdf"
+    report.write_bytes(os.urandom(300_000))
+    first = outbox.enqueue(with_report("first", report))
+    assert outbox.cancel(first.id)
+    time.sleep(0.01)
+    age_blobs(tmp_path / "blobs")
+    in_use, queued = outbox.store.blobs_in_use, []
+
+    def enqueueing(digests):
+        used = in_use(digests)
+        # Another process stores the same file after this one has looked.
+        queued.append(outbox.enqueue(with_report("second", report)))
+        return used
+
+    monkeypatch.setattr(outbox.store, "blobs_in_use", enqueueing)
+    assert outbox.prune(older_than=0) == 1
+    assert len(queued) == 1
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        outbox.worker(mailer).run_once()
+        assert subjects(sink) == ["second"]
+    # Once nobody needs it, it goes.
+    monkeypatch.undo()
+    time.sleep(0.01)
+    age_blobs(tmp_path / "blobs")
+    assert outbox.prune(older_than=0) == 1
+    assert list((tmp_path / "blobs").glob("??/*")) == []
+
+
+def age_blobs(folder: Path) -> None:
+    long_ago = time.time() - 3 * 86400
+    for file in folder.glob("??/*"):
+        os.utime(file, (long_ago, long_ago))
+
+
 class Vanishing(DirectoryBlobs):
     """Blobs that cannot be read while ``are_gone`` returns True."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from mailbackends import ConfigurationError, Receipt, Reply, SMTPDeliveryUnknown, Submission
 from mailbackends.outbox import (
+    FINAL,
     KeyReusedError,
     LeaseLost,
     RecipientState,
@@ -34,7 +35,9 @@ from mailbackends.outbox import (
     uuid7,
 )
 from mailbackends.outbox.sqlalchemy_insert import insert_message
+from mailbackends.outbox.sqlalchemy_recording import Recorder
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
+from mailbackends.sql import writing
 
 from .conftest import Enqueue
 
@@ -425,6 +428,40 @@ def test_status_prune_and_erase(store: SQLAlchemyStore, enqueue: Enqueue) -> Non
         for table in (store.tables.recipient, store.tables.log):
             count = select(func.count()).select_from(table).where(table.c.message == message.id)
             assert connection.scalar(count) == 0
+
+
+def test_a_message_that_is_sent_again_at_this_moment_is_not_pruned(
+    engine: Engine, store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    enqueue()
+    [message] = claim(store)
+    store.record(recorded(message, Receipt(message.pending, OK), worker="w"))
+    time.sleep(0.01)
+    pruned: list[int] = []
+    with writing(engine) as connection:
+        again = resent(store.get(message.id), by="ada", everyone=True)
+        assert Recorder(store.tables).record(connection, again)
+        # It skips the row that is locked, or waits for SQLite's lock.
+        thread = threading.Thread(
+            target=lambda: pruned.append(store.prune(states=FINAL, older_than=0))
+        )
+        thread.start()
+        thread.join(0.3)
+    thread.join(30)
+    assert pruned == [0]
+    assert store.get(message.id).state is State.QUEUED
+
+
+def test_a_message_whose_content_was_erased_meanwhile_is_not_sent_again(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    enqueue()
+    [message] = claim(store)
+    store.record(recorded(message, Receipt(message.pending, OK), worker="w"))
+    again = resent(store.get(message.id), everyone=True)
+    store.erase_content(message.id)
+    assert not store.record(again)
+    assert store.get(message.id).state is State.ACCEPTED
 
 
 def test_a_message_is_found_by_address_message_id_and_key(

@@ -29,6 +29,7 @@ from django_integration.outbox import enqueue, settle_unknown
 from django_integration.outbox.models import Message, Pause, Worker
 from django_integration.outbox.operations import outbox_store
 from django_integration.outbox.signals import message_settled
+from django_integration.outbox.store import DjangoStore
 from django_integration.outbox.working import OutboxWorker
 from mailbackends.outbox import State
 from support.face import STALL
@@ -228,6 +229,42 @@ def test_a_message_that_cannot_be_read_is_parked_and_blocks_nothing(
     row = Message.objects.get(id=broken)
     assert (row.state, "blob" in row.reason) == ("parked", True)
     assert states().count("accepted") == 1
+
+
+def test_a_blob_that_is_used_again_while_the_outbox_is_pruned_stays(
+    server: MailServer,
+    use_outbox: Use,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_outbox(blobs=tmp_path / "blobs", inline_limit=1000)
+
+    def with_file() -> EmailMultiAlternatives:
+        message = EmailMultiAlternatives("s", "b", to=["ada@example.com"])
+        message.attach("a.bin", bytes(5000), "application/octet-stream")
+        return message
+
+    enqueue(with_file())
+    Message.objects.all().delete()
+    for file in (tmp_path / "blobs").glob("??/*"):
+        os.utime(file, (0, 0))
+    in_use = DjangoStore.blobs_in_use
+
+    def enqueueing(self: DjangoStore, digests: Any) -> set[str]:
+        used = in_use(self, digests)
+        enqueue(with_file())  # by another process, after this one has looked
+        return used
+
+    monkeypatch.setattr(DjangoStore, "blobs_in_use", enqueueing)
+    call_command("outbox", "prune", stdout=io.StringIO())
+    work()
+    assert states() == ["accepted"]
+    monkeypatch.undo()
+    Message.objects.all().delete()
+    for file in (tmp_path / "blobs").glob("??/*"):
+        os.utime(file, (0, 0))
+    call_command("outbox", "prune", stdout=io.StringIO())
+    assert list((tmp_path / "blobs").glob("??/*")) == []
 
 
 def test_content_is_erased_once_it_was_accepted(server: MailServer, use_outbox: Use) -> None:

@@ -230,6 +230,31 @@ def test_only_old_messages_in_a_final_state_are_pruned(store: DjangoStore) -> No
         store.prune(states=[State.QUEUED], older_than=0)
 
 
+def test_a_message_that_is_sent_again_at_this_moment_is_not_pruned(store: DjangoStore) -> None:
+    insert()
+    [message] = claim(store)
+    store.record(accepted(message))
+    pruned: list[int] = []
+
+    def prune() -> None:
+        try:
+            pruned.append(DjangoStore("default").prune(states=FINAL, older_than=-60))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=prune)
+    with transaction.atomic():
+        found = store.get(message.id)
+        assert found is not None
+        assert store.record(resent(found, everyone=True))
+        # It skips the row that is locked, or waits for SQLite's lock.
+        thread.start()
+        thread.join(0.3)
+    thread.join(30)
+    assert pruned == [0]
+    assert models.Message.objects.get(id=message.id).state == "queued"
+
+
 def test_content_is_erased_in_a_final_state_only(store: DjangoStore) -> None:
     message = insert()
     store.erase_content(message.id)

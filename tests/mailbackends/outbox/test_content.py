@@ -150,7 +150,9 @@ def test_a_missing_or_damaged_blob_is_an_error_before_anything_is_sent(tmp_path:
         submission_of(row)
     assert list(blobs.digests(older_than=-60)) == [row.blobs[0].digest]
     assert not list(blobs.digests(older_than=60))
-    blobs.delete(row.blobs[0].digest)
+    assert not blobs.delete(row.blobs[0].digest, older_than=60)
+    assert blobs.delete(row.blobs[0].digest, older_than=0)
+    assert not blobs.delete(row.blobs[0].digest, older_than=0)
     with pytest.raises(InvalidMessageError, match="cannot be read"):
         submission_of(row, blobs)
 
