@@ -72,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clients = [entry for entry in clients if entry.name not in without]
         if not cases or not clients:
             parser.error("no case or client is left to measure: see --list")
-        plan = Plan(cases, clients, given.rounds or (2 if given.quick else 7), is_quick=given.quick)
+        if given.quiet < 4:
+            parser.error(f"--quiet {given.quiet:g}: upkeep needs at least 4 seconds")
+        rounds = given.rounds or (2 if given.quick else 7)
+        plan = Plan(cases, clients, rounds, is_quick=given.quick, quiet=given.quiet)
         try:
             status, results = _measured(plan, profile=given.profile)
         except Failed as error:
@@ -148,12 +151,21 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--list", action="store_true", help="show all cases and clients")
     what.add_argument("--cases", nargs="+", metavar="CASE", help="patterns, or 'all'")
     what.add_argument("--sizes", nargs="+", choices=list(SAMPLES), help="only these messages")
-    what.add_argument("--delays", nargs="+", type=int, choices=(0, 20, 80), help="only these (ms)")
+    what.add_argument(
+        "--delays", nargs="+", type=int, choices=(0, 20, 40, 80), help="only these (ms)"
+    )
     what.add_argument("--clients", nargs="+", metavar="CLIENT", help="patterns (default: all)")
     what.add_argument(
         "--without", nargs="+", metavar="CLIENT", help="patterns of clients to leave out"
     )
     what.add_argument("--rounds", type=_positive, metavar="N", help="default: 7, or 2 if quick")
+    what.add_argument(
+        "--quiet",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long a quiet minute is, 4 or more (default: 10, with max_idle=9.5)",
+    )
     what.add_argument("--quick", action="store_true", help="few cases, few messages, few rounds")
     what.add_argument(
         "--core",

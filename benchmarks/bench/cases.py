@@ -19,17 +19,22 @@ class Case:
     """The round trip to the server, in milliseconds."""
     is_tls: bool
     """With STARTTLS and a login, or without both."""
+    is_quiet: bool = False
+    """Each message comes after a minute in which none was sent (or less: `Plan.quiet`)."""
 
     @property
     def name(self) -> str:
         """The name on the command line."""
-        return f"{self.sample.name}-{self.delay}-{'tls' if self.is_tls else 'plain'}"
+        what = "quiet" if self.is_quiet else self.sample.name
+        return f"{what}-{self.delay}-{'tls' if self.is_tls else 'plain'}"
 
     @property
     def title(self) -> str:
         """The title in headings."""
         away = f"{self.delay} ms away" if self.delay else "no delay"
-        return f"{self.sample.title}, {away}, {'TLS and login' if self.is_tls else 'in clear'}"
+        what = "The first message of a view after a quiet minute" if self.is_quiet else None
+        how = "TLS and login" if self.is_tls else "in clear"
+        return f"{what or self.sample.title}, {away}, {how}"
 
     @property
     def security(self) -> str:
@@ -44,8 +49,9 @@ class Case:
 
 CASES = {
     case.name: case
-    for case in itertools.starmap(
-        Case, itertools.product(SAMPLES.values(), (0, 20, 80), (False, True))
+    for case in (
+        *itertools.starmap(Case, itertools.product(SAMPLES.values(), (0, 20, 80), (False, True))),
+        Case(SAMPLES["text"], 40, True, is_quiet=True),
     )
 }
 
@@ -59,6 +65,7 @@ DEFAULT = (
     "many-20-tls",
     "5mb-0-plain",
     "25mb-0-plain",
+    "quiet-40-tls",
 )
 """One case of each kind, and all that the targets need."""
 

@@ -36,6 +36,10 @@ class Entry:
     fewest: int = 0
     is_for_large: bool = True
     """False if another client gives the same result for large messages."""
+    is_for_quiet: bool = False
+    """True for the clients of which the first message after a quiet minute is measured."""
+    is_for_others: bool = True
+    """False for those of which nothing else is."""
 
     @property
     def least(self) -> int:
@@ -74,6 +78,8 @@ def _ours(name: str, title: str, family: str, manner: str, **further: Any) -> En
 _SMALL: dict[str, Any] = {"is_for_large": False}
 _BATCH: dict[str, Any] = {"is_batch": True}
 _SMALL_BATCH = _BATCH | _SMALL
+_QUIET: dict[str, Any] = {"is_for_quiet": True}
+_QUIET_ONLY = _QUIET | {"is_for_others": False}
 _SMTP_SOURCE = _BATCH | {"knows_tls": False, "fewest": 200}
 
 CLIENTS = {
@@ -88,7 +94,7 @@ CLIENTS = {
         _theirs("aiosmtplib-kept", "aiosmtplib, kept", "aiosmtplib_", "kept"),
         _theirs("nodemailer", "Nodemailer, pool of 1", "nodemailer", "1"),
         _theirs("nodemailer-4", "Nodemailer, pool of 4", "nodemailer", "4", **_SMALL_BATCH),
-        _theirs("django-view", "Django, per view", "django_", "own view"),
+        _theirs("django-view", "Django, per view", "django_", "own view", **_QUIET),
         _theirs("django-batch", "Django, batch", "django_", "own batch", **_BATCH),
         _theirs("flask-mail", "Flask-Mail, per message", "flask_", "own each"),
         _theirs(
@@ -101,7 +107,8 @@ CLIENTS = {
             "cold-pipelining", "our Mailer, first, no CHUNKING", "core", "cold pipelining",
             **_SMALL,
         ),
-        _ours("core", "our Mailer", "core", "each"),
+        _ours("core", "our Mailer", "core", "each", **_QUIET),
+        _ours("upkeep", "our Mailer, min_idle=1", "core", "each upkeep", **_QUIET_ONLY),
         _ours("core-pipelining", "our Mailer, no CHUNKING", "core", "each pipelining", **_SMALL),
         _ours("batch", "our Mailer, batch", "core", "batch", **_BATCH),
         _ours(
@@ -124,7 +131,11 @@ CLIENTS = {
         _ours("batch-4", "our Mailer, 4 connections", "core", "batch connections", **_SMALL_BATCH),
         _ours("async", "our AsyncMailer", "async_", "each", **_SMALL),
         _ours("async-tasks", "our AsyncMailer, 1,000 tasks", "async_", "tasks", **_SMALL_BATCH),
-        _ours("django-view", "our Django backend, per view", "django_", "ours view"),
+        _ours("django-view", "our Django backend, per view", "django_", "ours view", **_QUIET),
+        _ours(
+            "django-upkeep", "our Django backend, min_idle=1", "django_", "ours view upkeep",
+            **_QUIET_ONLY,
+        ),
         _ours("django-batch", "our Django backend, batch", "django_", "ours batch", **_BATCH),
         _ours("flask", "our Flask Mail, per message", "flask_", "ours each"),
         _ours(

@@ -29,6 +29,7 @@ _MOST = 3000
 _LEAST_IN_BATCH = 5
 _LARGE = 1_000_000
 _MOST_ROUNDS_IF_LARGE = 3
+_MOST_ROUNDS_IF_QUIET = 3
 _ECHOES = 3
 
 
@@ -36,22 +37,36 @@ class Plan:
     """What to measure, and the number of rounds."""
 
     def __init__(
-        self, cases: Sequence[Case], clients: Sequence[Entry], rounds: int, *, is_quick: bool
+        self,
+        cases: Sequence[Case],
+        clients: Sequence[Entry],
+        rounds: int,
+        *,
+        is_quick: bool,
+        quiet: float = 10.0,
     ) -> None:
         self.cases = cases
         self.clients = clients
         self.rounds = rounds
         self.budget = _QUICK_BUDGET if is_quick else _BUDGET
+        self.quiet = quiet
+        """The seconds of a quiet minute; the time after which a pool closes idle connections is
+        shortened in proportion.
+        """
 
     def fits(self, entry: Entry, case: Case) -> bool:
         """True if this client can run this case, and the result is meaningful."""
         is_large = case.sample.attachment_size > _LARGE
+        if not (entry.is_for_quiet if case.is_quiet else entry.is_for_others):
+            return False
         return (entry.knows_tls or not case.is_tls) and (entry.is_for_large or not is_large)
 
     def rounds_of(self, case: Case) -> int:
         """The number of turns of each client in a case."""
         if case.sample.attachment_size > _LARGE:
             return min(self.rounds, _MOST_ROUNDS_IF_LARGE)
+        if case.is_quiet:
+            return min(self.rounds, _MOST_ROUNDS_IF_QUIET)
         return self.rounds
 
     def count(self, case: Case, entry: Entry, seconds: float) -> int:
@@ -136,6 +151,8 @@ class Bench:
 
     def _pilot(self, case: Case, entry: Entry) -> Cell:
         """A run that does not count: it warms up, and determines the number of messages."""
+        if case.is_quiet:
+            return Cell(case.name, entry.name, 1)
         count = self.plan.count(case, entry, self._ask(case, entry, 1)["wall"])
         if count > 10:
             answer = self._ask(case, entry, 10)
@@ -160,6 +177,7 @@ class Bench:
             "security": case.security,
             "login": login,
             "cafile": self._cafile,
+            "quiet": self.plan.quiet if case.is_quiet else 0.0,
             **further,
         }
         self._sink.ask({"do": "begin"})

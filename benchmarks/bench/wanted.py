@@ -30,13 +30,15 @@ class Wanted:
         return self.measure in ("time", "CPU")
 
 
-_FAR, _NEAR = "text-80-tls", "text-0-plain"
+_FAR, _NEAR, _QUIET = "text-80-tls", "text-0-plain", "quiet-40-tls"
 
 WANTED = (
     Wanted("warm send, CHUNKING", _FAR, "ours-core", "django-view", "round trips", 1.1),
     Wanted("warm, PIPELINING", _FAR, "ours-core-pipelining", "django-view", "round trips", 2.1),
     Wanted("cold send, CHUNKING", _FAR, "ours-cold", "django-view", "round trips", 8.3),
     Wanted("cold, PIPELINING", _FAR, "ours-cold-pipelining", "django-view", "round trips", 9.3),
+    Wanted("after a quiet minute", _QUIET, "ours-upkeep", "django-view", "round trips", 1.1),
+    Wanted("the same, Django", _QUIET, "ours-django-upkeep", "django-view", "round trips", 1.1),
     Wanted("50 recipients", "many-20-tls", "ours-core", "django-view", "round trips", 1.3),
     Wanted("2 KB objects", _NEAR, "ours-batch-pipelining", "django-batch", "time", 8),
     Wanted("the same, CHUNKING", _NEAR, "ours-batch", "django-batch", "time", 20),

@@ -123,6 +123,7 @@ def test_the_page_shows_the_stored_results() -> None:
     [
         (["--clients", "djagno-view"], "did you mean 'django-view'?"),
         (["--cases", "html-0-plane"], "did you mean 'html-0-plain'?"),
+        (["--quiet", "1"], "upkeep needs at least 4 seconds"),
         (["--rounds", "none"], "must be an integer from 1"),
         (["--sizes", "25mb", "--quick"], "no case or client is left to measure"),
     ],

@@ -26,6 +26,13 @@ class Work:
     cafile: str
     host: str = "127.0.0.1"
     local_hostname: str = "client.example"
+    quiet: float = 0.0
+    """Seconds without a message before each message. A pool closes connections as idle then."""
+
+    @property
+    def max_idle(self) -> float | None:
+        """The option ``max_idle``, in proportion to the quiet time; None for the default."""
+        return self.quiet * 0.95 if self.quiet else None
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Work:
@@ -37,6 +44,7 @@ class Work:
             line["security"],
             (login[0], login[1]) if login else None,
             line["cafile"],
+            quiet=line["quiet"],
         )
 
 
@@ -65,9 +73,21 @@ class Client(ABC):
         """Send ``count`` messages. Returns the seconds elapsed, and those of processor time."""
         messages = self.make(work, count)
         gc.collect()
+        if work.quiet:
+            return self._after_quiet_times(work, messages)
         cpu, wall = time.process_time(), time.perf_counter()
         self.send(work, messages)
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+    def _after_quiet_times(self, work: Work, messages: Sequence[Any]) -> dict[str, float]:
+        spent = {"wall": 0.0, "cpu": 0.0}
+        for message in messages:
+            time.sleep(work.quiet)
+            cpu, wall = time.process_time(), time.perf_counter()
+            self.send(work, [message])
+            spent["wall"] += time.perf_counter() - wall
+            spent["cpu"] += time.process_time() - cpu
+        return spent
 
     def memory(self, work: Work) -> dict[str, float]:
         """Send one message. Returns the peak of newly allocated bytes, by tracemalloc."""

@@ -18,7 +18,8 @@ _IN_FLIGHT = 16
 def make(manner: str) -> Client:
     """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
     message), ``connections`` (four of them), ``pipelined`` (sixteen messages in flight),
-    ``bytes`` (in place of message objects), ``pipelining`` (without CHUNKING)."""
+    ``bytes`` (in place of message objects), ``pipelining`` (without CHUNKING), ``upkeep``
+    (``min_idle=1``)."""
     return _Core(manner)
 
 
@@ -42,6 +43,10 @@ class _Core(Client):
             self.options["batch_connections"] = _CONNECTIONS
         if "pipelined" in self.words:
             self.options["batch_pipeline"] = _IN_FLIGHT
+        if "upkeep" in self.words:
+            self.options["min_idle"] = 1
+        if work.max_idle:
+            self.options["max_idle"] = work.max_idle
         if "cold" in self.words:
             return 0
         self.mailer = Mailer(**self.options)

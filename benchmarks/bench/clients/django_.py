@@ -22,15 +22,16 @@ _HAS_MAILERS = django.VERSION >= (6, 1)
 
 
 def make(manner: str) -> Client:
-    """``own view``, ``own batch``, ``ours view`` or ``ours batch``."""
+    """``own view``, ``own batch``, ``ours view``, ``ours batch`` or ``ours view upkeep``."""
     return _Django(manner)
 
 
 class _Django(Client):
     def __init__(self, manner: str) -> None:
         super().__init__(manner)
-        whose, self.use = manner.split()
+        whose, self.use, *more = manner.split()
         self.is_ours = whose == "ours"
+        self.min_idle = int("upkeep" in more)
         if not settings.configured:
             settings.configure(USE_TZ=True)
             django.setup()
@@ -46,6 +47,9 @@ class _Django(Client):
             options["username"], options["password"] = work.login
         if self.is_ours:
             options["local_hostname"] = work.local_hostname
+            options["min_idle"] = self.min_idle
+            if work.max_idle:
+                options["max_idle"] = work.max_idle
         _configure(_OURS if self.is_ours else _OWN, options)
         # The pool outlives a view: the cost of the first message is not measured here.
         return _backend().send_messages([_message(WARM_UP)]) if self.is_ours else 0
@@ -79,7 +83,8 @@ def _configure(backend: str, options: dict[str, Any]) -> None:
     settings.EMAIL_USE_TLS = options["use_tls"]
     settings.EMAIL_HOST_USER = options.get("username", "")
     settings.EMAIL_HOST_PASSWORD = options.get("password", "")
-    settings.MAILBACKENDS = {n: v for n, v in options.items() if n == "local_hostname"}
+    names = ("local_hostname", "min_idle", "max_idle")
+    settings.MAILBACKENDS = {n: v for n, v in options.items() if n in names}
 
 
 def _backend() -> Any:
