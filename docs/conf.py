@@ -57,4 +57,4 @@ copybutton_prompt_is_regexp = True
 # those between pages, and needs no network.
 linkcheck_timeout = 10
 linkcheck_anchors = False
-linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1)", r"https://github\.com/OWNER/.*"]
+linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1)"]

@@ -314,3 +314,21 @@ def test_finished_bytes_need_an_envelope(app: Flask) -> None:
         Mail(app).send(Submission(SIGNED, "shop@example.com"))
     with pytest.raises(InvalidAddressError, match="recipient 'no address'"):
         Mail(app).send(Submission(SIGNED, "shop@example.com", ["no address"]))
+
+
+def test_a_message_of_flask_mailman_is_sent_while_its_extension_is_initialised(
+    make_app: MakeApp, settings: dict[str, Any], mail_server: MailServer
+) -> None:
+    flask_mailman = pytest.importorskip("flask_mailman")
+    app = make_app(**settings)
+    flask_mailman.Mail(app)
+    mail = Mail(app)
+    with app.app_context():
+        message = flask_mailman.EmailMultiAlternatives("Hello", "Text", to=["ada@example.com"])
+        message.attach_alternative("<p>HTML</p>", "text/html")
+        assert mail.send(message).accepted == ("ada@example.com",)
+    assert [part.get_content_type() for part in mail_server.message.message.walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+    ]

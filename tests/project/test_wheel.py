@@ -66,3 +66,18 @@ def test_the_metadata_lists_the_supported_versions(metadata: email.message.Messa
     classifiers = metadata.get_all("Classifier") or []
     for version in ("3.11", "3.12", "3.13", "3.14"):
         assert f"Programming Language :: Python :: {version}" in classifiers
+
+
+def test_one_file_names_the_code_host_and_its_owner(metadata: email.message.Message) -> None:
+    urls = [value.partition(", ")[2] for value in metadata.get_all("Project-URL") or []]
+    assert len(urls) == 5
+    [owner] = {found[1] for url in urls if (found := re.search(r"github\.com/([\w-]+)/", url))}
+    tracked = subprocess.run(  # noqa: S603
+        ["git", "grep", "-lIE", rf"github\.com/{owner}/|{owner}\.github\.io"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if tracked.returncode > 1:
+        pytest.skip("the files are not in a clone")
+    assert tracked.stdout.split() == ["pyproject.toml"]
