@@ -42,6 +42,9 @@ class AsyncDelivery(Delivery):
                 known. Until then its ``send_error`` is this error.
         """
         self._options = mailer.options
+        if self._options.suppression is not None:
+            messages = list(messages)
+            await sync_to_async(self._ask)(self._options.suppression, messages)
         waiting: deque[_Entry] = deque()
         submissions = self._asubmissions(messages, waiting)
         async with (
@@ -88,9 +91,10 @@ class AsyncDelivery(Delivery):
                 await pre_send.asend(**self._arguments(message))
             except Exception as error:
                 return error
-        if _is_quick(message):
+        if _is_quick(message) and self._lookup is None:
             return self._build(message)
-        # Large messages would stop the loop, and an application's own class may use the ORM.
+        # Large messages would stop the loop; an application's own class may use the ORM, and the
+        # suppression list does.
         return await sync_to_async(self._build)(message)
 
     async def _asettle(self, entry: _Entry, result: Result) -> None:
@@ -115,6 +119,7 @@ class AsyncSending(ABC):
     fail_silently: bool
     staging: Staging
     on_partial_refusal: str
+    on_suppressed: str
 
     _configuration: Configuration | InvalidConfiguration
 

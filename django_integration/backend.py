@@ -118,6 +118,7 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             self._configured = tuple(map(vars(self).get, ATTRIBUTES))
             self.staging: Staging = self._configuration.staging
             self.on_partial_refusal: str = self._configuration.on_partial_refusal
+            self.on_suppressed: str = self._configuration.on_suppressed
             if self.alias is not None:  # raise InvalidMailer now and not with the first message
                 is_usual = type(self) is EmailBackend
                 _ = self._configuration.mailer_key if is_usual else self.mailer_key

@@ -13,6 +13,7 @@ from types import MappingProxyType, NoneType
 from typing import Any, Literal
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from django_integration.compat import (
     LAZY,
@@ -31,6 +32,7 @@ from django_integration.settings import (
     with_defaults,
 )
 from django_integration.staging import Staging
+from django_integration.suppression.lists import list_of
 from mailbackends import ConfigurationError, Options, Secret
 from mailbackends.integration import Wording
 
@@ -86,6 +88,7 @@ class Configuration:
     """The other options of the `Mailer`."""
     staging: Staging
     on_partial_refusal: str
+    on_suppressed: str
     strategy: Literal["ordered", "round_robin"]
     fallback_urls: tuple[Any, ...]
     """Further servers, for mail that the first one does not accept for now."""
@@ -108,6 +111,7 @@ class Configuration:
             ),
             staging=Staging.from_options(options, alias),
             on_partial_refusal=_one_of("on_partial_refusal", ("log", "raise"), options, alias),
+            on_suppressed=_one_of("on_suppressed", ("log", "raise"), options, alias),
             strategy=_one_of("strategy", ("ordered", "round_robin"), options, alias),
             fallback_urls=options.get("fallback_urls", ()),
             fallbacks_share_login=options.get("fallbacks_share_login", False),
@@ -214,6 +218,14 @@ def _made(
 _cached = lru_cache(maxsize=64)(_made)
 
 
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "INSTALLED_APPS":  # with or without the suppression list
+        _cached.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="mailbackends_configuration")
+
+
 def make_options(options: Mapping[str, Any], wording: Wording, alias: str | None) -> Options:
     """The `Options` from the result of `collect_options`, or from a backend's attributes.
 
@@ -237,8 +249,9 @@ def make_options(options: Mapping[str, Any], wording: Wording, alias: str | None
     if "username" not in values or not any(values.get(name) for name in means):
         values.pop("username", None)
         values.pop("password", None)
-    key = CacheKey.of({**values, "wording": wording})
     try:
+        values["suppression"] = list_of(values.get("suppression"))
+        key = CacheKey.of({**values, "wording": wording})
         try:
             return _cached_options(key)
         except TypeError:  # an unhashable value

@@ -18,7 +18,7 @@ from typing import Any
 from django_integration.addresses import prep_address
 from django_integration.logs import logger
 from django_integration.registry import MailerKey, registry
-from mailbackends import Email, Receipt, Reply, Submission
+from mailbackends import Email, Receipt, RecipientsSuppressed, Reply, Submission
 from mailbackends.integration import WrittenMessage, checked_policy
 
 __all__ = [
@@ -144,7 +144,11 @@ def send_through(connection: Any) -> Callable[[Submission], Receipt]:
     """A function that sends one message through ``connection.sendmail``."""
 
     def send(submission: Submission) -> Receipt:
-        recipients = [prep_address(address) for address in submission.to_addrs or ()]
+        suppressed = dict(submission.suppressed or {})
+        given = [address for address in submission.to_addrs or () if address not in suppressed]
+        if suppressed and not given:
+            raise RecipientsSuppressed(suppressed)
+        recipients = [prep_address(address) for address in given]
         sender = prep_address(submission.from_addr) if submission.from_addr else ""
         result = connection.sendmail(sender, recipients, _as_bytes(submission.message))
         refused = {
@@ -152,7 +156,7 @@ def send_through(connection: Any) -> Callable[[Submission], Receipt]:
             for address, (code, text) in (result if isinstance(result, Mapping) else {}).items()
         }
         accepted = tuple(address for address in recipients if address not in refused)
-        receipt = Receipt(accepted, Reply(250), refused)
+        receipt = Receipt(accepted, Reply(250), refused, suppressed=suppressed)
         if refused:
             logger.warning("Partial refusal: %s", receipt)
         return receipt

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from django.core.mail import EmailMessage
@@ -16,6 +18,7 @@ from django_integration.logs import logger
 from django_integration.messages import as_submission
 from django_integration.signals import post_send, pre_send, send_failed
 from django_integration.staging import Staging
+from django_integration.suppression.lists import checked, list_for, recipients_of
 from mailbackends import (
     ConfigurationError,
     InvalidAddressError,
@@ -24,9 +27,12 @@ from mailbackends import (
     Options,
     PoolTimeout,
     Receipt,
+    RecipientsSuppressed,
     SMTPException,
     Submission,
 )
+from mailbackends.errors import SuppressionError
+from mailbackends.suppression import SuppressionList, SuppressionLookup
 
 __all__ = ["Delivery", "receipt_of"]
 
@@ -57,6 +63,7 @@ class _Backend(Protocol):
     fail_silently: bool
     staging: Staging
     on_partial_refusal: str
+    on_suppressed: str
 
     _configuration: Configuration | InvalidConfiguration
 
@@ -79,6 +86,7 @@ class Delivery:
         self.accepted: int = 0
         self._entries: list[_Entry] = []
         self._options: Options | None = None  # of the Mailer, if that is what sends
+        self._lookup: SuppressionLookup | None = None
         self._unreachable: SMTPException | None = None
         self._unreachable_since = 0.0
 
@@ -89,6 +97,8 @@ class Delivery:
         again, until ``circuit_pause`` has passed.
         """
         self._options = mailer.options
+        if self._options.suppression is not None:
+            self._ask(self._options.suppression, messages)
         waiting: deque[_Entry] = deque()
         for result in mailer.stream_messages(self._submissions(messages, waiting)):
             entry = waiting.popleft()
@@ -97,6 +107,8 @@ class Delivery:
 
     def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
         """Send each message with ``send``, which raises on failure."""
+        if (listed := list_for(self.backend)) is not None:
+            self._ask(listed, messages)
         waiting: deque[_Entry] = deque()
         for submission in self._submissions(messages, waiting):
             try:
@@ -126,6 +138,9 @@ class Delivery:
             for _, result in outcomes
             if isinstance(result, Exception)
             and not isinstance(result, SendCancelled)
+            and not (
+                isinstance(result, RecipientsSuppressed) and self.backend.on_suppressed != "raise"
+            )
             and not (self.backend.fail_silently and _is_from_outside(result))
         ]
         if not failures:
@@ -135,6 +150,14 @@ class Delivery:
         raise BatchError(outcomes) from failures[0]
 
     # What follows decides, and waits for nothing: `AsyncDelivery` uses it too.
+
+    def _ask(self, listed: SuppressionList, messages: Iterable[EmailMessage]) -> None:
+        """Ask the suppression list about the recipients of all messages, if they are a list."""
+        self._lookup = SuppressionLookup(listed)
+        if isinstance(messages, list | tuple):
+            # If it cannot be asked, each message asks by itself, and gets the error.
+            with suppress(SuppressionError):
+                self._lookup.prefetch(map(recipients_of, messages))
 
     def _still_unreachable(self) -> SMTPException | None:
         """The error for further messages, until ``circuit_pause`` has passed."""
@@ -147,7 +170,10 @@ class Delivery:
         # Only the Mailer takes written messages.
         is_fast = self._options is not None and self._options.fast_paths
         try:
-            return as_submission(message, self.backend.staging, fast=is_fast)
+            submission = as_submission(message, self.backend.staging, fast=is_fast)
+            if self._lookup is None:
+                return submission
+            return checked(message, submission, self._lookup)
         except Exception as error:
             return error
 
@@ -173,7 +199,9 @@ class Delivery:
         if isinstance(result, SendCancelled):
             logger.info("Cancelled: %s", result)
             return None
-        logger.warning("Not sent (%s): %s", type(result).__name__, result)
+        is_suppressed = isinstance(result, RecipientsSuppressed)
+        level = logging.INFO if is_suppressed else logging.WARNING
+        logger.log(level, "Not sent (%s): %s", type(result).__name__, result)
         return (send_failed, {"error": result}) if send_failed.receivers else None
 
     def _leave(self, entry: _Entry, error: BaseException) -> None:

@@ -13,6 +13,7 @@ from mailbackends import (
     InvalidMessageError,
     Outcome,
     Receipt,
+    RecipientsSuppressed,
     Reply,
     SMTPException,
 )
@@ -106,11 +107,14 @@ class BatchError(SMTPException):
     @property
     def failed(self) -> tuple[tuple[EmailMessage, Exception], ...]:
         """The failed messages, each with its exception."""
-        return tuple(
+        failed = [
             (message, result)
             for message, result in self.outcomes
             if isinstance(result, Exception) and not isinstance(result, SendCancelled)
-        )
+        ]
+        # Those whose recipients are suppressed need nothing done; unless nothing else failed.
+        others = [each for each in failed if not isinstance(each[1], RecipientsSuppressed)]
+        return tuple(others or failed)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:

@@ -89,12 +89,14 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
         raise InvalidMessageError(
             f"the message {_subject(message)} has no sender: set from_email or DEFAULT_FROM_EMAIL"
         )
-    if stream := getattr(message, "unsubscribe", None):
+    stream = getattr(message, "stream", None)
+    if link := getattr(message, "unsubscribe", None):
+        stream = stream or link
         if isinstance(message, RawEmailMessage):
             raise InvalidMessageError(
                 "a RawEmailMessage is sent as it is: write the fields of unsubscribe into it"
             )
-        add_unsubscribe(message, stream)
+        add_unsubscribe(message, link)
     sender = envelope_address(message.from_email)
     if reference := getattr(message, "bounce_reference", None):
         from django_integration.bounces import envelope_sender  # few messages have one
@@ -114,7 +116,7 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
     original = _visible(withheld, message) if withheld else []
     if isinstance(message, RawEmailMessage):
         head = f"{ORIGINAL_RECIPIENTS}: {', '.join(original)}\r\n".encode() if original else b""
-        return Submission(head + message.content, sender, tuple(recipients))
+        return Submission(head + message.content, sender, tuple(recipients), stream=stream)
     if fast and not needs_utf8 and not original and '"' not in "".join(recipients):
         build = partial(_built, message, False)
         try:
@@ -122,11 +124,11 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
         except (ValueError, TypeError):  # reported when the message is built
             ready = None
         if ready is not None:
-            return Submission(ready, sender, tuple(recipients))
+            return Submission(ready, sender, tuple(recipients), stream=stream)
     mime = _built(message, needs_utf8)
     if original:
         mime[ORIGINAL_RECIPIENTS] = ", ".join(original)
-    return Submission(mime, sender, tuple(recipients))
+    return Submission(mime, sender, tuple(recipients), stream=stream)
 
 
 def _visible(withheld: list[str], message: EmailMessage) -> list[str]:

@@ -41,7 +41,7 @@ __all__ = [
     "with_defaults",
 ]
 
-BEHAVIOUR = ("on_partial_refusal", "redirect_all_to", "allowed_recipients")
+BEHAVIOUR = ("on_partial_refusal", "on_suppressed", "redirect_all_to", "allowed_recipients")
 """Options of the backend itself, which the `Mailer` does not have."""
 
 KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})

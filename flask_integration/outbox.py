@@ -12,13 +12,14 @@ from flask.cli import with_appcontext
 
 from flask_integration.backends import SmtpBackend
 from flask_integration.posting import Posting
-from mailbackends import ConfigurationError
+from mailbackends import ConfigurationError, Options
 
 # The outbox is loaded when it is used: most applications have none.
 if TYPE_CHECKING:
     from mailbackends.outbox import OutboxMessage
     from mailbackends.outbox.delivery import Hooks, Result
     from mailbackends.outbox.outbox import Outbox
+    from mailbackends.suppression import SuppressionList
 
 __all__ = ["StateDelivery", "outbox_group", "outbox_of", "session_of"]
 
@@ -85,6 +86,11 @@ class StateDelivery:
     def aliases(self) -> Sequence[str]:
         """The names in MAIL_MAILERS, and ``"default"``."""
         return sorted({"default", *self._state.settings.mailers})
+
+    def suppression(self, alias: str) -> SuppressionList | None:
+        """The suppression list of that mailer; see `mailbackends.outbox.Deliver`."""
+        options: Options = self._state.named(alias).options
+        return options.suppression
 
     def deliver(
         self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks

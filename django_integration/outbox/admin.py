@@ -29,7 +29,7 @@ _COLOURS = {
     **dict.fromkeys((State.QUEUED, State.CLAIMED, State.BEGUN), "#417690"),
     State.ACCEPTED: "#3a7d34",
     **dict.fromkeys((State.REFUSED, State.UNKNOWN, State.PARKED, State.EXPIRED), "#ba2121"),
-    State.CANCELLED: "#666",
+    **dict.fromkeys((State.CANCELLED, State.SUPPRESSED), "#666"),
 }
 
 

@@ -13,6 +13,7 @@ class OutboxConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks once Django has loaded all applications."""
-        from django_integration.outbox import checks
+        from django_integration.outbox import checks, settling
 
         checks.register()
+        settling.connect()

@@ -45,7 +45,7 @@ NAME = "MAILBACKENDS['outbox']"
 DELIVERING_ALIAS = "outbox"
 """The alias in rows without ``MAILERS``, where there is one backend that delivers."""
 
-_KEEP = {"accepted": 30, "refused": 90, "cancelled": 30, "expired": 90}
+_KEEP = {"accepted": 30, "refused": 90, "cancelled": 30, "expired": 90, "suppressed": 30}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,16 @@ _SUBJECT, _MESSAGE_ID = 500, 500  # characters in the columns
 # Given for each row, in the order of `_message_values`.
 _GIVEN = (
     *("id", "key", "fingerprint", "alias", "sender", "subject", "message_id", "priority"),
-    *("on_unknown", "not_before", "expires_at", "mail_options", "rcpt_options", "size", "content"),
+    *(
+        "on_unknown",
+        "stream",
+        "not_before",
+        "expires_at",
+        "mail_options",
+        "rcpt_options",
+        "size",
+        "content",
+    ),
     *("blobs", "due_at", "created_at", "updated_at"),
 )
 # The same for each row.
@@ -137,6 +146,7 @@ def _message_values(each: OutboxMessage, connection: Any, *, has_now: bool) -> l
         _clean(each.message_id)[:_MESSAGE_ID],
         int(each.priority),
         each.on_unknown.value,
+        each.stream,
         not_before,
         moment(for_database(each.expires_at)),
         json.dumps(each.mail_options) if each.mail_options else "[]",

@@ -51,6 +51,9 @@ class Message(models.Model):
     on_unknown: models.CharField[str, str] = models.CharField(
         max_length=10, choices=_choices(OnUnknown)
     )
+    stream: models.CharField[str, str] = models.CharField(
+        max_length=50, blank=True, help_text="Such as newsletter: see the suppression list."
+    )
     not_before: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, blank=True
     )

@@ -25,6 +25,7 @@ from django_integration.outbox.inserting import (
 )
 from django_integration.outbox.listening import CHANNEL
 from django_integration.staging import Staging
+from django_integration.suppression.lists import list_for, marked
 from mailbackends.outbox import (
     OnUnknown,
     OutboxMessage,
@@ -53,6 +54,8 @@ def prepare(
     current = outbox_settings()
     backend = delivering_backend(alias)
     submission = as_submission(message, getattr(backend, "staging", Staging()), fast=True)
+    if list_for(backend) is not None:
+        submission = marked(message, submission)
     return outbox_message(
         submission,
         blobs=blob_store(),

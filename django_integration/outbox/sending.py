@@ -12,6 +12,7 @@ from django_integration.outbox.blobs import blob_store
 from django_integration.outbox.delivering import delivering_aliases, delivering_backend
 from django_integration.outbox.stored import StoredEmailMessage
 from django_integration.registry import registry
+from django_integration.suppression.lists import list_for
 from mailbackends import (
     ConfigurationError,
     Outcome,
@@ -25,6 +26,7 @@ from mailbackends.outbox import (
 )
 from mailbackends.outbox.delivery import Hooks, Result
 from mailbackends.outbox.other_backends import send_by
+from mailbackends.suppression import SuppressionList
 
 __all__ = ["DjangoDelivery"]
 
@@ -36,6 +38,13 @@ class DjangoDelivery:
     def aliases(self) -> Sequence[str]:
         """The mailers that do not queue."""
         return delivering_aliases()
+
+    def suppression(self, alias: str) -> SuppressionList | None:
+        """The suppression list of that mailer; see `mailbackends.outbox.Deliver`."""
+        try:
+            return list_for(delivering_backend(alias))
+        except (ImproperlyConfigured, ConfigurationError, ImportError):
+            return None  # `deliver` says what is wrong.
 
     def deliver(
         self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks

@@ -195,15 +195,17 @@ class DjangoStore(Queries):
         attempted = set(change.attempted)
         for address, each in change.recipients.items():
             reply = each.reply
-            same[each.state, reply, each.server, address in attempted].append(address)
+            same[each.state, reply, each.server, each.text, address in attempted].append(address)
         for address in attempted.difference(change.recipients):
-            same[None, None, "", True].append(address)
+            same[None, None, "", None, True].append(address)
         recipients = models.Recipient.objects.using(self.using).filter(message_id=change.id)
-        for (state, reply, server, is_attempt), addresses in same.items():
+        for (state, reply, server, text, is_attempt), addresses in same.items():
             values: dict[str, Any] = {} if state is None else {"state": state.value, "at": now}
             if reply is not None:
                 enhanced = str(reply.enhanced or "")
                 values |= {"code": reply.code, "enhanced": enhanced, "text": reply.text}
+            elif text is not None:
+                values["text"] = text
             if server:
                 values["server"] = server
             if is_attempt:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from typing import Any, TypeAlias
 
-from mailbackends.errors import InvalidMessageError, Outcome
+from mailbackends.errors import ConfigurationError, InvalidMessageError, Outcome
 from mailbackends.mailer.bulk import warn_of_bulk
 from mailbackends.mailer.in_flight import InFlightTransaction
 from mailbackends.message import Email
@@ -29,6 +29,7 @@ from mailbackends.protocol.parameters import checked_parameters
 from mailbackends.protocol.session import Session
 from mailbackends.reply import Reply
 from mailbackends.suppressed import Suppression
+from mailbackends.suppression.entries import checked_scope
 from mailbackends.texts import jsonable
 
 __all__ = ["AfterPart", "BeforeEnd", "Job", "Receipt", "Submission", "job_or_none"]
@@ -116,6 +117,8 @@ class Job:
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
         self.stream = submission.stream
+        if self.stream is not None:
+            _check_stream(self.stream)
         self.suppressed: Mapping[str, Suppression] | None = None
         """The recipients who were removed from the envelope; None while nobody has asked."""
         if submission.suppressed is not None:
@@ -223,6 +226,13 @@ class Job:
             self._prepared = extensions, is_tls, sign, prepared
             warn_of_bulk(prepared.content)
         return self._prepared[3]
+
+
+def _check_stream(stream: object) -> None:
+    try:
+        checked_scope(stream)
+    except ConfigurationError as error:
+        raise InvalidMessageError(str(error)) from None
 
 
 def job_or_none(item: Submission | Job) -> Job | None:

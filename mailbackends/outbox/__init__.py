@@ -13,6 +13,7 @@ from mailbackends.outbox.content import (
     outbox_message,
     source_of,
     submission_of,
+    uuid7,
     whole_content,
 )
 from mailbackends.outbox.decisions import expired, lease_expired, parked, recorded
@@ -25,7 +26,7 @@ from mailbackends.outbox.policy import (
     pause_after,
     retry_delay,
 )
-from mailbackends.outbox.settling import settle_unknown
+from mailbackends.outbox.settling import settle_by_report, settle_unknown
 from mailbackends.outbox.state import CANCELLABLE, FINAL, LEASED, TRANSITIONS, RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
 from mailbackends.outbox.values import (
@@ -41,7 +42,6 @@ from mailbackends.outbox.values import (
     RecipientChange,
     Status,
     lease_token,
-    uuid7,
 )
 from mailbackends.outbox.worker import Worker
 
@@ -88,6 +88,7 @@ __all__ = [
     "resent",
     "resolved",
     "retry_delay",
+    "settle_by_report",
     "settle_unknown",
     "settled",
     "source_of",

@@ -20,7 +20,7 @@ def final_state(states: Iterable[RecipientState]) -> State:
     for state in (RecipientState.EXPIRED, RecipientState.CANCELLED):
         if state in seen:
             return State(state.value)
-    return State.REFUSED
+    return State.SUPPRESSED if seen == {RecipientState.SUPPRESSED} else State.REFUSED
 
 
 def change_to(

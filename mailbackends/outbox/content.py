@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import format_datetime
 from typing import Any
+from uuid import UUID
 
 from mailbackends.errors import ConfigurationError, InvalidMessageError
 from mailbackends.mailer.submission import Job, Submission
@@ -29,12 +32,11 @@ from mailbackends.outbox.values import (
     OutboxMessage,
     OutboxRecipient,
     Priority,
-    uuid7,
 )
 from mailbackends.protocol.delivery_options import delivery_options
 from mailbackends.texts import one_line
 
-__all__ = ["INLINE_LIMIT", "outbox_message", "source_of", "submission_of"]
+__all__ = ["INLINE_LIMIT", "outbox_message", "source_of", "submission_of", "uuid7"]
 
 INLINE_LIMIT = 256 * 1024
 """Larger parts are stored in blobs, in bytes."""
@@ -97,6 +99,7 @@ def outbox_message(
         fingerprint=_fingerprint(job, stored, parts) if key is not None else "",
         priority=Priority.of(priority),
         on_unknown=OnUnknown.of(on_unknown),
+        stream=submission.stream or "",
         not_before=not_before,
         expires_at=expires_at,
         mail_options=tuple(mail_parameters),
@@ -135,6 +138,9 @@ def submission_of(
         content = WrittenMessage(
             pieces_of(message, blobs), message.message_id or None, _no_other_form, is_final=True
         )
+    # Those who are suppressed are no longer pending: the Mailer need not ask again.
+    asked = None if message.suppressed is None else {}
+    fields = {"stream": message.stream or None, "suppressed": asked, **fields}
     return Submission(content, message.sender, message.pending, mail, rcpt, **fields)
 
 
@@ -166,6 +172,14 @@ def source_of(message: OutboxMessage, blobs: BlobStore | None = None) -> Iterato
             yield piece
         else:
             yield from piece.pieces()
+
+
+def uuid7() -> UUID:
+    """A UUID that sorts by the time it was made (RFC 9562 section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << 80) | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) | (7 << 76)
+    return UUID(int=number & ~(0x3 << 62) | (0x2 << 62))
 
 
 # --- Storing ----------------------------------------------------------------------------------

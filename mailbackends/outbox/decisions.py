@@ -187,6 +187,10 @@ class _Attempt:
             self._refused(getattr(result, "refused", {}))
             rest = self._rest(message, result)
         self.changes = {to: self.changes.get(to, rest) for to in pending}
+        # By the worker, or by a Mailer that has asked itself.
+        suppressed = message.suppressed or getattr(result, "suppressed", None) or {}
+        for to, entry in suppressed.items():
+            self.changes[to] = RecipientChange(_R.SUPPRESSED, text=str(entry))
 
     def _accepted(self, addresses: Iterable[str], reply: Reply | None) -> None:
         change = RecipientChange(_R.ACCEPTED, reply, self._server)
@@ -214,6 +218,8 @@ class _Attempt:
             return RecipientChange(_R.PENDING)
         if outcome == Outcome.ACCEPTED:
             return RecipientChange(_R.ACCEPTED)
+        if outcome == Outcome.SUPPRESSED:
+            return RecipientChange(_R.SUPPRESSED)
         return RecipientChange(_unknown(message), None, self._server)
 
 

@@ -19,6 +19,7 @@ from mailbackends.mailer.submission import Receipt, Submission
 from mailbackends.outbox.blobs import BlobStore
 from mailbackends.outbox.content import submission_of
 from mailbackends.outbox.values import OnUnknown, OutboxMessage
+from mailbackends.suppression.store import SuppressionList
 
 __all__ = ["Deliver", "Hooks", "MailerDelivery", "Result"]
 
@@ -37,7 +38,12 @@ class Hooks:
 
 
 class Deliver(Protocol):
-    """Sends messages. Thread-safe."""
+    """Sends messages. Thread-safe.
+
+    It may have a method ``suppression(alias)`` that returns the suppression list of an alias, or
+    None. A worker asks that once for each stream of a batch; the answers are in
+    `OutboxMessage.suppressed`.
+    """
 
     @property
     def aliases(self) -> Sequence[str]:
@@ -78,6 +84,10 @@ class MailerDelivery:
     def aliases(self) -> Sequence[str]:
         """See `Deliver.aliases`."""
         return tuple(self._mailers)
+
+    def suppression(self, alias: str) -> SuppressionList | None:
+        """The suppression list of that Mailer; see `Deliver`."""
+        return self._mailers[alias].options.suppression
 
     def deliver(
         self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks

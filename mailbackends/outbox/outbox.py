@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.orm import Session
 
+from mailbackends.bounces.report import BounceReport
 from mailbackends.errors import ConfigurationError
 from mailbackends.mailer.mailer import Mailer
 from mailbackends.mailer.submission import Submission
@@ -20,7 +21,7 @@ from mailbackends.outbox.by_hand import cancelled, resent, resolved
 from mailbackends.outbox.content import outbox_message
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.policy import RetryPolicy
-from mailbackends.outbox.settling import settle_unknown
+from mailbackends.outbox.settling import settle_by_report, settle_unknown
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
 from mailbackends.outbox.state import FINAL, State
@@ -164,6 +165,10 @@ class Outbox:
             ValueError: no message has this id, or its outcome is known.
         """
         return self._apply(resolved(self._get(id), arrived=arrived, by=by, text=text))
+
+    def settle_by_report(self, report: BounceReport) -> int:
+        """As `settle_unknown`, by what `parse_bounce` returned; how many recipients it settled."""
+        return settle_by_report(self.store, report)
 
     def settle_unknown(
         self, id: UUID | str, recipient: str, outcome: Outcome | str, source: str = ""

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from uuid import UUID
 
+from mailbackends.bounces.report import BounceReport
 from mailbackends.outbox.by_hand import settled
 from mailbackends.outbox.store import Store
 from mailbackends.outcome import Outcome
+from mailbackends.texts import one_line
 
-__all__ = ["settle_unknown"]
+__all__ = ["row_of", "settle_by_report", "settle_unknown"]
 
 _TRIES = 10
 
 
 logger = logging.getLogger("mailbackends.outbox")
+
+
+_SETTLES = {
+    **dict.fromkeys(("delivered", "relayed", "expanded"), Outcome.ACCEPTED),
+    "failed": Outcome.REFUSED,
+}
+
+
+def settle_by_report(store: Store, report: BounceReport) -> int:
+    """Settle what a delivery status notification (RFC 3464) says about the recipients of a message
+    in the outbox; returns how many were settled.
+
+    A report of a delay, or about another message or recipient, settles nothing.
+    """
+    id = row_of(report)
+    if id is None:
+        return 0
+    settled = 0
+    for each in report.recipients:
+        outcome = _SETTLES.get(each.action)
+        if outcome is not None:
+            words = (report.reporting_mta, each.status, each.diagnostic)
+            source = one_line(" ".join(filter(None, words)))[:200]
+            settled += settle_unknown(store, id, each.address, outcome, source)
+    return settled
+
+
+def row_of(report: BounceReport) -> UUID | None:
+    """The id of the message that a report is about, by its ENVID or its reference; or None.
+
+    A worker gives the id as ENVID where the message asks for reports (`OnUnknown.ASK`). It has
+    74 random bits: who knows it has handled the message.
+    """
+    for text in (report.envelope_id, report.reference):
+        with contextlib.suppress(ValueError):
+            return UUID(text or "")
+    return None
 
 
 def settle_unknown(

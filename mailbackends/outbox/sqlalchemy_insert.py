@@ -119,6 +119,7 @@ def _row(message: OutboxMessage) -> dict[str, Any]:
         "key": message.key,
         "fingerprint": message.fingerprint,
         "on_unknown": message.on_unknown,
+        "stream": message.stream,
         "sender": message.sender,
         "message_id": message.message_id[:500],
         "subject": message.subject,

@@ -128,6 +128,8 @@ class Recorder:
                 values["p_code"] = each.reply.code
                 values["p_enhanced"] = str(each.reply.enhanced or "")
                 values["p_text"] = each.reply.text
+            elif each.text is not None:
+                values["p_text"] = each.text
             if each.server:
                 values["p_server"] = each.server
             if len(addresses) == 1:

@@ -31,6 +31,8 @@ class State(StrEnum):
     """It was cancelled before it was sent."""
     EXPIRED = "expired"
     """It could not be sent in time."""
+    SUPPRESSED = "suppressed"
+    """The suppression list has all recipients who were left: nothing was sent to them."""
     PARKED = "parked"
     """It cannot be read or prepared: someone has to look at it. ``reason`` says why."""
 
@@ -45,6 +47,7 @@ class RecipientState(StrEnum):
     UNKNOWN = "unknown"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    SUPPRESSED = "suppressed"
 
 
 _S = State
@@ -58,7 +61,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
                 # The lease expired, the worker stopped, or nothing was sent.
                 _S.QUEUED,
                 # Refused by MAIL or RCPT: the content was never asked for.
-                *(_S.ACCEPTED, _S.REFUSED, _S.UNKNOWN),
+                *(_S.ACCEPTED, _S.REFUSED, _S.UNKNOWN, _S.SUPPRESSED),
                 # `begin` then finds it in another state, and the worker sends nothing.
                 _S.CANCELLED,
                 *(_S.EXPIRED, _S.PARKED),
@@ -83,6 +86,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
         _S.REFUSED: frozenset({_S.QUEUED}),
         _S.CANCELLED: frozenset({_S.QUEUED}),
         _S.EXPIRED: frozenset({_S.QUEUED}),
+        _S.SUPPRESSED: frozenset({_S.QUEUED}),
         _S.PARKED: frozenset({_S.QUEUED, _S.CANCELLED}),
     }
 )
@@ -92,7 +96,10 @@ LEASED = frozenset({State.CLAIMED, State.BEGUN})
 """The states in which a worker has a lease."""
 
 FINAL = frozenset(
-    {State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.CANCELLED, State.EXPIRED, State.PARKED}
+    {
+        *(State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.CANCELLED, State.EXPIRED),
+        *(State.SUPPRESSED, State.PARKED),
+    }
 )
 """The states that no worker leaves: only a person, or a late reply, changes them."""
 

@@ -76,6 +76,7 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("key", String(200), unique=True),
         Column("fingerprint", String(64), nullable=False),
         Column("on_unknown", Word(10), nullable=False),
+        Column("stream", String(50), nullable=False),
         Column("sender", String(1000), nullable=False),
         Column("message_id", String(500), nullable=False),
         Column("subject", String(255), nullable=False),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +13,7 @@ from uuid import UUID
 from mailbackends.errors import ConfigurationError
 from mailbackends.outbox.state import RecipientState, State
 from mailbackends.reply import Reply
+from mailbackends.suppressed import Suppression
 from mailbackends.texts import fields_as_dict
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "RecipientChange",
     "Status",
     "lease_token",
-    "uuid7",
 ]
 
 
@@ -163,6 +161,8 @@ class OutboxMessage:
     """Equal for equal messages, whatever their Date, Message-ID and boundaries."""
     priority: Priority = Priority.NORMAL
     on_unknown: OnUnknown = OnUnknown.HOLD
+    stream: str = ""
+    """The stream of mail, such as ``"newsletter"``; empty for none."""
     not_before: datetime | None = None
     expires_at: datetime | None = None
     mail_options: tuple[str, ...] = ()
@@ -182,6 +182,8 @@ class OutboxMessage:
     """How many changes were recorded: what is decided about this value applies to no other."""
     created_at: datetime | None = None
     """None before it was inserted: the database's clock sets it."""
+    suppressed: Mapping[str, Suppression] | None = None
+    """The recipients that the suppression list has, as a worker has asked; never stored."""
 
     @classmethod
     def from_row(cls, row: Any, **given: Any) -> OutboxMessage:
@@ -197,6 +199,7 @@ class OutboxMessage:
             fingerprint=row.fingerprint,
             priority=Priority(row.priority),
             on_unknown=OnUnknown(row.on_unknown),
+            stream=row.stream,
             message_id=row.message_id,
             subject=row.subject,
             size=row.size,
@@ -207,8 +210,9 @@ class OutboxMessage:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The addresses that the next attempt is for."""
-        return tuple(r.address for r in self.recipients if r.state is RecipientState.PENDING)
+        """The addresses that the next attempt is for: those that are suppressed are left out."""
+        left = (r.address for r in self.recipients if r.state is RecipientState.PENDING)
+        return tuple(left if not self.suppressed else (a for a in left if a not in self.suppressed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,8 @@ class RecipientChange:
     reply: Reply | None = None
     """The server's reply; None leaves code, enhanced code and text as they are."""
     server: str = ""
+    text: str | None = None
+    """Where no server has replied: why it is in this state. None leaves the text as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,11 +336,3 @@ def lease_token(worker: str) -> str:
     It is stored in ``lease_by``, and begins with the worker's name. At most 100 characters.
     """
     return f"{worker[-80:]} {secrets.token_hex(8)}"
-
-
-def uuid7() -> UUID:
-    """A UUID that sorts by the time it was made (RFC 9562 section 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10))
-    number = number & ~(0xF << 76) | (7 << 76)
-    return UUID(int=number & ~(0x3 << 62) | (0x2 << 62))

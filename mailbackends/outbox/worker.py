@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from types import FrameType
 
-from mailbackends.errors import ConfigurationError, Outcome, SMTPException
+from mailbackends.errors import (
+    ConfigurationError,
+    Outcome,
+    RecipientsSuppressed,
+    SMTPException,
+)
 from mailbackends.mailer.submission import Receipt
 from mailbackends.outbox.decisions import (
     expired,
@@ -24,6 +29,7 @@ from mailbackends.outbox.outcomes import OutcomeRecorder
 from mailbackends.outbox.policy import RetryPolicy, pause_after
 from mailbackends.outbox.renewal import Renewal
 from mailbackends.outbox.store import Store
+from mailbackends.outbox.suppressing import with_suppressed
 from mailbackends.outbox.values import Change, OutboxMessage
 
 __all__ = ["Worker"]
@@ -176,6 +182,10 @@ class Worker:
         )
         if not messages:
             return False
+        messages, failed = with_suppressed(messages, self._deliver)
+        for alias, group, failure in failed:
+            self._store.release(group)
+            self._pause(alias, failure)
         suspects = [each for each in messages if each.lost_leases >= _SUSPECT]
         if suspects and len(messages) > 1:
             self._store.release([m for m in messages if m is not suspects[0]])
@@ -194,6 +204,12 @@ class Worker:
 
     def _send_group(self, alias: str, group: list[OutboxMessage]) -> None:
         is_paused = False
+        gone = [each for each in group if each.suppressed and not each.pending]
+        if gone:
+            self._outcomes.note([(m, RecipientsSuppressed(m.suppressed or {})) for m in gone])
+            group = [each for each in group if each.pending]
+        if not group:
+            return
 
         def each() -> Iterator[OutboxMessage]:
             for message in group:

@@ -11,7 +11,7 @@
 """
 
 from mailbackends.suppressed import EVERYTHING, Reason, Suppression
-from mailbackends.suppression.csv_files import BadRow, open_csv, read_csv, write_csv
+from mailbackends.suppression.csv_files import BadRow, import_csv, open_csv, read_csv, write_csv
 from mailbackends.suppression.entries import Exempt, comparable, new_entry
 from mailbackends.suppression.sources import (
     SuppressionPolicy,
@@ -40,6 +40,7 @@ __all__ = [
     "from_event",
     "from_replies",
     "from_report",
+    "import_csv",
     "new_entry",
     "open_csv",
     "read_csv",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
@@ -12,9 +12,10 @@ from typing import TextIO
 from mailbackends.errors import ConfigurationError, SMTPException
 from mailbackends.suppressed import EVERYTHING, Reason, Suppression
 from mailbackends.suppression.entries import new_entry
+from mailbackends.suppression.store import SuppressionStore
 from mailbackends.texts import did_you_mean, one_line
 
-__all__ = ["COLUMNS", "BadRow", "open_csv", "read_csv", "write_csv"]
+__all__ = ["COLUMNS", "BadRow", "import_csv", "open_csv", "read_csv", "write_csv"]
 
 COLUMNS = ("address", "reason", "scope", "source", "detail", "created_at", "expires_at")
 
@@ -27,6 +28,7 @@ _OTHER_NAMES = {
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST_LINE = 10_000
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,47 @@ def read_csv(
             yield _entry(given, reason, scope, source)
         except (SMTPException, ValueError) as error:
             yield BadRow(reader.line_num, one_line(str(error)))
+
+
+def import_csv(
+    file: TextIO,
+    store: SuppressionStore | None,
+    *,
+    reason: Reason | str = Reason.MANUAL,
+    scope: str = EVERYTHING,
+    source: str = "",
+    on_bad: Callable[[BadRow], object] = lambda row: None,
+    on_progress: Callable[[int], object] = lambda count: None,
+) -> tuple[int, int]:
+    """Add the entries of a file, a thousand in each transaction; the arguments are those of
+    `read_csv`.
+
+    Returns how many were added and how many rows cannot be used; ``on_bad`` is called with each
+    of these. Importing a file twice does no harm. Without a store the rows are only checked.
+
+    Raises:
+        ConfigurationError: as `read_csv`.
+    """
+    new_entry("a@example.com", reason, scope)  # What is wrong for all rows is said once.
+    added = bad = 0
+    batch: list[Suppression] = []
+    for row in read_csv(file, reason=reason, scope=scope, source=source):
+        if isinstance(row, BadRow):
+            bad += 1
+            on_bad(row)
+            continue
+        batch.append(row)
+        if len(batch) == _BATCH:
+            added += _stored(batch, store)
+            batch.clear()
+            on_progress(added)
+    return added + _stored(batch, store), bad
+
+
+def _stored(batch: list[Suppression], store: SuppressionStore | None) -> int:
+    if store is not None:
+        store.add(batch)
+    return len(batch)
 
 
 def write_csv(entries: Iterable[Suppression], file: TextIO) -> int:

@@ -40,8 +40,18 @@ class SuppressionStore(ABC):
     def __init__(
         self, *, exempt: Exempt | None = None, policy: SuppressionPolicy | None = None
     ) -> None:
-        self.exempt = exempt or Exempt()
-        self.policy = policy or SuppressionPolicy()
+        self._exempt = exempt or Exempt()
+        self._policy = policy or SuppressionPolicy()
+
+    @property
+    def exempt(self) -> Exempt:
+        """The streams that reach people in spite of entries for all mail."""
+        return self._exempt
+
+    @property
+    def policy(self) -> SuppressionPolicy:
+        """What puts an address onto the list by itself."""
+        return self._policy
 
     def suppressed(
         self, addresses: Collection[str], stream: str | None

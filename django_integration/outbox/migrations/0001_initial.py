@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                             ("unknown", "unknown"),
                             ("cancelled", "cancelled"),
                             ("expired", "expired"),
+                            ("suppressed", "suppressed"),
                             ("parked", "parked"),
                         ],
                         max_length=10,
@@ -88,6 +89,14 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[("hold", "hold"), ("resend", "resend"), ("ask", "ask")],
                         max_length=10,
+                    ),
+                ),
+                (
+                    "stream",
+                    models.CharField(
+                        blank=True,
+                        help_text="Such as newsletter: see the suppression list.",
+                        max_length=50,
                     ),
                 ),
                 ("not_before", models.DateTimeField(blank=True, null=True)),
@@ -179,6 +188,7 @@ class Migration(migrations.Migration):
                             ("unknown", "unknown"),
                             ("cancelled", "cancelled"),
                             ("expired", "expired"),
+                            ("suppressed", "suppressed"),
                         ],
                         max_length=10,
                     ),
