@@ -207,7 +207,7 @@ class Worker:
         gone = [each for each in group if each.suppressed and not each.pending]
         if gone:
             self._outcomes.note([(m, RecipientsSuppressed(m.suppressed or {})) for m in gone])
-            group = [each for each in group if each.pending]
+            group = [each for each in group if each.pending or not each.suppressed]
         if not group:
             return
 
