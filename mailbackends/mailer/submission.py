@@ -17,6 +17,7 @@ from mailbackends.message import Email
 from mailbackends.mime.content import Content
 from mailbackends.mime.email_internals import payload_of
 from mailbackends.mime.headers import check_headers
+from mailbackends.mime.plain import plain_message
 from mailbackends.mime.serializer import StreamedPart
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.protocol import envelope
@@ -95,8 +96,14 @@ class Job:
             to_addrs = message.recipients() if to_addrs is None else to_addrs
             message = message.written() or message.as_email_message()
         if isinstance(message, Message):
-            check_headers(message)
-            fields = message
+            plain = plain_message(message)
+            if plain is not None:
+                message = plain.written
+                from_addr = plain.sender if from_addr is None else from_addr
+                to_addrs = plain.recipients if to_addrs is None else to_addrs
+            else:
+                check_headers(message)
+                fields = message
         elif isinstance(message, _BYTES):
             message = bytes(message)
             if from_addr is None or to_addrs is None:

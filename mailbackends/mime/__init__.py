@@ -6,6 +6,7 @@
 - ``pieces``: what a content consists of: CRLF lines, base64 blocks, multiparts.
 - ``serializer``, ``attachment``, ``reencoding``: message objects to bytes, files read while they
   are sent, bodies that cannot be sent as they are.
+- ``plain``: plain message objects, read in one pass for the checks, the envelope and the bytes.
 - ``writer``: plain messages written without objects.
 - ``content``: the result, for BDAT and DATA.
 - ``email_internals``: the only module that uses private names of the email package.

@@ -30,6 +30,7 @@ __all__ = [
     "from_message",
     "from_written",
     "marked_as_automatic",
+    "outgoing_policy",
 ]
 
 # A small content is kept in one buffer, which is one write on a TLS connection.
@@ -149,7 +150,7 @@ def from_message(
         InvalidAddressError: a domain in an address field has no A-labels.
     """
     fields = outgoing_fields(message, utf8=utf8)
-    policy = _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit, parsed=_is_parsed(message))
+    policy = outgoing_policy(message, utf8=utf8, allow_8bit=allow_8bit)
     try:
         pieces = serialized(message, policy, fields) if fast else None
         if pieces is None:
@@ -182,6 +183,13 @@ def from_written(
         if message.is_final or allow_8bit or not content.is_8bit:
             return content
     return from_message(message.build(), utf8=utf8, allow_8bit=allow_8bit, fast=fast)
+
+
+def outgoing_policy(
+    message: Message[Any, Any], *, utf8: bool = False, allow_8bit: bool = True
+) -> Policy:
+    """The policy under which the message is written: its own, with what the server allows."""
+    return _policy(message.policy, utf8=utf8, allow_8bit=allow_8bit, parsed=_is_parsed(message))
 
 
 @lru_cache(maxsize=64)

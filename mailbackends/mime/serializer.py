@@ -36,7 +36,7 @@ from mailbackends.mime.pieces import (
 )
 from mailbackends.mime.words import LONGEST_LINE
 
-__all__ = ["StreamedPart", "serialized"]
+__all__ = ["StreamedPart", "is_streamed", "serialized"]
 
 _POLICIES = (CheckedPolicy, CheckedCompat32, EmailPolicy, Compat32)
 
@@ -80,7 +80,7 @@ def _write(
     message: Message[Any, Any], fields: list[Field], policy: Policy, out: list[Piece]
 ) -> bool:
     own_class: Any = type(message)
-    if _is_streamed(own_class):
+    if is_streamed(own_class):
         body = cast(StreamedPart, message).encoded()
         if isinstance(body, bytes) and not body.isascii() and policy.cte_type != "8bit":
             return False
@@ -134,7 +134,8 @@ def _write_by_policy(
 
 
 @lru_cache(maxsize=256)
-def _is_streamed(kind: type) -> bool:
+def is_streamed(kind: type) -> bool:
+    """True for a class of parts whose body may not be read as a whole."""
     return issubclass(kind, StreamedPart)
 
 

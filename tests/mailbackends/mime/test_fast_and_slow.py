@@ -8,6 +8,7 @@ import email
 import email.policy
 import random
 from email.header import Header
+from email.headerregistry import HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage, Message
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailbackends.errors import InvalidAddressError, InvalidMessageError
+from mailbackends.mailer.submission import Job, Submission
 from mailbackends.mime import content, email_internals
 from mailbackends.mime.headers import (
     HeaderIndex,
@@ -24,6 +26,7 @@ from mailbackends.mime.headers import (
     outgoing_fields,
 )
 from mailbackends.mime.pieces import EncodedText
+from mailbackends.mime.plain import plain_message
 from mailbackends.mime.serializer import StreamedPart
 from mailbackends.protocol import envelope
 
@@ -127,6 +130,113 @@ def test_the_envelope_is_the_one_read_by_the_messages_own_methods(
     for name in NAMES:
         assert header[name] == message[name]
         assert header.get_all(name) == message.get_all(name)
+
+
+@settings(max_examples=800, deadline=None)
+@given(messages(), st.booleans(), st.booleans())
+def test_a_plain_message_read_in_one_pass_has_the_same_addresses_and_the_same_bytes(
+    message: Message[Any, Any], is_short: bool, allow_8bit: bool
+) -> None:
+    if is_short and message.is_multipart():  # its text alone
+        del message["Content-Type"]
+        message.set_content("text\n")  # type: ignore[attr-defined]
+    before = list(message.raw_items()), message.policy, copy.copy(message.__dict__)
+    plain = plain_message(message)
+    if plain is None:
+        return
+    for is_fast in (True, False):
+        [piece] = plain.written.pieces
+        assert piece == outcome(written, message, allow_8bit=allow_8bit, fast=is_fast)
+    check_headers(message)
+    assert field_that_needs_utf8(message) is None
+    one_pass = outcome(envelope.from_message, None, plain.sender, plain.recipients)
+    assert one_pass == outcome(envelope.from_message, message)
+    assert plain.written.message_id == (
+        message["Message-ID"] and str(message["Message-ID"]).strip()
+    )
+    assert before == (list(message.raw_items()), message.policy, message.__dict__)
+
+
+def usual() -> EmailMessage:
+    """A message as most applications build it."""
+    message = EmailMessage()
+    message["From"] = "Example Shop <shop@example.com>"
+    message["To"] = "Ann <a@x.example>, b@y.example"
+    message["Bcc"] = "archive@example.com"
+    message["Subject"] = "Your order"
+    message["Message-ID"] = "<1@example.com>"
+    message.set_content("It is on its way.\n")
+    return message
+
+
+def test_the_usual_message_is_read_in_one_pass() -> None:
+    plain = plain_message(usual())
+    assert plain is not None
+    assert plain.sender == "shop@example.com"
+    assert plain.recipients == ["a@x.example", "b@y.example", "archive@example.com"]
+    assert plain.written.message_id == "<1@example.com>"
+    assert plain.written.pieces[0].startswith(b"From: Example Shop <shop@example.com>\r\nTo: Ann <")
+    assert b"archive" not in plain.written.pieces[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Subject", "Grüße aus Köln " * 8),
+        ("Reply-To", '"Doe, Ann" <ann@example.com>'),
+        ("Cc", "Jörg Müller <j@example.com>"),
+        ("Cc", ", ".join(f"reader{number}@example.com" for number in range(40))),
+        ("Cc", "a@example.com (Ann)"),
+    ],
+)
+def test_fields_that_are_folded_or_encoded_are_read_in_one_pass_too(field: str, value: str) -> None:
+    message = usual()
+    del message[field]
+    message[field] = value
+    plain = plain_message(message)
+    assert plain is not None
+    assert plain.written.pieces == (written(message),)
+    assert plain.recipients == list(envelope.from_message(message).forward_paths)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("Resent-Date", "Mon, 23 Nov 2026 16:37:00 +0000"),
+        ("Cc", "a@bücher.example"),
+        ("Cc", "jörg@example.com"),
+        ("Cc", "a@example.com b@example.com"),
+        ("Return-Receipt-To", "a@example.com"),
+        ("X-Note", "a\tb"),
+        ("X Note", "a"),
+    ],
+)
+def test_other_fields_are_left_to_the_full_reading(field: str, value: str) -> None:
+    message = usual()
+    message[field] = value
+    assert plain_message(message) is None
+
+
+def test_an_address_field_of_another_class_is_left_to_the_full_reading() -> None:
+    registry = HeaderRegistry()
+    registry.map_to_type("to", UniqueUnstructuredHeader)
+    message = EmailMessage(policy=email.policy.default.clone(header_factory=registry))
+    message["From"], message["To"] = "a@example.com", "b@example.com"
+    message.set_content("text\n")
+    assert plain_message(message) is None
+    assert Job(Submission(message)).envelope.forward_paths == ("b@example.com",)
+
+
+def test_other_messages_are_left_to_the_full_reading() -> None:
+    multipart, binary, long_line = usual(), usual(), usual()
+    multipart.add_alternative("<p>hi</p>", subtype="html")
+    binary.set_content(b"data", "application", "octet-stream")
+    long_line.set_payload("x" * 1200)
+    legacy = Message()
+    legacy.set_payload("text")
+    streamed = Streamed()
+    for message in (multipart, binary, long_line, parsed(usual()), legacy, streamed, Sparing()):
+        assert plain_message(message) is None
 
 
 class Sparing(EmailMessage):
