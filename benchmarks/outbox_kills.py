@@ -157,7 +157,9 @@ class Children:
         for proxy in proxies:
             proxy.pid = pid
         code, result = json.loads(process.stdout.readline())
-        if code not in (0, -signal.SIGKILL):
+        if code == -signal.SIGALRM:
+            print(f"{command!r} did not end in time", file=sys.stderr, flush=True)
+        elif code not in (0, -signal.SIGKILL):
             raise RuntimeError(f"{command!r} ended with {code}: see above")
         return code == 0 if result is None else result
 
@@ -193,7 +195,7 @@ def serve(name: str) -> None:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
-            signal.alarm(60)
+            signal.alarm(40)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a worker prints what it likes
             try:
                 result = run_command(system, command, *arguments)

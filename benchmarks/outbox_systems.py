@@ -230,6 +230,7 @@ def _expire_celery() -> None:
     import redis
 
     client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client.delete("unacked_mutex")  # of the worker that was killed
     for tag in client.zrange("unacked_index", 0, -1):
         client.zadd("unacked_index", {tag: 1})
 

@@ -11,7 +11,13 @@ MAILBOX_SMTP_PORT         the port of its SMTP server; by default any free port
 MAILBOX_HOSTS             host names to serve, besides those of loopback
 MAILBOX_PREVIEWS          modules to import, which register previews
 MAILBOX_OUTSIDE_DEBUG     True: also outside of debug mode
+MAILBOX_GUARD             a function that says who may use the pages of the outbox
 ========================  ==========================================================
+
+The outbox is shown below ``/mailbox/outbox/``, in production too. ``MAILBOX_GUARD`` is called in
+each request with ``"view"``, ``"read"`` (contents) or ``"manage"``, and returns whether the user
+may, or the user's name, which the history then shows. It may also call `flask.abort`. Without it
+the pages exist in debug mode only.
 """
 
 from __future__ import annotations
@@ -25,9 +31,10 @@ from urllib.parse import quote
 from flask import Blueprint, Flask, Response, abort, request
 
 from flask_integration.backends import BackendSettings, SmtpBackend
+from flask_integration.outbox import outbox_of
 from flask_integration.sending import current_application
 from mailbackends import ConfigurationError, Mailer, Options
-from mailbackends.mailbox import Mailbox, request_from_environ
+from mailbackends.mailbox import Mailbox, Request, outbox_page, request_from_environ
 
 __all__ = ["MailboxBackend", "blueprint", "get_mailbox", "is_allowed"]
 
@@ -89,6 +96,42 @@ class MailboxBackend(SmtpBackend):
         self.mailer: Mailer = Mailer(Options(host=server.host, port=server.port, **limits))
 
 
+@blueprint.route("/outbox/", defaults={"path": ""}, methods=["GET", "POST"])
+@blueprint.route("/outbox/<path:path>", methods=["GET", "POST"])
+def outbox(path: str) -> Response:
+    """Serve the pages of the outbox to whom the application's guard allows it."""
+    app = current_application()
+    guard = app.config.get("MAILBOX_GUARD")
+    if guard is None:
+        if not app.debug:
+            app.logger.warning(
+                "The outbox is not shown: outside of debug mode it needs MAILBOX_GUARD, a function "
+                "that says who may see it."
+            )
+            abort(404)
+        guard = _allow_in_debug_mode
+    elif not callable(guard):
+        raise ConfigurationError(
+            f"MAILBOX_GUARD must be a function, got {guard!r}: it is called with 'view', 'read' or "
+            "'manage', and returns the user's name, or False"
+        )
+    box = outbox_of(app)
+    response = outbox_page(box, _core_request(path), guard)
+    return Response(response.body, response.status, dict(response.headers))
+
+
+def _allow_in_debug_mode(permission: str) -> str:
+    return "debug mode"
+
+
+def _core_request(path: str) -> Request:
+    """The request for the mailbox's own code, which knows nothing of Flask."""
+    place = request.path[: len(request.path) - len(path)]
+    base = quote(f"{request.root_path.rstrip('/')}{place}")
+    environ: dict[str, Any] = request.environ
+    return request_from_environ(environ, base=base, path=path)
+
+
 @blueprint.route("/", defaults={"path": ""}, methods=["GET", "POST", "DELETE"])
 @blueprint.route("/<path:path>", methods=["GET", "POST", "DELETE"])
 def page(path: str) -> Response:
@@ -97,8 +140,5 @@ def page(path: str) -> Response:
     if not is_allowed(app):
         app.logger.warning("The mailbox is not served because debug mode is off.")
         abort(404)
-    place = request.path[: len(request.path) - len(path)]
-    base = quote(f"{request.root_path.rstrip('/')}{place}")
-    environ: dict[str, Any] = request.environ
-    response = get_mailbox(app).handle(request_from_environ(environ, base=base, path=path))
+    response = get_mailbox(app).handle(_core_request(path))
     return Response(response.body, response.status, dict(response.headers))

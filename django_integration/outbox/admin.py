@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -242,7 +241,7 @@ class MessageAdmin(_ModelAdmin):
         """One of the buttons on a message's page."""
         if request.method != "POST" or not self.has_manage_permission(request):
             raise PermissionDenied
-        act = _ACTS.get(request.POST.get("act", ""))
+        act = operations.ACTS.get(request.POST.get("act", ""))
         if act is None:
             raise Http404("No such action.")
         done, what = act
@@ -258,7 +257,7 @@ class MessageAdmin(_ModelAdmin):
     # Actions on many messages
 
     def _all(self, request: HttpRequest, rows: QuerySet[Message], act: str) -> None:
-        done, what = _ACTS[act]
+        done, what = operations.ACTS[act]
         count, errors = 0, list[str]()
         for id in rows.values_list("id", flat=True):
             try:
@@ -267,10 +266,12 @@ class MessageAdmin(_ModelAdmin):
             except ValueError as error:
                 errors.append(str(error))
         if count:
-            self.message_user(request, f"{_messages(count)} {what(count)}.", messages.SUCCESS)
+            self.message_user(
+                request, f"{operations.count_of(count)} {what(count)}.", messages.SUCCESS
+            )
         for reason in sorted(set(errors)):
             number = errors.count(reason)
-            text = f"{_messages(number)} {_was(number)} not changed: {reason}."
+            text = f"{operations.count_of(number)} {operations.was(number)} not changed: {reason}."
             self.message_user(request, text, messages.ERROR)
 
     @admin.action(description="Send again, to those who do not have it", permissions=["manage"])
@@ -297,40 +298,6 @@ class MessageAdmin(_ModelAdmin):
     def erase(self, request: HttpRequest, rows: QuerySet[Message]) -> None:
         """Erase the content of the selected messages."""
         self._all(request, rows, "erase")
-
-
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count} messages"
-
-
-def _was(count: int) -> str:
-    return "was" if count == 1 else "were"
-
-
-_ACTS: dict[str, tuple[Callable[[UUID, str], None], Callable[[int], str]]] = {
-    "resend": (lambda id, by: operations.resend(id, by=by), lambda _: "will be sent again"),
-    "everyone": (
-        lambda id, by: operations.resend(id, by=by, everyone=True),
-        lambda _: "will be sent again to all recipients",
-    ),
-    "cancel": (
-        lambda id, by: operations.cancel(id, by=by),
-        lambda count: f"{_was(count)} cancelled",
-    ),
-    "arrived": (
-        lambda id, by: operations.resolve(id, arrived=True, by=by),
-        lambda count: f"{_was(count)} marked as arrived",
-    ),
-    "missing": (
-        lambda id, by: operations.resolve(id, arrived=False, by=by),
-        lambda count: f"{_was(count)} marked as not arrived",
-    ),
-    "erase": (
-        lambda id, by: operations.erase(id, by=by),
-        lambda count: f"{'has' if count == 1 else 'have'} no content any more",
-    ),
-}
-"""What a button or an action does, and what is said about so many messages afterwards."""
 
 
 def state_badge(state: Any) -> SafeString:

@@ -23,7 +23,9 @@ from mailbackends.outbox import (
 from mailbackends.outbox import settle_unknown as settle_in
 
 __all__ = [
+    "ACTS",
     "cancel",
+    "count_of",
     "erase",
     "find_ids",
     "outbox_store",
@@ -167,3 +169,39 @@ def _log(store: DjangoStore, id: UUID, kind: str, by: str) -> None:
     models.LogEntry.objects.using(store.using).create(
         message_id=id, at=store.now(), kind=kind, by=by
     )
+
+
+def count_of(count: int) -> str:
+    """So many messages, in words."""
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+def was(count: int) -> str:
+    """The verb for so many messages."""
+    return "was" if count == 1 else "were"
+
+
+ACTS: dict[str, tuple[Callable[[UUID, str], None], Callable[[int], str]]] = {
+    "resend": (lambda id, by: resend(id, by=by), lambda _: "will be sent again"),
+    "everyone": (
+        lambda id, by: resend(id, by=by, everyone=True),
+        lambda _: "will be sent again to all recipients",
+    ),
+    "cancel": (
+        lambda id, by: cancel(id, by=by),
+        lambda count: f"{was(count)} cancelled",
+    ),
+    "arrived": (
+        lambda id, by: resolve(id, arrived=True, by=by),
+        lambda count: f"{was(count)} marked as arrived",
+    ),
+    "missing": (
+        lambda id, by: resolve(id, arrived=False, by=by),
+        lambda count: f"{was(count)} marked as not arrived",
+    ),
+    "erase": (
+        lambda id, by: erase(id, by=by),
+        lambda count: f"{'has' if count == 1 else 'have'} no content any more",
+    ),
+}
+"""What a button or an action does, and what is said about so many messages afterwards."""

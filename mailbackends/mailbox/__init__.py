@@ -12,6 +12,7 @@ try:
     from mailbackends.mailbox.http import Request, Response
     from mailbackends.mailbox.mailbox import Mailbox
     from mailbackends.mailbox.message import StoredMessage
+    from mailbackends.mailbox.outbox import outbox_page
     from mailbackends.mailbox.run import NotLoopback, PortUnavailable, run, serve
     from mailbackends.mailbox.store import Store
     from mailbackends.mailbox.wsgi import WebServer, application, request_from_environ
@@ -38,6 +39,7 @@ __all__ = [
     "WebServer",
     "application",
     "frame",
+    "outbox_page",
     "request_from_environ",
     "run",
     "serve",

@@ -24,6 +24,7 @@ _SHOWN = {
 _STATIC = {
     "mailbox.css": "text/css; charset=utf-8",
     "message.css": "text/css; charset=utf-8",
+    "outbox.css": "text/css; charset=utf-8",
     "mailbox.js": "text/javascript; charset=utf-8",
     "theme.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",

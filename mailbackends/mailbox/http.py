@@ -19,6 +19,7 @@ __all__ = [
     "Request",
     "Response",
     "as_json",
+    "check_origin",
     "check_request",
     "hardened_headers",
     "redirect",
@@ -174,7 +175,7 @@ def check_request(request: Request, token: str, hosts: Collection[str]) -> None:
         )
     if request.method in ("GET", "HEAD"):
         return
-    _check_origin(request)
+    check_origin(request)
     # A page of another origin cannot set its own header without a preflight request, which
     # is never granted, nor can it read the token.
     given = request.form.get("token", "")
@@ -184,7 +185,12 @@ def check_request(request: Request, token: str, hosts: Collection[str]) -> None:
         raise Refusal(403, "This form is out of date: reload the page.")
 
 
-def _check_origin(request: Request) -> None:
+def check_origin(request: Request) -> None:
+    """Check that a browser does not send the request for another website.
+
+    Raises:
+        Refusal: it does.
+    """
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site")
     try:

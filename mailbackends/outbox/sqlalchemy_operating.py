@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, delete, func, select, type_coerce, update
+from sqlalchemy import BigInteger, delete, func, insert, select, type_coerce, update
 
 from mailbackends.outbox.sqlalchemy_base import SQLAlchemyBase, after
 from mailbackends.outbox.sqlalchemy_rows import raw_rows, values_of
-from mailbackends.outbox.state import FINAL, LEASED, State
+from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
 from mailbackends.outbox.values import LogEntry, OutboxMessage, Pause, Status
 from mailbackends.sql import now_ms
 
 __all__ = ["OperatorCalls"]
+
+_DAY = 86_400_000  # milliseconds
 
 
 class OperatorCalls(SQLAlchemyBase):
@@ -61,6 +64,34 @@ class OperatorCalls(SQLAlchemyBase):
         with self._reading() as connection:
             rows = connection.execute(select(log).where(log.c.message == id).order_by(log.c.id))
             return [LogEntry(row.kind, row.text, row.by, row.at) for row in rows]
+
+    def add_log(self, id: UUID, kind: str, *, text: str = "", by: str = "") -> None:
+        """Add a line to the history of a message, such as who has read its content."""
+        with self._transaction() as connection:
+            connection.execute(
+                insert(self.tables.log).values(message=id, at=now_ms(), kind=kind, text=text, by=by)
+            )
+
+    def per_day(self, days: int) -> list[dict[str, Any]]:
+        """How many recipients got each outcome, for each of the last days, the latest first.
+
+        Days are those of UTC. What was pruned is not counted any more.
+        """
+        recipient = self.tables.recipient
+        day = (type_coerce(recipient.c.at, BigInteger) // _DAY).label("day")
+        since = now_ms() - days * _DAY
+        query = (
+            select(day, recipient.c.state, func.count())
+            .where(recipient.c.state != RecipientState.PENDING, recipient.c.at >= since)
+            .group_by(day, recipient.c.state)
+            .order_by(day.desc(), recipient.c.state)
+        )
+        found: dict[str, dict[str, int]] = {}
+        with self._reading() as connection:
+            for number, state, count in connection.execute(query):
+                name = str(date(1970, 1, 1) + timedelta(days=int(number)))
+                found.setdefault(name, {})[str(state)] = count
+        return [{"day": name, "recipients": counts} for name, counts in found.items()]
 
     def status(self) -> Status:
         """See `Store.status`."""

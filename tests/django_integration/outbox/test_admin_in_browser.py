@@ -123,7 +123,7 @@ def attempt(result: Receipt | Exception) -> None:
     """Let a worker try the message that is due, with this result."""
     store = outbox_store()
     [claimed] = store.claim(1, lease=60, worker="web-1:4711", aliases=["outbox"])
-    store.begin([claimed], lease=60, worker="web-1:4711")
+    store.begin([claimed], lease=60)
     assert store.record(recorded(claimed, result, worker="web-1:4711"))
 
 
