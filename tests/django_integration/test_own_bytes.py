@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.test import override_settings
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from django_integration.compat import HAS_MODERN_EMAIL
@@ -28,6 +28,8 @@ if HAS_MODERN_EMAIL:
     pytest.skip("Django 6 is compared in test_fast.py", allow_module_level=True)
 
 _BOUNDARY = re.compile(rb"={15}\d{19}==")
+# Django splits or drops values at these, which are written as encoded words here.
+_LINE_END = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _FIELD = re.compile(rb"\r\n(?![ \t])")
 
 
@@ -172,6 +174,8 @@ generated = st.builds(
 @settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(generated)
 def test_any_message_that_both_send_differs_in_where_it_is_folded_only(one: EmailMessage) -> None:
+    values = [one.subject, one.from_email, *one.to, *one.cc, *one.extra_headers.values()]
+    assume(not _LINE_END.search("".join(values)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
