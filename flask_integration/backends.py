@@ -74,6 +74,7 @@ class SmtpBackend(Backend):
                 posting.to_addrs,
                 mail_options=posting.mail_options,
                 rcpt_options=posting.rcpt_options,
+                stream=posting.stream,
             )
 
     async def asend_many(
@@ -150,6 +151,7 @@ def _send(send_message: Callable[..., Receipt], posting: Posting) -> Receipt:
         posting.to_addrs,
         mail_options=posting.mail_options,
         rcpt_options=posting.rcpt_options,
+        stream=posting.stream,
     )
 
 

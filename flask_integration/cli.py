@@ -13,11 +13,13 @@ from flask.cli import with_appcontext
 
 from flask_integration.addresses import bare_addresses, display
 from flask_integration.backends import SmtpBackend
+from flask_integration.bounces import bounces_command
 from flask_integration.config import PREFIX
 from flask_integration.delivery import deliver
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_group
 from flask_integration.state import MailState
+from flask_integration.suppression import suppression_group
 from mailbackends import ConfigurationError, Options, Step, diagnose
 from mailbackends.doctor import describe
 
@@ -35,6 +37,8 @@ def mail() -> None:
 
 
 mail.add_command(outbox_group)
+mail.add_command(suppression_group)
+mail.add_command(bounces_command)
 
 
 @mail.command("show-config")
@@ -187,10 +191,12 @@ def _shown(state: MailState) -> dict[str, Any]:
         "INLINE_CSS": state.rendering.inline_css,
         "TEXT_FROM_HTML": state.rendering.text_from_html,
     }
-    for key in ("UNSUBSCRIBE_URL", "UNSUBSCRIBE_MAX_AGE", "OUTBOX_BLOBS"):
+    more = ("BOUNCE_ADDRESS", "SUPPRESSION_EXEMPT", "SUPPRESSION_POLICY")
+    for key in ("UNSUBSCRIBE_URL", "UNSUBSCRIBE_MAX_AGE", "OUTBOX_BLOBS", *more):
         shown[key] = current_app.config.get(PREFIX + key)
     # A URL of a database may contain a password.
-    shown["OUTBOX_DATABASE"] = _MASK if current_app.config.get("MAIL_OUTBOX_DATABASE") else None
+    for key in ("OUTBOX_DATABASE", "SUPPRESSION_DATABASE"):
+        shown[key] = _MASK if current_app.config.get(PREFIX + key) else None
     for name in options.known():
         value = getattr(options, name)
         if name in _SECRETS and value is not None:

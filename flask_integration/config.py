@@ -41,6 +41,7 @@ INHERITED = frozenset(
         "INLINE_CSS",
         "MAX_EMAILS",
         "SEND_OPTIONS",
+        "SUPPRESSION",
         "TEXT_FROM_HTML",
         "USE_LOCALTIME",
     }
@@ -51,7 +52,8 @@ KEYS = (
     | INHERITED
     | {"MAILERS", "STRATEGY", "SUPPRESS_SEND", "URL", "USE_SSL", "USE_TLS"}
     | {"UNSUBSCRIBE_MAX_AGE", "UNSUBSCRIBE_URL"}
-    | {"OUTBOX_BLOBS", "OUTBOX_DATABASE"}
+    | {"BOUNCE_ADDRESS", "OUTBOX_BLOBS", "OUTBOX_DATABASE"}
+    | {"SUPPRESSION_DATABASE", "SUPPRESSION_EXEMPT", "SUPPRESSION_POLICY"}
 )
 
 
@@ -157,6 +159,8 @@ def _evaluated(values: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(
     values: Mapping[str, Any], label: str, named: Mapping[str, Settings] | None = None
 ) -> Settings:
+    if values.get("SUPPRESSION") is False:  # a mailer that asks no list
+        values = {name: value for name, value in values.items() if name != "SUPPRESSION"}
     inline_css = bool(flag(f"{label}INLINE_CSS", values.get("INLINE_CSS")))
     text_from_html = flag(f"{label}TEXT_FROM_HTML", values.get("TEXT_FROM_HTML"))
     require_libraries(inline_css=inline_css, text_from_html=text_from_html)

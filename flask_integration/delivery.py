@@ -20,8 +20,10 @@ from flask import Flask
 from flask_integration.addresses import Address
 from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Defaults, Posting, prepare
+from flask_integration.suppression import note_refusals, with_answers
 from mailbackends import Receipt
 from mailbackends.integration import settle_when_known
+from mailbackends.suppression import SuppressionList, SuppressionLookup
 
 __all__ = [
     "SenderState",
@@ -61,6 +63,10 @@ class SenderState(Defaults, Protocol):
 
     def lease_backend(self) -> AbstractContextManager[Backend | None]:
         """Return a context manager for where messages go; None if sending is suppressed."""
+
+    @property
+    def suppression(self) -> SuppressionList | None:
+        """The suppression list that mail is checked against."""
 
     @property
     def max_emails(self) -> int | None:
@@ -140,16 +146,22 @@ class _Batch:
 
 
 def deliver_many(
-    app: Flask, state: SenderState, messages: Iterable[Any]
+    app: Flask,
+    state: SenderState,
+    messages: Iterable[Any],
+    lookup: SuppressionLookup | None = None,
 ) -> Iterator[Receipt | Exception]:
-    """Yield one outcome for each message, in order, reading messages as outcomes are asked for."""
+    """Yield one outcome for each message, in order, reading messages as outcomes are asked for.
+
+    ``lookup`` has what the suppression list has answered for all of them.
+    """
     batch = _Batch(app)
 
     def prepared() -> Iterator[Posting]:
         for message in messages:
             posting = try_to_prepare(message, state)
             if batch.add(message, posting) and isinstance(posting, Posting):
-                yield posting
+                yield with_answers(posting, lookup)
 
     with state.lease_backend() as backend:
         outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
@@ -169,6 +181,7 @@ async def adeliver_many(
     backend: Backend | None,
     messages: Iterable[Any],
     prepare_one: Callable[[Any], Awaitable[Posting | Exception]],
+    lookup: SuppressionLookup | None = None,
 ) -> list[Receipt | Exception]:
     """As `deliver_many`, awaited, with a list of all outcomes."""
     batch = _Batch(app)
@@ -178,7 +191,7 @@ async def adeliver_many(
         for message in messages:
             posting = await prepare_one(message)
             if batch.add(message, posting) and isinstance(posting, Posting):
-                yield posting
+                yield with_answers(posting, lookup)
 
     async def withheld() -> AsyncGenerator[Receipt | Exception, None]:
         async for posting in prepared():
@@ -220,6 +233,7 @@ def _publish_later(app: Flask, messages: Iterable[Any], error: CancelledError) -
 
 
 def _publish(app: Flask, message: Any, outcome: Receipt | BaseException) -> None:
+    note_refusals(app, outcome)
     if isinstance(outcome, BaseException):
         _call_receivers(email_failed, app, message=message, error=outcome)
     else:

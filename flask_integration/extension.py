@@ -11,6 +11,7 @@ from flask_integration import cli
 from flask_integration.config import read, without_secrets
 from flask_integration.sending import Sender
 from flask_integration.state import MailState
+from flask_integration.suppression import set_up_suppression
 from mailbackends.integration import nearest
 
 __all__ = ["Mail", "NamedMail"]
@@ -70,6 +71,7 @@ class Mail(Sender):
             mailbackends.ConfigurationError: the configuration cannot be used. The text
                 names the key, the value and what to write.
         """
+        set_up_suppression(app)
         state = self.init_mail(app.config, app.debug, app.testing)
         app.extensions["mail"] = state
         # The application may have its own command of that name.

@@ -21,7 +21,7 @@ from flask_integration.headers import bad_header
 from flask_integration.rendering import Rendering, current_rendering, render
 from mailbackends import FileAttachment, Receipt
 
-__all__ = ["Message"]
+__all__ = ["Message", "from_flask_mail"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class Message:
         rcpt_options: parameters of RCPT, such as ``["NOTIFY=FAILURE"]``.
         unsubscribe: the stream of mail, such as ``"newsletter"``, that the one recipient can
             leave by one click: see `flask_integration.unsubscribe`.
+        stream: the stream of mail that the suppression list is asked for; by default that of
+            ``unsubscribe``.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Message:
         mail_options: Iterable[str] | None = None,
         rcpt_options: Iterable[str] | None = None,
         unsubscribe: str | None = None,
+        stream: str | None = None,
     ) -> None:
         # So that a named mailer with another default sender can tell this one from a sender
         # that was passed.
@@ -94,6 +97,7 @@ class Message:
         self.rcpt_options: list[str] = _list(rcpt_options)
         self.attachments: list[Attachment | Part] = _list(attachments)
         self.unsubscribe = unsubscribe
+        self.stream = stream
         self._message_id: str | None = None
 
     @classmethod
@@ -263,6 +267,28 @@ class Message:
     def send(self, connection: _CanSend) -> Receipt:
         """Send this message on ``connection``, from `Mail.connect`."""
         return connection.send(self)
+
+
+def from_flask_mail(given: Any) -> Message:
+    """The same message as Flask-Mail's."""
+    message = Message(
+        subject=given.subject,
+        recipients=given.recipients,
+        body=given.body,
+        alts=given.alts,
+        sender=given.sender,
+        cc=given.cc,
+        reply_to=given.reply_to,
+        date=given.date,
+        charset=given.charset,
+        extra_headers=given.extra_headers,
+        attachments=[
+            Attachment(x.filename, x.content_type, x.data, x.disposition, x.headers)
+            for x in given.attachments
+        ],
+    )
+    message.msgId = given.msgId
+    return message
 
 
 def _list(values: Iterable[T] | None) -> list[T]:

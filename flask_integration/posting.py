@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import Message as Part
@@ -20,14 +20,14 @@ from flask_integration.addresses import (
     reverse_path,
     sanitize_address,
 )
-from flask_integration.attachment import Attachment
 from flask_integration.errors import BadHeaderError, IncompleteMessageError
 from flask_integration.headers import bad_header
-from flask_integration.message import Message
+from flask_integration.message import Message, from_flask_mail
 from flask_integration.mime import written
 from flask_integration.rendering import Rendering
 from mailbackends import Email, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
+from mailbackends.suppression import Suppression
 
 __all__ = ["Defaults", "Posting", "prepare"]
 
@@ -58,6 +58,9 @@ class Defaults(Protocol):
     def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None:
         """Give the message its link for unsubscribing."""
 
+    def bounce_sender(self, recipients: tuple[str, ...]) -> str | None:
+        """The envelope sender that names the one recipient; None if there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Posting:
@@ -76,11 +79,17 @@ class Posting:
     mail_options: tuple[str, ...] = ()
     rcpt_options: tuple[str, ...] = ()
     message_id: str | None = None
+    stream: str | None = None
+    """The stream of mail, such as ``"newsletter"``."""
+    suppressed: Mapping[str, Suppression] | None = None
+    """The recipients who get no mail; None if the suppression list was not asked yet."""
 
     def submission(self) -> Submission:
         """Return it as the core's Mailers and outbox take it."""
         return Submission(
-            self.message, self.from_addr, self.to_addrs, self.mail_options, self.rcpt_options
+            *(self.message, self.from_addr, self.to_addrs, self.mail_options, self.rcpt_options),
+            stream=self.stream,
+            suppressed=self.suppressed,
         )
 
     def as_bytes(self) -> bytes:
@@ -170,45 +179,25 @@ def _flask(message: Any, defaults: Defaults, envelope_from: Address | None) -> P
     return Posting(
         message,
         content,
-        reverse_path(envelope_from, message.sender),
+        reverse_path(envelope_from or defaults.bounce_sender(recipients), message.sender),
         recipients,
         tuple(map(force_text, message.mail_options or defaults.mail_options)),
         tuple(map(force_text, message.rcpt_options or ())),
         message_id,
+        getattr(message, "stream", None) or getattr(message, "unsubscribe", None),
     )
 
 
 def _content(message: Any, defaults: Defaults) -> tuple[Part | WrittenMessage | bytes, str]:
     if type(message).__module__.partition(".")[0] == "flask_mail":
         # Its own bytes list the recipients in an order that changes from run to run.
-        message = _from_flask_mail(message)
+        message = from_flask_mail(message)
     if isinstance(message, Message) and type(message).as_bytes is Message.as_bytes:
         is_ours = type(message).as_email is Message.as_email and "as_email" not in vars(message)
         ready = written(message, defaults.rendering) if is_ours and defaults.is_fast else None
         return ready or message.as_email(defaults.rendering), message.msgId
     # A subclass that writes its own bytes, to sign or to encrypt.
     return message.as_bytes(), message.msgId
-
-
-def _from_flask_mail(given: Any) -> Message:
-    message = Message(
-        subject=given.subject,
-        recipients=given.recipients,
-        body=given.body,
-        alts=given.alts,
-        sender=given.sender,
-        cc=given.cc,
-        reply_to=given.reply_to,
-        date=given.date,
-        charset=given.charset,
-        extra_headers=given.extra_headers,
-        attachments=[
-            Attachment(x.filename, x.content_type, x.data, x.disposition, x.headers)
-            for x in given.attachments
-        ],
-    )
-    message.msgId = given.msgId
-    return message
 
 
 def _email(
@@ -226,6 +215,8 @@ def _email(
         tuple(given.mail_options),
         tuple(given.rcpt_options),
         message_id=message.message_id,
+        stream=given.stream,
+        suppressed=given.suppressed,
     )
 
 
@@ -260,6 +251,8 @@ def _submission(given: Submission, defaults: Defaults, envelope_from: Address | 
         original=given,
         mail_options=tuple(given.mail_options) or defaults.mail_options,
         rcpt_options=tuple(given.rcpt_options),
+        stream=given.stream,
+        suppressed=given.suppressed,
     )
 
 

@@ -29,7 +29,9 @@ from flask_integration.delivery import (
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_of, session_of
 from flask_integration.posting import Posting, prepare
+from flask_integration.suppression import prefetched
 from mailbackends import Receipt, Reply
+from mailbackends.suppression import SuppressionLookup
 
 if TYPE_CHECKING:
     from mailbackends.outbox import Queued
@@ -113,7 +115,9 @@ class Sender(ABC):
         that fails does not stop the others. ``messages`` is read to its end first: if it
         raises, nothing is sent.
         """
-        return list(self.stream(list(messages)))
+        given = list(messages)
+        app, state = self._target()
+        return list(deliver_many(app, state, given, _lookup(state, given)))
 
     def stream(self, messages: Iterable[Any]) -> Iterator[Receipt | Exception]:
         """As `send_many`, but lazily: each message is read and sent as its outcome is asked for.
@@ -168,7 +172,10 @@ class Sender(ABC):
                     return try_to_prepare(message, state)
                 return await _in_thread(state, try_to_prepare, message, state)
 
-            return await adeliver_many(app, backend, given, prepare_one)
+            lookup = None
+            if state.suppression is not None:
+                lookup = await _in_thread(state, _lookup, state, given)
+            return await adeliver_many(app, backend, given, prepare_one, lookup)
 
     @contextmanager
     def record_messages(self) -> Iterator[list[Any]]:
@@ -254,6 +261,10 @@ class MailConnection:
         if self.host is self._own_host:
             return self._own_host.send(posting)  # type: ignore[no-any-return]
         return _send_by_smtplib(self.host, posting)
+
+
+def _lookup(state: SenderState, messages: list[Any]) -> SuppressionLookup | None:
+    return None if state.suppression is None else prefetched(state.suppression, messages)
 
 
 def _needs_thread(backend: Backend | None) -> bool:

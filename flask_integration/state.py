@@ -18,12 +18,14 @@ from flask_integration.addresses import Address
 from flask_integration.backends import Backend, MemoryBackend, SmtpBackend
 from flask_integration.config import Settings, unknown_key, without_secrets
 from flask_integration.leases import BackendLease, CurrentBackend
+from flask_integration.marks import ADDRESS_KEY, recipient_sender
 from flask_integration.rendering import Rendering
 from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
 from flask_integration.unsubscribe import add_unsubscribe
 from mailbackends import ConfigurationError, Options, Secret
 from mailbackends.integration import hide_secrets
+from mailbackends.suppression import SuppressionList
 
 __all__ = ["MailState"]
 
@@ -143,6 +145,11 @@ class MailState(Sender):
         return self.settings.fallbacks
 
     @property
+    def suppression(self) -> SuppressionList | None:
+        """The suppression list that mail is checked against."""
+        return self.settings.options.suppression
+
+    @property
     def strategy(self) -> Literal["ordered", "round_robin"]:
         """MAIL_STRATEGY: which server comes first."""
         return self.settings.strategy
@@ -159,6 +166,12 @@ class MailState(Sender):
     def add_unsubscribe(self, message: Any, recipients: tuple[str, ...]) -> None:
         """Give a message its link for unsubscribing."""
         add_unsubscribe(message, recipients, self._config)
+
+    def bounce_sender(self, recipients: tuple[str, ...]) -> str | None:
+        """The envelope sender for reports about the one recipient: see MAIL_BOUNCE_ADDRESS."""
+        if len(recipients) != 1 or not self._config.get(ADDRESS_KEY):
+            return None
+        return recipient_sender(self._config, recipients[0])
 
     @property
     def suppress(self) -> bool:

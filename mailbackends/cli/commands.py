@@ -15,7 +15,10 @@ from mailbackends.texts import did_you_mean
 __all__ = ["mailbackends"]
 
 # Each is in the module of the same name, with _ for -, which is imported when it is used.
-_COMMANDS = ("bounces", "bulk", "demo", "dkim-key", "doctor", "mailbox", "oauth", "outbox", "send")
+_COMMANDS = (
+    *("bounces", "bulk", "demo", "dkim-key", "doctor", "mailbox", "oauth", "outbox", "send"),
+    "suppression",
+)
 
 
 class _Commands(click.Group):

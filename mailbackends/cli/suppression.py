@@ -1,0 +1,54 @@
+"""``mailbackends suppression``: who gets no mail, in a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mailbackends.suppression import SuppressionStore
+
+if TYPE_CHECKING:
+    from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
+
+__all__ = ["suppression"]
+
+_DATABASE_VARIABLE = "MAILBACKENDS_DATABASE"
+
+
+@click.group()
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar=_DATABASE_VARIABLE,
+    required=True,
+    help=f"As SQLAlchemy takes it; default: {_DATABASE_VARIABLE}.",
+)
+@click.pass_context
+def suppression(ctx: click.Context, database: str) -> None:
+    """Show and change the list of addresses that get no mail. See docs/suppression.md."""
+    try:
+        from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
+    except ImportError as error:
+        raise click.UsageError(
+            f"The suppression list needs SQLAlchemy ({error}): install 'mailbackends[outbox]'."
+        ) from error
+    store = SQLAlchemySuppressionStore(database)
+    ctx.call_on_close(store.close)
+    ctx.obj = store
+
+
+def _store() -> SQLAlchemySuppressionStore:
+    found: SQLAlchemySuppressionStore | None
+    found = click.get_current_context().find_object(SuppressionStore)  # type: ignore[type-abstract, assignment]
+    if found is None:  # pragma: no cover - the group has made it
+        raise click.UsageError("--database is missing")
+    return found
+
+
+try:
+    from mailbackends.suppression.commands import add_suppression_commands
+except ImportError:  # Without SQLAlchemy the group itself says what is missing.
+    pass
+else:
+    add_suppression_commands(suppression, _store)
