@@ -22,6 +22,10 @@ _LINE = re.compile(r"()([^\r\n]+)")
 # So many characters in a row, without white space, are taken for a part of a secret. A shorter
 # secret may be part of another word by chance: it is masked as a whole word only.
 _LONG = 8
+# A secret with white space reaches a server's parser as words, and some quote one of them. Words of
+# so many characters are masked by themselves; shorter ones ("the", "of") with the word next to
+# them only, or what a server says would become unreadable, and show by its gaps what is secret.
+_SHORTEST_WORD = 4
 _PIECE = 5
 _REMEMBERED = 32
 _WORD = re.compile(rb"[^\s]{8,}")
@@ -169,6 +173,25 @@ class Masking:
         self._pattern = None
         self.has_secrets = True
         self._clean.clear()
-        if has_parts and len(secret) >= _LONG:
-            self._long += lowered + b"\n"
-            self._pieces.update(lowered[at : at + _PIECE] for at in range(0, len(lowered), 4))
+        if has_parts:
+            if len(secret) >= _LONG:
+                self._long += lowered + b"\n"
+                self._pieces.update(lowered[at : at + _PIECE] for at in range(0, len(lowered), 4))
+            self._add_words(secret)
+
+    def _add_words(self, secret: bytes) -> None:
+        text = secret.decode("utf-8", "surrogateescape")
+        if len(words := text.split()) < 2:
+            return
+        public = {word for name in self._public for word in name.lower().split()}
+        end = 0
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            start = text.index(word, end)
+            end = start + len(word)
+            parts = [word] if len(word) >= _SHORTEST_WORD else []
+            if following:
+                parts.append(text[start : text.index(following, end) + len(following)])
+            for part in parts:
+                encoded = part.encode("utf-8", "surrogateescape")
+                if encoded.lower() not in public:
+                    self._add(encoded, has_parts=False)

@@ -75,6 +75,43 @@ def test_a_short_password_is_masked_as_a_whole_word_only(password, text, shown):
     assert masking(encoded(password)).mask(text.encode()) == shown.encode()
 
 
+PASSPHRASE = "the horse battery is a staple grün\xa0wald"
+
+
+@pytest.mark.parametrize("response", [f"\0alice\0{PASSPHRASE}", PASSPHRASE], ids=["PLAIN", "LOGIN"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("501 Syntax error: horse", "501 Syntax error: ***"),
+        ('501 unknown parameter "BATTERY"', '501 unknown parameter "***"'),
+        ("501 wald?", "501 ***?"),
+        ("501 grün?", "501 ***?"),
+        ("501 too many words after the horse", "501 too many words after ***"),
+        ("501 unexpected: is a", "501 unexpected: ***"),
+        (f"501 {PASSPHRASE}", "501 ***"),
+        ("501 horses, batteries", "501 horses, batteries"),
+        ("450 the server of alice is a little late", "450 the server of alice *** little late"),
+        ("450 the mailbox is full", "450 the mailbox is full"),
+    ],
+)
+def test_each_word_of_a_password_with_spaces_is_masked(response, text, shown):
+    assert masking(encoded(response)).mask(text.encode()) == shown.encode()
+
+
+@pytest.mark.parametrize("length", [3, 4])
+def test_only_words_of_four_characters_are_masked_by_themselves(length):
+    word = "xyzw"[:length]
+    masked = masking(encoded(f"{word} 12")).mask(f"bad word: {word}".encode())
+    assert (masked == b"bad word: ***") is (length >= 4)
+
+
+def test_the_words_of_a_user_name_are_shown():
+    made = Masking()
+    made.exempt("Ada Lovelace")
+    made.remember(encoded("Ada Lovelace 9fa3c4d8e1"))  # CRAM-MD5
+    assert made.mask(b"no user Lovelace, Ada: 9fa3c4d8e1") == b"no user Lovelace, Ada: ***"
+
+
 @pytest.mark.parametrize(
     "response",
     [
