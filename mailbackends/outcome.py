@@ -90,7 +90,7 @@ class SMTPException(smtplib.SMTPException):
     no_connection: bool = False
     """True if a `Mailer` had no connection to send over, as the next message would not."""
     earlier: tuple[SMTPException, ...] = ()
-    """The errors of the servers that were tried before this one."""
+    """The errors of the tries before: at other servers, and here over another connection."""
     wording: Wording = MAILER
     """The words of the interface in use, for `hint`."""
 

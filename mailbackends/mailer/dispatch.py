@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from mailbackends.errors import (
     InvalidAddressError,
@@ -103,7 +104,7 @@ class Dispatcher:
         quirks = self._quirks
         lock_step = was_known = quirks.needs_lock_step
         fresh = False
-        refusal: SMTPSenderRefused | None = None
+        before: SMTPException | None = None
         while True:
             lease: Lease[Connection] | None = None
             try:
@@ -117,18 +118,20 @@ class Dispatcher:
             except (InvalidAddressError, InvalidMessageError):
                 raise
             except SMTPException as error:
-                if lease is None and refusal is not None:
+                if before is not None and not _says_nothing(before):
+                    before.server, before.wording = self._server, self._wording
+                    error.earlier = (before,)
+                if lease is None and _may_concern_the_connection(before):
                     # The answer of the server to this message, which it did give.
                     quirks.note_refuses_new_connections()
-                    raise refusal from error
+                    raise before from error
                 if lease is None:
                     # A busy pool may be free again for the next message of a batch.
                     error.no_connection = not isinstance(error, PoolTimeout)
                     raise
                 # Each way is tried once: first a new connection, then lock-step.
                 lock_step = self._retry(error, lease, lock_step=lock_step, is_first=not fresh)
-                refusal = error if isinstance(error, SMTPSenderRefused) else None
-                fresh = True
+                before, fresh = error, True
             else:
                 self._quirks.note_accepted()
                 if lock_step and not was_known:
@@ -211,7 +214,7 @@ def _says_too_many_messages(error: SMTPException) -> bool:
     )
 
 
-def _may_concern_the_connection(error: SMTPException) -> bool:
+def _may_concern_the_connection(error: SMTPException | None) -> TypeGuard[SMTPSenderRefused]:
     """True for a temporary refusal of MAIL that may be over with a new connection.
 
     Haraka's reason is ``450 Too many errors``. Not for a reason that certainly stays (RFC 3463):
@@ -222,6 +225,11 @@ def _may_concern_the_connection(error: SMTPException) -> bool:
     status = error.reply.enhanced
     is_temporary = 400 <= error.reply.code < 500 and error.outcome is Outcome.REFUSED
     return is_temporary and (status is None or status.subject not in (1, 2, 3, 6))
+
+
+def _says_nothing(error: SMTPException) -> bool:
+    """True if the connection was closed without a word, as many are after a while."""
+    return type(error) is SMTPServerDisconnected and error.reply is None
 
 
 def _breaks_without_reason(error: SMTPException) -> bool:

@@ -200,7 +200,7 @@ class Failover:
             error = everyone
         error.accepted = (*self._accepted, *error.accepted)
         error.refused = refused
-        error.earlier = tuple(self._errors[:-1])
+        error.earlier = (*self._errors[:-1], *error.earlier)
         return error
 
 
@@ -210,6 +210,7 @@ def _for_everyone(
     """The error with the replies to those who were refused before as well."""
     everyone = SMTPRecipientsRefused.of(refused)
     everyone.outcome, everyone.server, everyone.wording = error.outcome, error.server, error.wording
+    everyone.earlier = error.earlier
     return everyone
 
 

@@ -156,6 +156,39 @@ def test_the_refusal_is_raised_if_no_second_connection_can_be_opened(message) ->
         assert not caught.value.no_connection
 
 
+@pytest.mark.parametrize(
+    ("extensions", "verb", "answer"),
+    [
+        (PLAIN, "MAIL", "421 4.7.0 Too many errors"),
+        (PIPELINED, "MAIL", "503 5.5.1 Say hello first"),
+        (PIPELINED, "RCPT", "503 5.5.1 Say hello first"),
+    ],
+)
+def test_the_error_of_a_second_connection_has_what_the_server_said_on_the_first(
+    message, extensions: Sequence[str], verb: str, answer: str
+) -> None:
+    with Sink(extensions=extensions) as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.answer(verb, answer)
+        sink.answer("CONNECT", "421 4.3.2 Too many connections")
+        with pytest.raises(SMTPConnectError, match="Too many connections.*before that.*") as caught:
+            mailer.send_message(message())
+        assert (caught.value.outcome, caught.value.is_transient) == (Outcome.NOT_SENT, True)
+        [before] = caught.value.earlier
+        assert answer[4:] in str(before)
+        assert caught.value.as_dict()["earlier"] == [before.as_dict()]
+
+
+def test_an_idle_connection_that_was_closed_is_not_worth_a_word(message) -> None:
+    with Sink(extensions=PLAIN) as sink, Mailer(sink.url) as mailer:
+        mailer.send_message(message())
+        sink.hang_up("MAIL")
+        sink.answer("CONNECT", "554 5.3.2 Closed")
+        with pytest.raises(SMTPConnectError) as caught:
+            mailer.send_message(message())
+        assert caught.value.earlier == ()
+
+
 # A refusal is an answer
 
 
