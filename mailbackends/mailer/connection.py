@@ -185,7 +185,7 @@ class Connection:
 
     async def _result(self, started: InFlightTransaction) -> Delivery:
         try:
-            delivery = await self._in_flight.result(started)
+            delivery = await self._in_flight.result(started, self._options.deadline)
         except SMTPException as error:
             self._count_refusals(error)
             raise
@@ -248,7 +248,9 @@ class Connection:
             follows_another=True,
             gate=job.gate,
         )
-        job.in_flight = self._in_flight.start(lease, transaction)
+        job.in_flight = self._in_flight.start(
+            lease, transaction, prepared.envelope.forward_paths
+        )
         return True
 
     def _prepare(self, job: Job) -> Prepared:

@@ -33,8 +33,11 @@ class InFlightTransaction:
     transaction: Dialogue[Delivery]
     want: Want
     """What the transaction is waiting for."""
+    recipients: tuple[str, ...]
     delivery: Delivery | None = None
     error: SMTPException | None = None
+    end: int = 0
+    """The number of replies on the connection, once it is over."""
 
     @property
     def is_over(self) -> bool:
@@ -56,30 +59,40 @@ class InFlightTransaction:
 
 
 class InFlightTransactions:
-    """All transactions in flight over one connection, the oldest first. Not thread-safe."""
+    """All transactions in flight over one connection, the oldest first. Not thread-safe.
+
+    Nothing in a reply says which command it answers. If the server sent one too many, that shows
+    only at the end, and all replies since may belong to the commands before theirs. So no
+    result is final before all have theirs.
+    """
 
     def __init__(self, driver: Driver, timeouts: Timeouts) -> None:
         self._driver = driver
         self._timeouts = timeouts
         self.pending: deque[InFlightTransaction] = deque()
+        self._over: list[InFlightTransaction] = []
         self.ended: int = 0
         """The number answered, or given up on."""
         self._closing: SMTPException | None = None  # as `is_accepted` has read it
 
-    def start(self, lease: Lease[Any], transaction: Dialogue[Delivery]) -> InFlightTransaction:
+    def start(
+        self, lease: Lease[Any], transaction: Dialogue[Delivery], recipients: tuple[str, ...]
+    ) -> InFlightTransaction:
         """Queue all commands and the content of a transaction, and wait for nothing."""
-        started = InFlightTransaction(lease, transaction, next(transaction))
+        started = InFlightTransaction(lease, transaction, next(transaction), recipients)
         self.pending.append(started)
         return started
 
-    async def result(self, wanted: InFlightTransaction) -> Delivery:
-        """The result of this one, once it and the earlier ones are answered.
+    async def result(self, wanted: InFlightTransaction, deadline: float | None) -> Delivery:
+        """The result of this one, once all are answered. See `settle`.
 
         Raises:
             SMTPException: with its outcome.
         """
         while not wanted.is_over:
             await self._finish_oldest()
+        if self._over:
+            await self.settle(deadline)
         return wanted.result
 
     def is_accepted(self, wanted: InFlightTransaction) -> bool:
@@ -126,6 +139,34 @@ class InFlightTransactions:
             # Nobody else can use a connection on which something is left unanswered.
             self._driver.session.close()
             raise
+        self._check_step()
+
+    def _check_step(self) -> None:
+        """Take back the results that are not certain, if the server sent a reply too many.
+
+        What comes later than the last reply that was awaited cannot be seen here.
+        """
+        over, self._over = self._over, []
+        session = self._driver.session
+        self._driver.receive_surplus()
+        session.surplus_replies()
+        refusals, session.refusals = session.refusals or [], None
+        if not session.surplus:
+            return
+        for each in over:
+            if each.delivery is not None:
+                # Its own are all positive. Replies to it may be among those that follow.
+                following = range(each.end, each.end + session.surplus)
+                is_certain = not each.delivery.refused and not any(n in following for n in refusals)
+            else:
+                is_certain = each.error is None or each.error.outcome is not Outcome.REFUSED
+            if not is_certain:
+                each.delivery = None
+                each.error = SMTPDeliveryUnknown(
+                    "the server sent more replies than it got commands: which message each "
+                    "belongs to is not certain"
+                )
+                each.error.unknown = each.recipients
 
     def abandon(self) -> None:
         """End all of them at once, without waiting: the connection has been closed."""
@@ -160,6 +201,8 @@ class InFlightTransactions:
         finally:
             self.pending.popleft()
             self.ended += 1
+            self._over.append(oldest)
+            oldest.end = self._driver.session.replies
         if self.pending and _is_closing(oldest.error):
             await self._give_up_those_after(oldest.error)
 

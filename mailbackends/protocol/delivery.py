@@ -73,17 +73,12 @@ class DeliveryRecord:
 
         Then each reply after it was taken for that to the next command, and the last one is that
         to the content. In one flight, and in LMTP, it may have been any recipient's; elsewhere
-        that is noticed before the content is sent. A 421 may follow any reply: the server
-        closes (RFC 5321 section 3.8).
+        that is noticed before the content is sent.
 
         Raises:
             SMTPDeliveryUnknown: it is not known which recipients have the message.
         """
-        surplus = [
-            reply
-            for reply in self.session.surplus_replies()
-            if 200 <= reply.code <= 599 and reply.code != 421
-        ]
+        surplus = self.session.surplus_replies()
         may_be_shifted = is_accepted and (self.one_flight or self.session.is_lmtp)
         is_clear = not (may_be_shifted and self.result.refused)
         if surplus and not (is_clear and all(r.is_positive is is_accepted for r in surplus)):

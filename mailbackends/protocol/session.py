@@ -43,6 +43,12 @@ class Session:
         """What this session has shown about BDAT, for the next sessions with this server."""
         self.stalled_in_group = False
         """True if the server answered the first commands of a group, and then nothing more."""
+        self.replies = 0
+        """How many replies have come, surplus ones included."""
+        self.refusals: list[int] | None = None
+        """The numbers of those that are refusals, from 0, while `allow_next_transaction` is used."""
+        self.surplus = 0
+        """How many replies the server has sent that cannot answer anything, as far as is known."""
         self._trace = trace
         self._parser = ReplyParser()
         # What awaits a reply, and how many bytes must have been sent before it can come.
@@ -140,6 +146,7 @@ class Session:
         RFC 3030 section 4.2 allows it, but not every server does: use it only with those that do.
         """
         self._group_ended = False
+        self.refusals = self.refusals or []
 
     def expect_content_replies(self, more: int) -> None:
         """LMTP answers the content once for each accepted recipient (RFC 2033 section 4.2)."""
@@ -247,6 +254,9 @@ class Session:
             reply = self._parser.next_reply()
             if reply is None:
                 return None
+            if self.refusals is not None and reply.code >= 400:
+                self.refusals.append(self.replies)
+            self.replies += 1
             if reply.code == 334:
                 challenge = reply
             if self.masking.has_secrets:
@@ -255,22 +265,39 @@ class Session:
                 self._trace(f"< {reply}")
             self._match(reply)
         except SMTPProtocolError as error:
-            self.close()
+            self.out_of_step()
             # Variables of the parser, which a traceback would show, are not masked.
             challenge = error.__traceback__ = None
             raise
         return challenge or reply
 
     def surplus_replies(self) -> list[Reply]:
-        """The replies that have come and answer no command; after any, the session is closed."""
-        if self._in_flight or self._parser.is_empty:
+        """The replies that have come and answer no command; after any, the session is closed.
+
+        Without a 421, with which a server may announce at any time that it closes.
+        """
+        awaited = len(self._in_flight)
+        if self._parser.is_empty or (awaited and self.state is not State.CLOSED):
             return []
         self.close()
-        surplus = [self.masking.masked(reply) for reply in self._parser.rest()]
-        if self._trace:
-            for reply in surplus:
+        surplus = []
+        for number, reply in enumerate(self._parser.rest()):
+            reply = self.masking.masked(reply)
+            if self._trace:
                 self._trace(f"< {reply}")
+            if number >= awaited and 200 <= reply.code <= 599 and reply.code != 421:
+                surplus.append(reply)
+            if self.refusals is not None and reply.code >= 400:
+                self.refusals.append(self.replies)
+            self.replies += 1
+        self.surplus += len(surplus)
         return surplus
+
+    def out_of_step(self) -> None:
+        """Close: a reply cannot answer its command, so that an earlier one was too many."""
+        self.surplus += 1
+        self.close()
+
 
     def _match(self, reply: Reply) -> None:
         """Match the reply to the oldest command in flight, and change to the next state.

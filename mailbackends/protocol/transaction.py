@@ -225,8 +225,50 @@ class _Transaction(DeliveryRecord):
         Some servers go on nevertheless, and may take the content that was sent before.
         """
         if self.was_sent and not (yield from wait_for_close()):
+            self.session.out_of_step()
             raise SMTPDeliveryUnknown(f"the server answered {reply.code} and did not close")
         raise self.not_sent(reply, what)
+
+    def _give_up_chunk(self, reply: Reply) -> Dialogue[None]:
+        """Raise the error for a reply to BDAT that refuses the command itself.
+
+        The chunk was read as commands then, unless the reply was one too many and the one to the
+        chunk follows. So QUIT is sent after it, to see what is answered before it.
+        """
+        what = f"the server refused BDAT: {reply}"
+        if self.was_sent and self.follows_another:
+            yield from self._give_up(reply, what)
+        if self.was_sent:
+            yield from self._check_nothing_taken(reply)
+        self.session.close()
+        raise self.not_sent(reply, what)
+
+    def _check_nothing_taken(self, refusal: Reply, *, has_quit: bool = False) -> Dialogue[None]:
+        """Read what follows, up to the reply to QUIT.
+
+        Raises:
+            SMTPDeliveryUnknown: something was accepted.
+            SMTPTimeoutError: nothing follows, and the server does not close.
+        """
+        is_taken = False
+        replies = [] if has_quit else self.session.surplus_replies()
+        try:
+            if not replies and not has_quit:
+                self.session.quit_early()
+            while self.session.awaits_reply and (not replies or replies[-1].code != 221):
+                replies.append((yield Want.REPLY))
+        except SMTPProtocolError:
+            is_taken = True  # It came before QUIT was sent.
+        except SMTPTimeoutError:
+            if not has_quit:
+                raise
+        except SMTPServerDisconnected:
+            pass  # What it had not taken before, it never will.
+        replies += self.session.surplus_replies()
+        if is_taken or any(reply.is_positive and reply.code != 221 for reply in replies):
+            self.session.out_of_step()
+            self.result = Delivery()
+            raise SMTPDeliveryUnknown(f"the server refused BDAT, and took the chunk: {refusal}")
 
     def _end_refused(self) -> Dialogue[None]:
         """End a refused transaction in a way that leaves the session usable if possible."""
@@ -299,14 +341,14 @@ class _Transaction(DeliveryRecord):
     def _content_replies(self) -> Dialogue[None]:
         result = self.result
         no_chunk: Reply | None = None
+        has_quit = False
         while self.pending:
             reply: Reply = yield Want.REPLY if no_chunk else Want.CONTENT_REPLY
             answered = self.pending
             if self.chunking and reply.code in NOT_READ and not no_chunk:
                 self.session.chunking = Chunking.OFF
                 if not self.session.is_lmtp:
-                    self.session.close()
-                    raise self.not_sent(reply, f"the server refused BDAT: {reply}")
+                    yield from self._give_up_chunk(reply)
             if not self.was_sent:
                 # The server answers before the end. What it reads next is the rest of the
                 # content: no command can follow on this connection.
@@ -314,7 +356,8 @@ class _Transaction(DeliveryRecord):
                 if reply.is_positive:
                     raise SMTPProtocolError(500, b"the content was answered before its end")
             elif no_chunk and reply.code == 221:
-                reply = no_chunk  # QUIT is answered, and they are not: it was for all of them.
+                # QUIT is answered, and they are not: it was for all of them.
+                has_quit, reply = True, no_chunk
             elif self.session.is_lmtp:
                 # RFC 2033 section 4.2: one reply for each recipient. Here 552 is a full mailbox.
                 answered = self.pending[:1]
@@ -335,5 +378,7 @@ class _Transaction(DeliveryRecord):
                 raise SMTPDataError(reply.code, reply.message)
             if reply.code == 421 and self.pending:
                 raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
+        if no_chunk and not has_quit:
+            yield from self._check_nothing_taken(no_chunk, has_quit=True)
         if not result.accepted:
             raise self.refusal()

@@ -152,6 +152,12 @@ class Driver:
         while (self._unsent or self._load()) and not self.session.pass_gates() and self._send():
             pass
 
+    def receive_surplus(self) -> None:
+        """Take bytes that have come although nothing is awaited, if there are any."""
+        with contextlib.suppress(OSError):
+            if data := self.stream.receive_some():
+                self.session.receive_data(data)
+
     async def _fulfil(self, want: Want, timeouts: Timeouts) -> Reply | None:
         if want is Want.TLS:
             if self._tls_context is None:
