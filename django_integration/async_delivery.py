@@ -59,17 +59,25 @@ class AsyncDelivery(Delivery):
                     # It came while a signal was sent. The Mailer has further messages.
                     with suppress(asyncio.CancelledError):
                         await results.athrow(error)
-                await self._settle_later(waiting, error)
+                with suppress(asyncio.CancelledError):
+                    await self._settle_later(waiting, error)
                 raise
 
     async def _settle_later(self, waiting: deque[_Entry], error: asyncio.CancelledError) -> None:
+        """Settle the messages that have no result yet, now or when it is known.
+
+        Nothing is awaited before all of them are noted: the task may be cancelled again.
+        """
+        now = []
         for result in getattr(error, "results", ()):
             entry = waiting.popleft()
-            if result.done():
-                await self._asettle(entry, result.result())
-            else:
+            if not result.done():
                 self._leave(entry, error)
                 settle_when_known(result, partial(self._asettle, entry), error)
+            elif to_send := self._record(entry, result.result()):
+                now.append(settle_in_background(self._apublish(entry, *to_send)))
+        if now:
+            await asyncio.wait(now)
 
     async def _asubmissions(
         self, messages: Iterable[EmailMessage], waiting: deque[_Entry]

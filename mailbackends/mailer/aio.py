@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
-from mailbackends.errors import ConfigurationError, Outcome, SMTPException
+from mailbackends.errors import ConfigurationError, Outcome
 from mailbackends.mailer.aio_upkeep import TaskKeeper
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import (
@@ -24,8 +24,18 @@ from mailbackends.mailer.batch import (
     each_of,
 )
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.leaving import at, first_of, known, locked, note, result_of
-from mailbackends.mailer.router import LeasesAt
+from mailbackends.mailer.leaving import (
+    at,
+    end_of,
+    first_of,
+    known,
+    locked,
+    not_sent,
+    note,
+    outcome_of,
+    result_of,
+)
+from mailbackends.mailer.router import LeasesAt, as_outcome
 from mailbackends.mailer.server import PinnedLeases, Server
 from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
 from mailbackends.message import Email
@@ -47,11 +57,12 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
 
     Cancellation: before the end of the content was sent, the message is not sent, and its
     connection is dropped. After that the reply is awaited in the background, and event,
-    statistics and log have the outcome. The ``CancelledError`` has two attributes: ``outcome``,
-    `Outcome.NOT_SENT`, or `Outcome.UNKNOWN` where that is not certain yet; and ``results``, one
-    future for each message that was taken and whose outcome was not returned, in order. Each
-    gets what `stream_messages` would have yielded, or a ``CancelledError`` for a message that was
-    not sent, at the latest after ``content_timeout``.
+    statistics and log have the outcome. With ``batch_pipeline``, messages in flight are finished
+    if the end of the first of them was sent. The ``CancelledError`` has two attributes:
+    ``outcome``, which is `Outcome.UNKNOWN` where it is not certain yet, and for several messages;
+    and ``results``, one future for each message that was taken and whose outcome was not
+    returned, in order. Each gets what `stream_messages` would have yielded, or a
+    ``CancelledError`` for a message that was not sent, at the latest after ``content_timeout``.
 
     Raises:
         ConfigurationError: an option is unknown, unusable or contradicts another.
@@ -90,11 +101,25 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
         return await self._send(submission)
 
     async def send_messages(self, messages: Messages) -> list[Receipt | Exception]:
-        """As `Mailer.send_messages`; the iterable may be an asynchronous one."""
+        """As `Mailer.send_messages`; the iterable may be an asynchronous one.
+
+        Raises:
+            CancelledError: ``results`` has a future for each message.
+        """
         given = [as_values(message) async for message in each_of(messages)]
         if self._router.suppresses:
             given = await self._router.ask_for_all(given)
-        return [outcome async for outcome in self.stream_messages(given)]
+        outcomes: list[Receipt | Exception] = []
+        try:
+            async with contextlib.aclosing(self.stream_messages(given)) as stream:
+                async for outcome in stream:
+                    outcomes.append(outcome)
+        except asyncio.CancelledError as error:
+            results = (*map(known, outcomes), *getattr(error, "results", ()))
+            unread = (known(not_sent()) for _ in given[len(results) :])
+            note(error, Outcome.UNKNOWN if results else Outcome.NOT_SENT, (*results, *unread))
+            raise
+        return outcomes
 
     def stream_messages(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         """Send each message, and yield its `Receipt` or the exception, in order.
@@ -178,23 +203,26 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if jobs and jobs[0].may_be_delivered:
+            if not task.done() and jobs and jobs[0].may_be_delivered:
                 note(error, Outcome.UNKNOWN, (result_of(task, unless_known=Outcome.UNKNOWN),))
                 raise
             task.cancel()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await task
-            note(error, Outcome.NOT_SENT, (known(error),))
-            if not jobs:
-                # Cancelled before its first step, where it would have been counted.
-                self._router.counters.failed(error, None, time.monotonic())
+            result = await end_of(task)
+            if isinstance(result, asyncio.CancelledError):
+                note(error, outcome_of(result), (known(error),))
+                if not jobs:
+                    # Cancelled before its first step, where it would have been counted.
+                    self._router.counters.failed(error, None, time.monotonic())
+            else:
+                # It came to its end in the same iteration of the loop.
+                note(error, outcome_of(result), (known(result),))
             raise
 
     async def _outcome(self, item: Submission | Job) -> Receipt | Exception:
         try:
             return await self._send(item)
-        except SMTPException as error:
-            return error
+        except Exception as error:
+            return as_outcome(error)
 
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         self._enter_loop()
@@ -266,10 +294,10 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
                 raise source.failure
         except asyncio.CancelledError as error:
             waiting = []
+            if step is not None and not batch.may_be_delivered:
+                step.cancel()
             if step is not None and len(batch) < before:
-                waiting.append(result_of(step))
-            elif step is not None:
-                step.cancel()  # its message is still the first of the batch
+                waiting.append(result_of(step))  # else its message is still the first of the batch
             closing = self._start(locked(lock, batch.close))
             left = range(len(batch))
             waiting += [result_of(closing, functools.partial(at, place)) for place in left]

@@ -11,11 +11,13 @@ from email.message import Message
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from mailbackends.errors import SuppressionError
+from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leases import LeasedConnection
 from mailbackends.mailer.router import Router
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Receipt, Submission, job_or_none
 from mailbackends.message import Email
+from mailbackends.pool import Lease
 
 __all__ = [
     "AHEAD", "AsyncItems", "Items", "Messages", "PipelinedBatch", "Sendable", "as_submission",
@@ -117,6 +119,7 @@ class PipelinedBatch:
         self._leases = LeasedConnection(server.pool)
         self._size = server.options.batch_pipeline
         self._queue: deque[Submission | Job] = deque()
+        self._current: Job | None = None  # whose outcome was asked for last
 
     def add(self, item: Submission | Job) -> None:
         """Put a message, as `as_values` gives it, at the end of the queue."""
@@ -144,7 +147,21 @@ class PipelinedBatch:
             if self._server.pool.is_closed:
                 await self._leases.close()
             await self._start()
-        return await self._router.outcome(self._queue.popleft(), lambda server: self._leases)
+        self._current = None
+        return await self._router.outcome(
+            self._queue.popleft(), lambda server: self._leases, self._note
+        )
+
+    def _note(self, job: Job) -> None:
+        self._current = job
+
+    @property
+    def may_be_delivered(self) -> bool:
+        """True once the server may have the message whose outcome was asked for last.
+
+        Those in flight after it are sent as well, then.
+        """
+        return self._current is not None and self._current.may_be_delivered
 
     async def next_outcomes(self) -> list[Receipt | Exception]:
         """The outcome of the oldest message, and of those after it that were accepted by then.
@@ -185,8 +202,15 @@ class PipelinedBatch:
 
     async def _start(self) -> None:
         """Start as many messages of the queue as can go now."""
-        if (lease := self._leases.reused()) is None:
-            return
+        if (lease := self._leases.reused()) is not None:
+            try:
+                await self._start_over(lease)
+            except BaseException:
+                # Nothing of it was sent, and the caller has left.
+                lease.connection.session.discard_output()
+                raise
+
+    async def _start_over(self, lease: Lease[Connection]) -> None:
         for place in range(len(self._queue)):
             job = job_or_none(self._queue[place])
             if job is None:
@@ -214,9 +238,26 @@ def as_values(item: Submission | Job) -> Submission | Job:
         return item
     read = {name: getattr(item, name) for name in ("to_addrs", "mail_options", "rcpt_options")}
     once: dict[str, Any] = {
-        name: tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)
+        name: _as_tuple(value) for name, value in read.items() if not isinstance(value, _VALUES)
     }
     return replace(item, **once) if once else item
 
 
 _VALUES = (str, tuple, list, type(None))
+
+
+def _as_tuple(values: Iterable[str]) -> Iterable[str]:
+    try:
+        return tuple(values)
+    except Exception as error:
+        return _Unreadable(error)
+
+
+class _Unreadable:
+    """In place of an iterable that raised, so that the message has this error as its outcome."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __iter__(self) -> Iterator[str]:
+        raise self._error

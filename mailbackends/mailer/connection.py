@@ -137,7 +137,7 @@ class Connection:
         self._timeouts.latest = latest
         started, job.in_flight = job.in_flight, None
         if started is not None:
-            return await self._result(started)
+            return await self._result(job, started)
         session = self._driver.session
         waiter = self._driver.stream.waiter
         if waiter is not BLOCKING and (job.is_large or not self._signs_at_once):
@@ -166,14 +166,11 @@ class Connection:
         except SMTPDeliveryUnknown:
             job.was_sent = True
             raise
+        except SMTPException as error:
+            self._count_refusals(error)
+            raise
         except BaseException as error:
-            if not isinstance(error, Exception):
-                # Interrupted or cancelled: only the session knows how far it had come.
-                vars(error)["outcome"] = (
-                    Outcome.UNKNOWN if job.may_be_delivered else Outcome.NOT_SENT
-                )
-            else:
-                self._count_refusals(error)
+            _note_outcome(error, job)
             raise
         else:
             job.was_sent = True
@@ -183,20 +180,29 @@ class Connection:
             job.session = None
             self._used_at = time.monotonic()
 
-    async def _result(self, started: InFlightTransaction) -> Delivery:
+    async def _result(self, job: Job, started: InFlightTransaction) -> Delivery:
+        job.answering = started
         try:
             delivery = await self._in_flight.result(started, self._options.deadline)
+        except SMTPDeliveryUnknown:
+            job.was_sent = True
+            raise
         except SMTPException as error:
             self._count_refusals(error)
             raise
+        except BaseException as error:
+            _note_outcome(error, job)
+            raise
         else:
+            job.was_sent = True
             self.refusals = 0
             return delivery
         finally:
+            job.answering = None
             self._used_at = time.monotonic()
 
-    def _count_refusals(self, error: Exception) -> None:
-        if isinstance(error, SMTPException) and error.outcome is Outcome.REFUSED:
+    def _count_refusals(self, error: SMTPException) -> None:
+        if error.outcome is Outcome.REFUSED:
             # One for each recipient, and one for MAIL, the content, or DATA without recipients.
             self.refusals += 1 + len(error.refused)
 
@@ -248,9 +254,7 @@ class Connection:
             follows_another=True,
             gate=job.gate,
         )
-        job.in_flight = self._in_flight.start(
-            lease, transaction, prepared.envelope.forward_paths
-        )
+        job.in_flight = self._in_flight.start(lease, transaction, prepared.envelope.forward_paths)
         return True
 
     def _prepare(self, job: Job) -> Prepared:
@@ -322,3 +326,8 @@ class Connection:
         self._driver.session.close()
         self._driver.stream.abort()
         self._in_flight.abandon()
+
+
+def _note_outcome(error: BaseException, job: Job) -> None:
+    """Interrupted, or cancelled: only the session knows how far the message had come."""
+    vars(error)["outcome"] = Outcome.UNKNOWN if job.may_be_delivered else Outcome.NOT_SENT

@@ -15,7 +15,7 @@ from mailbackends.errors import (
 )
 from mailbackends.pool import Lease
 from mailbackends.protocol.dialogue import wait_for_close
-from mailbackends.protocol.session import Want
+from mailbackends.protocol.session import Session, Want
 from mailbackends.protocol.state import Dialogue
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.driver import Driver
@@ -34,15 +34,28 @@ class InFlightTransaction:
     want: Want
     """What the transaction is waiting for."""
     recipients: tuple[str, ...]
+    session: Session
+    place: int
+    """Where its end is, in bytes sent in the whole session."""
     delivery: Delivery | None = None
     error: SMTPException | None = None
     end: int = 0
     """The number of replies on the connection, once it is over."""
 
     @property
+    def was_sent(self) -> bool:
+        """True if the server may have all of it."""
+        return self.session.has_sent(self.place)
+
+    @property
     def is_over(self) -> bool:
         """True once its result is known."""
         return self.delivery is not None or self.error is not None
+
+    @property
+    def is_clean(self) -> bool:
+        """True if all replies to it are positive."""
+        return self.delivery is not None and not self.delivery.refused
 
     @property
     def result(self) -> Delivery:
@@ -62,8 +75,9 @@ class InFlightTransactions:
     """All transactions in flight over one connection, the oldest first. Not thread-safe.
 
     Nothing in a reply says which command it answers. If the server sent one too many, that shows
-    only at the end, and all replies since may belong to the commands before theirs. So no
-    result is final before all have theirs.
+    at a later reply only, and all since may belong to the commands before theirs. So a result is
+    final once another message was accepted after it, without a refusal in either, or when all
+    have theirs.
     """
 
     def __init__(self, driver: Driver, timeouts: Timeouts) -> None:
@@ -79,20 +93,23 @@ class InFlightTransactions:
         self, lease: Lease[Any], transaction: Dialogue[Delivery], recipients: tuple[str, ...]
     ) -> InFlightTransaction:
         """Queue all commands and the content of a transaction, and wait for nothing."""
-        started = InFlightTransaction(lease, transaction, next(transaction), recipients)
+        want, session = next(transaction), self._driver.session
+        started = InFlightTransaction(lease, transaction, want, recipients, session, session.queued)
         self.pending.append(started)
         return started
 
     async def result(self, wanted: InFlightTransaction, deadline: float | None) -> Delivery:
-        """The result of this one, once all are answered. See `settle`.
+        """The result of this one, once it is final. Those after it may take ``deadline`` each.
 
         Raises:
             SMTPException: with its outcome.
         """
         while not wanted.is_over:
             await self._finish_oldest()
-        if self._over:
-            await self.settle(deadline)
+        while self.pending and not self._is_final(wanted):
+            await self._finish_next(deadline)
+        if not self.pending:
+            self._check_step()
         return wanted.result
 
     def is_accepted(self, wanted: InFlightTransaction) -> bool:
@@ -130,22 +147,32 @@ class InFlightTransactions:
 
     async def settle(self, deadline: float | None) -> None:
         """Wait for all of them, each for at most ``deadline`` seconds. `result` has the results."""
+        while self.pending:
+            await self._finish_next(deadline)
+        self._check_step()
+
+    async def _finish_next(self, deadline: float | None) -> None:
         try:
-            while self.pending:
-                # A new deadline: the caller may have taken long since the message before.
-                self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
-                await self._finish_oldest()
+            # A new deadline: the caller may have taken long since the message before.
+            self._timeouts.latest = None if deadline is None else time.monotonic() + deadline
+            await self._finish_oldest()
         except BaseException:
             # Nobody else can use a connection on which something is left unanswered.
             self._driver.session.close()
             raise
-        self._check_step()
+
+    def _is_final(self, wanted: InFlightTransaction) -> bool:
+        place = self._over.index(wanted)
+        both = self._over[place : place + 2]
+        return len(both) == 2 and all(each.is_clean for each in both)
 
     def _check_step(self) -> None:
         """Take back the results that are not certain, if the server sent a reply too many.
 
         What comes later than the last reply that was awaited cannot be seen here.
         """
+        if not self._over:
+            return
         over, self._over = self._over, []
         session = self._driver.session
         self._driver.receive_surplus()
@@ -155,9 +182,9 @@ class InFlightTransactions:
             return
         for each in over:
             if each.delivery is not None:
-                # Its own are all positive. Replies to it may be among those that follow.
+                # Replies to it may be among those that follow.
                 following = range(each.end, each.end + session.surplus)
-                is_certain = not each.delivery.refused and not any(n in following for n in refusals)
+                is_certain = each.is_clean and not any(n in following for n in refusals)
             else:
                 is_certain = each.error is None or each.error.outcome is not Outcome.REFUSED
             if not is_certain:
@@ -196,7 +223,8 @@ class InFlightTransactions:
         except SMTPException as error:
             oldest.error = error
         except BaseException:
-            oldest.error = SMTPDeliveryUnknown("the wait for the reply was interrupted")
+            kind = SMTPDeliveryUnknown if oldest.was_sent else SMTPServerDisconnected
+            oldest.error = kind("the wait for the reply was interrupted")
             raise
         finally:
             self.pending.popleft()

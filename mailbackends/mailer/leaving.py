@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -12,10 +13,13 @@ from mailbackends.mailer.submission import Receipt
 
 __all__ = [
     "at",
+    "end_of",
     "first_of",
     "known",
     "locked",
+    "not_sent",
     "note",
+    "outcome_of",
     "result_of",
     "settle_in_background",
     "settle_when_known",
@@ -46,6 +50,22 @@ def note(
     """Record on the error what is known of messages whose caller leaves."""
     error.outcome = outcome if results else Outcome.NOT_SENT  # type: ignore[attr-defined]
     error.results = results  # type: ignore[attr-defined]
+
+
+async def end_of(task: asyncio.Task[Any]) -> Any:
+    """What a task that was cancelled returned or raised, however often its caller is."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
+    try:
+        return task.result()
+    except (Exception, asyncio.CancelledError) as error:
+        return error
+
+
+def outcome_of(result: Receipt | BaseException) -> Outcome:
+    """The outcome of a message, given its receipt or its error."""
+    return getattr(result, "outcome", None) or Outcome.NOT_SENT
 
 
 def known(result: Receipt | BaseException) -> asyncio.Future[Receipt | BaseException]:
@@ -86,11 +106,14 @@ def result_of(
 
 def at(place: int, outcomes: list[Receipt | Exception]) -> Receipt | BaseException:
     """The outcome of one message of a batch that was in flight; those after them were not sent."""
-    if place < len(outcomes):
-        return outcomes[place]
-    not_sent = asyncio.CancelledError()
-    not_sent.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
-    return not_sent
+    return outcomes[place] if place < len(outcomes) else not_sent()
+
+
+def not_sent() -> asyncio.CancelledError:
+    """The result of a message that was not begun when its caller left."""
+    error = asyncio.CancelledError()
+    error.outcome = Outcome.NOT_SENT  # type: ignore[attr-defined]
+    return error
 
 
 _settling: set[asyncio.Task[None]] = set()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from email.message import Message
 from typing import Any
 
-from mailbackends.errors import SMTPException
 from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import (
     Items,
@@ -19,7 +18,7 @@ from mailbackends.mailer.batch import (
     in_order,
 )
 from mailbackends.mailer.connection import Connection
-from mailbackends.mailer.router import Router
+from mailbackends.mailer.router import Router, as_outcome
 from mailbackends.mailer.server import PinnedLeases
 from mailbackends.mailer.submission import BeforeEnd, Receipt, Submission
 from mailbackends.mailer.upkeep import ThreadKeeper
@@ -179,8 +178,8 @@ class Mailer(BaseMailer[ThreadKeeper]):
     def _outcome(self, item: Sendable) -> Receipt | Exception:
         try:
             return run(self._router.send(as_submission(item)))
-        except SMTPException as error:
-            return error
+        except Exception as error:
+            return as_outcome(error)
 
     def _pipelined(
         self,

@@ -34,7 +34,7 @@ from mailbackends.protocol.transaction import Delivery
 from mailbackends.suppression.store import SuppressionLookup
 from mailbackends.transport.waiting import BLOCKING
 
-__all__ = ["LeasesAt", "Router", "Strategy"]
+__all__ = ["LeasesAt", "Router", "Strategy", "as_outcome"]
 
 logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 
@@ -49,6 +49,16 @@ _BEFORE_SENDING = (
 _NO_DEADLINES = Deadlines(None, None)
 
 LeasesAt: TypeAlias = Callable[[Server], Leases]
+
+
+def as_outcome(error: Exception) -> Exception:
+    """The error as one of a batch's outcomes. All have ``outcome``.
+
+    Also what a message object or a token provider raised: the other messages have theirs.
+    """
+    if not isinstance(error, SMTPException):
+        vars(error).setdefault("outcome", Outcome.NOT_SENT)
+    return error
 
 
 class Router:
@@ -83,13 +93,16 @@ class Router:
         self.counters: Counters = Counters(EventSink(on_event))
 
     async def outcome(
-        self, submission: Submission | Job, leases: LeasesAt = Server.leases
+        self,
+        submission: Submission | Job,
+        leases: LeasesAt = Server.leases,
+        on_job: Callable[[Job], object] | None = None,
     ) -> Receipt | Exception:
         """Send one message, and return what `send` returns or raises."""
         try:
-            return await self.send(submission, leases)
-        except SMTPException as error:
-            return error
+            return await self.send(submission, leases, on_job)
+        except Exception as error:
+            return as_outcome(error)
 
     async def send(
         self,
@@ -120,6 +133,11 @@ class Router:
         except _BEFORE_SENDING as error:
             recipients = len(job.envelope.forward_paths) + len(job.suppressed or ()) if job else 0
             self.counters.failed(error, job, started, recipients=recipients)
+            raise
+        except GeneratorExit:
+            raise  # collected as garbage
+        except BaseException as error:
+            self.counters.failed(error, job, started)
             raise
         try:
             delivery = await self._try_servers(job, leases, started)

@@ -138,7 +138,9 @@ class Job:
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, if it was started before the earlier ones were answered."""
         self.session: Session | None = None
-        """The session over which it is being sent."""
+        """The session over which it is being sent by itself."""
+        self.answering: InFlightTransaction | None = None
+        """Its transaction while the reply is awaited, if it was in flight with others."""
         self.was_sent = False
         """True once a server had all of it, and may have accepted it."""
 
@@ -205,7 +207,11 @@ class Job:
     @property
     def may_be_delivered(self) -> bool:
         """True once a server may have all of it, for one recipient at least."""
-        return self.was_sent or (self.session is not None and self.session.awaits_content_reply)
+        return (
+            self.was_sent
+            or (self.session is not None and self.session.awaits_content_reply)
+            or (self.answering is not None and self.answering.was_sent)
+        )
 
     @property
     def size(self) -> int | None:

@@ -46,7 +46,7 @@ class Session:
         self.replies = 0
         """How many replies have come, surplus ones included."""
         self.refusals: list[int] | None = None
-        """The numbers of those that are refusals, from 0, while `allow_next_transaction` is used."""
+        """The numbers of those that refuse, from 0; None until `allow_next_transaction`."""
         self.surplus = 0
         """How many replies the server has sent that cannot answer anything, as far as is known."""
         self._trace = trace
@@ -298,7 +298,6 @@ class Session:
         self.surplus += 1
         self.close()
 
-
     def _match(self, reply: Reply) -> None:
         """Match the reply to the oldest command in flight, and change to the next state.
 
@@ -336,6 +335,15 @@ class Session:
         From then on the server may have the message, whatever happens (RFC 1047).
         """
         return content is not None and content.end is not None and self._sent >= content.end
+
+    @property
+    def queued(self) -> int:
+        """The bytes queued in the whole session, those of contents of unknown size excepted."""
+        return self._queued
+
+    def has_sent(self, count: int) -> bool:
+        """True once so many bytes were sent in the whole session."""
+        return self._sent >= count
 
     def take_chunking(self) -> Chunking | None:
         """What messages have shown about BDAT since the last call, or None."""

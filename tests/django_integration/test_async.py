@@ -455,6 +455,87 @@ def test_each_message_of_a_left_batch_gets_one_signal(
         assert sorted(each.to[0] for each in messages if receipt_of(each)) == sent
 
 
+@pytest.mark.parametrize("options", [{}, {"batch_pipeline": 4}, {"batch_connections": 3}], ids=str)
+@pytest.mark.parametrize("pauses", range(1, 7))
+def test_each_message_gets_one_signal_however_often_its_batch_is_cancelled(
+    use_mail: Use, options: dict[str, int], pauses: int
+) -> None:
+    """Also while earlier outcomes are settled."""
+    ends: list[str] = []
+    begun: list[asyncio.Event] = []
+
+    async def record(message: EmailMessage, **more: Any) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ends.append(message.to[0])
+        if len(ends) == 2:
+            begun[0].set()
+
+    async def main() -> list[EmailMessage]:
+        messages = [message(f"{number}@example.com") for number in range(12)]
+        backend = await sync_to_async(backend_for)()
+        sending = asyncio.create_task(backend.asend_messages(messages))
+        begun.append(asyncio.Event())
+        await begun[0].wait()
+        while not sending.done():
+            sending.cancel()
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+        await async_registry.aclose()
+        return messages
+
+    with Sink() as server:
+        use_mail(host=server.host, port=server.port, **options)
+        post_send.connect(record)
+        send_failed.connect(record)
+        try:
+            messages = asyncio.run(main())
+        finally:
+            post_send.disconnect(record)
+            send_failed.disconnect(record)
+    sent = [to for received in server.messages for to in received.rcpt_tos]
+    assert sorted(each.to[0] for each in messages if receipt_of(each)) == sorted(sent)
+    assert len(ends) == len(set(ends))
+    assert set(sent) <= set(ends)
+    settled = [each for each in messages if each.send_error or receipt_of(each)]  # type: ignore[attr-defined]
+    assert {each.to[0] for each in settled} == set(ends)
+
+
+def test_a_second_cancellation_changes_neither_the_error_nor_the_signal(use_mail: Use) -> None:
+    entered: list[asyncio.Event] = []
+    ends: list[Outcome] = []
+
+    async def record(message: EmailMessage, error: Any, **more: Any) -> None:
+        entered[0].set()
+        await asyncio.sleep(0.05)
+        ends.append(error.outcome)
+
+    async def main() -> None:
+        entered.append(asyncio.Event())
+        left = message()
+        sending = asyncio.create_task(asend(left))
+        await asyncio.to_thread(sink.wait, lambda: sink.open_connections == 1)
+        await asyncio.sleep(0.1)
+        sending.cancel()
+        await entered[0].wait()  # the outcome is known, and its signal is being sent
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await sending
+        assert caught.value.outcome is Outcome.NOT_SENT  # type: ignore[attr-defined]
+        assert left.send_error is caught.value  # type: ignore[attr-defined]
+        await async_registry.aclose()
+
+    with Sink() as sink:
+        sink.stall("MAIL")
+        use_mail(host=sink.host, port=sink.port)
+        send_failed.connect(record)
+        try:
+            asyncio.run(main())
+        finally:
+            send_failed.disconnect(record)
+    assert ends == [Outcome.NOT_SENT]
+
+
 def test_health_and_statistics_include_the_connections_of_event_loops(mail: MailServer) -> None:
     async def main() -> None:
         before = len(mail_stats())

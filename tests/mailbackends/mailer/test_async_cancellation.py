@@ -7,12 +7,22 @@ import contextlib
 import os
 import random
 from collections import Counter
+from typing import Any, NoReturn
 
 import pytest
 
-from mailbackends import AsyncMailer, Outcome, Receipt, SMTPDeliveryUnknown, SMTPException
+from mailbackends import (
+    AsyncMailer,
+    Mailer,
+    Outcome,
+    Receipt,
+    SMTPDeliveryUnknown,
+    SMTPException,
+    Submission,
+)
 from mailbackends.events import Event, MessageFailed, MessageSent
 from support import loops
+from support.outcomes import outcomes
 from support.sink import EXTENSIONS, Sink
 
 pytestmark = pytest.mark.usefixtures("_kind_of_loop")
@@ -180,6 +190,124 @@ def test_each_message_that_a_cancelled_batch_had_taken_has_one_result(
         assert outcome in (Outcome.ACCEPTED, Outcome.NOT_SENT)
         assert delivered.pop(address, 0) == (outcome is Outcome.ACCEPTED), (address, outcome)
     assert not delivered
+
+
+@pytest.mark.parametrize("at", ["MAIL", "CONNECT", "EHLO"])
+def test_the_first_message_of_a_cancelled_pipelined_batch_is_not_sent(message, at: str) -> None:
+    """It waits for a connection, or for the reply to its envelope."""
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url, batch_pipeline=4) as mailer:
+            sending = asyncio.create_task(mailer.send_messages([message(), message()]))
+            await asyncio.to_thread(sink.wait, lambda: sink.open_connections == 1)
+            await asyncio.sleep(0.1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await sending
+            results = [await result for result in caught.value.results]  # type: ignore[attr-defined]
+            assert [result.outcome for result in results] == [Outcome.NOT_SENT] * 2
+            pool = mailer.stats().pool
+            assert (pool.in_use, pool.opening, pool.idle) == (0, 0, 0)
+        await asyncio.to_thread(sink.wait, lambda: sink.open_connections == 0)
+
+    with stalling(at) as sink:
+        loops.run(main())
+    assert sink.messages == []
+
+
+def test_messages_in_flight_of_a_cancelled_batch_are_finished_if_the_end_of_the_first_was_sent(
+    message,
+) -> None:
+    async def main() -> None:
+        async with AsyncMailer(sink.url, batch_pipeline=4) as mailer:
+            await mailer.send_message(message())  # so that BDAT has worked
+            given = [message(f"{number}@example.com") for number in range(9)]
+            sending = asyncio.create_task(mailer.send_messages(given))
+            await asyncio.to_thread(sink.wait, lambda: len(sink.messages) >= 2)
+            await asyncio.sleep(0.1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await sending
+            results = [await result for result in caught.value.results]  # type: ignore[attr-defined]
+        accepted = [isinstance(result, Receipt) for result in results]
+        assert accepted == [
+            *[True] * (len(sink.messages) - 1),
+            *[False] * (10 - len(sink.messages)),
+        ]
+        assert 0 < sum(accepted) < 9
+        assert {result.outcome for result in results} == {Outcome.ACCEPTED, Outcome.NOT_SENT}
+
+    with Sink(quiet=0.3) as sink:
+        loops.run(main())
+
+
+def test_a_refusal_that_came_with_the_cancellation_is_the_outcome(message) -> None:
+    async def main(expected: Outcome) -> None:
+        async with AsyncMailer(sink.url) as mailer:
+            sending = asyncio.create_task(mailer.send_message(message()))
+            await asyncio.sleep(0)
+            inner: asyncio.Task[Receipt]
+            [inner] = mailer._tasks
+            # Called in the iteration in which the outcome is known, before its caller goes on.
+            inner.add_done_callback(lambda _: sending.cancel())
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await sending
+            error: Any = caught.value
+            [result] = error.results
+            assert error.outcome is expected
+            assert result.result().outcome is expected
+            assert mailer.stats().messages == {expected: 1}
+
+    for answer, expected in (("550 5.7.1 No", Outcome.REFUSED), (None, Outcome.ACCEPTED)):
+        with Sink() as sink:
+            if answer:
+                sink.answer("MAIL", answer)
+            loops.run(main(expected))
+
+
+def test_a_cancelled_list_of_messages_has_a_result_for_each(message) -> None:
+    async def main(options: dict[str, int]) -> None:
+        async with AsyncMailer(sink.url, **options) as mailer:
+            given = [message(f"{number}@example.com") for number in range(30)]
+            sending = asyncio.create_task(mailer.send_messages(given))
+            await asyncio.to_thread(sink.wait, lambda: len(sink.messages) >= 7)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await sending
+            results = [await result for result in caught.value.results]  # type: ignore[attr-defined]
+            accepted = [result.outcome is Outcome.ACCEPTED for result in results]
+        assert len(results) == 30
+        sent = [f"{number}@example.com" for number, is_sent in enumerate(accepted) if is_sent]
+        assert [to for received in sink.messages for to in received.rcpt_tos] == sent
+
+    for options in ({}, {"batch_connections": 1, "batch_pipeline": 4}):
+        with Sink() as sink:
+            loops.run(main(options))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
+def test_what_a_message_raises_is_its_outcome_and_the_others_have_theirs(message, options) -> None:
+    class Broken:
+        def __iter__(self) -> NoReturn:
+            raise LookupError("no recipients are available")
+
+    async def main() -> list[Receipt | Exception]:
+        async with AsyncMailer(sink.url, **options) as mailer:
+            broken = Submission(message(), to_addrs=Broken())
+            found = await mailer.send_messages([message(), broken, *(message() for _ in range(9))])
+            assert mailer.stats().messages == {Outcome.ACCEPTED: 10, Outcome.NOT_SENT: 1}
+            return found
+
+    with Sink() as sink:
+        found = loops.run(main())
+        with Mailer(sink.url, **options) as mailer:
+            broken = Submission(message(), to_addrs=Broken())
+            blocking = mailer.send_messages([message(), broken, *(message() for _ in range(9))])
+    for each in (found, blocking):
+        assert isinstance(each[1], LookupError)
+        expected = [Outcome.ACCEPTED, Outcome.NOT_SENT, *[Outcome.ACCEPTED] * 9]
+        assert outcomes(each) == expected
+    assert len(sink.messages) == 20
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_connections": 3}, {"batch_pipeline": 4}], ids=str)
