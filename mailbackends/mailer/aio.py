@@ -25,6 +25,7 @@ from mailbackends.mailer.batch import (
 )
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leaving import (
+    Inline,
     at,
     end_of,
     first_of,
@@ -199,15 +200,21 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
     ) -> Receipt:
         jobs: list[Job] = []
         sending = functools.partial(self._router.send, submission, leases, jobs.append)
-        task = self._start(sending() if lock is None else locked(lock, sending))
+        inline = Inline(sending() if lock is None else locked(lock, sending))
+        task: asyncio.Task[Receipt] | None = None
         try:
+            # A hook may ask for the task that runs it: that must not change.
+            if not _has_hook(submission) and await inline:
+                return inline.result
+            task = self._start(inline.rest())
             return await asyncio.shield(task)
         except asyncio.CancelledError as error:
-            if not task.done() and jobs and jobs[0].may_be_delivered:
+            is_over = inline.is_over if task is None else task.done()
+            if not is_over and jobs and jobs[0].may_be_delivered:
+                task = task or self._start(inline.rest(after_cancel=True))
                 note(error, Outcome.UNKNOWN, (result_of(task, unless_known=Outcome.UNKNOWN),))
                 raise
-            task.cancel()
-            result = await end_of(task)
+            result = await self._cancelled(inline, task, error)
             if isinstance(result, asyncio.CancelledError):
                 note(error, outcome_of(result), (known(error),))
                 if not jobs:
@@ -217,6 +224,24 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
                 # It came to its end in the same iteration of the loop.
                 note(error, outcome_of(result), (known(result),))
             raise
+
+    async def _cancelled(
+        self,
+        inline: Inline[Receipt],
+        task: asyncio.Task[Receipt] | None,
+        error: asyncio.CancelledError,
+    ) -> Receipt | BaseException:
+        """What a message that is not sent any more returns or raises."""
+        if task is not None:
+            task.cancel()
+            return await end_of(task)
+        if inline.is_over:
+            return error
+        try:
+            inline.cancel(error)
+        except (Exception, asyncio.CancelledError) as raised:
+            return raised
+        return inline.result if inline.is_over else await end_of(self._start(inline.rest()))
 
     async def _outcome(self, item: Submission | Job) -> Receipt | Exception:
         try:
@@ -365,3 +390,7 @@ class AsyncPinnedConnection:
         """Return the connection to the pool."""
         async with self._lock:
             await self._leases.give_back()
+
+
+def _has_hook(item: Submission | Job) -> bool:
+    return (item.gate if isinstance(item, Job) else item.before_end) is not None

@@ -114,10 +114,12 @@ class InFlightTransactions:
 
     def is_accepted(self, wanted: InFlightTransaction) -> bool:
         """True if the server has accepted the message for everyone. Reads, and never waits."""
-        while not wanted.is_over:
+        while self.pending and not self._is_final(wanted):
             if not self._advance():
                 return False
-        return wanted.delivery is not None and not wanted.delivery.refused
+        if not self.pending:
+            self._check_step()
+        return wanted.is_clean
 
     def _advance(self) -> bool:
         """Give the oldest the next reply; False where that has to be waited for."""
@@ -139,11 +141,16 @@ class InFlightTransactions:
         except SMTPException as error:
             oldest.error = error
         if oldest.is_over:
-            self.pending.popleft()
-            self.ended += 1
+            self._end_oldest()
             if self.pending and _is_closing(oldest.error):
                 self._closing = oldest.error
         return True
+
+    def _end_oldest(self) -> None:
+        oldest = self.pending.popleft()
+        oldest.end = self._driver.session.replies
+        self._over.append(oldest)
+        self.ended += 1
 
     async def settle(self, deadline: float | None) -> None:
         """Wait for all of them, each for at most ``deadline`` seconds. `result` has the results."""
@@ -162,6 +169,8 @@ class InFlightTransactions:
             raise
 
     def _is_final(self, wanted: InFlightTransaction) -> bool:
+        if wanted not in self._over:
+            return wanted.is_over
         place = self._over.index(wanted)
         both = self._over[place : place + 2]
         return len(both) == 2 and all(each.is_clean for each in both)
@@ -227,10 +236,7 @@ class InFlightTransactions:
             oldest.error = kind("the wait for the reply was interrupted")
             raise
         finally:
-            self.pending.popleft()
-            self.ended += 1
-            self._over.append(oldest)
-            oldest.end = self._driver.session.replies
+            self._end_oldest()
         if self.pending and _is_closing(oldest.error):
             await self._give_up_those_after(oldest.error)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 from mailbackends.errors import Outcome
 from mailbackends.mailer.submission import Receipt
+from mailbackends.transport.aio import SocketWait
 
 __all__ = [
+    "Inline",
     "at",
     "end_of",
     "first_of",
@@ -27,6 +29,76 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class Inline(Generic[T]):
+    """Runs a coroutine in its caller's task, as long as it waits for sockets only.
+
+    ``await`` it: True if it came to its end, and `result` has its result; False if another task
+    has to go on with it, by `rest`. A task for each message from the start, and what shields
+    it from its caller, take as long as a third of sending one.
+    """
+
+    result: T
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._wait: Any = None  # what the coroutine waits for
+        self.has_begun = self.is_over = False
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        self.has_begun = True
+        self._go_on(self._coroutine.send, None)
+        while not self.is_over:
+            if self._wait is not None and type(self._wait) is not SocketWait:
+                return False
+            yield self._wait
+            self._go_on(self._coroutine.send, None)
+        return True
+
+    def _go_on(self, step: Callable[..., Any], value: Any) -> None:
+        try:
+            self._wait = step(value)
+        except StopIteration as stop:
+            self.is_over, self.result = True, stop.value
+        except BaseException:
+            self.is_over = True
+            raise
+
+    def cancel(self, error: asyncio.CancelledError) -> None:
+        """Raise ``error`` in the coroutine, which was cancelled while it was awaited.
+
+        Raises: what the coroutine raises. It may go on: see `is_over`.
+        """
+        self._go_on(self._coroutine.throw, error)
+
+    async def rest(self, *, after_cancel: bool = False) -> T:
+        """Go on in another task: as if nothing had happened, ``after_cancel`` too."""
+        return await (_Rest(self, after_cancel) if self.has_begun else self._coroutine)
+
+
+class _Rest(Generic[T]):
+    """What is left of an `Inline` coroutine."""
+
+    def __init__(self, inline: Inline[T], after_cancel: bool) -> None:
+        self._inline = inline
+        self._after_cancel = after_cancel
+
+    def __await__(self) -> Generator[Any, None, T]:
+        inline = self._inline
+        coroutine = inline._coroutine
+        if self._after_cancel:
+            if inline._wait is not None:
+                inline._wait.goes_on = True
+            inline._go_on(coroutine.send, None)
+        while not inline.is_over:
+            try:
+                yield inline._wait
+            except BaseException as error:
+                inline._go_on(coroutine.throw, error)
+            else:
+                inline._go_on(coroutine.send, None)
+        return inline.result
 
 
 async def locked(lock: asyncio.Lock, function: Callable[[], Coroutine[Any, Any, T]]) -> T:

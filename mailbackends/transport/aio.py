@@ -12,7 +12,7 @@ from typing import TypeVar
 from mailbackends.errors import ConfigurationError
 from mailbackends.transport.waiting import start_call
 
-__all__ = ["LoopWaiter"]
+__all__ = ["LoopWaiter", "SocketWait"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class LoopWaiter:
         """See `Waiter.ready`."""
         loop = asyncio.get_running_loop()
         fd = sock.fileno()
-        done: asyncio.Future[bool] = loop.create_future()
+        done = SocketWait(loop=loop)
         reader = self._reader(loop, fd) if reading else None
         if reader is not None:
             reader.waiting = done
@@ -39,6 +39,9 @@ class LoopWaiter:
         timer = None if seconds is None else loop.call_later(seconds, _expire, done)
         try:
             return await done
+        except asyncio.CancelledError:
+            if not done.goes_on:
+                raise
         finally:
             if timer is not None:
                 timer.cancel()
@@ -46,6 +49,8 @@ class LoopWaiter:
                 loop.remove_writer(fd)
             if reader is not None:
                 reader.waiting = None
+        rest = None if timer is None else max(0.0, timer.when() - loop.time())
+        return await self.ready(sock, reading=reading, writing=writing, seconds=rest)
 
     async def connected(
         self, socks: Collection[socket.socket], seconds: float | None
@@ -91,8 +96,14 @@ class LoopWaiter:
                 loop.call_soon_threadsafe(_wake, done)
 
         result = start_call(function, finished)
-        async with asyncio.timeout(seconds):
-            await done
+        # Not asyncio.timeout(): the task that begins this may not be the one that ends it.
+        timer = None if seconds is None else loop.call_later(seconds, _expire, done)
+        try:
+            if not await done:
+                raise TimeoutError
+        finally:
+            if timer is not None:
+                timer.cancel()
         return result()
 
     def forget(self, sock: socket.socket) -> None:
@@ -107,6 +118,13 @@ class LoopWaiter:
         if reader is None or reader.loop is not loop or not reader.is_registered:
             reader = self._readers[fd] = _Reader(loop, fd)
         return reader
+
+
+class SocketWait(asyncio.Future[bool]):
+    """A wait for a socket, and for nothing else."""
+
+    goes_on = False
+    """True if the wait goes on in another task although it was cancelled in the first one."""
 
 
 class _Reader:
