@@ -124,7 +124,7 @@ def note(
     error.results = results  # type: ignore[attr-defined]
 
 
-async def end_of(task: asyncio.Task[Any]) -> Any:
+async def end_of(task: asyncio.Task[Receipt]) -> Receipt | BaseException:
     """What a task that was cancelled returned or raised, however often its caller is."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
