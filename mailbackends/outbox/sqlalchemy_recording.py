@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, Connection, bindparam, false, insert, null, or_, update
 
 from mailbackends.outbox.state import LEASED, State
 from mailbackends.outbox.tables import Tables
-from mailbackends.outbox.values import Change, RecipientChange
+from mailbackends.outbox.values import Change
 from mailbackends.sql import now_ms
 
 __all__ = ["Recorder"]
@@ -29,46 +28,45 @@ class Recorder:
 
     def record(self, connection: Connection, change: Change) -> bool:
         """Write a change; False where it does not apply, and nothing was written."""
-        values: dict[str, Any] = {
-            "p_id": change.id,
-            "p_state": change.state,
-            "p_reason": change.reason,
-            "p_lost_leases": change.lost_leases,
-        }
-        if change.lease_by is not None:
-            values["p_lease_by"] = change.lease_by
-        if change.version is not None:
-            values["p_version"] = change.version
-        if change.delay is not None:
-            values["p_delay"] = int(change.delay * 1000)
-        shape = (
-            frozenset(values),
-            change.before,
-            change.state,
-            change.restarts,
-            change.is_lease_over,
-        )
-        update_message = self._statement(shape, lambda: self._update_message(*shape))
-        if not connection.execute(update_message, values).rowcount:
+        return self.record_all(connection, [change])
+
+    def record_all(self, connection: Connection, changes: Sequence[Change]) -> bool:
+        """Write all changes; False where one does not apply: roll back then, if others may have.
+
+        Statements of the same form are sent to the database together.
+        """
+        messages: _Batches = defaultdict(list)
+        for change in changes:
+            values = _message_values(change)
+            form = frozenset(values), change.before, change.state
+            messages["message", *form, change.restarts, change.is_lease_over].append(values)
+        applied = 0
+        for (_, *shape), rows in messages.items():
+            statement = self._statement(tuple(shape), self._update_message)
+            applied += connection.execute(statement, rows).rowcount
+        if applied != len(changes):
             return False
-        self._record_recipients(connection, change)
-        if change.log is not None:
-            entry = change.log
-            connection.execute(
-                self._statement("log", self._insert_log),
-                {
-                    "p_message": change.id,
-                    "p_kind": entry.kind,
-                    "p_text": entry.text,
-                    "p_by": entry.by,
-                },
-            )
+        others: _Batches = defaultdict(list)
+        for change in changes:
+            _add_recipients(others, change)
+            if (entry := change.log) is not None:
+                others[("log",)].append(
+                    {
+                        "p_message": change.id,
+                        "p_kind": entry.kind,
+                        "p_text": entry.text,
+                        "p_by": entry.by,
+                    }
+                )
+        for (kind, *shape), rows in others.items():
+            build = self._insert_log if kind == "log" else self._update_recipient
+            connection.execute(self._statement(tuple(shape), build), rows)
         return True
 
-    def _statement(self, key: Any, build: Callable[[], Any]) -> Any:
-        statement = self._statements.get(key)
+    def _statement(self, shape: tuple[Any, ...], build: Callable[..., Any]) -> Any:
+        statement = self._statements.get((build.__name__, shape))
         if statement is None:
-            statement = self._statements[key] = build()
+            statement = self._statements[build.__name__, shape] = build(*shape)
         return statement
 
     def _update_message(
@@ -116,34 +114,7 @@ class Recorder:
             by=bindparam("p_by"),
         )
 
-    def _record_recipients(self, connection: Connection, change: Change) -> None:
-        recipient = self.tables.recipient
-        groups: dict[tuple[RecipientChange, bool], list[str]] = defaultdict(list)
-        tried = set(change.attempted)
-        for address, each in change.recipients.items():
-            groups[each, address in tried].append(address)
-        for (each, attempted), addresses in groups.items():
-            values: dict[str, Any] = {"p_message": change.id, "p_state": each.state}
-            if each.reply is not None:
-                values["p_code"] = each.reply.code
-                values["p_enhanced"] = str(each.reply.enhanced or "")
-                values["p_text"] = each.reply.text
-            elif each.text is not None:
-                values["p_text"] = each.text
-            if each.server:
-                values["p_server"] = each.server
-            if len(addresses) == 1:
-                values["p_address"] = addresses[0]
-                where = recipient.c.address == bindparam("p_address")
-            else:
-                values["p_addresses"] = addresses
-                where = recipient.c.address.in_(bindparam("p_addresses", expanding=True))
-            shape = (frozenset(values), attempted)
-            build = partial(self._update_recipient, *shape, where)
-            statement = self._statement(shape, build)
-            connection.execute(statement, values)
-
-    def _update_recipient(self, parameters: frozenset[str], attempted: bool, where: Any) -> Any:
+    def _update_recipient(self, parameters: frozenset[str], attempted: bool) -> Any:
         recipient = self.tables.recipient
         values: dict[str, Any] = {"at": now_ms()}
         for name in ("state", "code", "enhanced", "text", "server"):
@@ -152,5 +123,48 @@ class Recorder:
         if attempted:
             values["attempts"] = recipient.c.attempts + 1
         return (
-            update(recipient).where(recipient.c.message == bindparam("p_message"), where)
-        ).values(values)
+            update(recipient)
+            .where(
+                recipient.c.message == bindparam("p_message"),
+                recipient.c.address == bindparam("p_address"),
+            )
+            .values(values)
+        )
+
+
+_Batches: TypeAlias = "dict[tuple[Any, ...], list[dict[str, Any]]]"
+
+
+def _message_values(change: Change) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "p_id": change.id,
+        "p_state": change.state,
+        "p_reason": change.reason,
+        "p_lost_leases": change.lost_leases,
+    }
+    if change.lease_by is not None:
+        values["p_lease_by"] = change.lease_by
+    if change.version is not None:
+        values["p_version"] = change.version
+    if change.delay is not None:
+        values["p_delay"] = int(change.delay * 1000)
+    return values
+
+
+def _add_recipients(batches: _Batches, change: Change) -> None:
+    tried = set(change.attempted)
+    for address, each in change.recipients.items():
+        values: dict[str, Any] = {
+            "p_message": change.id,
+            "p_address": address,
+            "p_state": each.state,
+        }
+        if each.reply is not None:
+            values["p_code"] = each.reply.code
+            values["p_enhanced"] = str(each.reply.enhanced or "")
+            values["p_text"] = each.reply.text
+        elif each.text is not None:
+            values["p_text"] = each.text
+        if each.server:
+            values["p_server"] = each.server
+        batches["recipient", frozenset(values), address in tried].append(values)

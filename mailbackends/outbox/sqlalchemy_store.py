@@ -149,6 +149,11 @@ class SQLAlchemyStore(OperatorCalls):
 
     def record_all(self, changes: Sequence[Change]) -> list[bool]:
         """See `Store.record_all`."""
+        if self.engine.dialect.supports_sane_multi_rowcount:
+            with self._transaction() as connection:
+                if self._recorder.record_all(connection, changes):
+                    return [True] * len(changes)
+                connection.rollback()
         with self._transaction() as connection:
             return [self._recorder.record(connection, change) for change in changes]
 
