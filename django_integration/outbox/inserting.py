@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,7 +19,13 @@ from django_integration.outbox.clock import for_database, now_sql
 from django_integration.outbox.listening import CHANNEL
 from mailbackends.outbox import OutboxMessage, State
 
-__all__ = ["insert_message_once", "insert_messages", "insert_recipients"]
+__all__ = [
+    "Quote",
+    "database_uuid",
+    "insert_message_once",
+    "insert_messages",
+    "insert_recipients",
+]
 
 _SUBJECT, _MESSAGE_ID = 500, 500  # characters in the columns
 
@@ -118,11 +125,11 @@ def _messages_statement(
         values += _message_values(each, connection, has_now=now is not None)
     # `due_at` is the database's now, unless the application has given another time.
     shape = tuple(each.not_before is not None for each in messages)
-    return _message_sql(_Quote(connection), now, shape), values
+    return _message_sql(Quote(connection), now, shape), values
 
 
 @lru_cache(maxsize=64)
-def _message_sql(quote: _Quote, now: str | None, are_later: tuple[bool, ...]) -> str:
+def _message_sql(quote: Quote, now: str | None, are_later: tuple[bool, ...]) -> str:
     names = ", ".join(map(quote, (*_GIVEN, *_FIXED)))
     rows = []
     for is_later in are_later:
@@ -137,7 +144,7 @@ def _message_values(each: OutboxMessage, connection: Any, *, has_now: bool) -> l
     moment = connection.ops.adapt_datetimefield_value
     not_before = moment(for_database(each.not_before))
     values: list[Any] = [
-        _uuid(each, connection),
+        database_uuid(each.id, connection),
         each.key,
         each.fingerprint,
         each.alias,
@@ -164,20 +171,21 @@ def _message_values(each: OutboxMessage, connection: Any, *, has_now: bool) -> l
 def _recipients_statement(rows: Sequence[Any], connection: Any) -> tuple[str, list[Any]]:
     values: list[Any] = []
     for message, recipient in rows:
-        values += [_uuid(message, connection), recipient.address, recipient.state.value]
-    return _recipient_sql(_Quote(connection), len(rows)), values
+        values += [database_uuid(message.id, connection), recipient.address, recipient.state.value]
+    return _recipient_sql(Quote(connection), len(rows)), values
 
 
 @lru_cache(maxsize=64)
-def _recipient_sql(quote: _Quote, count: int) -> str:
+def _recipient_sql(quote: Quote, count: int) -> str:
     names = ", ".join(map(quote, (*_RECIPIENT, *_RECIPIENT_FIXED)))
     row = f"({', '.join([*['%s'] * len(_RECIPIENT), *_RECIPIENT_FIXED.values()])})"
     table = quote(models.Recipient._meta.db_table)
     return f"INSERT INTO {table} ({names}) VALUES {', '.join([row] * count)}"  # noqa: S608
 
 
-def _uuid(message: OutboxMessage, connection: Any) -> Any:
-    return message.id if connection.features.has_native_uuid_field else message.id.hex
+def database_uuid(id: UUID, connection: Any) -> Any:
+    """The id as the database has it."""
+    return id if connection.features.has_native_uuid_field else id.hex
 
 
 def _clean(text: str) -> str:
@@ -190,7 +198,7 @@ def _chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield rows[start : start + size]
 
 
-class _Quote:
+class Quote:
     """How a database quotes names; equal for the same kind of database."""
 
     __slots__ = ("_quote", "_vendor")
@@ -203,7 +211,7 @@ class _Quote:
         return str(self._quote(name))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Quote) and self._vendor == other._vendor
+        return isinstance(other, Quote) and self._vendor == other._vendor
 
     def __hash__(self) -> int:
         return hash(self._vendor)

@@ -207,6 +207,10 @@ class Queries:
                 self._take_write_lock()
             yield
 
+    def _roll_back(self) -> None:
+        """Undo what was written in the block of `_transaction`, at its end."""
+        transaction.set_rollback(True, using=self.using)
+
     def _take_write_lock(self) -> None:
         """Begin as ``BEGIN IMMEDIATE`` would, which waits for other writers.
 

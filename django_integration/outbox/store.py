@@ -15,6 +15,7 @@ from django_integration.outbox import models
 from django_integration.outbox.clock import aware
 from django_integration.outbox.listening import Listener
 from django_integration.outbox.queries import LEASED_STATES, QUEUED, Queries
+from django_integration.outbox.recording import are_outcomes, record_outcomes
 from mailbackends.outbox import (
     LEASED,
     Change,
@@ -186,6 +187,11 @@ class DjangoStore(Queries):
 
     def record_all(self, changes: Sequence[Change]) -> list[bool]:
         """See `mailbackends.outbox.Store`."""
+        if are_outcomes(changes):
+            with self._transaction():
+                if record_outcomes(changes, self.connection):
+                    return [True] * len(changes)
+                self._roll_back()
         with self._transaction():
             return [self.record(change) for change in changes]
 
