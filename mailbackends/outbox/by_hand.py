@@ -15,6 +15,7 @@ from mailbackends.texts import one_line
 __all__ = ["cancelled", "resent", "resolved", "settled"]
 
 _R = RecipientState
+_LONGEST_NAME = 200  # characters in the log's column
 
 
 def cancelled(message: OutboxMessage, *, by: str = "") -> Change:
@@ -107,7 +108,7 @@ def settled(
     if unsettled is None or not changes:
         return None
     text = one_line(f"{recipient} {state}")
-    log = LogEntry("settled", text, source)
+    log = LogEntry("settled", text, one_line(source)[:_LONGEST_NAME])
     if message.state is State.BEGUN:
         return change_to(message, State.BEGUN, changes, log, before={State.BEGUN})
     after = final_state(states_after(message, changes).values())

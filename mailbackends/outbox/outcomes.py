@@ -110,12 +110,14 @@ class OutcomeRecorder:
             self.forget(message)
         return released
 
-    def _apply_surely(self, changes: Sequence[tuple[OutboxMessage, Change]]) -> None:
+    def _apply_surely(
+        self, changes: Sequence[tuple[OutboxMessage, Change]], latest: float | None = None
+    ) -> None:
         """Record outcomes; while the database is down it is tried again, for one lease.
 
         An outcome that is known and cannot be recorded would become unknown.
         """
-        latest = time.monotonic() + self._seconds
+        latest = latest or time.monotonic() + self._seconds
         pause = 0.05
         while changes:
             try:
@@ -127,6 +129,11 @@ class OutcomeRecorder:
                     logger.exception("outcomes were lost: %s", outcomes)
                     return
                 logger.warning("recording again: %s", outcomes, exc_info=True)
+                if len(changes) > 1:
+                    # One that the database does not take must not take the others along.
+                    for each in changes:
+                        self._apply_surely([each], latest)
+                    return
                 time.sleep(pause)
                 pause = min(2 * pause, 5.0)
             else:

@@ -280,6 +280,41 @@ def test_an_outcome_is_recorded_for_each_recipient(
     assert claim(store) == []  # it is not due yet
 
 
+def test_outcomes_of_one_moment_are_written_together_and_each_where_it_applies(
+    engine: Engine, store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    for number in range(20):
+        enqueue(f"order {number}", to=("ada@example.org", "bob@example.org"))
+    claimed = claim(store, 20)
+    store.begin(claimed, lease=60)
+    assert store.record(recorded(claimed[3], SMTPDeliveryUnknown("gone"), worker="w"))
+    assert store.record(resent(store.get(claimed[3].id)))  # this lease is over
+    no = Reply(550, (b"5.1.1 no such user",))
+    changes = [recorded(each, Receipt(each.pending, OK), worker="w") for each in claimed[:9]]
+    changes += [
+        recorded(each, Receipt(each.pending[:1], OK, {each.pending[1]: no}), worker="w")
+        for each in claimed[9:]
+    ]
+    assert store.record_all(changes) == [number != 3 for number in range(20)]
+    assert store.status().messages == {State.ACCEPTED: 19, State.QUEUED: 1}
+    bob = store.get(claimed[19].id).recipients[1]
+    assert (bob.state, bob.code, bob.attempts) == (RecipientState.REFUSED, 550, 1)
+    assert len(store.log(claimed[19].id)) == 1
+    assert store.record_all(changes) == [False] * 20
+
+    # However many they are, it is three statements and a commit.
+    for number in range(20):
+        enqueue(f"order {number}")
+    claimed = claim(store, 40)
+    changes = [recorded(each, Receipt(each.pending, OK), worker="w") for each in claimed]
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    assert store.record_all(changes) == [True] * 21
+    wanted = [each.split()[0] for each in statements if not each.startswith("BEGIN")]
+    # The one with two recipients is of the same form.
+    assert wanted == ["UPDATE", "UPDATE", "INSERT"]
+
+
 def test_a_reply_that_comes_late_resolves_what_a_sweep_made_unknown(
     store: SQLAlchemyStore, enqueue: Enqueue
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from django_integration.outbox import models
 from django_integration.outbox.inserting import insert_messages
@@ -143,6 +144,44 @@ def test_a_record_writes_message_recipients_and_log(store: DjangoStore) -> None:
     [entry] = store.log(message.id)
     assert (entry.kind, entry.by) == ("attempt", "w1")
     assert not store.record(change)
+
+
+def test_outcomes_of_one_moment_are_written_together_and_each_where_it_applies(
+    store: DjangoStore,
+) -> None:
+    for _ in range(20):
+        insert("ada@example.com", "bob@example.com")
+    claimed = claim(store, 20)
+    store.begin(claimed, lease=60)
+    changes = [accepted(each) for each in claimed]
+    no = RecipientChange(RecipientState.REFUSED, Reply.of(550, "5.1.1 No such user"), "mx:25")
+    changes[5].recipients["bob@example.com"] = no  # type: ignore[index]
+    assert store.record(accepted(claimed[3], state=State.CANCELLED, lease_by=None, recipients={}))
+    assert store.record_all(changes) == [number != 3 for number in range(20)]
+    assert store.status().messages == {State.ACCEPTED: 19, State.CANCELLED: 1}
+    found = store.get(claimed[5].id)
+    assert found is not None
+    ada, bob = found.recipients
+    assert (ada.state, ada.code, ada.enhanced) == (RecipientState.ACCEPTED, 250, "2.0.0")
+    assert (bob.state, bob.code, bob.attempts) == (RecipientState.REFUSED, 550, 1)
+    assert bob.at is not None
+    assert abs(bob.at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert [each.by for each in store.log(claimed[5].id)] == ["w1"]
+    assert store.record_all(changes) == [False] * 20
+
+    # However many they are, it is three statements and a commit.
+    for _ in range(20):
+        insert()
+    claimed = claim(store, 20)
+    with CaptureQueriesContext(connection) as queries:
+        assert store.record_all([accepted(each) for each in claimed]) == [True] * 20
+    statements = [each["sql"] for each in queries if " 1 = 0" not in each["sql"]]
+    kinds = [sql.split("times: ")[-1].split()[0] for sql in statements]
+    assert [kind for kind in kinds if kind in ("UPDATE", "INSERT")] == [
+        "UPDATE",
+        "UPDATE",
+        "INSERT",
+    ]
 
 
 def test_a_record_of_another_lease_writes_nothing(store: DjangoStore) -> None:
