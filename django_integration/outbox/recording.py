@@ -52,10 +52,16 @@ def record_outcomes(changes: Sequence[Change], connection: Any) -> bool:
         tried = set(change.attempted)
         for address, each in change.recipients.items():
             reply = each.reply
-            words = [] if reply is None else [reply.code, str(reply.enhanced or ""), reply.text]
-            values = [each.state.value, moment, *words, *filter(None, [each.server]), id, address]
-            shape = (reply is not None, bool(each.server), address in tried)
-            recipients[shape].append(_without_none(values, 1))
+            words: dict[str, Any] = {}
+            if reply is not None:
+                enhanced = str(reply.enhanced or "")
+                words = {"code": reply.code, "enhanced": enhanced, "text": reply.text}
+            elif each.text is not None:
+                words = {"text": each.text}
+            if each.server:
+                words["server"] = each.server
+            values = [each.state.value, moment, *words.values(), id, address]
+            recipients[tuple(words), address in tried].append(_without_none(values, 1))
         if (entry := change.log) is not None:
             log.append(_without_none([id, entry.kind, entry.text, entry.by, moment], 4))
     with connection.cursor() as cursor:
@@ -94,10 +100,8 @@ def _message_sql(quote: Quote, now: str | None, state: State, before: frozenset[
 
 @lru_cache(maxsize=64)
 def _recipient_sql(
-    quote: Quote, now: str | None, has_reply: bool, has_server: bool, is_attempt: bool
+    quote: Quote, now: str | None, columns: tuple[str, ...], is_attempt: bool
 ) -> str:
-    columns = ["code", "enhanced", "text"] if has_reply else []
-    columns += ["server"] if has_server else []
     set_ = [f"{quote('state')} = %s", f"{quote('at')} = {now or '%s'}"]
     set_ += [f"{quote(each)} = %s" for each in columns]
     if is_attempt:

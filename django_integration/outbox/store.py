@@ -232,6 +232,10 @@ class DjangoStore(Queries):
 
     def renew(self, messages: Sequence[OutboxMessage], *, lease: float) -> int:
         """See `mailbackends.outbox.Store`."""
+        if self.connection.features.has_select_for_update and len(messages) > 1:
+            # One by one: two transactions that lock the same rows in another order, this and
+            # `record_all`, would wait for each other.
+            return sum(self.renew([each], lease=lease) for each in messages)
         with self._transaction():
             return self._leased(messages).update(lease_until=self.now(lease))
 
