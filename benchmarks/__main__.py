@@ -81,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Failed as error:
             print(f"The benchmark failed. {error}", file=sys.stderr)
             return 1
+    if given.optimised:
+        results.optimised = Results.load(given.optimised)
     if given.before:
         results.before = Results.load(given.before).profiles
     show(results)
@@ -90,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench.plots import draw
 
         draw(results, given.plots)
-    if given.document:
-        fill(given.document, results)
+    for page in given.document:
+        fill(page, results)
     return status
 
 
@@ -177,11 +179,19 @@ def _parser() -> argparse.ArgumentParser:
     out = parser.add_argument_group("output")
     out.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     out.add_argument("--plots", type=Path, metavar="DIR", help="draw plots as SVG")
-    out.add_argument("--document", type=Path, metavar="FILE", help="update the tables of this page")
+    out.add_argument(
+        "--document", type=Path, nargs="+", default=[], metavar="FILE", help="update these pages"
+    )
     out.add_argument(
         "--from", type=Path, dest="read", metavar="FILE", help="read results instead of measuring"
     )
     out.add_argument("--before", type=Path, metavar="FILE", help="earlier profiles for comparison")
+    out.add_argument(
+        "--optimised",
+        type=Path,
+        metavar="FILE",
+        help="results of a run with an optimised interpreter, which are shown beside these",
+    )
     return parser
 
 

@@ -10,6 +10,7 @@ from bench.tables import (
     Table,
     about,
     case_table,
+    gain_table,
     line_table,
     profile_table,
     sink_note,
@@ -30,15 +31,21 @@ def fill(page: Path, results: Results) -> None:
 def filled(text: str, results: Results) -> str:
     """The text with the content after each ``<!-- table: NAME -->`` updated.
 
-    Names are ``about``, ``sink``, ``wanted``, ``line``, ``case NAME`` and ``profile NAME``.
+    Names are ``about``, ``sink``, ``wanted``, ``line``, ``gain NAME``, ``case NAME`` and
+    ``profile NAME``; ``optimised`` before a name means the results of an optimised interpreter.
     A table without results is left unchanged.
     """
 
     def table(found: re.Match[str]) -> str:
+        name, shown = found[2], results
+        if name.startswith("optimised "):
+            if results.optimised is None:
+                return found[0]
+            name, shown = name.removeprefix("optimised "), results.optimised
         sentences = {"about": about, "sink": sink_note}
-        if found[2] in sentences:
-            return f"{found[1]}{sentences[found[2]](results)}\n{found[3]}"
-        made = _table(found[2], results)
+        if name in sentences:
+            return f"{found[1]}{sentences[name](shown)}\n{found[3]}"
+        made = _table(name, shown)
         return f"{found[1]}{made.markdown()}\n{found[3]}" if made.rows else found[0]
 
     return _MARKED.sub(table, text)
@@ -51,6 +58,8 @@ def _table(name: str, results: Results) -> Table:
             return wanted_table(results)
         case "line":
             return line_table(results)
+        case "gain":
+            return gain_table(results, case)
         case "case":
             return case_table(results, case)
         case "profile":

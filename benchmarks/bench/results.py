@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import sysconfig
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -85,6 +86,8 @@ class Results:
     profiles: list[Profile] = field(default_factory=list)
     before: list[Profile] = field(default_factory=list)
     """The profiles of an earlier run, for comparison."""
+    optimised: Results | None = None
+    """The same with an optimised build of the interpreter."""
 
     def cell(self, case: str, client: str) -> Cell | None:
         """The results of one client in one case, or None."""
@@ -107,7 +110,12 @@ class Results:
     @classmethod
     def load(cls, path: Path) -> Results:
         """Read it from JSON."""
-        read = json.loads(path.read_text(encoding="utf-8"))
+        return cls._read(json.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def _read(cls, read: dict[str, Any]) -> Results:
+        if read.get("optimised"):
+            read["optimised"] = cls._read(read["optimised"])
         read["lines"] = [Line(**line) for line in read["lines"]]
         for name in ("profiles", "before"):
             read[name] = [Profile(**profile) for profile in read.get(name, [])]
@@ -134,7 +142,8 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
         "system": f"{platform.system()} on {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "is_optimised": "--enable-optimizations" in options,
+        # The builds of distributions are optimised too: Debian's by a target of its makefile.
+        "is_optimised": "--enable-optimizations" in options or sys.base_prefix == "/usr",
         "versions": versions,
         "load": [round(os.getloadavg()[0], 1)] if hasattr(os, "getloadavg") else [],
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cases import CASES
+from bench.gains import GAINS, figures
 from bench.profiling import PARTS
 from bench.results import Cell, Results
 from bench.roster import CLIENTS
@@ -15,6 +16,7 @@ __all__ = [
     "Table",
     "about",
     "case_table",
+    "gain_table",
     "line_table",
     "profile_table",
     "sink_note",
@@ -47,6 +49,26 @@ class Table:
             for index, row in enumerate(self.rows)
         ]
         return "\n".join("| " + " | ".join(row) + " |" for row in [*head, *body])
+
+
+def gain_table(results: Results, name: str) -> Table:
+    """What an application gains that uses another client today."""
+    title, gains = GAINS[name]
+    rows = []
+    for gain in gains:
+        if found := figures(results, gain):
+            theirs, ours, times = found
+            unit = {"wait": " ms", "CPU": " ms", "MiB": " MiB"}.get(gain.measure, "")
+            better = {"wait": "faster", "rate": "as many", "CPU": "less", "MiB": "less"}
+            rows.append(
+                [
+                    gain.title,
+                    _number(theirs) + unit,
+                    _number(ours) + unit,
+                    f"{times:.{1 if times < 10 else 0}f}\u00d7 {better[gain.measure]}",
+                ]
+            )
+    return Table(f"Beside {title}", ["", title, "mailbackends", "gain"], rows)
 
 
 def wanted_table(results: Results) -> Table:
@@ -115,10 +137,17 @@ def about(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = ", ".join(str(value) for value in machine["load"])
+    if "Nodemailer" not in machine["versions"] and any(
+        CLIENTS[cell.client].family == "nodemailer" for cell in results.cells
+    ):
+        # Before its version was recorded.
+        versions += (
+            ", Nodemailer 7 (which writes the end of a message separately, and so waits 40 ms)"
+        )
     return (
         f"{machine['cores']} core{'s' * (machine['cores'] != 1)}, {machine['system']}, "
         f"{machine['python']}"
-        f"{'' if machine['is_optimised'] else ' (built without --enable-optimizations)'}, "
+        f"{' (optimised)' if machine['is_optimised'] else ' (built without optimisation)'}, "
         f"{versions}. Load average before and after: {load}."
     )
 

@@ -16,8 +16,9 @@ for needed in ("aiosmtplib", "flask_mail", "django", "matplotlib", "rich", "trus
 
 from bench.cases import CASES  # noqa: E402 - after the check for what it needs
 from bench.document import filled  # noqa: E402
-from bench.results import Results  # noqa: E402
+from bench.results import Cell, Results  # noqa: E402
 from bench.roster import CLIENTS  # noqa: E402
+from bench.tables import gain_table  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "performance.md"
@@ -72,7 +73,7 @@ def test_the_proxy_adds_its_delay(written: Path) -> None:
 
 def test_tables_are_printed_without_a_terminal(written: Path) -> None:
     shown = (written / "output").read_text()
-    for text in ("2 KB text, 20 ms away, TLS and login", "our Mailer", "Target"):
+    for text in ("2 KB text, 20 ms away, TLS and login", "mailbackends Mailer", "Target"):
         assert text in shown
     assert "\x1b" not in shown
 
@@ -97,6 +98,35 @@ def test_plots_show_the_results(written: Path) -> None:
         assert CLIENTS["ours-core"].title in text
 
 
+def test_results_of_another_interpreter_are_shown_beside(written: Path, tmp_path: Path) -> None:
+    page, both = tmp_path / "page.md", tmp_path / "both.json"
+    empty = "<!-- table: optimised case text-0-tls -->\n<!-- end -->\n"
+    page.write_text(empty)
+    given = str(written / "results.json")
+    assert run("--from", given, "--document", str(page)).returncode == 0
+    assert page.read_text() == empty
+    done = run("--from", given, "--optimised", given, "--json", str(both), "--document", str(page))
+    assert done.returncode == 0, done.stderr
+    assert "| **mailbackends Mailer** |" in page.read_text()
+    assert Results.load(both).optimised == Results.load(written / "results.json")
+
+
+def test_the_gain_is_how_many_times_better_ours_is() -> None:
+    cells = [
+        Cell("text-0-tls", "flask-mail", 10, wall=[0.004], cpu=[0.003]),
+        Cell("text-0-tls", "ours-flask", 10, wall=[0.001], cpu=[0.0001]),
+    ]
+    assert gain_table(Results({}, cells=cells), "flask").rows == [
+        [
+            "mails a second, one thread, server on the same machine",
+            "250",
+            "1000",
+            "4.0\u00d7 as many",
+        ],
+        ["processor time for a mail over TLS", "3.00 ms", "0.100 ms", "30\u00d7 less"],
+    ]
+
+
 def test_earlier_results_are_shown_again(written: Path) -> None:
     page = written / "page.md"
     page.write_text("before\n<!-- table: case text-20-tls -->\nold\n<!-- end -->\nafter\n")
@@ -109,11 +139,12 @@ def test_earlier_results_are_shown_again(written: Path) -> None:
     assert len(lines) == len(SOME) + 6
 
 
-def test_the_page_shows_the_stored_results() -> None:
+def test_the_pages_show_the_stored_results() -> None:
     """By the command in the page itself, not by hand."""
-    text = PAGE.read_text(encoding="utf-8")
     results = Results.load(PAGE.with_suffix("") / "results.json")
-    assert filled(text, results) == text
+    for page in (PAGE, ROOT / "benchmarks" / "TARGETS.md"):
+        text = page.read_text(encoding="utf-8")
+        assert filled(text, results) == text
     assert {c.client for c in results.cells} <= set(CLIENTS)
     assert {c.case for c in results.cells} <= set(CASES)
 
