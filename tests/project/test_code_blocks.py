@@ -54,8 +54,8 @@ PYTHON: dict[str, tuple[int, str]] = {
     "docs/oauth.md": (4, "mailbackends/test_docs.py project/test_code_blocks.py"),
     "docs/observability.md": (2, "mailbackends/test_docs.py"),
     "docs/outbox.md": (
-        8,
-        "django_integration/outbox/test_docs.py outbox/test_docs.py",
+        9,
+        "django_integration/outbox/test_docs.py outbox/test_docs.py project/test_code_blocks.py",
     ),
     "docs/packages.md": (1, "project/test_packages.py"),
     "docs/parameters.md": (2, "mailbackends/protocol/test_parameters_page.py"),
@@ -386,6 +386,36 @@ def test_the_mailbox_is_shown_in_an_application_of_flask() -> None:
         names["mail"].send(Message("Your order", ["ada@example.com"], "x", sender="a@example.com"))
     assert "Your order" in app.test_client().get("/mailbox/").text
     app.extensions["mailbackends_mailbox"].close()
+
+
+def test_the_guard_of_the_outbox_asks_who_is_logged_in(tmp_path: Path) -> None:
+    flask_login = pytest.importorskip("flask_login")
+    pytest.importorskip("sqlalchemy")
+    from flask_integration import Mail
+    from flask_integration.outbox import outbox_of
+
+    class User(flask_login.UserMixin):
+        id = "1"
+        email = "grace@example.com"
+        is_staff = False
+
+    user = User()
+    app = execute(block("docs/outbox.md", "current_user"))["app"]
+    app.config.update(
+        SECRET_KEY="x",
+        MAIL_OUTBOX_DATABASE=f"sqlite:///{tmp_path / 'outbox.sqlite3'}",
+    )
+    manager = flask_login.LoginManager(app)
+    manager.request_loader(lambda request: user if "login" in request.headers else None)
+    Mail(app)
+    box = outbox_of(app)
+    box.create_tables()
+    client = app.test_client()
+    assert client.get("/mailbox/outbox/").status_code == 401
+    assert client.get("/mailbox/outbox/", headers={"login": "1"}).status_code == 403
+    user.is_staff = True
+    assert client.get("/mailbox/outbox/", headers={"login": "1"}).status_code == 200
+    box.close()
 
 
 def test_the_settings_for_microsoft_are_complete() -> None:
