@@ -80,6 +80,7 @@ def block(page: str, contains: str) -> str:
 
 
 def execute(code: str, **names: Any) -> dict[str, Any]:
+    names.setdefault("__name__", "sample")
     exec(compile(code, "sample", "exec"), names)  # noqa: S102
     return names
 
