@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.dispatch import Signal
 
+from django_integration.attachments import as_django_message
 from django_integration.configuration import Configuration, InvalidConfiguration
 from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
 from django_integration.logs import logger, sending
@@ -21,7 +22,7 @@ from django_integration.messages import RawEmailMessage
 from django_integration.registry import MailerKey, async_registry
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
-from mailbackends import AsyncMailer, Submission
+from mailbackends import AsyncMailer, Email, Submission
 from mailbackends.integration import settle_in_background, settle_when_known
 
 __all__ = ["AsyncDelivery", "AsyncSending"]
@@ -33,7 +34,9 @@ _SHORT = 50_000  # in characters
 class AsyncDelivery(Delivery):
     """What `Delivery` decides, with signals and messages awaited."""
 
-    async def asend_by_mailer(self, mailer: AsyncMailer, messages: Iterable[EmailMessage]) -> None:
+    async def asend_by_mailer(
+        self, mailer: AsyncMailer, messages: Iterable[EmailMessage | Email]
+    ) -> None:
         """See `Delivery.send_by_mailer`.
 
         Raises:
@@ -80,9 +83,10 @@ class AsyncDelivery(Delivery):
             await asyncio.wait(now)
 
     async def _asubmissions(
-        self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
+        self, messages: Iterable[EmailMessage | Email], waiting: deque[_Entry]
     ) -> AsyncGenerator[Submission, None]:
-        for message in messages:
+        for given in messages:
+            message = as_django_message(given) if isinstance(given, Email) else given
             entry = _Entry(message)
             self._entries.append(entry)
             unreachable = self._unreachable and self._still_unreachable()
@@ -137,7 +141,7 @@ class AsyncSending(ABC):
         """See `EmailBackend`."""
 
     @abstractmethod
-    def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+    def send_messages(self, email_messages: Iterable[EmailMessage | Email]) -> int:
         """See `EmailBackend`."""
 
     @abstractmethod
@@ -146,7 +150,7 @@ class AsyncSending(ABC):
     @abstractmethod
     def _overrides(self, *names: str) -> bool: ...
 
-    async def asend_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+    async def asend_messages(self, email_messages: Iterable[EmailMessage | Email]) -> int:
         """As `send_messages`, awaited in the running event loop, by an `AsyncMailer`.
 
         A subclass that extends how messages are sent, and has no ``asend_messages()`` itself,

@@ -8,12 +8,14 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+from django_integration.attachments import as_django_message
 from django_integration.compat import HAS_MAILERS, backend_for
+from mailbackends import Email
 
 __all__ = ["asend", "asend_mail", "asend_mass_mail"]
 
 
-async def asend(message: EmailMessage, *, using: str | None = None) -> int:
+async def asend(message: EmailMessage | Email, *, using: str | None = None) -> int:
     """As ``message.send()``: 1 if the message was accepted for a recipient, else 0.
 
     A backend without ``asend_messages()``, and a message of a class with its own ``send()``,
@@ -25,6 +27,8 @@ async def asend(message: EmailMessage, *, using: str | None = None) -> int:
         CancelledError: with ``outcome``, if the message was being sent.
         TypeError: ``using`` was given, and the message has a connection already.
     """
+    if isinstance(message, Email):
+        message = as_django_message(message)
     if type(message).send is not EmailMessage.send or "send" in vars(message):
         arguments: dict[str, Any] = {} if using is None else {"using": using}
         return int(await sync_to_async(message.send)(**arguments) or 0)

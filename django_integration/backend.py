@@ -39,7 +39,7 @@ from django_integration.settings import (
     unknown_options,
 )
 from django_integration.staging import Staging
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Options, Secret
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Email, Options, Secret
 
 __all__ = ["EmailBackend"]
 
@@ -247,11 +247,12 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
         if connection is not None and not isinstance(connection, PooledConnection):
             quit_connection(connection, silently=self.fail_silently)
 
-    def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+    def send_messages(self, email_messages: Iterable[EmailMessage | Email]) -> int:
         """Send all messages; return how many were accepted for at least one recipient.
 
         A failed message does not stop the others. The outcome of each is in
-        ``message.receipt`` and ``message.send_error``.
+        ``message.receipt`` and ``message.send_error``, except that of a `mailbackends.Email`,
+        which cannot change: make a message of it by `as_django_message` to have its receipt.
 
         Raises:
             SMTPException, ValueError: the only message could not be sent.
@@ -267,7 +268,7 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
                     return 0
                 raise
 
-    def _send_all(self, email_messages: Iterable[EmailMessage]) -> int:
+    def _send_all(self, email_messages: Iterable[EmailMessage | Email]) -> int:
         if not self._is_extended():
             return self._send_pooled(email_messages)
         opened = self.open()
@@ -281,19 +282,19 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
             if opened:
                 self.close()
 
-    def _send(self, email_message: EmailMessage) -> bool:
+    def _send(self, email_message: EmailMessage | Email) -> bool:
         """Send one message; True if it was accepted. For subclasses to extend."""
         if self.connection and not is_pooled(self.connection):
             return bool(self._send_through(self.connection, [email_message]))
         return bool(self._send_pooled([email_message]))
 
-    def _send_pooled(self, messages: Iterable[EmailMessage]) -> int:
+    def _send_pooled(self, messages: Iterable[EmailMessage | Email]) -> int:
         delivery = Delivery(self)
         with registry.mailer(self.mailer_key) as mailer:
             delivery.send_by_mailer(mailer, messages)
         return delivery.finish()
 
-    def _send_through(self, connection: Any, messages: Iterable[EmailMessage]) -> int:
+    def _send_through(self, connection: Any, messages: Iterable[EmailMessage | Email]) -> int:
         if is_pooled(connection):
             return self._send_pooled(messages)
         delivery = Delivery(self)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 from django.core.mail import EmailMessage
 from django.dispatch import Signal
 
+from django_integration.attachments import as_django_message
 from django_integration.configuration import Configuration, InvalidConfiguration
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
@@ -21,6 +22,7 @@ from django_integration.staging import Staging
 from django_integration.suppression.lists import checked, list_for, recipients_of
 from mailbackends import (
     ConfigurationError,
+    Email,
     InvalidAddressError,
     InvalidMessageError,
     Mailer,
@@ -90,7 +92,7 @@ class Delivery:
         self._unreachable: SMTPException | None = None
         self._unreachable_since = 0.0
 
-    def send_by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage]) -> None:
+    def send_by_mailer(self, mailer: Mailer, messages: Iterable[EmailMessage | Email]) -> None:
         """Send all messages through the pool; a failed message does not stop the others.
 
         Once the server could not be reached, further messages fail without waiting for it
@@ -105,7 +107,7 @@ class Delivery:
             if to_send := self._record(entry, result):
                 self._publish(entry, *to_send)
 
-    def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage]) -> None:
+    def send_one_by_one(self, send: SendOne, messages: Iterable[EmailMessage | Email]) -> None:
         """Send each message with ``send``, which raises on failure."""
         if (listed := list_for(self.backend)) is not None:
             self._ask(listed, messages)
@@ -151,7 +153,7 @@ class Delivery:
 
     # What follows decides, and waits for nothing: `AsyncDelivery` uses it too.
 
-    def _ask(self, listed: SuppressionList, messages: Iterable[EmailMessage]) -> None:
+    def _ask(self, listed: SuppressionList, messages: Iterable[EmailMessage | Email]) -> None:
         """Ask the suppression list about the recipients of all messages, if they are a list."""
         self._lookup = SuppressionLookup(listed)
         if isinstance(messages, list | tuple):
@@ -232,9 +234,10 @@ class Delivery:
     # What follows waits.
 
     def _submissions(
-        self, messages: Iterable[EmailMessage], waiting: deque[_Entry]
+        self, messages: Iterable[EmailMessage | Email], waiting: deque[_Entry]
     ) -> Iterator[Submission]:
-        for message in messages:
+        for given in messages:
+            message = as_django_message(given) if isinstance(given, Email) else given
             entry = _Entry(message)
             self._entries.append(entry)
             prepare = self._prepare if pre_send.receivers else self._build

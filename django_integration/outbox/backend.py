@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
+from django_integration.attachments import as_django_message
 from django_integration.compat import HAS_MAILERS, configuration_error, resolve_lazy
 from django_integration.errors import BatchError, SendCancelled
 from django_integration.logs import logger
@@ -18,7 +19,7 @@ from django_integration.outbox.delivering import default_via
 from django_integration.outbox.health import check_outbox
 from django_integration.outbox.queueing import Moment, insert, prepare
 from django_integration.signals import pre_send
-from mailbackends import ConfigurationError
+from mailbackends import ConfigurationError, Email
 from mailbackends.outbox import OnUnknown, OutboxMessage, Priority, Queued
 
 __all__ = ["EmailBackend", "aenqueue", "enqueue"]
@@ -104,7 +105,7 @@ class EmailBackend(BaseEmailBackend):
         """
         return check_outbox().error
 
-    def send_messages(self, email_messages: Iterable[EmailMessage]) -> int:
+    def send_messages(self, email_messages: Iterable[EmailMessage | Email]) -> int:
         """Queue all messages; return how many were queued.
 
         A message that cannot be sent does not stop the others.
@@ -116,7 +117,8 @@ class EmailBackend(BaseEmailBackend):
         """
         results: list[tuple[EmailMessage, Any]] = []
         made: list[OutboxMessage] = []
-        for message in email_messages or ():
+        for given in email_messages or ():
+            message = as_django_message(given) if isinstance(given, Email) else given
             result = self._prepared(message)
             results.append((message, result))
             if isinstance(result, OutboxMessage):
@@ -167,7 +169,7 @@ class EmailBackend(BaseEmailBackend):
 
 
 def enqueue(
-    message: EmailMessage,
+    message: EmailMessage | Email,
     *,
     key: str | None = None,
     at: Moment = None,
@@ -179,7 +181,7 @@ def enqueue(
     """Queue a message in the caller's transaction: with a rollback it is not sent.
 
     It is sent once, after the commit, by a worker (``manage.py outbox work``). ``message.receipt``
-    is the `Queued` that is returned.
+    is the `Queued` that is returned; a `mailbackends.Email` has no such attribute.
 
     Args:
         key: a second message with the same key is not queued: the first one's receipt is
@@ -195,6 +197,8 @@ def enqueue(
         ConfigurationError: an argument is unusable.
         KeyReusedError: another message has this key.
     """
+    if isinstance(message, Email):
+        message = as_django_message(message)
     alias = via or default_via()
     pre_send.send(sender=EmailBackend, message=message, alias=alias, backend=None)
     made = prepare(
@@ -206,7 +210,7 @@ def enqueue(
     return receipt
 
 
-async def aenqueue(message: EmailMessage, **options: Any) -> Queued:
+async def aenqueue(message: EmailMessage | Email, **options: Any) -> Queued:
     """As `enqueue`, in the thread that Django uses for synchronous code.
 
     Raises: as `enqueue`.

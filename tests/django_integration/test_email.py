@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.policy
 from pathlib import Path
 
@@ -9,9 +10,13 @@ import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
-from django_integration import as_django_message, receipt_of
+from django_integration import as_django_message, asend, receipt_of
+from django_integration.compat import backend_for
+from django_integration.messages import as_submission
+from django_integration.staging import Staging
 from django_integration.testing import mail_to
 from mailbackends import Email
+from mailbackends.integration import WrittenMessage
 from support.server import MailServer
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -62,3 +67,46 @@ def test_other_backends_take_it_too() -> None:
     EmailBackend().send_messages([as_django_message(message)])
     assert mail.outbox[0].body == "<p>x</p>"
     assert mail.outbox[0].message()["Message-ID"] == message.message_id
+
+
+def plain() -> Email:
+    return Email(
+        subject="Ihre Bestellung für 3 €",
+        sender=("Leaf & Cup", "shop@example.com"),
+        to=["ada@example.com", ("Zoë", "zoe@example.com")],
+        bcc="log@example.com",
+        text="Hallo",
+        html="<p>Hallo</p>",
+        attachments=[("invoice.pdf", b"%PDF"), ("orders.csv", "a;b\n")],
+    )
+
+
+def is_complete(server: MailServer, message: Email) -> bool:
+    received = email.message_from_bytes(server.message.content, policy=email.policy.default)
+    assert server.message.rcpt_tos == ("ada@example.com", "zoe@example.com", "log@example.com")
+    assert [part.get_content_type() for part in received.walk()] == [
+        *("multipart/mixed", "multipart/alternative", "text/plain", "text/html"),
+        *("application/pdf", "text/csv"),
+    ]
+    return bool(received["Message-ID"] == message.message_id)
+
+
+def test_the_backend_takes_it_as_it_is(mail_server: MailServer) -> None:
+    message = plain()
+    with mail_to(mail_server.host, mail_server.port):
+        assert backend_for().send_messages([message]) == 1
+    assert is_complete(mail_server, message)
+
+
+def test_it_is_sent_in_an_event_loop(mail_server: MailServer) -> None:
+    message = plain()
+    with mail_to(mail_server.host, mail_server.port):
+        assert asyncio.run(asend(message)) == 1
+    assert is_complete(mail_server, message)
+
+
+def test_it_is_written_without_building_it() -> None:
+    message = as_django_message(plain())
+    made = as_submission(message, Staging(), fast=True)
+    assert isinstance(made.message, WrittenMessage)
+    assert made.message.message_id == message.extra_headers["Message-ID"]

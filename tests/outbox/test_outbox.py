@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from mailbackends import (
     ConfigurationError,
+    Email,
     FileAttachment,
     InvalidMessageError,
     Mailer,
@@ -68,6 +69,33 @@ def test_a_message_is_sent_once_and_its_outcome_recorded(outbox: Outbox) -> None
 
 
 @pytest.mark.parametrize("kind", ["session", "connection"])
+def test_an_email_is_sent_with_what_it_had_when_it_was_enqueued(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "terms.bin"
+    path.write_bytes(b"terms" * 100_000)
+    message = Email(
+        subject="Ihre Bestellung für 3 €",
+        sender=("Leaf & Cup", "shop@example.com"),
+        to="ada@example.org",
+        bcc="log@example.org",
+        text="Grüße\n",
+        html='<img src="cid:logo">',
+        inline={"logo": ("logo.png", b"PNG")},
+        attachments=[path],
+    )
+    with Sink() as sink, Mailer(f"smtp://127.0.0.1:{sink.port}") as mailer:
+        assert outbox.enqueue(message).message_id == message.message_id
+        path.unlink()
+        assert outbox.worker(mailer).run_once() == 1
+        sent = sink.message
+    assert sent.rcpt_tos == ("ada@example.org", "log@example.org")
+    assert sent.message["Subject"] == message.subject
+    *_, logo, terms = sent.message.walk()
+    assert (logo["Content-ID"], logo.get_content()) == ("<logo>", b"PNG")
+    assert terms.get_content() == b"terms" * 100_000
+
+
 def test_it_is_sent_if_the_callers_transaction_is_committed_and_not_otherwise(
     outbox: Outbox, engine: Engine, kind: str
 ) -> None:

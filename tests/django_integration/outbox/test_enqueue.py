@@ -24,7 +24,7 @@ from django_integration import BatchError, SendCancelled, attach_path, pre_send
 from django_integration.compat import backend_for
 from django_integration.outbox import aenqueue, enqueue
 from django_integration.outbox.models import Message, Recipient
-from mailbackends import ConfigurationError, InvalidAddressError, InvalidMessageError
+from mailbackends import ConfigurationError, Email, InvalidAddressError, InvalidMessageError
 from mailbackends.outbox import KeyReusedError, Queued
 
 Use = Callable[..., None]
@@ -90,6 +90,26 @@ def test_the_receipt_says_that_it_is_queued() -> None:
     assert receipt.outcome == "pending"
     assert receipt.id == Message.objects.get().id
     assert mail.send_error is None  # type: ignore[attr-defined]
+
+
+def test_an_email_of_the_core_is_queued_as_it_is() -> None:
+    given = Email(
+        subject="Ihre Bestellung für 3 €",
+        sender="shop@example.com",
+        to="ada@example.com",
+        bcc="log@example.com",
+        text="Grüße\n",
+        attachments=[("a.pdf", b"%PDF")],
+    )
+    receipt = enqueue(given)
+    row = Message.objects.get()
+    assert row.message_id == receipt.message_id == given.message_id
+    assert {each.address for each in row.recipients.all()} == {"ada@example.com", "log@example.com"}
+    parsed = message_from_bytes(bytes(row.content), policy=policy.default)
+    assert parsed["Subject"] == given.subject
+    assert [part.get_content_type() for part in parsed.walk()][1:] == [
+        *("text/plain", "application/pdf"),
+    ]
 
 
 def test_blind_copies_are_in_the_envelope_only() -> None:
