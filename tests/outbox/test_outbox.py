@@ -68,7 +68,6 @@ def test_a_message_is_sent_once_and_its_outcome_recorded(outbox: Outbox) -> None
     assert found.recipients[0].code == 250
 
 
-@pytest.mark.parametrize("kind", ["session", "connection"])
 def test_an_email_is_sent_with_what_it_had_when_it_was_enqueued(
     outbox: Outbox, tmp_path: Path
 ) -> None:
@@ -96,6 +95,7 @@ def test_an_email_is_sent_with_what_it_had_when_it_was_enqueued(
     assert terms.get_content() == b"terms" * 100_000
 
 
+@pytest.mark.parametrize("kind", ["session", "connection"])
 def test_it_is_sent_if_the_callers_transaction_is_committed_and_not_otherwise(
     outbox: Outbox, engine: Engine, kind: str
 ) -> None:
