@@ -318,3 +318,36 @@ def test_settings_that_are_not_usable_are_refused(config: dict[str, Any], text: 
     Mail(app)
     with pytest.raises(ConfigurationError, match=text):
         suppression_of(app)
+
+
+# docs/suppression.md
+
+
+def test_the_pages_block_for_a_plain_program_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from project.test_code_blocks import block, execute
+
+    monkeypatch.chdir(tmp_path)
+    names = execute(block("docs/suppression.md", "mailer = Mailer("))
+    names["store"].add([new_entry(ADA)])
+    with pytest.raises(RecipientsSuppressed):
+        names["mailer"].send_message(b"Subject: s\r\n\r\nx", "shop@example.com", [ADA])
+    names["store"].close()
+
+
+def test_the_pages_settings_for_flask_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from project.test_code_blocks import block, execute
+
+    monkeypatch.chdir(tmp_path)
+    app = Flask(__name__, instance_path=str(tmp_path))
+    config = execute(block("docs/suppression.md", "MAIL_SUPPRESSION = True"))
+    app.config.update({key: value for key, value in config.items() if key.isupper()})
+    app.config["MAIL_DEFAULT_SENDER"] = "shop@example.com"
+    mail = Mail(app)
+    run(app, "create-tables")
+    suppress(app, ADA)
+    with pytest.raises(RecipientsSuppressed):
+        mail.send(Message("s", [ADA], body="x"))
+    mail.close()
+    suppression_of(app).close()

@@ -63,6 +63,10 @@ PYTHON: dict[str, tuple[int, str]] = {
     "docs/rate-limit.md": (3, "mailbackends/test_docs.py"),
     "docs/security.md": (1, "project/test_code_blocks.py"),
     "docs/smtplib.md": (1, "project/test_code_blocks.py"),
+    "docs/suppression.md": (
+        6,
+        "django_integration/suppression/test_operation.py outbox/test_flask_suppression.py",
+    ),
     "docs/upkeep.md": (5, "django_integration/test_upkeep.py flask_integration/test_upkeep.py"),
     "docs/testing.md": (5, "mailbackends/testing/test_page.py"),
 }
