@@ -16,7 +16,7 @@ HEAD = """\
 
 <!-- Written by `python docs/_ext/providers_page.py` from mailbackends/providers.toml. -->
 
-What each provider says of its SMTP service: where it listens, what the login is, and its limits.
+For each provider: the host and ports of its SMTP service, how to log in, and its limits.
 `Options.preset` fills in host, port and TLS:
 
 ```python
@@ -34,7 +34,7 @@ In Django and Flask write host, port and TLS as they are listed. The doctor
 the provider's ports where a connection fails, and what the user name and password have to be where
 a login is refused.
 
-*From its documentation* means that nobody here has an account: the facts are the provider's own,
+*From its documentation* means that we have no account there: the facts are the provider's own,
 read in the given month. Corrections are welcome.
 """
 

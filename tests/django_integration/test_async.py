@@ -45,7 +45,7 @@ def message(*to: str, **more: Any) -> EmailMessage:
 
 @pytest.fixture
 def seen() -> Iterator[Seen]:
-    """The signals that were sent: name, recipients, and the class of what came with it."""
+    """The signals that were sent: name, recipients, and the class of the receipt or error."""
     found: Seen = []
 
     def receiver(name: str) -> Callable[..., None]:
@@ -128,7 +128,10 @@ SCENARIOS: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {
         [("a@example.com",), ("gone@example.com",), ("b@example.com",)],
     ),
     "staging": ({"redirect_all_to": ["qa@example.com"]}, [("a@example.com",)]),
-    "staging that allows nobody": ({"allowed_recipients": ["@example.org"]}, [("a@example.com",)]),
+    "staging that allows no recipient": (
+        {"allowed_recipients": ["@example.org"]},
+        [("a@example.com",)],
+    ),
     "silently": ({"fail_silently": True}, [("gone@example.com",), ("a@example.com",)]),
     "no server": ({"port": None}, [("a@example.com",), ("b@example.com",)]),
 }

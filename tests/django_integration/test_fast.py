@@ -70,7 +70,7 @@ def check(message: EmailMessage, *, must_be_fast: bool = False, **how: Any) -> b
     return isinstance(taken.message, WrittenMessage)
 
 
-# What people write: mostly plain, and each kind of what is not.
+# Messages as applications write them: mostly plain, and each kind that is not.
 scripts = st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs"])
 words = st.one_of(
     st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.,:;<>@()\"\\-]{1,12}", fullmatch=True),

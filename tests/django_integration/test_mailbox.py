@@ -67,8 +67,8 @@ def test_the_projects_mail_is_in_the_mailbox(site: Client, use_mail: Use) -> Non
     assert b"Hello" in page.content
     assert b'href="/dev/mail/messages/1/"' in page.content
     assert b"<p>HTML</p>" in site.get("/dev/mail/messages/1/frame").content
-    told = site.get("/dev/mail/api/messages/1").json()
-    assert told["receipt"]["reply"] == str(message.receipt.reply)  # type: ignore[attr-defined]
+    stored = site.get("/dev/mail/api/messages/1").json()
+    assert stored["receipt"]["reply"] == str(message.receipt.reply)  # type: ignore[attr-defined]
 
 
 def test_the_address_of_the_mailbox_works_without_its_trailing_slash(site: Client) -> None:
@@ -107,7 +107,7 @@ def test_the_form_of_the_page_deletes_without_djangos_token(site: Client, use_ma
     token = re.search(r'name="token" value="([^"]+)"', page)
     assert token is not None
     gone = site.post("/dev/mail/messages/1/delete", {"token": token[1]})
-    # A form as browsers send it: Django's client sends another kind unless told otherwise.
+    # A form as browsers send it: Django's client encodes it in another way by default.
     assert gone.status_code == 403
     gone = site.post(
         "/dev/mail/messages/1/delete",

@@ -35,7 +35,7 @@ def test_redirected_mail_names_its_original_recipients(use_mail: Use, server: Ma
     received = server.message
     assert received.rcpt_tos == ("tester@example.com",)
     assert received.message["To"] == "a@example.com"
-    # Nobody who gets the message learns of its blind copies.
+    # The message does not reveal its blind copies.
     assert received.message["X-Original-Recipients"] == "a@example.com, b@example.com"
     assert b"c@example.com" not in received.content
 
@@ -235,15 +235,15 @@ def test_the_doctor_shows_each_step_and_sends_a_test_message(
 ) -> None:
     with MailServer(tls="starttls", login=("user", "secret"), require_login=True) as server:
         use_mail(**secure_options(server))
-        said = doctor("--to", "a@example.com", "--to", "b@example.com")
+        output = doctor("--to", "a@example.com", "--to", "b@example.com")
         assert server.message.rcpt_tos == ("a@example.com", "b@example.com")
 
     for words in ("resolve", "connect", "greeting", "EHLO", "STARTTLS", "login", "message", " ms"):
-        assert words in said
+        assert words in output
     for words in ("certificate for localhost", "good until", "accepted for a@example.com"):
-        assert words in said
-    assert "Mail can be sent." in said
-    assert "secret" not in said
+        assert words in output
+    assert "Mail can be sent." in output
+    assert "secret" not in output
 
 
 def test_the_doctor_asks_whether_the_default_sender_is_accepted(mail: MailServer) -> None:
@@ -341,7 +341,7 @@ def test_mail_is_healthy_if_the_server_can_be_reached(mail: MailServer) -> None:
         assert health.error is None
         assert health.server == f"{mail.host}:{mail.port}"
         json.dumps(health.as_dict())
-    assert mail.connections == 1  # left in the pool, and asked without a word
+    assert mail.connections == 1  # left in the pool, and checked without a command
 
 
 def test_mail_is_unhealthy_if_the_server_is_gone(mail: MailServer) -> None:

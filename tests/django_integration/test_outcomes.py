@@ -131,9 +131,9 @@ def test_each_message_of_a_batch_has_the_error_of_an_unreachable_server(
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
         send(batch)
 
-    told = [sent.send_error for sent in batch]  # type: ignore[attr-defined]
-    assert [error.outcome for error in told] == [Outcome.NOT_SENT] * 9
-    assert all(error.no_connection for error in told)
+    errors = [sent.send_error for sent in batch]  # type: ignore[attr-defined]
+    assert [error.outcome for error in errors] == [Outcome.NOT_SENT] * 9
+    assert all(error.no_connection for error in errors)
     assert [receipt_of(sent) for sent in batch] == [None] * 9
 
 

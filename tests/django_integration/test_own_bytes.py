@@ -107,7 +107,7 @@ MESSAGES = {
         alternatives=HTML,
         attachments=[("a.csv", "ä;b\n", "text/csv"), ("b", b"1", "a/b"), ("c.txt", b"c\n", None)],
     ),
-    "bytes that are no text": message(attachments=[("a.txt", b"\xff\xfe", "text/plain")]),
+    "bytes that are not text": message(attachments=[("a.txt", b"\xff\xfe", "text/plain")]),
     "without a name": message(attachments=[(None, b"1", "application/pdf")]),
     "text for a binary type": message(attachments=[("a.bin", "ascii", "application/a")]),
     "objects": message(attachments=[MIMEImage(b"1", "png"), MIMEApplication(b"2" * 99)]),

@@ -95,7 +95,7 @@ def test_many_threads_and_many_tenants_lose_no_message(
     assert len(server.messages) == 36
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_makes_its_own_connection_and_does_not_touch_its_parents(
     mail: MailServer,

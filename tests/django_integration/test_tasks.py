@@ -109,7 +109,7 @@ def test_errors_keep_outcome_and_is_transient_in_a_result_backend(
         restored = through_json(celery_app, error)
         assert type(restored) is type(error)
         assert restored.outcome == error.outcome
-        # What failed in a batch is no longer known, so it must not be sent again.
+        # Which message of the batch failed is no longer known, so none may be sent again.
         assert restored.is_transient == (error.is_transient and error is not batch.value)
         assert str(restored)
     assert partial.value.outcome is Outcome.ACCEPTED

@@ -49,7 +49,9 @@ def test_a_client_certificate_is_sent_to_a_server_that_asks_for_it(
 ) -> None:
     def want_certificate(context: ssl.SSLContext, authority: trustme.CA) -> None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.maximum_version = ssl.TLSVersion.TLSv1_2  # so that the handshake tells
+        context.maximum_version = (
+            ssl.TLSVersion.TLSv1_2
+        )  # in which a refused client certificate fails the handshake
         authority.configure_trust(context)
 
     with serving(tls, want_certificate) as (server, authority):

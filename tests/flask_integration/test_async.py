@@ -46,7 +46,7 @@ def test_the_event_loop_continues_while_a_message_is_sent(
     original = MemoryBackend.send
 
     def send(self: MemoryBackend, posting: Any) -> Any:
-        assert may_send.wait(10), "the loop stood still"
+        assert may_send.wait(10), "the event loop was blocked"
         return original(self, posting)
 
     monkeypatch.setattr(MemoryBackend, "send", send)

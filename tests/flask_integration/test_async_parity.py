@@ -24,7 +24,7 @@ Seen = list[tuple[str, str, str]]
 
 @pytest.fixture
 def seen() -> Iterator[Seen]:
-    """The signals that were sent: name, subject, and the class of what came with it."""
+    """The signals that were sent: name, subject, and the class of the receipt or error."""
     found: Seen = []
 
     def receiver(name: str) -> Callable[..., None]:

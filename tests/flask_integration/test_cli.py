@@ -94,7 +94,7 @@ def test_doctor_prints_json(
 def test_doctor_reports_what_is_wrong(
     make_app: MakeApp, secure_server: MailServer, secure_settings: dict[str, Any]
 ) -> None:
-    for change, says in (
+    for change, text in (
         ({"MAIL_PASSWORD": "hunter2"}, "535"),
         ({"MAIL_SSL_CAFILE": certs.untrusted_cafile()}, "certificate"),
         ({"MAIL_SSL_CAFILE": "/nowhere/ca.pem"}, "/nowhere/ca.pem"),
@@ -105,7 +105,7 @@ def test_doctor_reports_what_is_wrong(
         status, output = run(app, "doctor")
         assert status == 1, output
         assert output.count("FAILED") == 1
-        assert says in output
+        assert text in output
         assert "hunter2" not in output
         assert "There are problems." in output
 
@@ -159,10 +159,10 @@ def test_send_test_reports_a_failure(
     mail_server.refuse("bob@example.com")
     app = make_app(**settings)
     Mail(app)
-    for address, says in (("bob@example.com", "550 5.1.1"), ("no address", "is not an address")):
+    for address, text in (("bob@example.com", "550 5.1.1"), ("no address", "is not an address")):
         status, output = run(app, "send-test", address)
         assert status == 1
-        assert says in output
+        assert text in output
 
 
 def test_the_commands_need_an_application_with_mail(app: Flask, make_app: MakeApp) -> None:

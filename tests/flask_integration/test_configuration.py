@@ -218,7 +218,7 @@ def test_the_default_sender_may_be_a_list_as_in_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "text"),
     [
         ({"USE_TLS": True, "USE_SSL": True}, "MAIL_USE_TLS and MAIL_USE_SSL cannot both be true"),
         ({"USE_TLS": "maybe"}, "MAIL_USE_TLS must be True or False, got 'maybe'"),
@@ -278,11 +278,11 @@ def test_the_default_sender_may_be_a_list_as_in_json() -> None:
     ],
 )
 def test_a_mistake_is_reported_with_its_setting_and_value(
-    config: dict[str, Any], says: str | tuple[str, ...]
+    config: dict[str, Any], text: str | tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         state_of(**config)
-    for part in (says,) if isinstance(says, str) else says:
+    for part in (text,) if isinstance(text, str) else text:
         assert part in str(caught.value)
     assert "hunter2" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What docs/flask.md says that differs from Flask-Mail: how messages are sent.
+"""The differences from Flask-Mail that the documentation lists: how messages are sent.
 
 Each test is called like an entry of its table, and shows both sides of it.
 """

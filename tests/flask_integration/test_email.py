@@ -1,4 +1,4 @@
-"""A `mailbackends.Email` in Flask: sent by `Mail`, recorded, and with an envelope of its own."""
+"""A `mailbackends.Email` in Flask: sent by `Mail`, recorded, and with its own envelope."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_server_set_on_the_state_gets_the_next_message(
 
 @contextmanager
 def heard(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What the signals say of ``app``."""
+    """The signals sent by ``app``."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
     def hear(name: str) -> Any:

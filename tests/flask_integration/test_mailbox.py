@@ -53,9 +53,9 @@ def test_mail_of_the_application_is_in_the_mailbox_even_in_tests(
     assert page.status_code == 200
     assert 'href="/mailbox/messages/1/"' in page.text
     assert "<p>HTML</p>" in client.get("/mailbox/messages/1/frame").text
-    told = client.get("/mailbox/api/messages/1").get_json()
-    assert told["receipt"]["reply"] == str(receipt.reply)
-    assert told["receipt"]["message_id"] == receipt.message_id
+    stored = client.get("/mailbox/api/messages/1").get_json()
+    assert stored["receipt"]["reply"] == str(receipt.reply)
+    assert stored["receipt"]["message_id"] == receipt.message_id
 
 
 @pytest.mark.parametrize("path", ["/mailbox", "/mailbox/faults"])

@@ -432,7 +432,7 @@ def test_html_may_be_given_as_an_alternative() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "says"),
+    ("bad", "text"),
     [
         ({"date": "today"}, "or seconds since the epoch, got 'today'"),
         ({"subject": "a\udcff"}, "cannot be encoded"),
@@ -449,9 +449,9 @@ def test_html_may_be_given_as_an_alternative() -> None:
     ],
 )
 def test_a_value_that_cannot_be_sent_is_reported(
-    app: Flask, bad: dict[str, Any], says: str
+    app: Flask, bad: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(says)):
+    with pytest.raises(ValueError, match=re.escape(text)):
         Mail(app).send(message(**bad))
 
 

@@ -79,7 +79,7 @@ def check(message: Message, *, fast: MailState = FAST, slow: MailState = SLOW, *
     return isinstance(taken.message, WrittenMessage)
 
 
-# What people write: mostly plain, and each kind of what is not.
+# Messages as applications write them: mostly plain, and each kind that is not.
 scripts = st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs"])
 words = st.one_of(
     st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.,:;<>@()\"\\-]{1,12}", fullmatch=True),
@@ -185,8 +185,8 @@ unusual: dict[str, st.SearchStrategy[Any]] = {
 def messages(draw: st.DrawFn) -> Message:
     """Plain but for one or two things: all of it unusual would be left to the package always."""
     odd = draw(st.sets(st.sampled_from([*unusual]), max_size=2))
-    said = plain | {name: unusual[name] for name in odd}
-    return Message(**{name: draw(values) for name, values in said.items()})
+    chosen = plain | {name: unusual[name] for name in odd}
+    return Message(**{name: draw(values) for name, values in chosen.items()})
 
 
 @settings(max_examples=200, deadline=None)

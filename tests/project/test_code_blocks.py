@@ -263,7 +263,7 @@ def test_one_click_unsubscribes_in_a_new_project_of_django(tmp_path: Path) -> No
 def test_one_click_unsubscribes_in_an_application_of_flask() -> None:
     flask = pytest.importorskip("flask")
     app = flask.Flask("shop")
-    left = []
+    left: list[Any] = []
 
     class Query:
         def filter_by(self, email: str) -> Any:
@@ -330,7 +330,7 @@ def test_the_receiver_of_reports_in_django_updates_the_order() -> None:
 
     names = execute(block(PAGE, "def forget("), Order=Order)
     recipient = BouncedRecipient("ada@example.net", "failed", "5.1.1")
-    report = BounceReport("bounce", (recipient,), reference="order_42")
+    report = BounceReport("delivery_status", (recipient,), reference="order_42")
     try:
         bounced.send(sender=None, report=report)
     finally:
@@ -394,13 +394,13 @@ def test_the_mailbox_is_shown_in_an_application_of_flask() -> None:
 
 
 def test_the_guard_of_the_outbox_asks_who_is_logged_in(tmp_path: Path) -> None:
-    flask_login = pytest.importorskip("flask_login")
+    flask_login: Any = pytest.importorskip("flask_login")
     pytest.importorskip("sqlalchemy")
     from flask_integration import Mail
     from flask_integration.outbox import outbox_of
 
-    class User(flask_login.UserMixin):
-        id = "1"
+    class User:
+        is_authenticated = True
         email = "grace@example.com"
         is_staff = False
 

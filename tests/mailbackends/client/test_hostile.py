@@ -1,6 +1,6 @@
 """Each step of a session with each fault of a server: a documented exception, in bounded time.
 
-No test here waits for longer than the client's timeout, and none says how long it took:
+No test here waits for longer than the client's timeout, and none asserts how long it took:
 a server that never stops is stopped by the client's leaving, or the test does not end.
 """
 
@@ -97,7 +97,7 @@ def endless_reply(peer: Peer) -> None:
 
 
 def noise(peer: Peer) -> None:
-    """Bytes that are no text."""
+    """Bytes that are not text."""
     _endlessly(peer, b"", bytes(range(256)) * 256)
 
 
@@ -152,7 +152,7 @@ FAULTS: dict[str, tuple[Any, type[SMTPException]]] = {
     "reset": (reset, SMTPServerDisconnected),
 }
 
-# The steps: how many replies come before, and the answers by which the fault stands there.
+# The steps: how many replies come before, and the outcomes that show that the fault was met there.
 STEPS: dict[str, tuple[int, Callable[[Any], dict[str, Any]]]] = {
     "greeting": (0, lambda fault: {"connect": fault}),
     "ehlo": (1, lambda fault: {"ehlo": fault}),
@@ -244,7 +244,7 @@ def test_a_421_to_quit_is_returned() -> None:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "quit"])
 def test_a_reply_that_no_command_asked_for_is_never_taken_for_another(step: str) -> None:
-    """The reply of the step comes, and a second one right behind it."""
+    """The reply to the step comes, and a second one right after it."""
     good = {
         "greeting": b"220 hi", "ehlo": EHLO.encode(), "starttls": b"220 go", "data": b"354 go",
         "ehlo after tls": b"250 AUTH", "auth": b"235 ok", "a response": b"235 ok",
@@ -257,7 +257,7 @@ def test_a_reply_that_no_command_asked_for_is_never_taken_for_another(step: str)
         client = caught.value.client  # type: ignore[attr-defined]
         if isinstance(caught.value, SMTPProtocolError):
             assert client.sock is None
-        else:  # EHLO announced nothing, and nothing was said behind it
+        else:  # EHLO announced nothing, and no reply followed it
             assert step in ("ehlo after tls", "helo")
             client.close()
 

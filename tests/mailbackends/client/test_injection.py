@@ -30,7 +30,7 @@ ALL = b"250-a\r\n250-SMTPUTF8\r\n250-AUTH PLAIN LOGIN CRAM-MD5\r\n250 SIZE\r\n"
 
 
 def client_on(*pieces: bytes, kind: type[SMTP] = SMTP) -> tuple[SMTP, MemorySocket]:
-    """A client, and a server that says these and then "250 ok" for ever."""
+    """A client, and a server that sends these replies and then "250 ok" for every command."""
     sock = MemorySocket((*pieces, *repeat(OK, 50)))
     client = kind(local_hostname="client.test")
     client.sock = sock  # type: ignore[assignment]

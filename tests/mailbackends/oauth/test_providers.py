@@ -257,7 +257,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_token_is_kept_in_a_file(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider's library may have a cache of its own: it is not used."""
+    """A provider's library may have its own cache, which is not used."""
     given = request.getfixturevalue("endpoint" if kind == "refresh_token" else "microsoft")
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))

@@ -1,4 +1,4 @@
-"""What is no reply, comes unasked or too slowly: where ours ends what the other goes on with."""
+"""Replies that are malformed, unexpected or too slow: ours raises, and smtplib goes on."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SCENARIOS = [
         ours={"result": protocol_error(b"No reply code: SSH-2.0-OpenSSH")},
     ),
     Scenario(
-        "a reply that nobody asked for",
+        "an unexpected reply",
         on_client(lambda client: client.sendmail("a@a.test", "b@b.test", "x")),
         Talk(connect=b"220 hi\r\n250 not asked\r\n"),
         differs="unasked-reply",
@@ -109,7 +109,7 @@ SCENARIOS = [
         },
     ),
     Scenario(
-        "a 421 that nobody asked for",
+        "an unexpected 421",
         on_client(lambda client: client.noop()),
         Talk(connect=b"220 hi\r\n421 idle\r\n"),
         differs="421-closes",

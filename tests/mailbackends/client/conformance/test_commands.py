@@ -1,4 +1,4 @@
-"""Each command, its reply and what it leaves behind: as the standard library has it."""
+"""Each command, its reply and the state after it, compared with the standard library."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SCENARIOS = [
         Talk(ehlo="500 what?", helo="501 no"),
     ),
     Scenario(
-        "helo said by the program",
+        "HELO sent by the program",
         both(lambda c: c.helo(), lambda c: c.ehlo_or_helo_if_needed(), lambda c: c.noop()),
     ),
     Scenario(
@@ -109,7 +109,7 @@ SCENARIOS = [
     ),
     Scenario("vrfy with a line break", on_client(lambda c: c.vrfy(BAD))),
     Scenario("expn with a line break", on_client(lambda c: c.expn(BAD))),
-    Scenario("vrfy with what is no address", on_client(lambda c: c.vrfy("@"))),
+    Scenario("VRFY with something that is not an address", on_client(lambda c: c.vrfy("@"))),
     Scenario("vrfy with nothing", on_client(lambda c: c.vrfy(""))),
     # MAIL and RCPT
     Scenario("mail with options before ehlo", on_client(lambda c: c.mail("a@b.test", ["SIZE=1"]))),
@@ -182,7 +182,7 @@ SCENARIOS = [
     Scenario("content refused", on_client(lambda c: c.data(TEXT)), Talk(content="554 spam")),
     Scenario("data answered 250", on_client(lambda c: c.data(TEXT)), Talk(data="250 and now?")),
     Scenario(
-        "a dot behind a lone CR",
+        "a dot after a bare CR",
         on_client(lambda c: c.data(b"a\r.\r\nNOOP <x>\r\n")),
         differs="lone-cr-dot",
         ours={"wire": [b"data\r\na\r..\r\nNOOP <x>\r\n.\r\n"]},

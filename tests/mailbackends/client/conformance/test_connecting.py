@@ -60,9 +60,12 @@ SCENARIOS = [
     Scenario(
         "connect name and port in one", lambda w: unconnected(w).connect(f"{w.host}:{w.port}")
     ),
-    Scenario("a port that is no number", lambda w: unconnected(w).connect("localhost:bogus")),
+    Scenario("a port that is not a number", lambda w: unconnected(w).connect("localhost:bogus")),
     Scenario("a port that is missing", lambda w: unconnected(w).connect("localhost:")),
-    Scenario("a port that is no number, constructed", constructed(host="localhost:bogus", port=0)),
+    Scenario(
+        "a port that is not a number, in the constructor",
+        constructed(host="localhost:bogus", port=0),
+    ),
     Scenario("too many colons", lambda w: isinstance(failure(w, "a:b:c", 0), OSError)),
     Scenario("timeout 0", constructed(timeout=0)),
     Scenario(
@@ -113,7 +116,7 @@ SCENARIOS = [
     # again
     Scenario("quit and connect again", lambda w: again(w, quit=True)),
     Scenario(
-        "close and connect again, and EHLO is said again",
+        "close and connect again, and EHLO is sent again",
         reconnected,
         differs="reconnect",
         ours={

@@ -19,7 +19,7 @@ A, B, C = "a@a.test", "b@b.test", "c@c.test"
 
 
 def counted(lib: Library, call: Callable[[Any], Any], talk: Talk | None = None) -> Counter[str]:
-    """The calls of the socket while ``call`` has a client that has said EHLO."""
+    """The socket's calls during ``call`` with a client that has sent EHLO."""
     seen: Counter[str] = Counter()
 
     def count(frame: object, event: str, function: Any) -> None:
@@ -36,7 +36,7 @@ def counted(lib: Library, call: Callable[[Any], Any], talk: Talk | None = None) 
         finally:
             sys.setprofile(before)
         client.close()
-    del seen["gettimeout"]  # asks nobody
+    del seen["gettimeout"]  # no system call
     return seen
 
 
@@ -54,7 +54,7 @@ def test_a_round_trip_is_one_poll_one_write_and_one_read(
     call: Callable[[Any], Any], round_trips: int
 ) -> None:
     assert counted(THEIRS, call) == {"sendall": round_trips, "recv": round_trips}
-    # The look is for what nobody asked for; docs/smtplib.md: `unasked-reply`
+    # The poll looks for unexpected replies; docs/smtplib.md: `unasked-reply`
     expected = {"sendall": round_trips, "recv": round_trips, "poll": round_trips}
     assert counted(OURS, call) == expected
 

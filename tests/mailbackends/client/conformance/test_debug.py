@@ -29,7 +29,7 @@ def debugging(call: Any, level: int = 1) -> Any:
 
 
 def refused(world: World, kind: str, **address: Any) -> Any:
-    """The exception, where nobody listens."""
+    """The exception for a port on which nothing listens."""
     client = world.keep(getattr(world.lib, kind)(local_hostname="client.test", timeout=5))
     client.set_debuglevel(1)
     return Raised.by(lambda: client.connect(**address))

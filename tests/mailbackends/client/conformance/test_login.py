@@ -191,7 +191,7 @@ SCENARIOS = [
         ours={"wire": [b"AUTH X-ANY =\r\n"]},
     ),
     Scenario(
-        "a challenge that is no base64",
+        "a challenge that is not base64",
         asked(None, "answer"),
         Talk(auth="334 abcde", response="501 cancelled"),
         differs="auth-cancelled",
@@ -213,7 +213,7 @@ SCENARIOS = [
         ours={"wire": [b"AUTH X-ANY\r\n*\r\n"]},
     ),
     Scenario(
-        "login asked for the name behind the name",
+        "LOGIN asked for the name a second time",
         logged_in(),
         announcing("AUTH LOGIN", auth=NAME, response=[PASS]),
         differs="auth-login-prompt",

@@ -28,7 +28,7 @@ Maker = Callable[[], Message]
 
 
 def made(body: str = "hello\n", **fields: Any) -> Maker:
-    """A modern message. ``resent_to`` stands for Resent-To."""
+    """A modern message. ``resent_to`` is the field Resent-To."""
 
     def make() -> EmailMessage:
         message = EmailMessage()

@@ -63,14 +63,14 @@ SCENARIOS = [
     ),
     Scenario("neither ehlo nor helo", sent(), Talk(ehlo="500 what?", helo="500 what?")),
     Scenario(
-        "hello said by the program", on_client(lambda c: (c.ehlo("x"), c.sendmail(A, B, TEXT)))
+        "EHLO sent by the program", on_client(lambda c: (c.ehlo("x"), c.sendmail(A, B, TEXT)))
     ),
     Scenario("mail options", sent(A, B, TEXT, ["BODY=8BITMIME", "RET=HDRS"])),
     Scenario("mail options as a tuple", sent(A, B, TEXT, ("BODY=8BITMIME",))),
     Scenario("rcpt options", sent(A, [B, C], TEXT, [], ["NOTIFY=NEVER"])),
     Scenario("size without a number", sent(), Talk(ehlo="250-a\r\n250 SIZE")),
     Scenario("size zero", sent(), Talk(ehlo="250-a\r\n250 SIZE 0")),
-    Scenario("size that is no number", sent(), Talk(ehlo="250-a\r\n250 SIZE many")),
+    Scenario("size that is not a number", sent(), Talk(ehlo="250-a\r\n250 SIZE many")),
     Scenario("size just enough", sent(A, B, "12345"), Talk(ehlo="250-a\r\n250 SIZE 5")),
     Scenario("no size", sent(), Talk(ehlo="250-a\r\n250 8BITMIME")),
     Scenario("size refused by the server", twice(), Talk(mail=["552 5.3.4 too large"])),
@@ -80,7 +80,7 @@ SCENARIOS = [
     Scenario("a sender that is not ASCII", sent("é@a.test", B, TEXT)),
     Scenario("a sender with a line break", sent("a@a.test\r\nDATA", B, TEXT)),
     Scenario("mail options with a line break", sent(A, B, TEXT, ["X\r\nDATA"])),
-    # Refusals, and what comes behind them
+    # Refusals, and what follows them
     *(
         Scenario(f"the sender refused with {code}", twice(), Talk(mail=[f"{code} no"]))
         for code in (251, 354, 450, 501, 550, 552)
@@ -104,9 +104,7 @@ SCENARIOS = [
         Scenario(f"421 to recipient {at}", sent(A, [B, C, D], TEXT), Talk(rcpt=to_each(BYE, at=at)))
         for at in range(3)
     ),
-    Scenario(
-        "421 to a recipient behind a refused one", sent(A, [B, C], TEXT), Talk(rcpt=[NO, BYE])
-    ),
+    Scenario("421 to a recipient after a refused one", sent(A, [B, C], TEXT), Talk(rcpt=[NO, BYE])),
     Scenario("421 to the content", sent(), Talk(content=BYE)),
     Scenario("the end at ehlo", sent(), Talk(ehlo=HANG_UP)),
     Scenario("the end at mail", sent(), Talk(mail=HANG_UP)),
@@ -244,7 +242,7 @@ SCENARIOS = [
         },
     ),
     Scenario(
-        "an SMTPUTF8 message, and one that does not say so",
+        "a message with SMTPUTF8 in its options, and one without",
         twice("é@a.test", [B], TEXT, ["SMTPUTF8"]),
         Talk(ehlo=UTF8),
         differs="utf8-ends",

@@ -188,7 +188,7 @@ RESULTS = [
     ),
     Scenario("an rset that does nothing", overriding(rset=lambda self: None), Talk(mail="550 no")),
     Scenario(
-        "an ehlo of its own",
+        "an ehlo() defined by the subclass",
         overriding(ehlo=lambda self, name="": super(type(self), self).ehlo("mine.test")),
     ),
     Scenario("a has_extn that knows of nothing", overriding(has_extn=lambda self, opt: False)),
@@ -203,7 +203,7 @@ RESULTS = [
     ),
     Scenario("attributes of the class", overriding(ehlo_msg="EHLO", default_port=26)),
     Scenario(
-        "a socket of its own",
+        "a socket made by the subclass",
         lambda world: (
             client := world.keep(
                 type("Custom", (world.lib.SMTP,), {"_get_socket": paired_socket})(
@@ -218,7 +218,7 @@ RESULTS = [
 
 
 def put_in_place(world: World) -> Any:
-    """As programs do that have TLS or a proxy of their own."""
+    """As in programs that bring their own TLS or proxy."""
     client = world.keep(world.lib.SMTP(local_hostname="client.test"))
     client.sock = socket.create_connection((world.host, world.port), 5)
     client.file = None

@@ -59,9 +59,7 @@ def in_clear_behind(peer: Peer) -> None:
 
 SCENARIOS = [
     Scenario("starttls", on_client(upgraded), STARTTLS),
-    Scenario(
-        "starttls with hello said before", on_client(lambda c: (c.ehlo(), upgraded(c))), STARTTLS
-    ),
+    Scenario("starttls after EHLO", on_client(lambda c: (c.ehlo(), upgraded(c))), STARTTLS),
     Scenario(
         "starttls, and the features vanish",
         on_client(lambda c: (upgraded(c), c.has_extn("starttls"))),
@@ -139,7 +137,7 @@ SCENARIOS = [
         },
     ),
     Scenario(
-        "bytes in clear behind the reply to STARTTLS",
+        "bytes in clear after the reply to STARTTLS",
         on_client(lambda c: c.starttls(context=unverified())),
         Talk(ehlo=OFFERED, starttls=in_clear_behind),
         differs="tls-injection",
