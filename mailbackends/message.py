@@ -13,6 +13,7 @@ from email.utils import format_datetime, make_msgid
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import to_ascii
 from mailbackends.mime.attachment import FileAttachment
+from mailbackends.mime.content import from_written
 from mailbackends.mime.layout import MODERN
 from mailbackends.mime.parts import FilePart, Part, TextPart, composed, with_images
 from mailbackends.mime.values import (
@@ -168,7 +169,10 @@ class Email:
 
     def as_bytes(self) -> bytes:
         """The message as it is sent to a server that needs no conversion, without Bcc."""
-        return self.as_email_message().as_bytes()
+        written = self.written()
+        if written is None:
+            return self.as_email_message().as_bytes()
+        return b"".join(from_written(written).chunk())
 
     def written(self) -> WrittenMessage | None:
         """The message as bytes, without objects; None where it has to be built."""

@@ -40,6 +40,7 @@ PYTHON: dict[str, tuple[int, str]] = {
     "docs/deliverability.md": (6, "project/test_code_blocks.py"),
     "docs/django.md": (18, "django_integration/test_docs.py django_integration/test_tasks.py"),
     "docs/dkim.md": (1, "mailbackends/test_docs.py"),
+    "docs/email.md": (7, "project/test_email_page.py"),
     "docs/engines.md": (
         6,
         "django_integration/outbox/test_engines.py project/test_code_blocks.py",
