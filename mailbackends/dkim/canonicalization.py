@@ -86,8 +86,11 @@ class BodyHash:
 
     def update(self, data: bytes, start: int = 0) -> None:
         """Add the bytes from ``start`` on."""
+        if not self._is_relaxed or not self._has_white_space(data, start):
+            self._add(data, start)  # base64, mostly: nothing is copied
+            return
         for window in _windows(data, start):
-            self._add(self._reduced(window) if self._is_relaxed else window)
+            self._add(self._reduced(window), 0)
 
     def digest(self) -> bytes:
         """The hash of all that was added."""
@@ -96,12 +99,15 @@ class BodyHash:
             final.update(b"\r\n")
         return final.digest()
 
+    def _has_white_space(self, data: bytes, start: int) -> bool:
+        return self._has_space or data.find(b" ", start) >= 0 or data.find(b"\t", start) >= 0
+
     def _reduced(self, data: bytes) -> bytes:
         if self._has_space:
             data, self._has_space = b" " + data, False
         if b"\t" in data:
             data = data.replace(b"\t", b" ")
-        elif b" " not in data:  # base64
+        elif b" " not in data:
             return data
         # Three passes over bytes are far faster than one of a regular expression.
         while b"  " in data:
@@ -111,20 +117,20 @@ class BodyHash:
             data, self._has_space = data[:-1], True
         return data
 
-    def _add(self, data: bytes) -> None:
+    def _add(self, data: bytes, start: int) -> None:
         end = len(data)
-        while data.endswith(b"\r\n", 0, end):
-            tail = data[max(0, end - 4096) : end]
+        while data.endswith(b"\r\n", start, end):
+            tail = data[max(start, end - 4096) : end]
             end -= (len(tail) - len(tail.rstrip(b"\r\n"))) & ~1
         line_ends = (len(data) - end) // 2
-        if not end:
+        if end <= start:
             self._line_ends += line_ends
             return
         while self._line_ends:
             count = min(self._line_ends, 1024)
             self._hash.update(_BLANK_LINES[: 2 * count])
             self._line_ends -= count
-        self._hash.update(memoryview(data)[:end])
+        self._hash.update(memoryview(data)[start:end])
         self._line_ends, self._is_empty = line_ends, False
 
 
