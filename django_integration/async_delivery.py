@@ -20,6 +20,7 @@ from django_integration.delivery import _SIGNAL_FAILED, Delivery, Result, _Entry
 from django_integration.logs import logger, sending
 from django_integration.messages import RawEmailMessage
 from django_integration.registry import MailerKey, async_registry
+from django_integration.rendering import Rendering
 from django_integration.signals import pre_send
 from django_integration.staging import Staging
 from mailbackends import AsyncMailer, Email, Submission
@@ -130,6 +131,7 @@ class AsyncSending(ABC):
     alias: str | None
     fail_silently: bool
     staging: Staging
+    rendering: Rendering
     on_partial_refusal: str
     on_suppressed: str
 

@@ -31,6 +31,7 @@ from django_integration.copies import Copyable
 from django_integration.delivery import Delivery
 from django_integration.logs import logger, sending
 from django_integration.registry import MailerKey, registry
+from django_integration.rendering import Rendering
 from django_integration.settings import (
     ATTRIBUTES,
     KNOWN,
@@ -117,6 +118,7 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
                 setattr(self, name, value.reveal() if isinstance(value, Secret) else value)
             self._configured = tuple(map(vars(self).get, ATTRIBUTES))
             self.staging: Staging = self._configuration.staging
+            self.rendering: Rendering = self._configuration.rendering
             self.on_partial_refusal: str = self._configuration.on_partial_refusal
             self.on_suppressed: str = self._configuration.on_suppressed
             if self.alias is not None:  # raise InvalidMailer now and not with the first message

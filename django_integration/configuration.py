@@ -21,6 +21,7 @@ from django_integration.compat import (
     resolve_lazy,
 )
 from django_integration.registry import MailerKey
+from django_integration.rendering import Rendering, rendering_from
 from django_integration.settings import (
     ATTRIBUTES,
     SERVER_OPTIONS,
@@ -31,7 +32,7 @@ from django_integration.settings import (
     read_settings,
     with_defaults,
 )
-from django_integration.staging import Staging
+from django_integration.staging import Staging, staging_from
 from django_integration.suppression.lists import list_of
 from mailbackends import ConfigurationError, Options, Secret
 from mailbackends.integration import Wording
@@ -87,6 +88,7 @@ class Configuration:
     other_options: Mapping[str, Any] = field(repr=False)
     """The other options of the `Mailer`."""
     staging: Staging
+    rendering: Rendering
     on_partial_refusal: str
     on_suppressed: str
     strategy: Literal["ordered", "round_robin"]
@@ -109,7 +111,8 @@ class Configuration:
                     if name in Options.known() and name not in ATTRIBUTES
                 }
             ),
-            staging=Staging.from_options(options, alias),
+            staging=staging_from(options, alias),
+            rendering=rendering_from(options, alias),
             on_partial_refusal=_one_of("on_partial_refusal", ("log", "raise"), options, alias),
             on_suppressed=_one_of("on_suppressed", ("log", "raise"), options, alias),
             strategy=_one_of("strategy", ("ordered", "round_robin"), options, alias),

@@ -17,6 +17,7 @@ from django_integration.configuration import Configuration, InvalidConfiguration
 from django_integration.errors import BatchError, PartialRefusal, SendCancelled
 from django_integration.logs import logger
 from django_integration.messages import as_submission
+from django_integration.rendering import Rendering, rendered
 from django_integration.signals import post_send, pre_send, send_failed
 from django_integration.staging import Staging
 from django_integration.suppression.lists import checked, list_for, recipients_of
@@ -64,6 +65,7 @@ class _Backend(Protocol):
     alias: str | None
     fail_silently: bool
     staging: Staging
+    rendering: Rendering
     on_partial_refusal: str
     on_suppressed: str
 
@@ -172,6 +174,8 @@ class Delivery:
         # Only the Mailer takes written messages.
         is_fast = self._options is not None and self._options.fast_paths
         try:
+            if (rendering := self.backend.rendering).is_active:
+                message = rendered(message, rendering)
             submission = as_submission(message, self.backend.staging, fast=is_fast)
             if self._lookup is None:
                 return submission

@@ -17,6 +17,7 @@ from mailbackends import (
     Reply,
     SMTPException,
 )
+from mailbackends.integration import SendCancelled
 
 if TYPE_CHECKING:
     from django.core.mail import EmailMessage
@@ -41,16 +42,6 @@ class SettingsError(ImproperlyConfigured, ConfigurationError):
 
 class InvalidHeaderError(InvalidMessageError, BadHeaderError):
     """A header field contains a line break. On Django 5.2 also Django's ``BadHeaderError``."""
-
-
-class SendCancelled(Exception):
-    """Raise this in a receiver of `pre_send` to keep the message from being sent.
-
-    Cancelling is not a failure: ``send_messages()`` raises nothing and does not count the
-    message. It is in ``message.send_error``.
-    """
-
-    outcome = Outcome.NOT_SENT
 
 
 class PartialRefusal(SMTPException):

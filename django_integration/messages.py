@@ -109,10 +109,6 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
     withheld: list[str] = []
     if staging.is_active:
         recipients, withheld = staging.apply(recipients)
-        if not recipients:
-            raise SendCancelled(
-                f"none of the recipients is in allowed_recipients: {', '.join(withheld)}"
-            )
     original = _visible(withheld, message) if withheld else []
     if isinstance(message, RawEmailMessage):
         head = f"{ORIGINAL_RECIPIENTS}: {', '.join(original)}\r\n".encode() if original else b""

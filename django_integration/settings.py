@@ -41,7 +41,10 @@ __all__ = [
     "with_defaults",
 ]
 
-BEHAVIOUR = ("on_partial_refusal", "on_suppressed", "redirect_all_to", "allowed_recipients")
+BEHAVIOUR = (
+    "on_partial_refusal", "on_suppressed", "redirect_all_to", "allowed_recipients", "inline_css",
+    "text_from_html",
+)  # fmt: skip
 """Options of the backend itself, which the `Mailer` does not have."""
 
 KNOWN = frozenset({*Options.known(), *ATTRIBUTES, *BEHAVIOUR, "url", "strategy"})
@@ -54,6 +57,8 @@ SERVER_OPTIONS = ("host", "port", "username", "password", "use_tls", "use_ssl")
 
 BOOLEANS = ("use_tls", "use_ssl")
 """The attributes that are True or False."""
+
+_SWITCHES = (*BOOLEANS, "inline_css", "text_from_html")
 
 _TEXT_AS_BOOL = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -165,7 +170,7 @@ def _settings_sources(current: CurrentSettings) -> Iterable[tuple[str, dict[str,
     for name, value in current.email.items():
         if value is not None:
             setting = ATTRIBUTES[name]
-            yield setting, {name: _as_bool(setting, value, None) if name in BOOLEANS else value}
+            yield setting, {name: _as_bool(setting, value, None) if name in _SWITCHES else value}
     yield from _sources(current.mailbackends, "MAILBACKENDS", None)
 
 
@@ -175,7 +180,7 @@ def _sources(
     """The values in ``options``, those of its ``url``, and those of its ``security``."""
     # For Django's own names, None means "not given".
     plain = {
-        name: _as_bool(f"{where}[{name!r}]", value, alias) if name in BOOLEANS else value
+        name: _as_bool(f"{where}[{name!r}]", value, alias) if name in _SWITCHES else value
         for name, value in options.items()
         if name not in ("url", "security") and not (name in ATTRIBUTES and value is None)
     }

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
         SmtpBackend,
         local_receipt,
     )
-    from flask_integration.delivery import email_dispatched, email_failed, email_sent, signals
+    from flask_integration.delivery import (
+        SendCancelled,
+        email_dispatched,
+        email_failed,
+        email_sending,
+        email_sent,
+        signals,
+    )
     from flask_integration.errors import (
         BadHeaderError,
         ConfigurationWarning,
@@ -58,9 +65,11 @@ __all__ = [
     "Message",
     "NamedMail",
     "Posting",
+    "SendCancelled",
     "SmtpBackend",
     "email_dispatched",
     "email_failed",
+    "email_sending",
     "email_sent",
     "force_text",
     "local_receipt",

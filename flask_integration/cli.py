@@ -190,6 +190,8 @@ def _shown(state: MailState) -> dict[str, Any]:
         "USE_LOCALTIME": state.rendering.local_time,
         "INLINE_CSS": state.rendering.inline_css,
         "TEXT_FROM_HTML": state.rendering.text_from_html,
+        "REDIRECT_ALL_TO": list(state.staging.redirect_all_to),
+        "ALLOWED_RECIPIENTS": _sorted(state.staging.allowed),
     }
     more = ("BOUNCE_ADDRESS", "SUPPRESSION_EXEMPT", "SUPPRESSION_POLICY")
     for key in ("UNSUBSCRIBE_URL", "UNSUBSCRIBE_MAX_AGE", "OUTBOX_BLOBS", *more):
@@ -209,6 +211,10 @@ def _shown(state: MailState) -> dict[str, Any]:
     if state.settings.mailers:
         shown["MAILERS"] = sorted(state.settings.mailers)
     return {PREFIX + name: value for name, value in shown.items()}
+
+
+def _sorted(allowed: frozenset[str] | None) -> list[str] | None:
+    return None if allowed is None else sorted(allowed)
 
 
 def _fail(error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flask_integration.addresses import Address, bare_addresses, evaluated
 from flask_integration.backends import Backend, find_backend
-from flask_integration.rendering import Rendering, require_libraries
+from flask_integration.rendering import Rendering
 from flask_integration.server_config import (
     OPTION_OF,
     client_certificate,
@@ -19,7 +19,7 @@ from flask_integration.server_config import (
     words,
 )
 from mailbackends import ConfigurationError, Options
-from mailbackends.integration import nearest
+from mailbackends.integration import Staging, nearest, require_libraries
 
 __all__ = ["KEYS", "PREFIX", "Settings", "read", "unknown_key", "without_secrets"]
 
@@ -32,6 +32,7 @@ _WITH_SECRETS = ("flask_integration.", "mailbackends.")
 # these from the application unless it sets its own.
 INHERITED = frozenset(
     {
+        "ALLOWED_RECIPIENTS",
         "ASCII_ATTACHMENTS",
         "BACKEND",
         "DEBUG",
@@ -40,6 +41,7 @@ INHERITED = frozenset(
         "FILE_PATH",
         "INLINE_CSS",
         "MAX_EMAILS",
+        "REDIRECT_ALL_TO",
         "SEND_OPTIONS",
         "SUPPRESSION",
         "TEXT_FROM_HTML",
@@ -68,6 +70,7 @@ class Settings:
     strategy: Literal["ordered", "round_robin"]
     backend: type[Backend]
     rendering: Rendering = field(default_factory=Rendering)
+    staging: Staging = field(default_factory=Staging)
     default_sender: Address | None = None
     debug: int = 0
     max_emails: int | None = None
@@ -163,7 +166,10 @@ def _settings(
         values = {name: value for name, value in values.items() if name != "SUPPRESSION"}
     inline_css = bool(flag(f"{label}INLINE_CSS", values.get("INLINE_CSS")))
     text_from_html = flag(f"{label}TEXT_FROM_HTML", values.get("TEXT_FROM_HTML"))
-    require_libraries(inline_css=inline_css, text_from_html=text_from_html)
+    require_libraries(
+        inline_css="MAIL_INLINE_CSS" if inline_css else None,
+        text_from_html="MAIL_TEXT_FROM_HTML" if text_from_html else None,
+    )
     local_time = flag(f"{label}USE_LOCALTIME", values.get("USE_LOCALTIME"))
     max_emails = count(f"{label}MAX_EMAILS", values.get("MAX_EMAILS"))
     backend = values.get("BACKEND") or "smtp"
@@ -184,6 +190,7 @@ def _settings(
             inline_css=inline_css,
             text_from_html=text_from_html,
         ),
+        staging=_staging(values, label),
         default_sender=_sender(f"{label}DEFAULT_SENDER", values.get("DEFAULT_SENDER")),
         debug=_debug(f"{label}DEBUG", values.get("DEBUG")),
         max_emails=max_emails,
@@ -201,6 +208,23 @@ def _strategy(key: str, value: object) -> Literal["ordered", "round_robin"]:
     if value == "round_robin":
         return "round_robin"
     raise ConfigurationError(f"{key} must be 'ordered' or 'round_robin', got {value!r}")
+
+
+def _staging(values: Mapping[str, Any], label: str) -> Staging:
+    allowed = values.get("ALLOWED_RECIPIENTS")
+    return Staging.of(
+        _addresses(values.get("REDIRECT_ALL_TO")),
+        None if allowed in (None, "") else _addresses(allowed),
+        bare=lambda address: bare_addresses([address], f"{label}REDIRECT_ALL_TO")[0],
+        name=lambda option: f"{label}{option.upper()}",
+    )
+
+
+def _addresses(value: Any) -> Any:
+    """Several in one environment variable are separated by commas or white space."""
+    if isinstance(value, str) and ("," in value or value.count("@") > 1):
+        return words(value)
+    return value or None if not isinstance(value, list | tuple) else value
 
 
 def _debug(key: str, value: object) -> int:

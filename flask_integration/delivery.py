@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, aclosing
+from dataclasses import replace
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Protocol
@@ -20,12 +21,14 @@ from flask import Flask
 from flask_integration.addresses import Address
 from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Defaults, Posting, prepare
+from flask_integration.staging import Withheld, redirected
 from flask_integration.suppression import note_refusals, with_answers
 from mailbackends import Receipt
-from mailbackends.integration import settle_when_known
+from mailbackends.integration import SendCancelled, Staging, settle_when_known
 from mailbackends.suppression import SuppressionList, SuppressionLookup
 
 __all__ = [
+    "SendCancelled",
     "SenderState",
     "adeliver",
     "adeliver_many",
@@ -33,7 +36,9 @@ __all__ = [
     "deliver_many",
     "email_dispatched",
     "email_failed",
+    "email_sending",
     "email_sent",
+    "prepared",
     "signals",
     "suppressed",
     "try_to_prepare",
@@ -41,6 +46,12 @@ __all__ = [
 
 signals: Namespace = Namespace()
 
+email_sending: NamedSignal = signals.signal(
+    "email-sending",
+    doc="""A message is about to be prepared; receivers get ``message``, as it was passed to
+    `Mail.send`. They may change it, or raise `SendCancelled` to stop it. Any other exception
+    fails the message.""",
+)
 email_dispatched: NamedSignal = signals.signal(
     "email-dispatched",
     doc="""A message was sent, or would have been if sending were not suppressed.
@@ -69,6 +80,10 @@ class SenderState(Defaults, Protocol):
         """The suppression list that mail is checked against."""
 
     @property
+    def staging(self) -> Staging:
+        """MAIL_REDIRECT_ALL_TO and MAIL_ALLOWED_RECIPIENTS."""
+
+    @property
     def max_emails(self) -> int | None:
         """MAIL_MAX_EMAILS: the number of messages on one connection."""
 
@@ -86,12 +101,50 @@ def deliver(
 ) -> Receipt:
     """Prepare ``message``, send it with ``send``, and publish the outcome as a signal."""
     try:
-        receipt = send(prepare(message, state, envelope_from))
+        receipt = send(prepared(app, message, state, envelope_from))
     except Exception as error:
-        _publish(app, message, error)
-        raise
+        return _without_posting(app, message, error)
     _publish(app, message, receipt)
     return receipt
+
+
+def prepared(
+    app: Flask, message: Any, state: SenderState, envelope_from: Address | None = None
+) -> Posting:
+    """Call the receivers of `email_sending`, and return what `prepare` does, `redirected`.
+
+    Raises:
+        SendCancelled: a receiver has stopped the message. Withheld: nobody gets it.
+    """
+    if email_sending.receivers:
+        for receiver in list(email_sending.receivers_for(app)):
+            if iscoroutinefunction(receiver):
+                raise TypeError(
+                    f"{receiver!r} is a coroutine function: connect an ordinary function to "
+                    "email_sending"
+                )
+            receiver(app, message=message)
+    return redirected(prepare(message, state, envelope_from), state.staging)
+
+
+def _without_posting(app: Flask, message: Any, error: Exception) -> Receipt:
+    """Publish and raise what became of a message that was not sent."""
+    outcome = _outcome(app, message, error)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _outcome(app: Flask, message: Any, error: Exception) -> Receipt | Exception:
+    """Publish a failure. A message that was stopped on purpose has none."""
+    if isinstance(error, Withheld):
+        app.logger.info("Not sent: %s", error)
+        return replace(local_receipt(error.posting, f"not sent: {error}"), accepted=())
+    if isinstance(error, SendCancelled):
+        app.logger.info("Cancelled: %s", error)
+    else:
+        _publish(app, message, error)
+    return error
 
 
 async def adeliver(
@@ -102,8 +155,7 @@ async def adeliver(
         prepared = await posting
         receipt = await backend.asend(prepared) if backend else suppressed(prepared)
     except Exception as error:
-        _publish(app, message, error)
-        raise
+        return _without_posting(app, message, error)
     except CancelledError as error:
         _publish_later(app, [message], error)
         raise
@@ -125,11 +177,10 @@ class _Batch:
         self._pending.append((message, error))
         return error is None
 
-    def unprepared(self) -> Iterator[Exception]:
-        """Publish and yield the errors that come before the next message that is sent."""
+    def unprepared(self) -> Iterator[Receipt | Exception]:
+        """Publish and yield what became of those before the next message that is sent."""
         while self._pending and (error := self._pending[0][1]) is not None:
-            _publish(self._app, self._pending.popleft()[0], error)
-            yield error
+            yield _outcome(self._app, self._pending.popleft()[0], error)
 
     def left(self) -> Iterator[Any]:
         """Yield the messages without an outcome, and publish the errors among them."""
@@ -157,14 +208,14 @@ def deliver_many(
     """
     batch = _Batch(app)
 
-    def prepared() -> Iterator[Posting]:
+    def postings() -> Iterator[Posting]:
         for message in messages:
-            posting = try_to_prepare(message, state)
+            posting = try_to_prepare(app, message, state)
             if batch.add(message, posting) and isinstance(posting, Posting):
                 yield with_answers(posting, lookup)
 
     with state.lease_backend() as backend:
-        outcomes = backend.send_many(prepared()) if backend else map(suppressed, prepared())
+        outcomes = backend.send_many(postings()) if backend else map(suppressed, postings())
         try:
             for outcome in outcomes:
                 yield from batch.unprepared()
@@ -211,10 +262,10 @@ async def adeliver_many(
     return found
 
 
-def try_to_prepare(message: Any, state: SenderState) -> Posting | Exception:
-    """Return what `prepare` returns or raises."""
+def try_to_prepare(app: Flask, message: Any, state: SenderState) -> Posting | Exception:
+    """Return what `prepared` returns or raises."""
     try:
-        return prepare(message, state)
+        return prepared(app, message, state)
     except Exception as error:
         return error
 

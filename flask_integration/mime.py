@@ -22,14 +22,17 @@ from flask_integration.addresses import (
 )
 from flask_integration.attachment import Attachment, to_part
 from flask_integration.headers import fold
-from flask_integration.rendering import Rendering, can_make_text, inline_styles, text_of
+from flask_integration.rendering import Rendering
 from mailbackends import InvalidMessageError
 from mailbackends.integration import (
     LegacyLayout,
     Part,
     TextPart,
     WrittenMessage,
+    can_make_text,
     composed,
+    inline_styles,
+    text_of,
     with_images,
     written_message,
 )
@@ -157,7 +160,7 @@ def _content(message: Content, rendering: Rendering) -> Part:
             )
         is_html = subtype == "html"
         if is_html and rendering.inline_css:
-            content = inline_styles(content)
+            content = inline_styles(content, setting="MAIL_INLINE_CSS")
         text = TextPart(force_text(content), subtype.removeprefix("text/"), charset=charset)
         shown = [_file(image, rendering) for image in images] if is_html else []
         alternatives.append(with_images(text, shown))
@@ -180,5 +183,5 @@ def _text_body(message: Content, rendering: Rendering) -> str:
     if wanted is None:
         wanted = can_make_text()
     if wanted and message.html and not message.body:
-        return text_of(message.html)
+        return text_of(message.html, setting="MAIL_TEXT_FROM_HTML")
     return force_text(message.body or "")

@@ -29,7 +29,7 @@ from mailbackends import Email, InvalidMessageError, Submission
 from mailbackends.integration import WrittenMessage
 from mailbackends.suppression import Suppression
 
-__all__ = ["Defaults", "Posting", "prepare"]
+__all__ = ["Defaults", "Posting", "prepare", "unfolded"]
 
 _FOLD = re.compile(r"(?:\r\n|\r|\n)([ \t])")
 _NO_RECIPIENTS = "the message has no recipients: pass a list as recipients, cc or bcc"
@@ -273,7 +273,7 @@ def _standard(
     # RFC 5322 section 3.6.6: if the message was resent, the Resent- fields are the envelope.
     prefix = "Resent-" if message["Resent-Date"] is not None else ""
     fields = [f"{prefix}{name}" for name in ("To", "Cc", "Bcc")]
-    values = [_unfolded(value) for name in fields for value in message.get_all(name) or []]
+    values = [unfolded(value) for name in fields for value in message.get_all(name) or []]
     recipients = _forward_paths(
         [value for value in values if value.strip()] if to_addrs is None else to_addrs
     )
@@ -283,7 +283,7 @@ def _standard(
     sender = message[f"{prefix}Sender"] or message[f"{prefix}From"]
     if not sender:
         raise IncompleteMessageError(_NO_SENDER)
-    from_addr = reverse_path(envelope_from, _unfolded(sender))
+    from_addr = reverse_path(envelope_from, unfolded(sender))
     if message["Date"] is None:
         message["Date"] = formatdate(localtime=defaults.rendering.local_time)
     if message["Message-ID"] is None:
@@ -298,7 +298,7 @@ def _standard(
     )
 
 
-def _unfolded(value: Any) -> str:
+def unfolded(value: Any) -> str:
     """A field on one line: the legacy policy has it as it was parsed (RFC 5322 section 2.2.3)."""
     return _FOLD.sub(r"\1", str(value))
 
@@ -315,7 +315,7 @@ def _django(message: Any, defaults: Defaults, envelope_from: Address | None) -> 
     return Posting(
         message,
         content,
-        reverse_path(envelope_from, _unfolded(sender)),
+        reverse_path(envelope_from, unfolded(sender)),
         recipients,
         defaults.mail_options,
         message_id=None if message_id is None else str(message_id),

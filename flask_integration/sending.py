@@ -23,12 +23,13 @@ from flask_integration.delivery import (
     deliver,
     deliver_many,
     email_dispatched,
+    prepared,
     suppressed,
     try_to_prepare,
 )
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_of, session_of
-from flask_integration.posting import Posting, prepare
+from flask_integration.posting import Posting
 from flask_integration.suppression import prefetched
 from mailbackends import Receipt, Reply
 from mailbackends.suppression import SuppressionLookup
@@ -66,6 +67,7 @@ class Sender(ABC):
                 `IncompleteMessageError`, `mailbackends.InvalidAddressError`).
             mailbackends.SMTPException: no recipient was accepted, or it is unknown whether
                 one was; see ``outcome``.
+            SendCancelled: a receiver of the signal `email_sending` has stopped the message.
             RuntimeError: neither `Mail(app)` nor an application context gives an application.
         """
         app, state = self._target()
@@ -98,7 +100,7 @@ class Sender(ABC):
             RuntimeError: neither `Mail(app)` nor an application context gives an application.
         """
         app, state = self._target()
-        posting = prepare(message, state, envelope_from)
+        posting = prepared(app, message, state, envelope_from)
         outbox = outbox_of(app)
         session = session_of(app) if session is None else session
         return outbox.enqueue(posting.submission(), session=session, alias=self._alias, **options)
@@ -152,12 +154,12 @@ class Sender(ABC):
             if _needs_thread(backend):
                 return await _in_thread(state, self.send, message, envelope_from)
 
-            async def prepared() -> Posting:
+            async def posting() -> Posting:
                 if _is_short(message):
-                    return prepare(message, state, envelope_from)
-                return await _in_thread(state, prepare, message, state, envelope_from)
+                    return prepared(app, message, state, envelope_from)
+                return await _in_thread(state, prepared, app, message, state, envelope_from)
 
-            return await adeliver(app, message, prepared(), backend)
+            return await adeliver(app, message, posting(), backend)
 
     async def asend_many(self, messages: Iterable[Any]) -> list[Receipt | Exception]:
         """As `send_many`, awaited; see `asend`."""
@@ -169,8 +171,8 @@ class Sender(ABC):
 
             async def prepare_one(message: Any) -> Posting | Exception:
                 if _is_short(message):
-                    return try_to_prepare(message, state)
-                return await _in_thread(state, try_to_prepare, message, state)
+                    return try_to_prepare(app, message, state)
+                return await _in_thread(state, try_to_prepare, app, message, state)
 
             lookup = None
             if state.suppression is not None:

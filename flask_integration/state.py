@@ -24,7 +24,7 @@ from flask_integration.sending import Sender, current_application
 from flask_integration.server_config import flag
 from flask_integration.unsubscribe import add_unsubscribe
 from mailbackends import ConfigurationError, Options, Secret
-from mailbackends.integration import hide_secrets
+from mailbackends.integration import Staging, hide_secrets
 from mailbackends.suppression import SuppressionList
 
 __all__ = ["MailState"]
@@ -153,6 +153,11 @@ class MailState(Sender):
     def strategy(self) -> Literal["ordered", "round_robin"]:
         """MAIL_STRATEGY: which server comes first."""
         return self.settings.strategy
+
+    @property
+    def staging(self) -> Staging:
+        """MAIL_REDIRECT_ALL_TO and MAIL_ALLOWED_RECIPIENTS."""
+        return self.settings.staging
 
     @property
     def ascii_attachments(self) -> bool:

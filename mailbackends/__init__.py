@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mailbackends.errors import SMTPHeloError as SMTPHeloError
     from mailbackends.errors import SMTPResponseException as SMTPResponseException
     from mailbackends.errors import SuppressionError as SuppressionError
+    from mailbackends.feedback import feedback_id
     from mailbackends.mailer import (
         FileAttachment,
         Mailer,
@@ -111,6 +112,7 @@ __all__ = [
     "TokenError",
     "delivery_options",
     "diagnose",
+    "feedback_id",
     "unsubscribe_fields",
 ]
 
@@ -133,6 +135,7 @@ _MODULE_OF = {
         "TokenError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "mailer.aio": "AsyncMailer",
+        "feedback": "feedback_id",
         "message": "Email",
         "protocol.delivery_options": "DeliveryOptions delivery_options",
         "reply": "Reply",

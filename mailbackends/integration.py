@@ -15,6 +15,9 @@ Their interface is as stable as that of ``mailbackends`` itself.
   `is_field_name` checks the name of a header field.
 - `encoded_words` writes text for a header field (RFC 2047).
 - `plain_text` evaluates lazy strings, such as those of Flask-Babel.
+- `Staging` decides who gets mail on a staging system, and `SendCancelled` stops a message.
+- `inline_styles` and `text_of` make HTML ready for mail programs, where the libraries for it, which
+  `require_libraries` checks, are installed.
 - `unsubscribe_fields` makes the fields of RFC 8058, and `mailbackends.unsubscribe` has the page for
   their link, its token's `Subscription`, and the checks of settings.
 - `nearest` finds the known name that a misspelled one is closest to; `did_you_mean` is the end
@@ -39,6 +42,8 @@ from mailbackends.mime.legacy import LegacyLayout
 from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart, composed, with_images
 from mailbackends.mime.words import LINE_LENGTH, encoded_words
 from mailbackends.mime.writer import WrittenMessage, written_message
+from mailbackends.rendering import can_make_text, inline_styles, require_libraries, text_of
+from mailbackends.staging import ORIGINAL_RECIPIENTS, SendCancelled, Staging
 from mailbackends.texts import did_you_mean, nearest, plain_text
 from mailbackends.unsubscribe import (
     UNSUBSCRIBE_HEADERS,
@@ -57,6 +62,7 @@ from mailbackends.wording import Wording
 
 __all__ = [
     "LINE_LENGTH",
+    "ORIGINAL_RECIPIENTS",
     "UNSUBSCRIBE_HEADERS",
     "UNSUBSCRIBE_PAGE",
     "UNSUBSCRIBE_TEMPLATE",
@@ -66,10 +72,13 @@ __all__ = [
     "LoopMailers",
     "Multipart",
     "Part",
+    "SendCancelled",
+    "Staging",
     "Subscription",
     "TextPart",
     "Wording",
     "WrittenMessage",
+    "can_make_text",
     "check_unsubscribe_stream",
     "check_unsubscribe_url",
     "check_visible",
@@ -78,14 +87,17 @@ __all__ = [
     "did_you_mean",
     "encoded_words",
     "hide_secrets",
+    "inline_styles",
     "is_field_name",
     "nearest",
     "only_recipient",
     "plain_address",
     "plain_text",
+    "require_libraries",
     "server_urls",
     "settle_in_background",
     "settle_when_known",
+    "text_of",
     "to_ascii",
     "unsubscribe_fields",
     "unsubscribe_page_values",

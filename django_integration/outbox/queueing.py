@@ -24,6 +24,7 @@ from django_integration.outbox.inserting import (
     insert_recipients,
 )
 from django_integration.outbox.listening import CHANNEL
+from django_integration.rendering import Rendering, rendered
 from django_integration.staging import Staging
 from django_integration.suppression.lists import list_for, marked
 from mailbackends.outbox import (
@@ -53,6 +54,7 @@ def prepare(
     """The finished message with its envelope. Arguments and errors: as `enqueue`."""
     current = outbox_settings()
     backend = delivering_backend(alias)
+    message = rendered(message, getattr(backend, "rendering", Rendering()))
     submission = as_submission(message, getattr(backend, "staging", Staging()), fast=True)
     if list_for(backend) is not None:
         submission = marked(message, submission)

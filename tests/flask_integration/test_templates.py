@@ -13,8 +13,8 @@ from flask import Flask, g
 from jinja2 import TemplateNotFound
 
 from flask_integration import Mail, Message
-from flask_integration.rendering import can_make_text
 from mailbackends import ConfigurationError, InvalidMessageError
+from mailbackends.integration import can_make_text
 
 from .conftest import MakeApp
 
