@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from mailbackends.errors import (
     InvalidAddressError,
@@ -38,8 +37,7 @@ logger: logging.Logger = logging.getLogger("mailbackends.mailer")
 _OUT_OF_ORDER = frozenset({500, 503})
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
+class Deadlines(NamedTuple):
     """Two points on the monotonic clock, in seconds; None means no deadline."""
 
     connected: float | None

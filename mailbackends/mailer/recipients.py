@@ -140,12 +140,12 @@ class Failover:
     def delivered(self, delivery: Delivery) -> None:
         """Note that a server accepted the message, for at least one of those who were left."""
         self._accepted += delivery.accepted
-        self._refused |= delivery.refused
         self._delivery = delivery
         if not delivery.refused:
             # A delivery accounts for each recipient that was given: nobody is left.
             self.left = ()
             return
+        self._refused |= delivery.refused
         self.left = self._without(_permanent(delivery.refused), delivery.accepted)
 
     def failed(self, error: SMTPException) -> None:

@@ -65,6 +65,8 @@ class Content:
 
         A tuple if nothing is encoded while it is sent.
         """
+        if len(self.pieces) == 1 and isinstance(self.pieces[0], bytes):
+            return (self.pieces[0],)
         ready = [piece for piece in self.pieces if isinstance(piece, bytes)]
         return tuple(ready) if len(ready) == len(self.pieces) else self._made()
 
@@ -89,7 +91,7 @@ class Content:
                 return b""
             end = piece.find(b"\r\n\r\n")
             if end >= 0:
-                return bytes(found) + piece[: end + 2]
+                return bytes(found) + piece[: end + 2] if found else piece[: end + 2]
             found += piece
         return bytes(found)
 
@@ -176,7 +178,9 @@ def from_written(
     """
     if message.is_final or (fast and not utf8):
         pieces = _joined(message.pieces)
-        if len(pieces) == 1 and isinstance(pieces[0], bytes):
+        if message.has_crlf:
+            content = _made_of(pieces)
+        elif len(pieces) == 1 and isinstance(pieces[0], bytes):
             content = from_bytes(pieces[0])
         else:
             content = _made_of([with_crlf(p) if isinstance(p, bytes) else p for p in pieces])

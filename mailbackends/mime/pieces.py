@@ -80,7 +80,8 @@ def dot_stuffed(buffers: Iterable[bytes], *, lone_line_ends: bool = False) -> It
     at_line_start, is_complete = True, False
     for buffer in buffers:
         # A large buffer that has dots to stuff is copied in slices, and never as a whole.
-        has_dots = b"\r\n." in buffer or (lone_line_ends and b"." in buffer)
+        # For bytes, `in` raises and drops an exception each time.
+        has_dots = buffer.find(b"\r\n.") >= 0 or (lone_line_ends and buffer.find(b".") >= 0)
         for lines in whole_lines(buffer) if has_dots else (buffer,) if buffer else ():
             if at_line_start and lines.startswith(b"."):
                 yield b"."

@@ -78,7 +78,8 @@ def plain_message(message: Message[Any, Any]) -> PlainMessage | None:
     data = "".join((*header.lines, "\r\n", body.replace("\n", "\r\n"))).encode("ascii")
     found = header.addresses
     return PlainMessage(
-        WrittenMessage((data,), header.message_id, lambda: message),
+        # Fields are printable, and the line ends of the body were just replaced.
+        WrittenMessage((data,), header.message_id, lambda: message, has_crlf=True),
         next((paths[0] for name in ("sender", "from") if (paths := found.get(name))), None),
         [path for name in ("to", "cc", "bcc") for path in found.get(name, ())],
     )

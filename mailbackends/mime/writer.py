@@ -33,6 +33,8 @@ class WrittenMessage:
     """Makes the message object, for a server that needs the message in another form."""
     is_final: bool = False
     """True for one that is sent as it is, to any server."""
+    has_crlf: bool = False
+    """True if it is known that each line ends with CRLF, so that nobody has to look."""
 
 
 def written_message(

@@ -79,6 +79,8 @@ class DeliveryRecord:
             SMTPDeliveryUnknown: it is not known which recipients have the message.
         """
         surplus = self.session.surplus_replies()
+        if not surplus:
+            return
         may_be_shifted = is_accepted and (self.one_flight or self.session.is_lmtp)
         is_clear = not (may_be_shifted and self.result.refused)
         if surplus and not (is_clear and all(r.is_positive is is_accepted for r in surplus)):

@@ -105,18 +105,20 @@ def addresses_of(
         InvalidMessageError: no sender, or more than one Resent- block.
         InvalidAddressError: a field cannot be read.
     """
-    prefix = _resent_prefix(header)
+    prefix = "" if header is None else _resent_prefix(header)
     if from_addr is None:
         from_addr = _sender(header, prefix, rules)
     if to_addrs is None:
         return from_addr, _recipients(header, prefix, rules)
+    if type(to_addrs) is list or type(to_addrs) is tuple:
+        return from_addr, [*to_addrs]
     # A lazy string would otherwise be read as a list of its characters.
     single = plain_text(to_addrs)
     return from_addr, list(to_addrs) if single is None else [single]
 
 
-def _resent_prefix(header: _Header) -> str:
-    blocks = header.get_all("Resent-Date") if header is not None else None
+def _resent_prefix(header: HeaderIndex | Message[Any, Any]) -> str:
+    blocks = header.get_all("Resent-Date")
     if blocks is not None and len(blocks) > 1:
         raise InvalidMessageError("message has more than one 'Resent-' header block")
     return "Resent-" if blocks else ""

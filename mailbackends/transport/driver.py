@@ -169,10 +169,10 @@ class Driver:
                 after_starttls=True,
             )
             return None
-        if (self._unsent or await self._fill()) and (
-            reply := await self._write(timeouts)
-        ) is not None:
-            return reply
+        if self._unsent or self.session.has_output:
+            reply = await self._write(timeouts)
+            if reply is not None:
+                return reply
         waits_for_content = want is Want.CONTENT_REPLY
         deadline = timeouts.for_content_reply() if waits_for_content else timeouts.for_reply()
         while True:
@@ -181,14 +181,14 @@ class Driver:
                 return reply
 
     async def _write(self, timeouts: Timeouts) -> Reply | None:
-        """Write all that is queued, and there is some, unless a reply comes first: it is returned.
+        """Write all that is queued, unless a reply comes first: it is returned.
 
         Reading goes on while the server takes nothing: it may have stopped because nobody
         reads its replies, and then neither side would ever go on.
         """
         deadline = None
         written = 0
-        while self._unsent or await self._fill():
+        while self._unsent or (self.session.has_output and await self._fill()):
             if self.session.gated:
                 await self._pass_gates()
             try:
