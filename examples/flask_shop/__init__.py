@@ -14,6 +14,9 @@ from typing import Any
 
 from flask import Flask
 
+from flask_integration import unsubscribe
+from flask_integration.suppression import suppression_of
+
 from . import commands, config, errors, log, views
 from .extensions import mail
 
@@ -28,6 +31,9 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     mail.init_app(app)
     log.listen(app)
     app.register_blueprint(views.blueprint)
+    if app.config.get("MAIL_UNSUBSCRIBE_URL"):
+        app.register_blueprint(unsubscribe.blueprint)
+        suppression_of(app).create_tables()
     if app.config["MAIL_BACKEND"] == "mailbox":
         from flask_integration import mailbox  # needs the extra of that name
 

@@ -7,6 +7,10 @@ MAIL_DEMO_USER        the login, which is sent over STARTTLS only
 MAIL_DEMO_PASSWORD    and its password
 MAIL_DEMO_CAFILE      the authority to trust, in place of the system's
 MAIL_DEMO_BACKEND     ``mailbox``: all mail is shown at ``/mailbox/``, in debug mode
+SHOP_SITE             such as ``https://shop.example.com``: newsletters can be left by one
+                      click, and the shop remembers who has left
+SHOP_DATABASE         where it does so, as SQLAlchemy takes it
+SHOP_DKIM_KEY         the file with the key that signs all mail
 ====================  ======================================================
 """
 
@@ -35,7 +39,11 @@ def from_environment() -> dict[str, Any]:
         "SSL_CAFILE": os.environ.get("MAIL_DEMO_CAFILE"),
         "USE_TLS": bool(login or os.environ.get("MAIL_DEMO_CAFILE")),
     }
+    key = os.environ.get("SHOP_DKIM_KEY")
+    if key:
+        server["DKIM"] = {"domain": "leafandcup.example", "selector": "shop", "key_file": key}
     return {
+        **_newsletter(os.environ.get("SHOP_SITE", "").rstrip("/")),
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_hex(),
         **{f"MAIL_{name}": value for name, value in server.items()},
         "MAIL_BACKEND": os.environ.get("MAIL_DEMO_BACKEND") or ("smtp" if host else "console"),
@@ -53,4 +61,16 @@ def from_environment() -> dict[str, Any]:
                 "POOL_SIZE": 1,
             }
         },
+    }
+
+
+def _newsletter(site: str) -> dict[str, Any]:
+    """How people leave the newsletter, and where the shop remembers it."""
+    if not site:
+        return {}
+    return {
+        "MAIL_UNSUBSCRIBE_URL": f"{site}/unsubscribe/",
+        "MAIL_SUPPRESSION": True,
+        "MAIL_SUPPRESSION_DATABASE": os.environ.get("SHOP_DATABASE", "sqlite:///shop.sqlite3"),
+        "MAIL_SUPPRESSION_EXEMPT": ["password_reset"],
     }

@@ -27,6 +27,7 @@ def password_reset(email: str, token: str) -> Message:
     """Return a message with a link that is valid for an hour."""
     link = url_for("shop.new_password", token=token, _external=True)
     message = Message.from_template("mail/password_reset", recipients=[email], link=link)
+    message.stream = "password_reset"  # it reaches who wants no other mail: see config
     _add_logo(message)
     return message
 
@@ -39,6 +40,8 @@ def newsletter(email: str) -> Message:
         extra_headers={"List-Unsubscribe": "<mailto:news-leave@leafandcup.example>"},
         products=CATALOGUE.values(),
     )
+    if current_app.config.get("MAIL_UNSUBSCRIBE_URL"):
+        message.unsubscribe = "newsletter"  # a link for one click, in place of the address above
     _add_logo(message)
     return message
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from support.dkim import RSA, key_for, pem_of, records, verify
 from support.ports import free_port
 from support.server import MailServer
 
@@ -247,6 +248,38 @@ def test_unsubscribed_customers_get_no_newsletter(shop: Shop, server: MailServer
     assert status == 200
     assert answer["results"][1] == {"to": "no-news@example.com", "receipt": None, "error": None}
     assert server.message.rcpt_tos == ("a@example.com",)
+
+
+def test_the_newsletter_is_signed_and_left_by_one_click(server: MailServer, tmp_path: Path) -> None:
+    key = key_for(selector="shop")
+    tmp_path.joinpath("shop.pem").write_text(str(pem_of(RSA, 0).reveal()))
+    server.messages.clear()
+    settings = {
+        "SHOP_SITE": "https://shop.example.com",
+        "SHOP_DKIM_KEY": str(tmp_path / "shop.pem"),
+    }
+    with serving(server, **settings) as shop:
+        status, answer = shop.api("/api/newsletter/", recipients="ada@example.com, b@example.com")
+        assert status == 200
+        received = {each.rcpt_tos[0]: each for each in server.messages}
+        assert received.keys() == {"ada@example.com", "b@example.com"}
+        news = received["ada@example.com"]
+        assert verify(news.content, records(key)) == [True]
+        assert news.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        link = str(news.message["List-Unsubscribe"]).strip(" <>")
+        place = link.removeprefix("https://shop.example.com")
+        # As a mail program: without cookies, and a scanner before it.
+        assert Shop(int(shop.base.rpartition(":")[2])).request(place)[0] == 200
+        assert shop.request(place, {"List-Unsubscribe": "One-Click"})[0] == 200
+        server.messages.clear()
+        status, answer = shop.api("/api/newsletter/", recipients="ada@example.com, b@example.com")
+        assert "unsubscribed, for the stream 'newsletter'" in answer["results"][0]["error"]
+        assert [each.rcpt_tos for each in server.messages] == [("b@example.com",)]
+        # Orders still reach her.
+        status, _ = shop.api("/api/orders/", email="ada@example.com", product="tea", quantity=1)
+        assert status == 201
+        assert server.messages[-1].rcpt_tos == ("ada@example.com",)
+        assert verify(server.messages[-1].content, records(key)) == [True]
 
 
 def test_a_partly_refused_recall_lists_the_customers_to_telephone(

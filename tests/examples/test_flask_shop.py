@@ -21,6 +21,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from support.dkim import RSA, key_for, pem_of, records, verify
 from support.ports import free_port
 from support.server import MailServer
 
@@ -142,6 +143,40 @@ def test_a_newsletter_reports_each_outcome(client: FlaskClient, secure_server: M
     ]
     assert secure_server.messages[0].mail_from == "news@leafandcup.example"
     assert secure_server.connections == 1
+
+
+def test_the_newsletter_is_signed_and_left_by_one_click(
+    secure_server: MailServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shop: Flask
+) -> None:
+    pytest.importorskip("sqlalchemy", reason="the suppression list needs the extra outbox")
+    key = key_for("leafandcup.example", "shop")
+    tmp_path.joinpath("shop.pem").write_text(str(pem_of(RSA, 0).reveal()))
+    monkeypatch.setenv("SHOP_SITE", "https://shop.example.com")
+    monkeypatch.setenv("SHOP_DATABASE", f"sqlite:///{tmp_path / 'shop.sqlite3'}")
+    monkeypatch.setenv("SHOP_DKIM_KEY", str(tmp_path / "shop.pem"))
+    app: Flask = importlib.import_module("flask_shop").create_app()
+    client = app.test_client()
+    people = {"recipients": "ada@example.com, b@example.com"}
+    assert client.post("/api/newsletter/", json=people).status_code == 200
+    news = secure_server.messages[0]
+    assert verify(news.content, records(key)) == [True]
+    assert news.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = str(news.message["List-Unsubscribe"]).strip("<>")
+    place = link.removeprefix("https://shop.example.com")
+    assert client.get(place).status_code == 200
+    assert client.post(place).status_code == 200
+    answer = client.post("/api/newsletter/", json=people)
+    assert answer.status_code == 207
+    assert answer.json is not None
+    assert "unsubscribed, for the stream 'newsletter'" in answer.json["results"][0]["error"]
+    assert [each.rcpt_tos[0] for each in secure_server.messages] == [
+        *("ada@example.com", "b@example.com", "b@example.com"),
+    ]
+    post(client, "/api/orders/", name="Ada", email="ada@example.com", quantity="2")
+    post(client, "/api/password-reset/", email="ada@example.com")
+    assert [verify(each.content, records(key)) for each in secure_server.messages] == [[True]] * 5
+    app.extensions["mail"].close()
+    app.extensions["mail_suppression"].close()
 
 
 def test_the_newsletter_can_be_sent_from_the_command_line(

@@ -176,6 +176,7 @@ def _check_management_command(words: list[str]) -> None:
         "import django, sys\n"
         "from django.conf import settings\n"
         "ours = ['django_integration', 'django_integration.outbox']\n"
+        "ours.append('django_integration.suppression')\n"
         "settings.configure(INSTALLED_APPS=['django.contrib.contenttypes', *ours])\n"
         "django.setup()\n"
         "from django.core.management import get_commands, load_command_class\n"

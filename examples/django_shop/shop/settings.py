@@ -8,6 +8,9 @@
 ``SHOP_OUTBOX=1`` queues all mail in the database, for ``manage.py outbox work`` to deliver;
 it needs a file in ``SHOP_DATABASE``. ``SHOP_OUTBOX_LEASE`` is the time after which another worker
 takes over from one that died, in seconds.
+``SHOP_SITE=https://shop.example.com`` gives newsletters a link to leave by one click, and
+remembers who has left. ``SHOP_DKIM_KEY``, a file that ``mailbackends dkim-key --domain example.com
+--selector shop`` has made, signs all mail.
 """
 
 from __future__ import annotations
@@ -37,6 +40,10 @@ HAS_OUTBOX = os.environ.get("SHOP_OUTBOX") == "1"
 OUTBOX_LEASE = float(os.environ.get("SHOP_OUTBOX_LEASE", "300"))
 if HAS_OUTBOX:
     INSTALLED_APPS.append("django_integration.outbox")
+SITE = os.environ.get("SHOP_SITE", "").rstrip("/")
+if SITE:
+    INSTALLED_APPS.append("django_integration.suppression")
+    MAILBACKENDS_UNSUBSCRIBE_URL = f"{SITE}/unsubscribe/"
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -99,6 +106,12 @@ else:
     MAIL_FURTHER = {"ssl_cafile": MAIL_CAFILE} if MAIL_CAFILE else {}
     if os.environ.get("MAIL_DEMO_REDIRECT"):
         MAIL_FURTHER["redirect_all_to"] = [os.environ["MAIL_DEMO_REDIRECT"]]
+    if os.environ.get("SHOP_DKIM_KEY"):
+        MAIL_FURTHER["dkim"] = {
+            "domain": "example.com",
+            "selector": "shop",
+            "key_file": os.environ["SHOP_DKIM_KEY"],
+        }
     # For mail that every recipient must get: refused recipients are an error.
     MAIL_STRICT = {"on_partial_refusal": "raise"}
 

@@ -27,6 +27,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reset/done/", auth.PasswordResetCompleteView.as_view(), name="password_reset_complete"),
 ]
 
+if settings.SITE:
+    urlpatterns.append(path("unsubscribe/", include("django_integration.unsubscribe.urls")))
+
 # In development: all mail, and the previews of `shop.mail_previews`.
 if settings.MAIL_BACKEND == "django_integration.mailbox.EmailBackend":
     urlpatterns.append(path("mailbox/", include("django_integration.mailbox.urls")))
