@@ -81,6 +81,9 @@ class StateDelivery:
     def __init__(self, state: Any, outbox: Outbox) -> None:
         self._state = state
         self._blobs = outbox.blobs
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        self.rendering_context = app.app_context
+        """What is entered while a function makes a content: it may call ``render_template``."""
 
     @property
     def aliases(self) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -177,6 +177,8 @@ def enqueue(
     priority: Priority | int | str | None = None,
     on_unknown: OnUnknown | str | None = None,
     via: str | None = None,
+    render: str | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> Queued:
     """Queue a message in the caller's transaction: with a rollback it is not sent.
 
@@ -191,6 +193,10 @@ def enqueue(
         priority: ``"low"``, ``"normal"``, ``"high"`` or ``"urgent"``.
         on_unknown: ``"hold"``, ``"resend"`` or ``"ask"``: see `mailbackends.outbox.OnUnknown`.
         via: the alias of the mailer that delivers.
+        render: the path of a function that makes the content just before it is sent. It is called
+            with the message, which has addresses, subject and headers, and sets its body; or it
+            returns another one. If it fails, the message is parked with the reason.
+        context: its keyword arguments, as JSON: the id of an order, and not the order.
 
     Raises:
         InvalidAddressError, InvalidMessageError, SendCancelled: as when it is sent.
@@ -202,7 +208,15 @@ def enqueue(
     alias = via or default_via()
     pre_send.send(sender=EmailBackend, message=message, alias=alias, backend=None)
     made = prepare(
-        message, alias, key=key, at=at, expires=expires, priority=priority, on_unknown=on_unknown
+        message,
+        alias,
+        key=key,
+        at=at,
+        expires=expires,
+        priority=priority,
+        on_unknown=on_unknown,
+        render=render,
+        context=context,
     )
     [receipt] = insert([made])
     marked: Any = message

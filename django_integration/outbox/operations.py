@@ -8,6 +8,7 @@ from uuid import UUID
 from django_integration.outbox import models
 from django_integration.outbox.blobs import blob_store
 from django_integration.outbox.configuration import outbox_database, outbox_settings
+from django_integration.outbox.rendering import render_django_message
 from django_integration.outbox.store import DjangoStore
 from mailbackends import Outcome
 from mailbackends.outbox import (
@@ -21,6 +22,7 @@ from mailbackends.outbox import (
     source_of,
 )
 from mailbackends.outbox import settle_unknown as settle_in
+from mailbackends.outbox.rendering import rendered
 
 __all__ = [
     "ACTS",
@@ -108,13 +110,14 @@ def read_content(id: UUID, *, by: str) -> bytes:
 
     Raises:
         ValueError: no message has this id, or its content was erased.
-        InvalidMessageError: a part in a blob cannot be read.
+        InvalidMessageError: a part in a blob cannot be read, or rendering it failed.
     """
     store = outbox_store()
     message = _found(store, id)
     if not message.content and not message.blobs:
         raise ValueError("the content was erased")
-    content = b"".join(source_of(message, blob_store()))
+    made = rendered(message, render_django_message)
+    content = b"".join(source_of(made, blob_store()))
     _log(store, id, "content read", by)
     return content
 

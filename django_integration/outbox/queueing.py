@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,9 +24,11 @@ from django_integration.outbox.inserting import (
     insert_recipients,
 )
 from django_integration.outbox.listening import CHANNEL
+from django_integration.outbox.rendering import check_has_no_content
 from django_integration.rendering import Rendering, rendered
 from django_integration.staging import Staging
 from django_integration.suppression.lists import list_for, marked
+from mailbackends import ConfigurationError
 from mailbackends.outbox import (
     OnUnknown,
     OutboxMessage,
@@ -35,6 +37,7 @@ from mailbackends.outbox import (
     check_same_content,
     outbox_message,
 )
+from mailbackends.outbox.rendering import template_message
 
 __all__ = ["Moment", "insert", "prepare"]
 
@@ -50,6 +53,8 @@ def prepare(
     expires: Moment = None,
     priority: Priority | int | str | None = None,
     on_unknown: OnUnknown | str | None = None,
+    render: str | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> OutboxMessage:
     """The finished message with its envelope. Arguments and errors: as `enqueue`."""
     current = outbox_settings()
@@ -58,7 +63,14 @@ def prepare(
     submission = as_submission(message, getattr(backend, "staging", Staging()), fast=True)
     if list_for(backend) is not None:
         submission = marked(message, submission)
-    return outbox_message(
+    if render is None:
+        if context is not None:
+            raise ConfigurationError("context is given without render, the path of a function")
+        make = outbox_message
+    else:
+        check_has_no_content(message)
+        make = partial(template_message, render=render, context=context)
+    return make(
         submission,
         blobs=blob_store(),
         alias=alias,

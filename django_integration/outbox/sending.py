@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -10,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_integration.backend import EmailBackend
 from django_integration.outbox.blobs import blob_store
 from django_integration.outbox.delivering import delivering_aliases, delivering_backend
+from django_integration.outbox.rendering import render_django_message
 from django_integration.outbox.stored import StoredEmailMessage
 from django_integration.registry import registry
 from django_integration.suppression.lists import list_for
@@ -26,6 +28,7 @@ from mailbackends.outbox import (
 )
 from mailbackends.outbox.delivery import Hooks, Result
 from mailbackends.outbox.other_backends import send_by
+from mailbackends.outbox.rendering import deliver_rendered
 from mailbackends.suppression import SuppressionList
 
 __all__ = ["DjangoDelivery"]
@@ -50,6 +53,16 @@ class DjangoDelivery:
         self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
     ) -> Iterator[Sequence[Result]]:
         """See `mailbackends.outbox.Deliver`."""
+        yield from deliver_rendered(
+            messages,
+            hooks,
+            partial(render_django_message, alias=alias),
+            lambda some, hooks: self._deliver(alias, some, hooks),
+        )
+
+    def _deliver(
+        self, alias: str, messages: Iterator[OutboxMessage], hooks: Hooks
+    ) -> Iterator[Sequence[Result]]:
         try:
             backend = delivering_backend(alias)
             is_ours = isinstance(backend, EmailBackend) and not backend._is_extended()

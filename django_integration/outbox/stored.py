@@ -48,6 +48,17 @@ class StoredEmailMessage(EmailMultiAlternatives):
         self.bcc: list[str] = [each for each in self._recipients if each.lower() not in named]
         self._read_parts()
 
+    def without_content(self) -> EmailMultiAlternatives:
+        """A new message with the addresses, the subject and the other headers."""
+        return EmailMultiAlternatives(
+            subject=self.subject,
+            from_email=self.from_email,
+            to=self.to,
+            cc=self.cc,
+            reply_to=self.reply_to,
+            headers=self.extra_headers,
+        )
+
     def recipients(self) -> list[str]:
         """The recipients who are left."""
         return list(self._recipients)

@@ -68,12 +68,15 @@ def add_outbox_commands(
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option("--days", type=click.IntRange(0), default=0, help="Recipients per day as well.")
     @decorate
-    def status(as_json: bool) -> None:
+    def status(as_json: bool, days: int) -> None:
         """Count the messages in each state. Exit status 1 if somebody has to look at them."""
-        found = outbox().store.status()
+        store = outbox().store
+        found = store.status()
+        statistics = store.per_day(days) if days else []
         if as_json:
-            click.echo(json.dumps(found.as_dict(), indent=2))
+            click.echo(json.dumps({**found.as_dict(), "days": statistics}, indent=2))
         else:
             for state in State:
                 if count := found.messages.get(state, 0):
@@ -82,6 +85,9 @@ def add_outbox_commands(
             click.echo(f"{found.due} due{oldest}")
             for pause in found.pauses:
                 click.echo(f"{pause.alias} waits until {pause.until:%H:%M:%S} UTC: {pause.reason}")
+            for day in statistics:
+                counts = ", ".join(f"{n} {state}" for state, n in day["recipients"].items())
+                click.echo(f"{day['day']}: {counts}")
         needs_help = found.leases_expired or any(
             found.messages.get(state) for state in (State.UNKNOWN, State.PARKED)
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +23,7 @@ from mailbackends.outbox.by_hand import cancelled, resent, resolved
 from mailbackends.outbox.content import outbox_message
 from mailbackends.outbox.delivery import Deliver, MailerDelivery
 from mailbackends.outbox.policy import RetryPolicy
+from mailbackends.outbox.rendering import RenderedDelivery, template_message
 from mailbackends.outbox.settling import settle_by_report, settle_unknown
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
@@ -93,13 +96,17 @@ class Outbox:
         expires: datetime | timedelta | None = None,
         priority: Priority | int | str = Priority.NORMAL,
         on_unknown: OnUnknown | str = OnUnknown.HOLD,
+        render: str | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> Queued:
         """Store one message, to be sent by a worker, and return its receipt.
 
         The first arguments are those of `Mailer.send_message`; ``msg`` may be a `Submission`. With
         ``session``, a SQLAlchemy session or connection, the message is part of its transaction:
         it is sent if that is committed, and not if it is rolled back. Without, it is committed
-        here. The others are those of `outbox_message`.
+        here. ``render`` is the path of a function that makes the content just before it is sent,
+        from ``context``, which must be JSON; see docs/outbox.md. The others are those of
+        `outbox_message`.
 
         Raises:
             InvalidAddressError, InvalidMessageError: it cannot be sent. Nothing was stored.
@@ -108,7 +115,13 @@ class Outbox:
         """
         given = (from_addr, to_addrs, mail_options, rcpt_options)
         submission = msg if isinstance(msg, Submission) else Submission(msg, *given)
-        message = outbox_message(
+        if render is None:
+            if context is not None:
+                raise ConfigurationError("context is given without render, the path of a function")
+            make = outbox_message
+        else:
+            make = partial(template_message, render=render, context=context)
+        message = make(
             submission,
             blobs=self.blobs,
             alias=alias,
@@ -134,7 +147,9 @@ class Outbox:
         """
         if isinstance(mailers, Mailer | Mapping):
             mailers = MailerDelivery(mailers, self.blobs)
-        return Worker(self.store, mailers, policy=self.policy, **options)
+        surroundings = getattr(mailers, "rendering_context", nullcontext)
+        deliver = RenderedDelivery(mailers, surroundings)
+        return Worker(self.store, deliver, policy=self.policy, **options)
 
     def resend(self, id: UUID | str, *, by: str = "", everyone: bool = False) -> bool:
         """Send a message again, to those who do not have it for certain; see `resent`.

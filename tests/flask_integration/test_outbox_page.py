@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -238,6 +239,25 @@ def test_what_does_not_exist_or_cannot_be_done_is_said(make: Any) -> None:
     assert "needs no resolving" in answer.text
     answer = client.post(f"/mailbox/outbox/{id}/do", data={"act": "explode"}, headers=OWN)
     assert answer.status_code == 400
+
+
+def test_the_guard_in_docs_outbox_md(make: Any, tmp_path: Path) -> None:
+    text = (DOCS / "outbox.md").read_text("utf-8")
+    [code] = re.findall(r"^```python\n# guard.py\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(code, "guard.py", "exec"), names)  # noqa: S102 - the page's own sample
+    make()
+    app: Flask = names["app"]
+    app.config.update(
+        SECRET_KEY="for a test", MAIL_OUTBOX_DATABASE=f"sqlite:///{tmp_path / 'outbox.sqlite3'}"
+    )
+    client = app.test_client()
+    assert client.get("/mailbox/outbox/").status_code == 401
+    with client.session_transaction() as session:
+        session.update(user="grace", permissions=["view"])
+    assert "The outbox is empty." in page(client)
+    assert client.post("/mailbox/outbox/do", headers=OWN).status_code == 403
+    outbox_of(app).close()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,10 @@ def test_with_flask_sqlalchemy_a_message_belongs_to_the_sessions_transaction(
     assert run(app, "work", "--once") == "1 messages handled\n"
     assert sink.message.message["Subject"] == "Order 2"
     assert "accepted   1" in run(app, "status")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert f"{today}: 1 accepted" in run(app, "status", "--days", "7")
+    counted = json.loads(run(app, "status", "--json", "--days", "7"))
+    assert counted["days"] == [{"day": today, "recipients": {"accepted": 1}}]
     with app.app_context():
         db.engine.dispose()
 

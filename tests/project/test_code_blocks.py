@@ -55,8 +55,9 @@ PYTHON: dict[str, tuple[int, str]] = {
     "docs/oauth.md": (4, "mailbackends/test_docs.py project/test_code_blocks.py"),
     "docs/observability.md": (2, "mailbackends/test_docs.py"),
     "docs/outbox.md": (
-        9,
-        "django_integration/outbox/test_docs.py outbox/test_docs.py project/test_code_blocks.py",
+        11,
+        "django_integration/outbox/test_docs.py django_integration/outbox/test_rendering.py "
+        "outbox/test_docs.py flask_integration/test_outbox_page.py",
     ),
     "docs/packages.md": (1, "project/test_packages.py"),
     "docs/parameters.md": (2, "mailbackends/protocol/test_parameters_page.py"),
@@ -393,36 +394,6 @@ def test_the_mailbox_is_shown_in_an_application_of_flask() -> None:
         names["mail"].send(Message("Your order", ["ada@example.com"], "x", sender="a@example.com"))
     assert "Your order" in app.test_client().get("/mailbox/").text
     app.extensions["mailbackends_mailbox"].close()
-
-
-def test_the_guard_of_the_outbox_asks_who_is_logged_in(tmp_path: Path) -> None:
-    flask_login: Any = pytest.importorskip("flask_login")
-    pytest.importorskip("sqlalchemy")
-    from flask_integration import Mail
-    from flask_integration.outbox import outbox_of
-
-    class User:
-        is_authenticated = True
-        email = "grace@example.com"
-        is_staff = False
-
-    user = User()
-    app = execute(block("docs/outbox.md", "current_user"))["app"]
-    app.config.update(
-        SECRET_KEY="x",
-        MAIL_OUTBOX_DATABASE=f"sqlite:///{tmp_path / 'outbox.sqlite3'}",
-    )
-    manager = flask_login.LoginManager(app)
-    manager.request_loader(lambda request: user if "login" in request.headers else None)
-    Mail(app)
-    box = outbox_of(app)
-    box.create_tables()
-    client = app.test_client()
-    assert client.get("/mailbox/outbox/").status_code == 401
-    assert client.get("/mailbox/outbox/", headers={"login": "1"}).status_code == 403
-    user.is_staff = True
-    assert client.get("/mailbox/outbox/", headers={"login": "1"}).status_code == 200
-    box.close()
 
 
 def test_the_settings_for_microsoft_are_complete() -> None:
