@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import click
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
@@ -28,9 +28,9 @@ from mailbackends.suppression import from_report
 
 __all__ = ["bounced", "bounces_command", "handle_report"]
 
-logger = logging.getLogger("mailbackends.bounces")
+logger: logging.Logger = logging.getLogger("mailbackends.bounces")
 
-bounced = Namespace().signal(
+bounced: NamedSignal = Namespace().signal(
     "bounced",
     doc="""A report was read; receivers get ``report``, a `mailbackends.bounces.BounceReport`.
 

@@ -41,7 +41,7 @@ __all__ = [
     "suppression_of", "with_answers",
 ]  # fmt: skip
 
-logger = logging.getLogger("mailbackends.suppression")
+logger: logging.Logger = logging.getLogger("mailbackends.suppression")
 
 _EXTENSION = "mail_suppression"
 
@@ -223,4 +223,4 @@ def _store() -> SQLAlchemySuppressionStore:
         raise click.ClickException(str(error)) from error
 
 
-suppression_group = _Group("suppression", help="Show and change who gets no mail.")
+suppression_group: click.Group = _Group("suppression", help="Show and change who gets no mail.")

@@ -84,12 +84,12 @@ class RecipientsSuppressed(SMTPException):
     def __init__(self, suppressed: Mapping[str, Suppression | Mapping[str, Any]] | str) -> None:
         # Result backends of task queues keep the arguments as JSON, or a text only.
         given = {} if isinstance(suppressed, str) else suppressed
-        self.suppressed = {
+        self.suppressed: dict[str, Suppression] = {
             to: entry if isinstance(entry, Suppression) else Suppression.from_dict(entry)
             for to, entry in given.items()
         }
         shown = {to: entry.as_dict() for to, entry in self.suppressed.items()}
-        self.args = (suppressed if isinstance(suppressed, str) else shown,)
+        self.args: tuple[Any, ...] = (suppressed if isinstance(suppressed, str) else shown,)
 
     def _what(self) -> str:
         if not self.suppressed:

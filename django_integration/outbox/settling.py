@@ -12,7 +12,7 @@ from mailbackends.outbox import settle_by_report
 
 __all__ = ["connect"]
 
-logger = logging.getLogger("mailbackends.outbox")
+logger: logging.Logger = logging.getLogger("mailbackends.outbox")
 
 
 def connect() -> None:

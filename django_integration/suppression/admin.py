@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
 from django.contrib import admin
@@ -26,15 +26,34 @@ else:
 class SuppressionAdmin(_ModelAdmin):
     """Entries, by Django's permissions: who may add, change, delete and view."""
 
-    list_display = ("address", "scope", "reason", "source", "created_at", "expires_at")
-    list_filter = ("reason", "scope", ("created_at", admin.DateFieldListFilter))
-    search_fields = ("address", "detail")
-    search_help_text = "An address, or a part of it."
-    fields = ("address", "scope", "reason", "expires_at", "detail", "source", "created_at")
-    readonly_fields = ("source", "created_at")
+    list_display: tuple[str, ...] = (
+        "address",
+        "scope",
+        "reason",
+        "source",
+        "created_at",
+        "expires_at",
+    )
+    list_filter: ClassVar[tuple[Any, ...]] = (
+        "reason",
+        "scope",
+        ("created_at", admin.DateFieldListFilter),
+    )
+    search_fields: ClassVar[tuple[str, ...]] = ("address", "detail")
+    search_help_text: ClassVar[str] = "An address, or a part of it."
+    fields: ClassVar[tuple[str, ...]] = (
+        "address",
+        "scope",
+        "reason",
+        "expires_at",
+        "detail",
+        "source",
+        "created_at",
+    )
+    readonly_fields: ClassVar[tuple[str, ...]] = ("source", "created_at")
     list_per_page = 50
     show_full_result_count = False
-    actions = ("export_as_csv",)
+    actions: tuple[str, ...] = ("export_as_csv",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Suppression]:
         """The entries of the list's database."""

@@ -9,7 +9,7 @@ class SuppressionConfig(AppConfig):
     name = "django_integration.suppression"
     label: str = "mailbackends_suppression"
     verbose_name: str = "Mail suppression"
-    default_auto_field = "django.db.models.BigAutoField"
+    default_auto_field: str = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Register the checks, and connect what adds addresses."""

@@ -51,13 +51,15 @@ class Suppression(models.Model):
         app_label = APP_LABEL
         verbose_name = "suppressed address"
         verbose_name_plural = "suppressed addresses"
-        ordering = ("address", "scope", "reason")
-        constraints = (
+        ordering: tuple[str, ...] = ("address", "scope", "reason")
+        constraints: tuple[models.UniqueConstraint, ...] = (
             models.UniqueConstraint(
                 fields=("address", "scope", "reason"), name="mb_suppression_once"
             ),
         )
-        indexes = (models.Index(fields=["expires_at"], name="mb_suppression_expires"),)
+        indexes: tuple[models.Index, ...] = (
+            models.Index(fields=["expires_at"], name="mb_suppression_expires"),
+        )
 
     def __str__(self) -> str:
         return f"{self.address} ({self.scope}: {self.reason})"
@@ -87,7 +89,7 @@ class SoftBounce(models.Model):
         """The store writes it."""
 
         app_label = APP_LABEL
-        default_permissions = ()
+        default_permissions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.address}: {self.bounces}"

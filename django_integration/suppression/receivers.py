@@ -21,7 +21,7 @@ from mailbackends.suppression import Suppression, from_event, from_replies, from
 
 __all__ = ["connect"]
 
-logger = logging.getLogger("mailbackends.suppression")
+logger: logging.Logger = logging.getLogger("mailbackends.suppression")
 
 _UID = "mailbackends_suppression"
 

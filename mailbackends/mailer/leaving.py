@@ -44,7 +44,8 @@ class Inline(Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
         self._wait: Any = None  # what the coroutine waits for
-        self.has_begun = self.is_over = False
+        self.has_begun: bool = False
+        self.is_over: bool = False
 
     def __await__(self) -> Generator[Any, None, bool]:
         self.has_begun = True

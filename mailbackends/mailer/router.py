@@ -76,7 +76,7 @@ class Router:
         on_event: EventHook | None,
     ) -> None:
         self._suppression = servers[0].options.suppression
-        self.suppresses = self._suppression is not None
+        self.suppresses: bool = self._suppression is not None
         """Whether there is a suppression list to ask."""
         if strategy not in get_args(Strategy):
             raise ConfigurationError(

@@ -123,7 +123,7 @@ class Job:
                 mail_parameters=checked_parameters("MAIL", submission.mail_options),
                 rcpt_parameters=checked_parameters("RCPT", submission.rcpt_options),
             )
-        self.stream = submission.stream
+        self.stream: str | None = submission.stream
         if self.stream is not None:
             _check_stream(self.stream)
         self.suppressed: Mapping[str, Suppression] | None = None

@@ -25,7 +25,7 @@ from mailbackends.transport.waiting import run
 
 __all__ = ["LOOK", "Keeper", "ThreadKeeper", "Upkeep", "keep"]
 
-logger = logging.getLogger("mailbackends.pool")
+logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
 # Seconds until the next round after a fault of our own.
 _AFTER_A_FAULT = 60.0

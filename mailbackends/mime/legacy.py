@@ -42,7 +42,7 @@ class LegacyLayout(Layout):
     """
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = checked_policy(policy, linesep="\r\n", cte_type="8bit")
+        self.policy: Policy[Any] = checked_policy(policy, linesep="\r\n", cte_type="8bit")
 
     def field(self, name: str, value: str | Sequence[str]) -> bytes:
         """A header field. The value is text in ASCII, encoded by the caller where necessary."""

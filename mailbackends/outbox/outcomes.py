@@ -33,7 +33,7 @@ class OutcomeRecorder:
         lease: float,
         on_change: Callable[[OutboxMessage, Change], object] | None,
     ) -> None:
-        self.handled = 0
+        self.handled: int = 0
         """How many messages have an outcome."""
         self._store = store
         self._policy = policy

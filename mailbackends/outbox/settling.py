@@ -17,7 +17,7 @@ __all__ = ["row_of", "settle_by_report", "settle_unknown"]
 _TRIES = 10
 
 
-logger = logging.getLogger("mailbackends.outbox")
+logger: logging.Logger = logging.getLogger("mailbackends.outbox")
 
 
 _SETTLES = {

@@ -13,7 +13,7 @@ from mailbackends.suppression.store import SuppressionList, SuppressionLookup
 
 __all__ = ["with_suppressed"]
 
-logger = logging.getLogger("mailbackends.outbox")
+logger: logging.Logger = logging.getLogger("mailbackends.outbox")
 
 Failure = tuple[str, list[OutboxMessage], SuppressionError]
 """An alias, its messages, and why they have to wait."""

@@ -55,9 +55,9 @@ class Books(Generic[C]):
     def __init__(self, limits: Limits) -> None:
         # Looked up at call time, because gevent may have replaced it. Reentrant, because a
         # finalizer may release a connection while this thread uses the ledger.
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.ledger: Ledger[C] = Ledger(limits)
-        self.planner = Planner(self.ledger, limits) if limits.min_idle else None
+        self.planner: Planner[C] | None = Planner(self.ledger, limits) if limits.min_idle else None
         self.inherited: list[Entry[C]] = []
         """The parent's connections, dropped, whose events are still to be emitted."""
 

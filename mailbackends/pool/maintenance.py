@@ -18,7 +18,7 @@ from mailbackends.transport.waiting import GaveWay
 
 __all__ = ["OpenAhead", "maintain"]
 
-logger = logging.getLogger("mailbackends.pool")
+logger: logging.Logger = logging.getLogger("mailbackends.pool")
 
 C = TypeVar("C", bound=Checkable)
 

@@ -43,11 +43,11 @@ class Session:
         """What this session has shown about BDAT, for the next sessions with this server."""
         self.stalled_in_group = False
         """True if the server answered the first commands of a group, and then nothing more."""
-        self.replies = 0
+        self.replies: int = 0
         """How many replies have come, surplus ones included."""
         self.refusals: list[int] | None = None
         """The numbers of those that refuse, from 0; None until `allow_next_transaction`."""
-        self.surplus = 0
+        self.surplus: int = 0
         """How many replies the server has sent that cannot answer anything, as far as is known."""
         self._trace = trace
         self._parser = ReplyParser()

@@ -93,6 +93,8 @@ class SQLAlchemySuppressionStore(SuppressionStore):
         self._database = database
         self._engine: Engine | None = None
         self._own_engine: Engine | None = None
+        self.table: Table
+        self.counts: Table
         self.table, self.counts = suppression_tables(metadata)
 
     @property
