@@ -27,23 +27,57 @@ from mailbackends.outbox import State, outbox_message, uuid7  # noqa: E402
 from mailbackends.outbox.outbox import Outbox  # noqa: E402
 from mailbackends.outbox.sqlalchemy_insert import insert_message  # noqa: E402
 
+# A server that costs little itself, and answers whatever has come in after a delay.
 _SINK = """
-import sys
-from support.sink import Sink
-with Sink() as sink:
-    print(sink.port, flush=True)
-    sys.stdin.read()
-    print(len(sink.messages), flush=True)
+import asyncio, sys
+delay = float(sys.argv[1]) / 1000
+count = 0
+
+async def serve(reader, writer):
+    global count
+    writer.write(b"220 sink ESMTP\\r\\n")
+    answers = []
+    while True:
+        if answers and not reader._buffer:
+            if delay:
+                await asyncio.sleep(delay)
+            writer.write(b"".join(answers))
+            answers.clear()
+        line = await reader.readline()
+        verb = line[:4].upper()
+        if not line or verb == b"QUIT":
+            writer.close()
+            return
+        if verb == b"EHLO":
+            answers += [b"250-%s\\r\\n" % each for each in (b"sink", b"PIPELINING", b"8BITMIME")]
+            answers.append(b"250 CHUNKING\\r\\n")
+        elif verb == b"BDAT":
+            await reader.readexactly(int(line.split()[1]))
+            count += b"LAST" in line
+            answers.append(b"250 2.0.0 Ok: queued as %d\\r\\n" % count)
+        else:
+            answers.append(b"250 2.1.0 Ok\\r\\n")
+
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**24)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    print(count, flush=True)
+    server.close()
+
+asyncio.run(main())
 """
 _WORKER = """
-import sys
+import sys, time
 from mailbackends import Mailer
 from mailbackends.outbox.outbox import Outbox
 outbox = Outbox(sys.argv[1])
 with Mailer(sys.argv[2], batch_pipeline=int(sys.argv[3]), deadline=60) as mailer:
     print("ready", flush=True)
     sys.stdin.readline()
-    print(outbox.worker(mailer, batch=100).run_once(), flush=True)
+    before = time.process_time()
+    handled = outbox.worker(mailer, batch=100).run_once()
+    print(handled, time.process_time() - before, flush=True)
 outbox.close()
 """
 
@@ -64,15 +98,21 @@ def main() -> None:
     parser.add_argument("database")
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--pipeline", type=int, default=50, help="batch_pipeline of the workers")
+    parser.add_argument("--delay", type=float, default=20.0, help="of replies, for many workers")
     parser.add_argument("--rows", type=int, default=0, help="further rows, for claiming")
     given = parser.parse_args()
     outbox = Outbox(given.database)
     outbox.create_tables()
     try:
         _view(outbox)
-        for pipeline in (1, 10):
-            _workers(outbox, given, 1, pipeline)
-        _workers(outbox, given, given.workers, 10)
+        for pipeline in (1, 10, given.pipeline):
+            _workers(outbox, given, 1, pipeline, 0.0)
+        # The workers and their server share this machine: with a server that answers late, the
+        # wait is what they share out.
+        one = _workers(outbox, given, 1, 10, given.delay)
+        many = _workers(outbox, given, given.workers, 10, given.delay)
+        print(f"{given.workers} workers: {many / one:.1f} times one")
         if given.rows:
             _claiming(outbox, given.rows)
     finally:
@@ -99,11 +139,14 @@ def _submission(content: bytes) -> Submission:
     return Submission(content, "shop@example.com", ["ada@example.org"])
 
 
-def _workers(outbox: Outbox, given: argparse.Namespace, count: int, pipeline: int) -> None:
+def _workers(
+    outbox: Outbox, given: argparse.Namespace, count: int, pipeline: int, delay: float
+) -> float:
+    """The messages a second of so many workers."""
     with outbox.store.engine.begin() as connection:
         for number in range(given.messages):
             insert_message(connection, outbox_message(Submission(message(number))), outbox.tables)
-    sink = _start(_SINK)
+    sink = _start(_SINK, str(delay))
     port = _line(sink)
     arguments = [given.database, f"smtp://127.0.0.1:{port}", str(pipeline)]
     workers = [_start(_WORKER, *arguments) for _ in range(count)]
@@ -112,17 +155,22 @@ def _workers(outbox: Outbox, given: argparse.Namespace, count: int, pipeline: in
     started = time.perf_counter()
     for worker in workers:
         _tell(worker)
-    handled = [int(_line(worker)) for worker in workers]
+    lines = [_line(worker).split() for worker in workers]
     seconds = time.perf_counter() - started
+    handled = [int(each[0]) for each in lines]
+    cpu = sum(float(each[1]) for each in lines) / given.messages * 1000
     for worker in workers:
         worker.communicate()
     arrived, _ = sink.communicate()
     assert sum(handled) == given.messages == int(arrived), (handled, arrived)
     assert outbox.store.status().messages == {State.ACCEPTED: given.messages}
+    rate = given.messages / seconds
     print(
-        f"{count} worker(s), batch_pipeline={pipeline}: {given.messages / seconds:.0f} messages/s"
+        f"{count} worker(s), batch_pipeline={pipeline}, replies after {delay:.0f} ms: "
+        f"{rate:.0f} messages/s, {cpu:.2f} ms CPU for each"
     )
     _empty(outbox)
+    return rate
 
 
 def _claiming(outbox: Outbox, rows: int) -> None:

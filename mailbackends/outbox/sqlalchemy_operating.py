@@ -7,11 +7,12 @@ from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, delete, func, insert, select, type_coerce, update
+from sqlalchemy import BigInteger, delete, func, insert, select, text, type_coerce, update
 
 from mailbackends.outbox.sqlalchemy_base import SQLAlchemyBase, after
 from mailbackends.outbox.sqlalchemy_rows import raw_rows, values_of
-from mailbackends.outbox.state import FINAL, LEASED, RecipientState, State
+from mailbackends.outbox.state import FINAL, RecipientState, State
+from mailbackends.outbox.tables import IS_LEASED, IS_QUEUED
 from mailbackends.outbox.values import LogEntry, OutboxMessage, Pause, Status
 from mailbackends.sql import now_ms
 
@@ -102,18 +103,18 @@ class OperatorCalls(SQLAlchemyBase):
             ).all()
             queued = connection.execute(
                 select(message.c.alias, func.count())
-                .where(message.c.state == State.QUEUED)
+                .where(text(IS_QUEUED))
                 .group_by(message.c.alias)
             ).all()
             age = func.min(type_coerce(message.c.due_at, BigInteger))
-            is_due = (message.c.state == State.QUEUED, message.c.due_at <= now_ms())
+            is_due = (text(IS_QUEUED), message.c.due_at <= now_ms())
             due, oldest = connection.execute(
                 select(func.count(), now_ms() - age).select_from(message).where(*is_due)
             ).one()
             lost = connection.scalar(
                 select(func.count())
                 .select_from(message)
-                .where(message.c.state.in_(sorted(LEASED)), message.c.lease_until < now_ms())
+                .where(text(IS_LEASED), message.c.lease_until < now_ms())
             )
         return Status(
             messages={State(state): count for state, count in counts},

@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     type_coerce,
     union_all,
     update,
@@ -37,7 +38,7 @@ from mailbackends.outbox.sqlalchemy_recording import Recorder
 from mailbackends.outbox.sqlalchemy_rows import raw_rows
 from mailbackends.outbox.state import LEASED, State
 from mailbackends.outbox.store import LeaseLost
-from mailbackends.outbox.tables import CHANNEL, Tables
+from mailbackends.outbox.tables import CHANNEL, IS_LEASED, IS_QUEUED, Tables
 from mailbackends.outbox.values import (
     Change,
     OutboxMessage,
@@ -190,7 +191,7 @@ class SQLAlchemyStore(OperatorCalls):
         """See `Store.lost`."""
         message = self.tables.message
         return self._select(
-            message.c.state.in_(sorted(LEASED)),
+            text(IS_LEASED),
             message.c.lease_until < now_ms(),
             order=message.c.lease_until,
             limit=limit,
@@ -201,7 +202,7 @@ class SQLAlchemyStore(OperatorCalls):
         """See `Store.overdue`."""
         message = self.tables.message
         return self._select(
-            message.c.state == State.QUEUED,
+            text(IS_QUEUED),
             message.c.expires_at <= now_ms(),
             order=message.c.expires_at,
             limit=limit,
@@ -282,7 +283,7 @@ class SQLAlchemyStore(OperatorCalls):
         peeks = union_all(
             *(
                 select(now_ms() - func.min(due_at)).where(
-                    message.c.state == State.QUEUED,
+                    text(IS_QUEUED),
                     message.c.alias == alias,
                     message.c.priority == int(priority),
                 )
@@ -309,7 +310,7 @@ class SQLAlchemyStore(OperatorCalls):
     def _is_due(self, alias: str, priority: Priority) -> tuple[Any, ...]:
         message = self.tables.message
         return (
-            message.c.state == State.QUEUED,
+            text(IS_QUEUED),
             message.c.alias == alias,
             message.c.priority == int(priority),
             message.c.due_at <= now_ms(),

@@ -23,11 +23,18 @@ from sqlalchemy import (
     Text,
     Uuid,
     event,
+    text,
 )
 
+from mailbackends.outbox.state import State
 from mailbackends.sql import Milliseconds, Word
 
-__all__ = ["CHANNEL", "Tables", "outbox_tables"]
+__all__ = ["CHANNEL", "IS_LEASED", "IS_QUEUED", "Tables", "outbox_tables"]
+
+# Queries have these words as they are, and not as parameters: an index over a part of the table
+# serves what the database can see to be in that part.
+IS_QUEUED = f"state = '{State.QUEUED}'"
+IS_LEASED = f"state IN ('{State.BEGUN}', '{State.CLAIMED}')"
 
 CHANNEL = "mailbackends_outbox"
 """What PostgreSQL notifies when messages were inserted."""
@@ -91,9 +98,10 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("options", Text, nullable=False),
         Column("content", large, nullable=False),
         # Claiming: only due rows of one alias and priority are read, however many there are.
-        Index(f"ix_{name}_claim", "state", "alias", "priority", "due_at"),
-        Index(f"ix_{name}_lease", "state", "lease_until"),
-        Index(f"ix_{name}_expiry", "state", "expires_at"),
+        # Where a database has partial indexes, what is done with is in none of these three.
+        _index(f"ix_{name}_claim", ("state", "alias", "priority", "due_at"), IS_QUEUED),
+        _index(f"ix_{name}_lease", ("state", "lease_until"), IS_LEASED),
+        _index(f"ix_{name}_expiry", ("state", "expires_at"), IS_QUEUED),
         Index(f"ix_{name}_age", "state", "updated_at"),
         Index(f"ix_{name}_message_id", "message_id"),
     )
@@ -107,7 +115,7 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("code", Integer),
         Column("enhanced", String(20), nullable=False),
         Column("text", Text, nullable=False),
-        Column("server", String(255), nullable=False),
+        Column("server", String(300), nullable=False),
         Column("attempts", Integer, nullable=False),
         Column("at", Milliseconds),
         Index(f"ix_{prefix}recipient_address", "address"),
@@ -144,6 +152,10 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
     for statement in notify_statements(name):
         event.listen(message, "after_create", _for_postgresql(statement))
     return Tables(message, recipient, blob, log, pause)
+
+
+def _index(name: str, columns: tuple[str, ...], where: str) -> Index:
+    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
 
 
 def _for_postgresql(statement: str) -> Any:

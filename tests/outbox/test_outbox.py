@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from email.message import EmailMessage
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, event, insert, text
 from sqlalchemy.orm import Session
 
 from mailbackends import (
@@ -249,6 +250,34 @@ def test_a_message_that_kills_its_workers_is_parked_and_takes_no_other_along(
         make_due(outbox)
     status = outbox.store.status()
     assert status.messages == {State.ACCEPTED: 10, State.PARKED: 1}
+
+
+def test_forty_messages_that_go_together_are_a_dozen_statements_and_three_commits(
+    outbox: Outbox, engine: Engine
+) -> None:
+    class AtOnce:
+        aliases = ("default",)
+
+        def deliver(self, alias, messages, hooks):
+            taken = list(messages)
+            hooks.before_end(taken)
+            yield [(each, Receipt(each.pending, Reply(250))) for each in taken]
+
+    for number in range(40):
+        outbox.enqueue(mail(f"Order {number}"))
+    worker = Worker(outbox.store, AtOnce())
+    worker.sweep()
+    statements: list[str] = []
+    commits: list[object] = []
+    event.listen(engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    event.listen(engine, "commit", commits.append)
+    assert worker._work()
+    assert outbox.store.status().messages == {State.ACCEPTED: 40}
+    del statements[-5:]  # of status()
+    kinds = Counter(each.split()[0] for each in statements)
+    begins = 3 if engine.dialect.name == "sqlite" else 0
+    assert kinds == {"SELECT": 5, "UPDATE": 4, "INSERT": 1, **({"BEGIN": begins} if begins else {})}
+    assert len(commits) == 3  # claimed, begun, and their outcomes
 
 
 def test_sigterm_finishes_what_is_being_sent_and_releases_the_rest(

@@ -545,12 +545,20 @@ def test_claiming_reads_an_index_however_many_rows_there_are(
     event.listen(engine, "before_cursor_execute", lambda *a: statements.append((a[2], a[3])))
     assert len(claim(store, 5)) == 5
     queries = [each for each in statements if "FROM outbox_message" in each[0]]
+    catalogue = {
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = :name",
+        "sqlite": "SELECT sql FROM sqlite_master WHERE name = :name",
+    }[engine.dialect.name]
+    with engine.connect() as connection:
+        index_of_claims = connection.scalar(text(catalogue), {"name": "ix_outbox_message_claim"})
     assert len(queries) == 2
     explain = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
     with engine.connect() as connection:
         for query, parameters in queries:
             plan = connection.exec_driver_sql(explain + query, parameters).all()
             lines = "\n".join(str(each) for each in plan)
+            # It has rows that wait only, however many are done with.
+            assert "WHERE" in index_of_claims
             assert "ix_outbox_message_claim" in lines, lines
             assert "Seq Scan" not in lines, lines
             assert "SCAN outbox_message" not in lines.replace("SCAN outbox_message USING", ""), (
