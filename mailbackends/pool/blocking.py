@@ -27,10 +27,10 @@ class Pool(BasePool[C], Generic[C]):
     use; `math.inf` means no limit. ``on_event`` is called for each connection opened, reused and
     retired.
 
-    Retired connections are closed when the pool is next used or asked for its `stats`; there is no
-    background thread, which would not survive a fork. In a process that sends nothing more,
-    connections therefore stay open until their servers close them; the check before the next use
-    notices that, and the pool opens another.
+    Retired connections are closed when the pool is next used or asked for its `stats`; the pool has
+    no background thread. With ``min_idle``, `maintenance` keeps so many ready where it is called.
+    Without it, in a process that sends nothing more, connections stay open until their servers
+    close them; the check before the next use notices that, and the pool opens another.
 
     After a fork the child starts with an empty pool: it drops the parent's connections without
     sending a byte, and the parent does not notice. When the process exits, idle connections are

@@ -134,3 +134,29 @@ def test_a_process_ends_during_an_attempt() -> None:
 
 def test_a_blocking_mailer_with_upkeep_loads_no_asyncio(sink: Sink) -> None:
     run_program(PROGRAM + "    assert 'asyncio' not in sys.modules\n", sink.url)
+
+
+def test_upkeep_in_a_greenlet_of_gevent(sink: Sink) -> None:
+    pytest.importorskip("gevent")
+    run_program(
+        """
+        from gevent import monkey
+
+        monkey.patch_all()
+
+        import sys
+        import gevent
+        from mailbackends import Mailer
+
+        mailer = Mailer(sys.argv[1], min_idle=2, max_idle=3.0)
+        assert mailer.warm_up(10) == 2
+        given = b"From: a@x\\r\\nTo: b@x\\r\\n\\r\\nhi\\r\\n", "a@x", ["b@x"]
+        gevent.spawn(mailer.send_message, *given).get()
+        while mailer.stats().pool.checked < 1:
+            gevent.sleep(0.05)
+        assert mailer.stats().pool.made == 2
+        mailer.close()
+        """,
+        sink.url,
+    )
+    assert len(sink.messages) == 1
