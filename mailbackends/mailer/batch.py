@@ -216,6 +216,8 @@ class PipelinedBatch:
             if job is None:
                 return
             self._queue[place] = job
+            if job.stream is not None:
+                self._router.classify(job)
             if self._router.suppresses and job.suppressed is None:
                 try:
                     await self._router.ask(job)

@@ -14,6 +14,10 @@ _NO_LINK = (
     "bulk mail is sent without one-click unsubscribe (RFC 8058), which Gmail and Yahoo require: "
     "add List-Unsubscribe and List-Unsubscribe-Post (unsubscribe= in Django and Flask)"
 )
+_NO_LINK_OF_STREAM = (
+    "bulk mail of the stream {!r} is sent without one-click unsubscribe (RFC 8058), which Gmail "
+    "and Yahoo require: add unsubscribe=, or exempt the stream if it is transactional"
+)
 _NO_SIGNATURE = (
     "bulk mail is sent without a DKIM signature over List-Unsubscribe, which RFC 8058 requires: "
     "set dkim, unless the server signs both fields"
@@ -21,13 +25,18 @@ _NO_SIGNATURE = (
 _warned: set[str] = set()
 
 
-def warn_of_bulk(content: Content) -> None:
-    """Log a warning, once each, for a message of a list without one click or without DKIM."""
+def warn_of_bulk(content: Content, stream: str | None = None) -> None:
+    """Log a warning, once each, for a message of a list without one click or without DKIM.
+
+    ``stream`` is that of bulk mail, and None for other mail.
+    """
     header = b"\n" + content.header().lower()
     # Most mail has neither field. For bytes, `in` raises and drops an exception each time.
     if header.find(b"\nlist-") < 0 and header.find(b"\nprecedence:") < 0:
+        if stream is not None:
+            _warn(_NO_LINK_OF_STREAM.format(stream))
         return
-    is_bulk = b"\nlist-unsubscribe:" in header or b"\nlist-id:" in header
+    is_bulk = stream is not None or b"\nlist-unsubscribe:" in header or b"\nlist-id:" in header
     is_bulk = is_bulk or b"\nprecedence: bulk" in header or b"\nprecedence: list" in header
     if is_bulk and b"\nlist-unsubscribe-post:" not in header:
         _warn(_NO_LINK)

@@ -124,6 +124,8 @@ class Router:
             job = submission if isinstance(submission, Job) else Job(submission)
             if on_job is not None:
                 on_job(job)
+            if job.stream is not None:
+                self.classify(job)
             if job.suppressed is None and self._suppression is not None:
                 await self.ask(job)
             if not job.envelope.forward_paths and job.suppressed:
@@ -167,6 +169,11 @@ class Router:
         if receipt.suppressed:
             logger.info("some recipients are suppressed: %s", receipt)
         return receipt
+
+    def classify(self, job: Job) -> None:
+        """Note whether it is bulk mail: its stream is, unless the suppression list exempts it."""
+        if job.stream not in getattr(self._suppression, "exempt", ()):
+            job.bulk_stream = job.stream
 
     async def ask(self, job: Job) -> None:
         """Remove the recipients that the suppression list has; once for each message.

@@ -126,6 +126,8 @@ class Job:
         self.stream: str | None = submission.stream
         if self.stream is not None:
             _check_stream(self.stream)
+        self.bulk_stream: str | None = None
+        """Its stream, unless that is exempt from suppression: then it is not bulk mail."""
         self.suppressed: Mapping[str, Suppression] | None = None
         """The recipients who were removed from the envelope; None while nobody has asked."""
         if submission.suppressed is not None:
@@ -237,7 +239,7 @@ class Job:
                 self.message, self.envelope, extensions, is_tls=is_tls, fast=fast, sign=sign
             )
             self._prepared = extensions, is_tls, sign, prepared
-            warn_of_bulk(prepared.content)
+            warn_of_bulk(prepared.content, self.bulk_stream)
         return self._prepared[3]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailbackends import ConfigurationError, Mailer, unsubscribe_fields
+from mailbackends import ConfigurationError, Mailer, Submission, unsubscribe_fields
 from mailbackends.mailer import bulk
 from support.dkim import key_for
 from support.sink import Sink
@@ -58,3 +58,38 @@ def test_the_fields_for_other_mail() -> None:
 def test_a_url_that_is_unsafe_in_the_field_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="https"):
         unsubscribe_fields(url)
+
+
+class Listed:
+    """A suppression list with an exempt stream."""
+
+    exempt = ("password_reset",)
+
+    def suppressed(self, addresses: object, stream: str | None) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "stream", "words"),
+    [
+        ("", "newsletter", "of the stream 'newsletter' is sent without one-click"),
+        ("", "password_reset", None),
+        (LINK + POST, "newsletter", "without a DKIM signature"),
+        ("Precedence: list\r\n", "newsletter", "without one-click"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"batch_pipeline": 4}], ids=str)
+def test_mail_of_a_stream_is_bulk_mail_unless_the_stream_is_exempt(
+    fields: str,
+    stream: str,
+    words: str | None,
+    options: dict[str, int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    content = f"From: a@example.com\r\n{fields}\r\nx\r\n".encode()
+    given = Submission(content, "a@example.com", ["b@example.net"], stream=stream)
+    with Sink() as sink, Mailer(sink.url, suppression=Listed(), **options) as mailer:
+        mailer.send_messages([given] * 3)
+    found = [each.message for each in caplog.records if "bulk mail" in each.message]
+    assert len(found) == (0 if words is None else 1)
+    assert words is None or words in found[0]
