@@ -37,7 +37,10 @@ PYTHON: dict[str, tuple[int, str]] = {
     "docs/coming-from/celery-email.md": (1, "project/test_code_blocks.py"),
     "docs/coming-from/django-mailer.md": (1, "project/test_code_blocks.py"),
     "docs/coming-from/post-office.md": (1, "project/test_code_blocks.py"),
-    "docs/deliverability.md": (6, "project/test_code_blocks.py"),
+    "docs/deliverability.md": (
+        8,
+        "project/test_code_blocks.py django_integration/suppression/test_ten_minutes.py",
+    ),
     "docs/django.md": (18, "django_integration/test_docs.py django_integration/test_tasks.py"),
     "docs/dkim.md": (1, "mailbackends/test_docs.py"),
     "docs/email.md": (7, "project/test_email_page.py"),
@@ -236,7 +239,8 @@ PAGE = "docs/deliverability.md"
 
 def test_one_click_unsubscribes_in_a_new_project_of_django(tmp_path: Path) -> None:
     pytest.importorskip("django")
-    newsletter = "class Reader: pass\n" + block(PAGE, "def newsletter(address)")
+    newsletter = "class Reader: pass\n" + block(PAGE, "Reader.objects.filter(email=")
+    newsletter += block(PAGE, "def newsletter(address)")
     tmp_path.joinpath("newsletter.py").write_text(newsletter)
     tmp_path.joinpath("leaving.py").write_text(block(PAGE, "urlpatterns ="))
     settings = block(PAGE, "MAILBACKENDS_UNSUBSCRIBE_URL") + "ROOT_URLCONF = 'leaving'\n"
@@ -259,6 +263,7 @@ def test_one_click_unsubscribes_in_a_new_project_of_django(tmp_path: Path) -> No
     )
     with MailServer() as server:
         run = new_project(tmp_path, settings, server)
+        run("manage.py", "migrate")
         printed = run("manage.py", "shell", "-c", code)
     assert "200 [('ada@example.net', 'newsletter')] newsletter" in printed
 
