@@ -62,6 +62,7 @@ DEFAULT = (
     "text-80-tls",
     "html-0-plain",
     "html-20-tls",
+    "built-0-plain",
     "many-20-tls",
     "5mb-0-plain",
     "25mb-0-plain",
@@ -69,4 +70,4 @@ DEFAULT = (
 )
 """One case of each kind, and all that the targets need."""
 
-QUICK = ("text-0-plain", "text-20-tls", "html-0-plain")
+QUICK = ("text-0-plain", "text-20-tls", "html-0-plain", "built-0-plain")

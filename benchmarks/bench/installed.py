@@ -16,8 +16,6 @@ from bench.samples import SAMPLES, SENDER, SENDER_NAME, WARM_UP
 
 __all__ = ["Missing", "nodemailer_command", "smtp_source", "versions"]
 
-_MAJOR = "10"
-"""The current major version of Nodemailer; an older one that is installed is replaced."""
 _SCRIPT = Path(__file__).parent / "clients" / "nodemailer.js"
 
 
@@ -31,7 +29,7 @@ def smtp_source() -> str | None:
 
 
 def nodemailer_command(connections: int, directory: Path) -> list[str]:
-    """The command that runs Nodemailer; it is installed into the cache if necessary.
+    """The command that runs Nodemailer; its current release is installed into the cache.
 
     ``directory`` takes the messages, as files.
 
@@ -56,14 +54,17 @@ def _installed() -> Path:
             continue
         break
     module = folder / "node_modules" / "nodemailer"
-    if not _version(module).startswith(f"{_MAJOR}."):
-        npm = shutil.which("npm")
-        if npm is None:
-            raise Missing("npm is not installed, which is needed to get nodemailer")
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Missing("npm is not installed, which is needed to get nodemailer")
+    current = _answer([npm, "view", "nodemailer", "version"])
+    if not current:
+        raise Missing("npm could not find out the current version of nodemailer")
+    if _version(module) != current:
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
         try:
             done = subprocess.run(  # noqa: S603
-                [npm, "install", *options, f"nodemailer@{_MAJOR}"],
+                [npm, "install", *options, f"nodemailer@{current}"],
                 capture_output=True,
                 text=True,
                 timeout=120,

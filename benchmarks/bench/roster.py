@@ -38,8 +38,10 @@ class Entry:
     """False if another client gives the same result for large messages."""
     is_for_quiet: bool = False
     """True for the clients of which the first message after a quiet minute is measured."""
+    is_for_built: bool = False
+    """True for the clients that create each message within the measured time."""
     is_for_others: bool = True
-    """False for those of which nothing else is."""
+    """False for those of which nothing else is measured."""
 
     @property
     def least(self) -> int:
@@ -80,6 +82,8 @@ _BATCH: dict[str, Any] = {"is_batch": True}
 _SMALL_BATCH = _BATCH | _SMALL
 _QUIET: dict[str, Any] = {"is_for_quiet": True}
 _QUIET_ONLY = _QUIET | {"is_for_others": False}
+_BUILT: dict[str, Any] = {"is_for_built": True}
+_BUILT_ONLY = _BUILT | {"is_for_others": False}
 _SMTP_SOURCE = _BATCH | {"knows_tls": False, "fewest": 200}
 
 CLIENTS = {
@@ -90,17 +94,19 @@ CLIENTS = {
         _theirs("smtp-source", "smtp-source (C)", "postfix", "kept", **_SMTP_SOURCE),
         _theirs("smtplib", "smtplib, per message", "stdlib", "each", **_SMALL),
         _theirs("smtplib-kept", "smtplib, kept", "stdlib", "kept"),
+        _theirs("smtplib-built", "smtplib, EmailMessage", "stdlib", "built kept", **_BUILT_ONLY),
         _theirs("aiosmtplib", "aiosmtplib, per message", "aiosmtplib_", "each", **_SMALL),
         _theirs("aiosmtplib-kept", "aiosmtplib, kept", "aiosmtplib_", "kept"),
         _theirs("nodemailer", "Nodemailer, pool of 1", "nodemailer", "1"),
         _theirs("nodemailer-4", "Nodemailer, pool of 4", "nodemailer", "4", **_SMALL_BATCH),
-        _theirs("django-view", "Django, per view", "django_", "own view", **_QUIET),
+        _theirs("django-view", "Django, per view", "django_", "own view", **_QUIET, **_BUILT),
         _theirs("django-batch", "Django, batch", "django_", "own batch", **_BATCH),
         _theirs("flask-mail", "Flask-Mail, per message", "flask_", "own each"),
         _theirs(
             "flask-mail-connect", "Flask-Mail, connect()", "flask_", "own connect",
             **_SMALL_BATCH,
         ),
+        _ours("email", "mailbackends Mailer, Email", "core", "each email", **_BUILT_ONLY),
         _ours("smtp", "mailbackends SMTP, kept", "stdlib", "ours kept"),
         _ours("cold", "mailbackends Mailer, first message", "core", "cold", **_SMALL),
         _ours(
@@ -142,7 +148,14 @@ CLIENTS = {
             "async-tasks", "mailbackends AsyncMailer, 1,000 tasks",
             "async_", "tasks", **_SMALL_BATCH,
         ),
-        _ours("django-view", "mailbackends in Django, per view", "django_", "ours view", **_QUIET),
+        _ours(
+            "django-view", "mailbackends in Django, per view", "django_", "ours view",
+            **_QUIET, **_BUILT,
+        ),
+        _ours(
+            "django-cold", "mailbackends in Django, first message", "django_", "ours cold",
+            **_SMALL,
+        ),
         _ours(
             "django-upkeep", "mailbackends in Django, min_idle=1", "django_", "ours view upkeep",
             **_QUIET_ONLY,

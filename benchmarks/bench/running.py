@@ -57,7 +57,10 @@ class Plan:
     def fits(self, entry: Entry, case: Case) -> bool:
         """True if this client can run this case, and the result is meaningful."""
         is_large = case.sample.attachment_size > _LARGE
-        if not (entry.is_for_quiet if case.is_quiet else entry.is_for_others):
+        if case.is_quiet or case.sample.is_built:
+            if not (entry.is_for_quiet if case.is_quiet else entry.is_for_built):
+                return False
+        elif not entry.is_for_others:
             return False
         return (entry.knows_tls or not case.is_tls) and (entry.is_for_large or not is_large)
 

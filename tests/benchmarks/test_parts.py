@@ -119,13 +119,20 @@ def test_an_outdated_nodemailer_is_not_used(tmp_path: Path, monkeypatch) -> None
     module = tmp_path / "mailbackends-benchmarks" / "node_modules" / "nodemailer"
     module.mkdir(parents=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", "")  # without npm
     install = installed._installed.__wrapped__
-    (module / "package.json").write_text('{"version": "7.0.11"}')
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(installed.Missing, match="npm is not installed"):
         install()
-    (module / "package.json").write_text(f'{{"version": "{installed._MAJOR}.0.1"}}')
+    # An npm that knows the current version, and cannot install it.
+    npm = tmp_path / "npm"
+    npm.write_text('#!/bin/sh\ntest "$1" = view && echo 10.6.1\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (module / "package.json").write_text('{"version": "10.6.0"}')
+    with pytest.raises(installed.Missing, match="npm could not get nodemailer"):
+        install()
+    (module / "package.json").write_text('{"version": "10.6.1"}')
     assert install() == module
     monkeypatch.setattr(installed, "_installed", install)
-    assert installed.versions({"nodemailer"})["Nodemailer"] == f"{installed._MAJOR}.0.1"
+    assert installed.versions({"nodemailer"})["Nodemailer"] == "10.6.1"
     assert installed.versions({"core"}) == {}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.clients.base import Client, Work
-from bench.samples import SENDER, WARM_UP, Sample
-from mailbackends import Mailer, Receipt, Submission
+from bench.samples import SENDER, SENDER_NAME, WARM_UP, Sample
+from mailbackends import Email, Mailer, Receipt, Submission
 
 __all__ = ["make"]
 
@@ -18,8 +18,8 @@ _IN_FLIGHT = 16
 def make(manner: str) -> Client:
     """Words of: ``cold`` (a new Mailer for each message), ``batch`` (else one call for each
     message), ``connections`` (four of them), ``pipelined`` (sixteen messages in flight),
-    ``bytes`` (in place of message objects), ``pipelining`` (without CHUNKING), ``upkeep``
-    (``min_idle=1``)."""
+    ``bytes`` (in place of message objects), ``email`` (an `Email`, created when it is sent),
+    ``pipelining`` (without CHUNKING), ``upkeep`` (``min_idle=1``)."""
     return _Core(manner)
 
 
@@ -57,7 +57,9 @@ class _Core(Client):
     def make(self, work: Work, count: int) -> Sequence[Any]:
         return self._made(work.sample, count)
 
-    def _made(self, sample: Sample, count: int) -> list[Submission]:
+    def _made(self, sample: Sample, count: int) -> list[Any]:
+        if "email" in self.words:
+            return [sample] * count
         if "bytes" not in self.words:
             return [Submission(sample.email_message()) for _ in range(count)]
         return [Submission(sample.wire_bytes(), SENDER, sample.recipients)] * count
@@ -67,6 +69,9 @@ class _Core(Client):
             for message in messages:
                 with Mailer(**self.options) as mailer:
                     mailer.send_message(message.message)
+        elif "email" in self.words:
+            for sample in messages:
+                self.mailer.send_message(_email(sample))
         elif "batch" in self.words:
             for outcome in self.mailer.stream_messages(messages):
                 if not isinstance(outcome, Receipt):
@@ -79,3 +84,13 @@ class _Core(Client):
         if self.mailer is not None:
             self.mailer.close()
             self.mailer = None
+
+
+def _email(sample: Sample) -> Email:
+    return Email(
+        subject=sample.subject,
+        sender=(SENDER_NAME, SENDER),
+        to=sample.recipients,
+        text=sample.text,
+        html=sample.html or None,
+    )

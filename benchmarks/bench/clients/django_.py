@@ -22,7 +22,8 @@ _HAS_MAILERS = django.VERSION >= (6, 1)
 
 
 def make(manner: str) -> Client:
-    """``own view``, ``own batch``, ``ours view``, ``ours batch`` or ``ours view upkeep``."""
+    """``own view``, ``own batch``, ``ours view``, ``ours batch``, ``ours view upkeep``, or ``ours
+    cold``, of which each message is the first of its Mailer."""
     return _Django(manner)
 
 
@@ -51,6 +52,8 @@ class _Django(Client):
             if work.max_idle:
                 options["max_idle"] = work.max_idle
         _configure(_OURS if self.is_ours else _OWN, options)
+        if self.use == "cold":
+            return 0
         # The pool outlives a view: the cost of the first message is not measured here.
         return _backend().send_messages([_message(WARM_UP)]) if self.is_ours else 0
 
@@ -61,7 +64,11 @@ class _Django(Client):
         return [_message(work.sample) for _ in range(count)]
 
     def send(self, work: Work, messages: Sequence[Any]) -> None:
-        if self.use == "view":
+        if self.use == "cold":
+            for message in messages:
+                message.send()
+                self.finish()
+        elif self.use == "view":
             for sample in messages:
                 _message(sample).send()
         else:

@@ -15,7 +15,8 @@ __all__ = ["make"]
 
 
 def make(manner: str) -> Client:
-    """``each`` or ``kept``, or ``ours kept``."""
+    """``each`` or ``kept``, ``ours kept``, or ``built kept``, which creates each message when it
+    is sent."""
     return _Smtplib(manner)
 
 
@@ -23,7 +24,11 @@ class _Smtplib(Client):
     def __init__(self, manner: str) -> None:
         super().__init__(manner)
         self.library: Any = mailbackends if manner.startswith("ours") else smtplib
+        self.builds = manner.startswith("built")
         self.kept: Any = None
+
+    def make(self, work: Work, count: int) -> Sequence[Any]:
+        return [work.sample] * count if self.builds else super().make(work, count)
 
     def prepare(self, work: Work) -> int:
         self.context = ssl.create_default_context()
@@ -36,7 +41,7 @@ class _Smtplib(Client):
     def send(self, work: Work, messages: Sequence[Any]) -> None:
         if self.kept is not None:
             for message in messages:
-                self.kept.send_message(message)
+                self.kept.send_message(message.email_message() if self.builds else message)
             return
         for message in messages:
             with self._connected(work) as client:
