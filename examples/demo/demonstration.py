@@ -280,9 +280,9 @@ class Demonstration:
             ],
             best=sum(not results.shop.is_compared for results in all_results),
         )
-        self.report.note("What the application is told when something goes wrong:")
+        self.report.note("What the application gets when something goes wrong:")
         self.report.table(
-            ("", "what it is told"), [(case.name, case.told) for case in cases], best=0, right=False
+            ("", "what it gets"), [(case.name, case.told) for case in cases], best=0, right=False
         )
         version = ".".join(map(str, sys.version_info[:3]))
         self.report.note(
