@@ -91,10 +91,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Case:
-    """Something that goes wrong, and what the application is told."""
+    """Something that goes wrong, and what the application gets."""
 
     name: str
-    told: str
+    result: str
 
 
 class Demonstration:
@@ -282,7 +282,7 @@ class Demonstration:
         )
         self.report.note("What the application gets when something goes wrong:")
         self.report.table(
-            ("", "what it gets"), [(case.name, case.told) for case in cases], best=0, right=False
+            ("", "what it gets"), [(case.name, case.result) for case in cases], best=0, right=False
         )
         version = ".".join(map(str, sys.version_info[:3]))
         self.report.note(

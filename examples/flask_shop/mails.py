@@ -27,7 +27,7 @@ def password_reset(email: str, token: str) -> Message:
     """Return a message with a link that is valid for an hour."""
     link = url_for("shop.new_password", token=token, _external=True)
     message = Message.from_template("mail/password_reset", recipients=[email], link=link)
-    message.stream = "password_reset"  # it reaches who wants no other mail: see config
+    message.stream = "password_reset"  # exempt from the suppression list: see config
     _add_logo(message)
     return message
 
