@@ -4,7 +4,13 @@ Run it from the folder above::
 
     python -m flask --app flask_shop run
 
-Without MAIL_DEMO_HOST it prints its mail in the terminal. See `config` for the settings.
+Without MAIL_DEMO_HOST it prints its mail in the terminal. See `config` for the settings. With
+the outbox, an order and its confirmation are stored together, and a worker sends the mail::
+
+    export SHOP_DATABASE=sqlite:////tmp/shop.sqlite3
+    python -m flask --app flask_shop mail outbox create-tables
+    python -m flask --app flask_shop run
+    python -m flask --app flask_shop mail outbox work   # in another terminal
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ MAIL_DEMO_USER        the login, which is sent over STARTTLS only
 MAIL_DEMO_PASSWORD    and its password
 MAIL_DEMO_CAFILE      the authority to trust, in place of the system's
 MAIL_DEMO_BACKEND     ``mailbox``: all mail is shown at ``/mailbox/``, in debug mode
+SHOP_DATABASE         where orders and their confirmations are stored: see `orders`
 SHOP_SITE             such as ``https://shop.example.com``: newsletters can be left by one
                       click, and the shop remembers who has left
 SHOP_DATABASE         where it does so, as SQLAlchemy takes it
@@ -21,6 +22,8 @@ import secrets
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from .orders import database
 
 __all__ = ["FOLDER", "from_environment"]
 
@@ -47,6 +50,7 @@ def from_environment() -> dict[str, Any]:
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_hex(),
         **{f"MAIL_{name}": value for name, value in server.items()},
         "MAIL_BACKEND": os.environ.get("MAIL_DEMO_BACKEND") or ("smtp" if host else "console"),
+        "MAIL_OUTBOX_DATABASE": database(),
         "MAILBOX_PREVIEWS": ["flask_shop.previews"],
         "MAIL_DEFAULT_SENDER": ("Leaf & Cup", "shop@leafandcup.example"),
         # A view never waits longer than this, whatever the server does.

@@ -90,6 +90,40 @@ def test_an_order_is_confirmed_with_text_html_logo_and_invoice(
     assert invoice.get_content().startswith(b"%PDF-1.4")
 
 
+def test_with_a_database_the_confirmation_is_stored_with_the_order_and_sent_once(
+    secure_server: MailServer, monkeypatch: pytest.MonkeyPatch, shop: Flask, tmp_path: Path
+) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy", reason="the extra outbox is not installed")
+    orders: Any = importlib.import_module("flask_shop.orders")
+    monkeypatch.setenv("SHOP_DATABASE", f"sqlite:///{tmp_path / 'shop.sqlite3'}")
+    orders.database.cache_clear()
+    app: Flask = importlib.import_module("flask_shop").create_app()
+    run = app.test_cli_runner().invoke
+    try:
+        run(args=["mail", "outbox", "create-tables"])
+        client = app.test_client()
+        answer = post(client, "/api/orders/", email="ada@example.com")
+        assert answer["receipt"]["outcome"] == "pending"
+        assert secure_server.messages == []
+        # An order that cannot be stored has no mail.
+        with orders.database().begin() as connection:
+            connection.execute(
+                sqlalchemy.text("INSERT INTO shop_order VALUES (:n, 'eve@example.com')"),
+                {"n": answer["order"] + 1},
+            )
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+        assert client.post("/api/orders/", json={"email": "bob@example.com"}).status_code == 500
+        for _ in range(2):
+            done = run(args=["mail", "outbox", "work", "--once"])
+            assert done.exit_code == 0, done.output
+        assert secure_server.message.rcpt_tos == ("ada@example.com",)
+        assert secure_server.message.message["Message-ID"] == answer["receipt"]["message_id"]
+    finally:
+        app.extensions["mail"].close()
+        orders.database().dispose()
+        orders.database.cache_clear()
+
+
 def test_styles_are_inlined(client: FlaskClient, secure_server: MailServer) -> None:
     pytest.importorskip("css_inline")
     post(client, "/api/orders/", email="ada@example.com")
