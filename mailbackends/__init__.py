@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         SMTPTimeoutError,
         SMTPTLSError,
         TokenError,
+        TransientError,
     )
     from mailbackends.errors import SMTPConnectError as SMTPConnectError
     from mailbackends.errors import SMTPHeloError as SMTPHeloError
@@ -110,6 +111,7 @@ __all__ = [
     "Step",
     "Submission",
     "TokenError",
+    "TransientError",
     "delivery_options",
     "diagnose",
     "feedback_id",
@@ -132,7 +134,7 @@ _MODULE_OF = {
         "SMTPConnectionError SMTPDataError SMTPDeliveryUnknown SMTPException SMTPHeloError "
         "SMTPNotSupportedError SMTPProtocolError SMTPRecipientsRefused SMTPResponseException "
         "SMTPSenderRefused SMTPServerDisconnected SMTPTLSError SMTPTimeoutError SigningError "
-        "TokenError",
+        "TokenError TransientError",
         "mailer": "FileAttachment Mailer MailerStats Options Receipt Submission",
         "mailer.aio": "AsyncMailer",
         "feedback": "feedback_id",

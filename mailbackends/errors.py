@@ -28,6 +28,7 @@ catching it. The outcome is fixed by the class::
     ├── TokenError                    not_sent   no OAuth 2.0 access token could be obtained
     ├── SigningError                  not_sent   a callable for a DKIM signature failed
     ├── SuppressionError              not_sent   the suppression list could not be asked
+    ├── TransientError                not_sent   in place of an error: a task may try again
     ├── ConfigurationError            not_sent   an option that is unknown or unusable
     ├── InvalidAddressError           not_sent   an address that cannot be sent to or from
     └── InvalidMessageError           not_sent   a message that cannot be sent
@@ -44,7 +45,7 @@ from itertools import islice
 from typing import Any
 
 from mailbackends.known_errors import connection_fix, fix_for
-from mailbackends.outcome import Outcome, SMTPException, smtplib
+from mailbackends.outcome import Outcome, SMTPException, TransientError, smtplib
 from mailbackends.reply import Reply
 from mailbackends.suppressed import RecipientsSuppressed
 from mailbackends.texts import one_line
@@ -57,7 +58,7 @@ __all__ = [
     "SMTPDeliveryUnknown", "SMTPException", "SMTPHeloError", "SMTPNotSupportedError",
     "SMTPProtocolError", "SMTPRecipientsRefused", "SMTPResponseException", "SMTPSenderRefused",
     "SMTPServerDisconnected", "SMTPTLSError", "SMTPTimeoutError", "SigningError",
-    "SuppressionError", "TokenError",
+    "SuppressionError", "TokenError", "TransientError",
 ]  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,7 +14,7 @@ from mailbackends.reply import Reply
 from mailbackends.texts import jsonable, one_line
 from mailbackends.wording import MAILER, Wording
 
-__all__ = ["Outcome", "SMTPException", "smtplib"]
+__all__ = ["Outcome", "SMTPException", "TransientError", "smtplib"]
 
 
 def _standard_smtplib() -> ModuleType:
@@ -172,3 +173,32 @@ class SMTPException(smtplib.SMTPException):
 
     def _what_and_where(self) -> str:
         return f"{self.what} [{self.server}]" if self.server else self.what
+
+
+class TransientError(SMTPException):
+    """Nobody has the message, and the same message may be sent again later.
+
+    For the ``autoretry_for`` of a task queue, which knows classes only, while most errors are
+    transient or not by the server's reply. ``__cause__`` is the error.
+    """
+
+    outcome: Outcome | None = Outcome.NOT_SENT
+    is_transient = True
+    _always_concerns_a_message = True
+
+    @classmethod
+    @contextmanager
+    def translate(cls) -> Iterator[None]:
+        """Raise a `TransientError` in place of an error after which the message may be sent again.
+
+        Other errors pass as they are: after a permanent refusal another attempt is of no use, and
+        after an unknown outcome, or where some recipients have it, they could get it twice.
+        """
+        try:
+            yield
+        except SMTPException as error:
+            if not error.is_transient or error.outcome not in (Outcome.NOT_SENT, Outcome.REFUSED):
+                raise
+            failure = cls(one_line(str(error)))
+            failure.reply, failure.server = error.reply, error.server
+            raise failure from error

@@ -18,6 +18,7 @@ from support.server import MailServer
 
 Use = Callable[..., None]
 
+ID = "<order-1@example.com>"
 PAGE = Path(__file__).parents[2] / "docs" / "django.md"
 
 
@@ -47,7 +48,7 @@ def confirm(celery_app: Any) -> Any:
 
 
 def test_the_documented_task_returns_the_receipt(mail: MailServer, confirm: Any) -> None:
-    result = confirm.apply(args=["ada@example.com"]).get()
+    result = confirm.apply(args=["ada@example.com", ID]).get()
     assert json.loads(json.dumps(result)) == result
     assert (result["outcome"], result["accepted"]) == ("accepted", ["ada@example.com"])
 
@@ -56,14 +57,14 @@ def test_the_documented_task_tries_again_after_a_transient_error(
     mail: MailServer, confirm: Any
 ) -> None:
     mail.refuse("ada@example.com", "451 4.2.0 Later", times=2)
-    result = confirm.apply(args=["ada@example.com"]).get()
+    result = confirm.apply(args=["ada@example.com", ID]).get()
     assert result["outcome"] == "accepted"
     assert len(mail.messages) == 1
 
 
 def test_the_documented_task_returns_a_permanent_error(mail: MailServer, confirm: Any) -> None:
     mail.refuse("ada@example.com")
-    result = confirm.apply(args=["ada@example.com"]).get()
+    result = confirm.apply(args=["ada@example.com", ID]).get()
     assert json.loads(json.dumps(result)) == result
     assert (result["error"], result["outcome"]) == ("SMTPRecipientsRefused", "refused")
     assert result["is_transient"] is False
@@ -73,7 +74,7 @@ def test_the_documented_task_does_not_send_again_after_an_unknown_outcome(
     mail: MailServer, confirm: Any
 ) -> None:
     mail.hang_up()
-    result = confirm.apply(args=["ada@example.com"]).get()
+    result = confirm.apply(args=["ada@example.com", ID]).get()
     assert result["outcome"] == "unknown"
     assert len(mail.messages) == 0
 

@@ -40,6 +40,7 @@ from mailbackends.errors import (
     SMTPTLSError,
     SuppressionError,
     TokenError,
+    TransientError,
 )
 from mailbackends.reply import Reply
 from mailbackends.suppressed import Reason, RecipientsSuppressed, Suppression
@@ -71,6 +72,7 @@ MADE = [
     SigningError("the signer raised OSError: the token of the vault has expired"),
     RecipientsSuppressed({"a@example.com": Suppression("a@example.com", Reason.COMPLAINT)}),
     SuppressionError("the list could not be asked"),
+    TransientError("451 4.3.0 Later"),
     ConfigurationError("port=0"),
     InvalidAddressError("a@"),
     InvalidMessageError("no recipients"),
@@ -403,3 +405,30 @@ def test_a_server_that_requires_tls_or_a_login_is_explained(text: bytes, words: 
         error.server = "mail.example.com:25"
         assert words in str(error)
     assert "requires a login" not in str(errors.SMTPSenderRefused(550, b"530 x", "a@example.com"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SMTPDataError(451, b"Later"), PoolTimeout("all busy"), SMTPServerDisconnected("gone")],
+)
+def test_an_error_after_which_a_message_may_be_sent_again_is_translated(error):
+    with pytest.raises(TransientError) as caught, TransientError.translate():
+        raise error
+    assert caught.value.__cause__ is error
+    assert caught.value.is_transient
+
+
+@pytest.mark.parametrize(
+    "error", [SMTPDataError(554, b"No"), SMTPDeliveryUnknown("gone"), InvalidMessageError("x")]
+)
+def test_an_error_after_which_it_may_not_be_sent_again_stays_as_it_is(error):
+    with pytest.raises(type(error)) as caught, TransientError.translate():
+        raise error
+    assert caught.value is error
+
+
+def test_a_message_that_some_recipients_have_is_not_sent_again():
+    error = SMTPRecipientsRefused({"b@example.com": (450, b"Later")})
+    error.outcome = Outcome.ACCEPTED
+    with pytest.raises(SMTPRecipientsRefused), TransientError.translate():
+        raise error
