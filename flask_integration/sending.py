@@ -96,6 +96,7 @@ class Sender(ABC):
 
         Raises:
             ValueError: the message cannot be sent as it is; as `send`. Nothing was stored.
+            SendCancelled: as `send`; also if none of the recipients may get mail.
             mailbackends.outbox.KeyReusedError: another message was stored under this key.
             RuntimeError: neither `Mail(app)` nor an application context gives an application.
         """

@@ -163,8 +163,9 @@ class Planner(Generic[C]):
 
     @property
     def is_settled(self) -> bool:
-        """True if the wanted connections are idle, or the last attempt to open one failed."""
-        return len(self._ledger.idle) >= self._wanted or bool(self._failures)
+        """True if the wanted connections are idle, or none can be opened."""
+        is_enough = len(self._ledger.idle) >= self._wanted
+        return is_enough or bool(self._failures) or self._ledger.is_closed
 
     # What came of it
 

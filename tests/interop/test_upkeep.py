@@ -38,7 +38,7 @@ def mailer_for(server: str, all_servers: AllServers, need: str = "plain") -> Mai
     return Mailer(host="127.0.0.1", port=endpoint.port, protocol=found.protocol, min_idle=1)
 
 
-@pytest.mark.parametrize("server", ["Postfix", "Exim", "OpenSMTPD", "Haraka", "sendmail"])
+@pytest.mark.parametrize("server", ["Postfix", "Exim", "Haraka"])
 def test_servers_accept_the_checks_of_a_connection_until_it_is_renewed(
     server: str, all_servers: AllServers
 ) -> None:

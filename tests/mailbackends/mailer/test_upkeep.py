@@ -267,6 +267,14 @@ def test_options_that_contradict_each_other(options, text: str) -> None:
     assert text in str(caught.value)
 
 
+def test_warm_up_after_close_opens_nothing_and_waits_for_nothing(sink: Sink) -> None:
+    mailer = Mailer(sink.url, min_idle=1)
+    assert mailer.warm_up(10) == 1
+    mailer.close()
+    assert mailer.warm_up(10) == 0
+    assert sink.connections == 1
+
+
 def test_warm_up_needs_the_option(sink: Sink) -> None:
     with Mailer(sink.url) as mailer, pytest.raises(ConfigurationError, match="set min_idle=1"):
         mailer.warm_up()
