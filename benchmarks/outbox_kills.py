@@ -360,7 +360,7 @@ def _create_database(port: int, name: str) -> None:
     import psycopg
 
     with psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name}")
 
 
 def _empty(url: str) -> None:

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 _LEASE = 10.0  # seconds
-_RETRY = {"first": 2.0, "longest": 20.0, "longest_pause": 5.0}
+_RETRY: dict[str, Any] = {"first": 2.0, "longest": 20.0, "longest_pause": 5.0}
 _PROCESSES = multiprocessing.get_context("forkserver")
 # Imported once, and not by each worker.
 _PRELOADED = "outbox_soak mailbackends mailbackends.outbox.outbox psycopg django.core.mail "
@@ -91,7 +91,8 @@ class _Core:
 
     def waiting(self) -> int:
         status = self.outbox.store.status()
-        return sum(status.messages.get(state, 0) for state in ("queued", "claimed", "begun"))
+        waiting = ("queued", "claimed", "begun")
+        return sum(count for state, count in status.messages.items() if state in waiting)
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """For each recipient: Message-ID, the message's state, address, and its state."""

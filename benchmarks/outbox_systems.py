@@ -209,7 +209,7 @@ def _work_celery() -> None:
     def end_when_idle() -> None:
         is_ready.wait()
         # Directly, so that the watching does not count as the worker's conversation.
-        client = redis.Redis.from_url(os.environ["REDIS_URL"])
+        client: Any = redis.Redis.from_url(os.environ["REDIS_URL"])
         idle = 0
         while idle < 4:
             time.sleep(0.05)
@@ -229,7 +229,7 @@ def _expire_celery() -> None:
     """The visibility timeout of Redis is over."""
     import redis
 
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client: Any = redis.Redis.from_url(os.environ["REDIS_URL"])
     client.delete("unacked_mutex")  # of the worker that was killed
     for tag in client.zrange("unacked_index", 0, -1):
         client.zadd("unacked_index", {tag: 1})
@@ -240,7 +240,7 @@ def _states_celery(subjects: list[str]) -> dict[str, str]:
 
     import redis
 
-    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client: Any = redis.Redis.from_url(os.environ["REDIS_URL"])
     found = ""
     for raw in client.lrange("celery", 0, -1):
         found += base64.b64decode(json.loads(raw)["body"]).decode()

@@ -75,7 +75,7 @@ class _Visit:
         if self.request.method not in ("GET", "HEAD"):
             self._check_that_it_is_our_form()
         if path == "":
-            return self.list()
+            return self.listing()
         if path == "do":
             return self.do_all()
         match = _ONE.fullmatch(path)
@@ -99,7 +99,7 @@ class _Visit:
             raise Refusal(403, "The browser does not say where the form comes from.")
         check_origin(self.request)
 
-    def list(self) -> Response:
+    def listing(self) -> Response:
         search, state = (self.request.query.get(name, "").strip() for name in ("q", "state"))
         store = self.outbox.store
         if search:

@@ -20,7 +20,7 @@ def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_INTERVAL", 0.2)
     monkeypatch.setattr(upkeep, "_SHORTEST_INTERVAL", 0.1)
     monkeypatch.setattr(upkeep, "_SHORTEST_LOOK", 0.05)
-    monkeypatch.setattr(upkeep.random, "uniform", lambda least, most: 0.1)
+    monkeypatch.setattr("mailbackends.pool.upkeep.random.uniform", lambda least, most: 0.1)
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
