@@ -17,7 +17,8 @@ from mailbackends.transport.waiting import BLOCKING, Deadline, Waiter
 
 __all__ = ["Stream", "poll_of"]
 
-_RECEIVE = 64 * 1024
+# A read allocates all of it; the replies to fifty recipients take a few kilobytes.
+_RECEIVE = 8 * 1024
 # One TLS record holds 16 KiB: joining up to that costs less than the records it saves.
 _TLS_WRITE = 64 * 1024
 _TLS_MOST = 256 * 1024

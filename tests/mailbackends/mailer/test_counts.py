@@ -252,3 +252,49 @@ def test_messages_leave_nothing_for_the_garbage_collector(discarding: str) -> No
         [sys.executable, "-c", _GARBAGE, discarding], text=True
     )
     assert found.split() == ["0", "20"]
+
+
+_ALLOCATIONS = """
+import sys, tracemalloc
+from email.message import EmailMessage
+from mailbackends import Mailer
+
+def message():
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "ada@example.com", "bob@example.com", "s"
+    made.set_content("A line of text.\\n" * 128)
+    return made
+
+def peak_of(send):
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        send()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+with Mailer(sys.argv[1]) as mailer:
+    for one in [message() for _ in range(20)]:
+        mailer.send_message(one)
+    messages = [message() for _ in range(101)]
+    before = sys.getallocatedblocks()
+    for one in messages[1:]:
+        mailer.send_message(one)
+    left = sys.getallocatedblocks() - before
+    print(left, peak_of(lambda: mailer.send_message(messages[0])))
+"""
+
+# Blocks that a hundred messages leave behind: entries of the interpreter's own caches.
+MOST_BLOCKS_LEFT = 20
+# In bytes, for a content of 2 KB: that content in a few forms, and the objects of one transaction.
+HIGHEST_PEAK = 20 * 1024
+
+
+def test_a_small_message_allocates_little_and_leaves_nothing(discarding: str) -> None:
+    found = subprocess.check_output(  # noqa: S603 - our own program
+        [sys.executable, "-c", _ALLOCATIONS, discarding], text=True
+    )
+    left, peak = map(int, found.split())
+    assert left <= MOST_BLOCKS_LEFT
+    assert peak <= HIGHEST_PEAK
