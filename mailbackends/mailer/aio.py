@@ -116,7 +116,15 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
                 async for outcome in stream:
                     outcomes.append(outcome)
         except asyncio.CancelledError as error:
-            results = (*map(known, outcomes), *getattr(error, "results", ()))
+            # The error is the result of its own message, and is about all of them from here on.
+            alone = not_sent()
+            results = (
+                *map(known, outcomes),
+                *(
+                    known(alone) if each.done() and each.result() is error else each
+                    for each in getattr(error, "results", ())
+                ),
+            )
             unread = (known(not_sent()) for _ in given[len(results) :])
             note(error, Outcome.UNKNOWN if results else Outcome.NOT_SENT, (*results, *unread))
             raise
@@ -232,11 +240,13 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
         error: asyncio.CancelledError,
     ) -> Receipt | BaseException:
         """What a message that is not sent any more returns or raises."""
+        result: Receipt | BaseException = error
         if task is not None:
             task.cancel()
-            return await end_of(task)
-        if inline.is_over:
-            return error
+            result = await end_of(task)
+        # A task that was cancelled before its first step has not cancelled the coroutine.
+        if inline.is_over or not isinstance(result, asyncio.CancelledError):
+            return result
         try:
             inline.cancel(error)
         except (Exception, asyncio.CancelledError) as raised:

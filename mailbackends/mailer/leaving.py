@@ -75,7 +75,7 @@ class Inline(Generic[T]):
 
     async def rest(self, *, after_cancel: bool = False) -> T:
         """Go on in another task: as if nothing had happened, ``after_cancel`` too."""
-        return await (_Rest(self, after_cancel) if self.has_begun else self._coroutine)
+        return await _Rest(self, after_cancel)
 
 
 class _Rest(Generic[T]):
@@ -88,9 +88,10 @@ class _Rest(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         inline = self._inline
         coroutine = inline._coroutine
-        if self._after_cancel:
-            if inline._wait is not None:
-                inline._wait.goes_on = True
+        if self._after_cancel and inline._wait is not None:
+            inline._wait.goes_on = True
+        if self._after_cancel or not inline.has_begun:
+            inline.has_begun = True
             inline._go_on(coroutine.send, None)
         while not inline.is_over:
             try:

@@ -139,6 +139,7 @@ class Router:
         except GeneratorExit:
             raise  # collected as garbage
         except BaseException as error:
+            vars(error).setdefault("outcome", Outcome.NOT_SENT)
             self.counters.failed(error, job, started)
             raise
         try:
@@ -150,6 +151,9 @@ class Router:
         except GeneratorExit:
             raise  # collected as garbage
         except BaseException as error:
+            # Of a part before, where the session has not said so.
+            outcome = Outcome.UNKNOWN if job.was_sent else Outcome.NOT_SENT
+            vars(error).setdefault("outcome", outcome)
             self.counters.failed(error, job, started, recipients=len(job.envelope.forward_paths))
             raise
         if self._counts:
