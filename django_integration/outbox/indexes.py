@@ -13,8 +13,10 @@ __all__ = ["PartialIndex"]
 class PartialIndex(models.Index):
     """A partial index for ``where``; on MySQL, which has none, an index over all rows.
 
-    Django's own ``condition`` leaves the index out there, and warns (models.W037). The first
-    field should be the one in the condition, so that both forms serve the same query.
+    Django's own ``condition`` leaves the index out there, and warns (models.W037). The index over
+    all rows begins with ``state``, which the condition is about. A partial one must not:
+    PostgreSQL drops the comparison that it implies, and would look for the next field in the whole
+    of the index.
     """
 
     def __init__(self, *, fields: Sequence[str], name: str, where: models.Q) -> None:
@@ -24,8 +26,9 @@ class PartialIndex(models.Index):
     def create_sql(self, model: Any, schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
         """The statement that creates the index."""
         is_supported = schema_editor.connection.features.supports_partial_indexes
+        fields = list(self.fields) if is_supported else ["state", *self.fields]
         condition = self.where if is_supported else None
-        index = models.Index(fields=list(self.fields), name=self.name, condition=condition)
+        index = models.Index(fields=fields, name=self.name, condition=condition)
         return index.create_sql(model, schema_editor, using=using, **kwargs)
 
     def deconstruct(self) -> Any:

@@ -106,17 +106,17 @@ class Message(models.Model):
         indexes: tuple[models.Index, ...] = (
             # Claiming reads nothing but messages that wait, however many rows there are.
             PartialIndex(
-                fields=["state", "alias", "priority", "due_at"],
+                fields=["alias", "priority", "due_at"],
                 name="mb_outbox_queued",
                 where=models.Q(state="queued"),
             ),
             PartialIndex(
-                fields=["state", "lease_until"],
+                fields=["lease_until"],
                 name="mb_outbox_leased",
                 where=models.Q(state__in=["claimed", "begun"]),
             ),
             PartialIndex(
-                fields=["state", "expires_at"],
+                fields=["expires_at"],
                 name="mb_outbox_expires",
                 where=models.Q(state="queued"),
             ),

@@ -13,25 +13,22 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     Engine,
     Row,
     and_,
     bindparam,
     delete,
     false,
-    func,
     or_,
     select,
     text,
     type_coerce,
-    union_all,
     update,
 )
 from sqlalchemy.types import NullType
 
-from mailbackends.outbox.policy import order_of_priorities
 from mailbackends.outbox.sqlalchemy_base import after
+from mailbackends.outbox.sqlalchemy_due import due_bands, is_due
 from mailbackends.outbox.sqlalchemy_insert import ignoring_duplicates
 from mailbackends.outbox.sqlalchemy_operating import OperatorCalls
 from mailbackends.outbox.sqlalchemy_recording import Recorder
@@ -42,7 +39,6 @@ from mailbackends.outbox.tables import CHANNEL, IS_LEASED, IS_QUEUED, Tables
 from mailbackends.outbox.values import (
     Change,
     OutboxMessage,
-    Priority,
     lease_token,
 )
 from mailbackends.sql import now_ms
@@ -79,12 +75,12 @@ class SQLAlchemyStore(OperatorCalls):
         """The messages that were claimed, and the number of rows that were looked at."""
         message = self.tables.message
         with self._transaction() as connection:
-            bands = self._bands(connection, aliases)
+            bands = due_bands(connection, self.tables, aliases)
             rows: list[Row[Any]] = []
             for alias, priority in bands:
                 query = (
                     raw_rows(self.tables, with_content=True)
-                    .where(*self._is_due(alias, priority))
+                    .where(*is_due(self.tables, alias, priority))
                     .order_by(message.c.due_at)
                     .limit(limit - len(rows))
                 )
@@ -269,52 +265,6 @@ class SQLAlchemyStore(OperatorCalls):
                 lease_until=now_ms() + bindparam("p_lease", type_=BigInteger),
                 updated_at=now_ms(),
             )
-        )
-
-    def _bands(self, connection: Connection, aliases: Sequence[str]) -> list[tuple[str, Priority]]:
-        """The aliases and priorities with due messages, in the order in which to claim."""
-        message, pause = self.tables.message, self.tables.pause
-        paused = set(connection.scalars(select(pause.c.alias).where(pause.c.until > now_ms())))
-        running = [alias for alias in aliases if alias not in paused]
-        if not running:
-            return []
-        due_at = type_coerce(message.c.due_at, BigInteger)
-        # One look into the index for each, instead of at all that is due.
-        peeks = union_all(
-            *(
-                select(now_ms() - func.min(due_at)).where(
-                    text(IS_QUEUED),
-                    message.c.alias == alias,
-                    message.c.priority == int(priority),
-                )
-                for alias in running
-                for priority in Priority
-            )
-        )
-        ages = connection.scalars(peeks).all()
-        bands = [(alias, priority) for alias in running for priority in Priority]
-        waiting = {
-            band: age / 1000 for band, age in zip(bands, ages, strict=True) if age is not None
-        }
-        due = {band: age for band, age in waiting.items() if age >= 0}
-        oldest: dict[Priority, float] = {}
-        for (_, priority), age in due.items():
-            oldest[priority] = max(age, oldest.get(priority, 0.0))
-        return [
-            band
-            for priority in order_of_priorities(oldest)
-            for band in sorted(due, key=due.__getitem__, reverse=True)
-            if band[1] is priority
-        ]
-
-    def _is_due(self, alias: str, priority: Priority) -> tuple[Any, ...]:
-        message = self.tables.message
-        return (
-            text(IS_QUEUED),
-            message.c.alias == alias,
-            message.c.priority == int(priority),
-            message.c.due_at <= now_ms(),
-            or_(message.c.expires_at.is_(None), message.c.expires_at > now_ms()),
         )
 
     def _is_leased(self, messages: Sequence[OutboxMessage]) -> Any:

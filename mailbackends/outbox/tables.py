@@ -98,10 +98,9 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("options", Text, nullable=False),
         Column("content", large, nullable=False),
         # Claiming: only due rows of one alias and priority are read, however many there are.
-        # Where a database has partial indexes, what is done with is in none of these three.
-        _index(f"ix_{name}_claim", ("state", "alias", "priority", "due_at"), IS_QUEUED),
-        _index(f"ix_{name}_lease", ("state", "lease_until"), IS_LEASED),
-        _index(f"ix_{name}_expiry", ("state", "expires_at"), IS_QUEUED),
+        *_indexes(f"ix_{name}_claim", ("alias", "priority", "due_at"), IS_QUEUED),
+        *_indexes(f"ix_{name}_lease", ("lease_until",), IS_LEASED),
+        *_indexes(f"ix_{name}_expiry", ("expires_at",), IS_QUEUED),
         Index(f"ix_{name}_age", "state", "updated_at"),
         Index(f"ix_{name}_message_id", "message_id"),
     )
@@ -154,8 +153,17 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
     return Tables(message, recipient, blob, log, pause)
 
 
-def _index(name: str, columns: tuple[str, ...], where: str) -> Index:
-    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+def _indexes(name: str, columns: tuple[str, ...], where: str) -> tuple[Index, Index]:
+    """A partial index; on MySQL, which has none, one over all rows that begins with the state.
+
+    A partial index must not: PostgreSQL drops the comparison that the index implies, and would
+    look for the next column in the whole of it.
+    """
+    partial: Any = Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+    whole: Any = Index(f"{name}_all", "state", *columns)
+    return partial.ddl_if(dialect=("postgresql", "sqlite")), whole.ddl_if(
+        dialect=("mysql", "mariadb")
+    )
 
 
 def _for_postgresql(statement: str) -> Any:

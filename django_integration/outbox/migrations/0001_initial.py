@@ -131,17 +131,17 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
                 "indexes": [
                     django_integration.outbox.indexes.PartialIndex(
-                        fields=["state", "alias", "priority", "due_at"],
+                        fields=["alias", "priority", "due_at"],
                         name="mb_outbox_queued",
                         where=models.Q(("state", "queued")),
                     ),
                     django_integration.outbox.indexes.PartialIndex(
-                        fields=["state", "lease_until"],
+                        fields=["lease_until"],
                         name="mb_outbox_leased",
                         where=models.Q(("state__in", ["claimed", "begun"])),
                     ),
                     django_integration.outbox.indexes.PartialIndex(
-                        fields=["state", "expires_at"],
+                        fields=["expires_at"],
                         name="mb_outbox_expires",
                         where=models.Q(("state", "queued")),
                     ),
