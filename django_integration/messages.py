@@ -178,7 +178,7 @@ def _with_utf8_addresses(mime: Message[Any, Any], message: EmailMessage) -> Mess
 # What str.splitlines() takes for the end of a line, except CR and LF. The email package splits
 # header values there, or refuses them.
 _NOT_LINE_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_TO_SIMPLIFY = re.compile(rf"{_NOT_LINE_ENDS.pattern}| [^ <>@\n]+@")  # the latter has blanks
+_WITH_BLANKS = re.compile(" [^ <>@]+@")
 _UTF8 = Charset("utf-8")
 
 
@@ -195,11 +195,11 @@ def _simplified(message: EmailMessage) -> EmailMessage:
     for part in (*message.attachments, *getattr(message, "alternatives", ())):
         parts += part if isinstance(part, tuple) else ()
     for value in (*values, *parts):
-        if issubclass(type(value), LAZY):
+        if type(value) is not str and issubclass(type(value), LAZY):
             break
     else:
-        texts = "\n".join(map(str, values))
-        if texts.isascii() and not _TO_SIMPLIFY.search(texts):
+        texts = "<".join(map(str, values))
+        if texts.isascii() and texts.isprintable() and not _WITH_BLANKS.search(texts):
             return message
     simplified = {
         "subject": _text(message.subject),

@@ -46,10 +46,9 @@ class LegacyLayout(Layout):
 
     def field(self, name: str, value: str | Sequence[str]) -> bytes:
         """A header field. The value is text in ASCII, encoded by the caller where necessary."""
-        if not isinstance(value, str) or not value.isascii() or name.lower() in _NOT_SET:
+        if not isinstance(value, str) or not value.isascii() or not _is_settable(name):
             raise NotPlain
-        is_short = len(name) + len(value) + 2 <= LINE_LENGTH
-        if is_short and PLAIN_WORDS.fullmatch(value) and is_field_name(name):
+        if len(name) + len(value) + 2 <= LINE_LENGTH and PLAIN_WORDS.fullmatch(value):
             return f"{name}: {value}\r\n".encode("ascii")
         return header_line(self.policy, name, value)
 
@@ -98,6 +97,11 @@ class LegacyLayout(Layout):
                 return self._object(_legacy_file(part))
             head += header_lines(fields, self.policy)
         return Written(head, [base64_body(data)])
+
+
+@lru_cache(maxsize=256)
+def _is_settable(name: str) -> bool:
+    return is_field_name(name) and name.lower() not in _NOT_SET
 
 
 def _legacy_encoding(data: bytes) -> int | None:

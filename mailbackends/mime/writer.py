@@ -69,4 +69,4 @@ def written_message(
     except (NotPlain, ValueError, TypeError, LookupError, AttributeError):
         return None  # what is wrong is reported when the message is built
     head = b"".join((written.head, *lines, b"\r\n"))
-    return WrittenMessage((head, *written.body), message_id, build)
+    return WrittenMessage((head, *written.body), message_id, build, has_crlf=True)
