@@ -300,3 +300,23 @@ def test_a_login_for_one_call_is_refused() -> None:
         pytest.skip("MAILERS has no login for one call")
     with pytest.raises(ImproperlyConfigured, match="auth_user"):
         send_mail("s", "b", None, ["a@example.com"], auth_user="u", auth_password="p")
+
+
+def test_html_is_queued_as_mail_programs_need_it(use_settings: Use) -> None:
+    pytest.importorskip("css_inline")
+    pytest.importorskip("inscriptis")
+    rendering = {"inline_css": True, "text_from_html": True}
+    if "MAILERS" in dir(settings):
+        mailers = {**settings.MAILERS}
+        options = {"host": "smtp.example.com", **rendering}
+        mailers["smtp"] = {"BACKEND": "django_integration.EmailBackend", "OPTIONS": options}
+        use_settings(MAILERS=mailers)
+    else:
+        use_settings(MAILBACKENDS={"outbox": {}, **rendering})
+    html = message(body="<style>p { color: red }</style><p>On its way</p>")
+    html.content_subtype = "html"
+    assert html.send() == 1
+    [row] = Message.objects.all()
+    content = bytes(row.content)
+    assert b"color: red;" in content
+    assert b"multipart/alternative" in content

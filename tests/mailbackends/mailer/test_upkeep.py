@@ -27,7 +27,9 @@ def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_SHORTEST_INTERVAL", 0.1)
     monkeypatch.setattr(upkeep, "_SHORTEST_LOOK", 0.05)
     monkeypatch.setattr(upkeep, "_GRACE", 0.1)
-    monkeypatch.setattr(upkeep.random, "uniform", lambda least, most: 0.05)  # of the backoff
+    monkeypatch.setattr(
+        "mailbackends.pool.upkeep.random.uniform", lambda least, most: 0.05
+    )  # of the backoff
     monkeypatch.setattr(connection, "_FRESH", 0.2)
     monkeypatch.setattr(connection, "_CHECK_MARGIN", 0.3)
 
