@@ -282,7 +282,7 @@ def test_a_receiver_may_be_a_coroutine_function(mail: MailServer) -> None:
     assert found == [receipt_of(sent)]
 
 
-def test_a_caller_that_leaves_while_it_waits_for_a_connection_learns_that_nothing_was_sent(
+def test_a_caller_cancelled_while_it_waits_for_a_connection_gets_not_sent(
     mail: MailServer, seen: Seen
 ) -> None:
     async def main() -> EmailMessage:

@@ -52,7 +52,7 @@ def address() -> Iterator[None]:
         yield
 
 
-def test_what_a_marked_message_brings_back_names_it(
+def test_a_report_about_a_marked_message_has_its_reference(
     use_mail: Use, seen: list[BounceReport]
 ) -> None:
     with Sink() as sink:

@@ -35,7 +35,7 @@ def pairs() -> list[Any]:
 
 
 @pytest.mark.parametrize(("case", "way"), pairs())
-def test_the_mistake_explains_itself(
+def test_the_error_for_a_mistake_suggests_a_fix(
     case: Case,
     way: str,
     use_settings: Use,

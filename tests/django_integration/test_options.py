@@ -145,7 +145,7 @@ def test_numbers_can_be_text_from_the_environment(use_mail: Use) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["use_tls", "use_ssl"])
-def test_use_tls_as_text_from_the_environment_means_what_it_says(
+def test_use_tls_as_text_from_the_environment_is_read_as_a_boolean(
     use_mail: Use, name: str, text: str, expected: bool
 ) -> None:
     use_mail(host="mail.example.com", port=2525, **{name: text})
@@ -347,7 +347,7 @@ if django.VERSION >= (6, 1):
             ("options", "port"),
             [({}, 25), ({"use_tls": True}, 587), ({"use_ssl": True}, 465), ({"port": 26}, 26)],
         )
-        def test_the_port_goes_by_the_kind_of_tls(
+        def test_the_default_port_depends_on_the_kind_of_tls(
             self, use_settings: Use, options: dict[str, Any], port: int
         ) -> None:
             self.use(use_settings, default={"host": "h"} | options)

@@ -161,7 +161,7 @@ def test_a_pool_timeout_fails_one_message_and_not_the_rest_of_the_batch(
     assert [receipt_of(one) is not None for one in batch] == [True, False, True, True]
 
 
-def test_a_server_that_comes_back_gets_the_rest_of_a_long_batch(
+def test_a_server_that_works_again_gets_the_rest_of_a_long_batch(
     use_mail: Use, server: MailServer
 ) -> None:
     port = server.port

@@ -63,7 +63,7 @@ def test_staging_adds_one_field_above_a_raw_message(use_mail: Use, server: MailS
     assert server.message.content == b"X-Original-Recipients: ada@example.com\r\n" + SIGNED
 
 
-def test_the_outbox_gets_a_raw_message_parsed(use_mail: Use) -> None:
+def test_the_outbox_of_tests_has_a_raw_message_parsed(use_mail: Use) -> None:
     use_mail(backend="django.core.mail.backends.locmem.EmailBackend")
     django_mail.outbox = []
     RawEmailMessage(SIGNED, "shop@example.com", ["ada@example.com"]).send()

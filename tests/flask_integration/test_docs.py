@@ -61,7 +61,7 @@ def test_the_samples_send_their_mail(
     assert "bob@example.com ok" in printed
 
 
-def test_every_setting_that_is_no_option_is_in_the_table_and_nothing_unknown() -> None:
+def test_every_setting_that_is_not_an_option_is_in_the_table_and_nothing_else() -> None:
     configuration = PAGE.partition("\n## Configuration\n")[2].partition("\n## ")[0]
     found = {name for row in rows(configuration) for name in re.findall(r"`(\w+)`", row[0])}
     known = {PREFIX + name for name in KEYS}

@@ -18,7 +18,9 @@ from support.mistakes import Case, cases, check, filled, place_for, steps_that_s
     "case",
     [pytest.param(each, id=f"{each.mistake}, {each.setup}") for each in cases("flask")],
 )
-def test_the_mistake_explains_itself(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_mistake_suggests_a_fix(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case.prepare(monkeypatch)
     for name, value in case.setup.get("environment", {}).items():
         monkeypatch.setenv(name, value)

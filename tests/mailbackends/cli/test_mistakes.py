@@ -19,7 +19,7 @@ from support.mistakes import Case, cases, check, filled, place_for, steps_that_s
     "case",
     [pytest.param(each, id=f"{each.mistake}, {each.setup['args']}") for each in cases("cli")],
 )
-def test_the_mistake_explains_itself(
+def test_the_error_for_a_mistake_suggests_a_fix(
     case: Case,
     run: Callable[..., SimpleNamespace],
     tmp_path: Path,

@@ -32,7 +32,7 @@ def test_a_login_before_starttls_names_the_method() -> None:
     )
 
 
-def test_starttls_where_there_is_none_lists_what_there_is() -> None:
+def test_starttls_that_is_not_offered_lists_the_extensions() -> None:
     with MailServer() as server:
         client = SMTP(server.host, server.port)
         with pytest.raises(SMTPException) as caught:

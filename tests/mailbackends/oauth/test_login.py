@@ -180,7 +180,7 @@ def test_the_doctor_stops_where_no_token_is_issued(server: Server) -> None:
         ("535 5.7.8 Username and Password not accepted. - gsmtp", "token's subject"),
     ],
 )  # fmt: skip
-def test_what_a_provider_replies_to_a_login_comes_with_what_to_do(reply: str, words: str) -> None:
+def test_a_login_that_a_provider_refuses_comes_with_a_fix(reply: str, words: str) -> None:
     error = SMTPAuthenticationError(int(reply[:3]), reply[4:].encode())
     assert words in error.what
 

@@ -35,7 +35,9 @@ def test_a_thousand_tasks_that_need_a_token_cause_one_request(server: Server) ->
     assert issuer.issued == 1
 
 
-def test_the_loop_goes_on_while_a_token_is_fetched(server: Server, tmp_path: Path) -> None:
+def test_the_event_loop_is_not_blocked_while_a_token_is_fetched(
+    server: Server, tmp_path: Path
+) -> None:
     may_answer = threading.Event()
     waited: list[bool] = []
     (tmp_path / "refresh-token").write_text("refresh-me\n")

@@ -40,7 +40,7 @@ def refreshing(endpoint: TokenEndpoint, **options: object) -> oauth.TokenProvide
     return oauth.refresh_token(endpoint.url, "shop", SECRET, REFRESH, **options)  # type: ignore[arg-type]
 
 
-def test_a_refresh_token_gets_an_access_token(endpoint: TokenEndpoint) -> None:
+def test_an_access_token_is_obtained_with_a_refresh_token(endpoint: TokenEndpoint) -> None:
     tokens = refreshing(endpoint, scope="mail")
     assert [tokens(), tokens()] == ["token-1", "token-1"]
     assert endpoint.forms == [
@@ -101,7 +101,7 @@ def test_a_callback_that_raises_does_not_lose_the_token(
     ],
     ids=str,
 )
-def test_what_an_endpoint_answers_is_an_error_that_says_what_to_do(
+def test_each_error_of_an_endpoint_suggests_a_fix(
     endpoint: TokenEndpoint, answer: object, code: str, is_transient: bool, text: str
 ) -> None:
     endpoint.answers = [answer]  # type: ignore[list-item]
@@ -177,7 +177,7 @@ def test_google_issues_a_token_for_the_subject(endpoint: TokenEndpoint, tmp_path
     assert endpoint.forms[0]["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
-def test_google_names_what_is_missing(endpoint: TokenEndpoint, tmp_path: Path) -> None:
+def test_an_error_of_google_names_what_is_missing(endpoint: TokenEndpoint, tmp_path: Path) -> None:
     pytest.importorskip("google.auth")
     endpoint.answers = [
         (401, {"error": "unauthorized_client", "error_description": "Client is unauthorized"})
@@ -219,7 +219,7 @@ def test_microsoft_issues_a_token_for_a_client_secret(microsoft: TokenEndpoint) 
         ("AADSTS50034: The user account does not exist", "check username and tenant"),
     ],
 )
-def test_microsofts_errors_say_what_to_do(
+def test_microsofts_errors_suggest_a_fix(
     microsoft: TokenEndpoint, description: str, text: str
 ) -> None:
     microsoft.answers = [
