@@ -125,7 +125,7 @@ class DjangoSuppressionStore(SuppressionStore):
             rows.filter(since__lt=now - timedelta(days=days)).delete()
             if not rows.update(bounces=F("bounces") + 1):
                 rows.create(address=address, bounces=1, since=now)
-            return rows.values_list("bounces", flat=True).get()
+            return int(rows.values_list("bounces", flat=True).get())
 
 
 def _value(row: models.Suppression) -> Suppression:

@@ -101,7 +101,7 @@ class Mailer(BaseMailer[ThreadKeeper]):
         of them. `stream_messages` reads it message by message, and is the one to use where not
         all of them fit in memory.
         """
-        given = [as_values(as_submission(each)) for each in messages]
+        given: list[Any] = [as_values(as_submission(each)) for each in messages]
         if self._router.suppresses:
             given = run(self._router.ask_for_all(given))
         return list(self.stream_messages(given))

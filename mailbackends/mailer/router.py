@@ -192,7 +192,7 @@ class Router:
         waiter = self._servers[0].waiter
         job.withhold(asking() if waiter is BLOCKING else await waiter.call(asking, None))
 
-    async def ask_for_all(self, items: Sequence[Submission]) -> list[Submission | Job]:
+    async def ask_for_all(self, items: Sequence[Submission | Job]) -> list[Submission | Job]:
         """The same messages, with the suppression list asked once for each stream of them.
 
         If it cannot be asked, each message asks by itself, and has the error as its outcome.

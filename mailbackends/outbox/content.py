@@ -139,7 +139,7 @@ def submission_of(
             pieces_of(message, blobs), message.message_id or None, _no_other_form, is_final=True
         )
     # Those who are suppressed are no longer pending: the Mailer need not ask again.
-    asked = None if message.suppressed is None else {}
+    asked: dict[str, Any] | None = None if message.suppressed is None else {}
     fields = {"stream": message.stream or None, "suppressed": asked, **fields}
     return Submission(content, message.sender, message.pending, mail, rcpt, **fields)
 

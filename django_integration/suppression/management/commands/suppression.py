@@ -115,10 +115,11 @@ class Command(BaseCommand):
     @contextmanager
     def _writing(self, file: str) -> Iterator[TextIO]:
         if file == "-":
-            yield self.stdout._out
+            out: Any = self.stdout
+            yield out._out
             return
-        with open(file, "w", encoding="utf-8", newline="") as out:
-            yield out
+        with open(file, "w", encoding="utf-8", newline="") as opened:
+            yield opened
 
     def _add(
         self,
