@@ -34,6 +34,7 @@ from mailbackends import (
     PoolTimeout,
     RateLimited,
     Receipt,
+    RecipientsSuppressed,
     Reply,
     Secret,
     SigningError,
@@ -60,6 +61,7 @@ from mailbackends import (
 from mailbackends.bounces import BouncedRecipient, BounceReport, BounceTokens, parse_bounce
 from mailbackends.oauth import AccessToken, TokenProvider, google, microsoft, refresh_token
 from mailbackends.otel import OpenTelemetry, instrument, uninstrument
+from mailbackends.suppression import Suppression
 
 
 def options() -> Options:
@@ -176,6 +178,11 @@ def tokens() -> list[TokenProvider]:
         refresh_token("https://example.com/token", "client", "secret", "refresh"),
         TokenProvider(own, identity="shop"),
     ]
+
+
+def left_out(error: RecipientsSuppressed) -> list[str]:
+    assert_type(error.suppressed, dict[str, Suppression])
+    return [entry.scope for entry in error.suppressed.values()]
 
 
 def bounces(raw: bytes) -> list[BouncedRecipient]:
