@@ -155,6 +155,7 @@ class Command(BaseCommand):
             else:
                 left += 1
                 self.stdout.write(self.style.WARNING(f"{each.source} was left: {each.reason}"))
+            self._count(moved + left)
         self.stdout.write(f"{moved} messages were moved.")
         if left:
             raise CommandError(f"{left} messages were left where they are.")
@@ -169,11 +170,15 @@ class Command(BaseCommand):
         try:
             for count in operations.prune(operations.outbox_store(), keep=keep):
                 total += count
-                if sys.stderr.isatty():
-                    self.stderr.write(f"\r{total} messages", ending="")
+                self._count(total)
         except ValueError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{total} messages deleted.")
+
+    def _count(self, done: int) -> None:
+        """On a terminal, how many are done; what takes long shows that it goes on."""
+        if sys.stderr.isatty():
+            self.stderr.write(f"\r{done} messages", ending="\r")
 
     def _resend(self, *, which: list[str], everyone: bool, **_: Any) -> None:
         self._for_each(
