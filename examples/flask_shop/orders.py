@@ -13,7 +13,7 @@ from typing import Any
 from flask_integration import Message
 
 from .extensions import mail
-from .shop import Order
+from .shop import Order, continue_after
 
 __all__ = ["database", "store"]
 
@@ -31,6 +31,9 @@ def database() -> Any:
         connection.execute(
             text("CREATE TABLE IF NOT EXISTS shop_order (number INTEGER PRIMARY KEY, email TEXT)")
         )
+        last = connection.scalar(text("SELECT MAX(number) FROM shop_order"))
+    if last is not None:
+        continue_after(last)
     return engine
 
 
