@@ -164,7 +164,7 @@ def _workers(
     arrived, _ = sink.communicate()
     assert sum(handled) == given.messages == int(arrived), (handled, arrived)
     assert outbox.store.status().messages == {State.ACCEPTED: given.messages}
-    rate = given.messages / seconds
+    rate: float = given.messages / seconds
     print(
         f"{count} worker(s), batch_pipeline={pipeline}, replies after {delay:.0f} ms: "
         f"{rate:.0f} messages/s, {cpu:.2f} ms CPU for each"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class StateDelivery:
         self._state = state
         self._blobs = outbox.blobs
         app = current_app._get_current_object()  # type: ignore[attr-defined]
-        self.rendering_context = app.app_context
+        self.rendering_context: Callable[[], AbstractContextManager[Any]] = app.app_context
         """What is entered while a function makes a content: it may call ``render_template``."""
 
     @property
