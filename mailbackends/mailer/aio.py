@@ -107,7 +107,7 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
         Raises:
             CancelledError: ``results`` has a future for each message.
         """
-        given = [as_values(message) async for message in each_of(messages)]
+        given: list[Any] = [as_values(message) async for message in each_of(messages)]
         if self._router.suppresses:
             given = await self._router.ask_for_all(given)
         outcomes: list[Receipt | Exception] = []
