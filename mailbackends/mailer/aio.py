@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import functools
 import os
-import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from email.message import Message
 from typing import Any, TypeVar
 
 from mailbackends.errors import ConfigurationError, Outcome
+from mailbackends.mailer.aio_sending import AsyncSender
 from mailbackends.mailer.aio_upkeep import TaskKeeper
-from mailbackends.mailer.base import BaseMailer
 from mailbackends.mailer.batch import (
     AHEAD,
     AsyncItems,
@@ -25,19 +24,15 @@ from mailbackends.mailer.batch import (
 )
 from mailbackends.mailer.connection import Connection
 from mailbackends.mailer.leaving import (
-    Inline,
     at,
-    end_of,
     first_of,
     known,
     locked,
     not_sent,
     note,
-    outcome_of,
     result_of,
 )
-from mailbackends.mailer.router import LeasesAt, as_outcome
-from mailbackends.mailer.server import PinnedLeases, Server
+from mailbackends.mailer.server import PinnedLeases
 from mailbackends.mailer.submission import BeforeEnd, Job, Receipt, Submission
 from mailbackends.message import Email
 from mailbackends.pool.aio import AsyncPool
@@ -50,7 +45,7 @@ __all__ = ["AsyncMailer", "AsyncPinnedConnection"]
 T = TypeVar("T")
 
 
-class AsyncMailer(BaseMailer[TaskKeeper]):
+class AsyncMailer(AsyncSender):
     """As `Mailer`, with the same arguments, for the coroutines of one event loop.
 
     Make one per process and configuration, at import or later; it serves the loop that runs
@@ -72,7 +67,7 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
     def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]], type[TaskKeeper]]:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
-        self._tasks: set[asyncio.Task[Any]] = set()  # the loop has only weak references
+        self._tasks = set()
         return LoopWaiter(), AsyncPool, TaskKeeper
 
     async def send_message(
@@ -200,65 +195,6 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
                 server.pool.leave_loop()
         self._loop, self._pid = loop, os.getpid()
 
-    async def _send(
-        self,
-        submission: Submission | Job,
-        leases: LeasesAt = Server.leases,
-        lock: asyncio.Lock | None = None,
-    ) -> Receipt:
-        jobs: list[Job] = []
-        sending = functools.partial(self._router.send, submission, leases, jobs.append)
-        inline = Inline(sending() if lock is None else locked(lock, sending))
-        task: asyncio.Task[Receipt] | None = None
-        try:
-            # A hook may ask for the task that runs it: that must not change.
-            if not _has_hook(submission) and await inline:
-                return inline.result
-            task = self._start(inline.rest())
-            return await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            is_over = inline.is_over if task is None else task.done()
-            if not is_over and jobs and jobs[0].may_be_delivered:
-                task = task or self._start(inline.rest(after_cancel=True))
-                note(error, Outcome.UNKNOWN, (result_of(task, unless_known=Outcome.UNKNOWN),))
-                raise
-            result = await self._cancelled(inline, task, error)
-            if isinstance(result, asyncio.CancelledError):
-                note(error, outcome_of(result), (known(error),))
-                if not jobs:
-                    # Cancelled before its first step, where it would have been counted.
-                    self._router.counters.failed(error, None, time.monotonic())
-            else:
-                # It came to its end in the same iteration of the loop.
-                note(error, outcome_of(result), (known(result),))
-            raise
-
-    async def _cancelled(
-        self,
-        inline: Inline[Receipt],
-        task: asyncio.Task[Receipt] | None,
-        error: asyncio.CancelledError,
-    ) -> Receipt | BaseException:
-        """What a message that is not sent any more returns or raises."""
-        result: Receipt | BaseException = error
-        if task is not None:
-            task.cancel()
-            result = await end_of(task)
-        # A task that was cancelled before its first step has not cancelled the coroutine.
-        if inline.is_over or not isinstance(result, asyncio.CancelledError):
-            return result
-        try:
-            inline.cancel(error)
-        except (Exception, asyncio.CancelledError) as raised:
-            return raised
-        return inline.result if inline.is_over else await end_of(self._start(inline.rest()))
-
-    async def _outcome(self, item: Submission | Job) -> Receipt | Exception:
-        try:
-            return await self._send(item)
-        except Exception as error:
-            return as_outcome(error)
-
     async def _one_by_one(self, messages: Messages) -> AsyncGenerator[Receipt | Exception, None]:
         self._enter_loop()
         async for item in each_of(messages):
@@ -342,21 +278,6 @@ class AsyncMailer(BaseMailer[TaskKeeper]):
             if closing is None:
                 await self._shielded(locked(lock, batch.close))
 
-    def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # Its caller may have left, and nobody else asks.
-
-    async def _shielded(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Its result; it goes on in the background where the caller leaves."""
-        return await asyncio.shield(self._start(coroutine))
-
 
 class AsyncPinnedConnection:
     """As `PinnedConnection`: a connection of the pool for one caller, until the block ends.
@@ -400,7 +321,3 @@ class AsyncPinnedConnection:
         """Return the connection to the pool."""
         async with self._lock:
             await self._leases.give_back()
-
-
-def _has_hook(item: Submission | Job) -> bool:
-    return (item.gate if isinstance(item, Job) else item.before_end) is not None

@@ -9,13 +9,17 @@ from mailbackends.errors import (
     SMTPDataError,
     SMTPDeliveryUnknown,
     SMTPException,
+    SMTPProtocolError,
     SMTPRecipientsRefused,
     SMTPSenderRefused,
     SMTPServerDisconnected,
+    SMTPTimeoutError,
 )
+from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.gates import ContentSent
-from mailbackends.protocol.session import Session
+from mailbackends.protocol.session import Session, Want
+from mailbackends.protocol.state import Dialogue
 from mailbackends.reply import Reply
 
 __all__ = ["Delivery", "DeliveryRecord"]
@@ -43,6 +47,8 @@ class DeliveryRecord:
         self.sender_refusal: Reply | None = None
         self.one_flight = False
         """True if the content is sent before any reply to the envelope."""
+        self.follows_another: bool = False
+        """True if it is sent before another one is answered."""
         self.is_untaken: bool = False
         """True if the server announced that it closes, and had not taken the content before."""
         self.pending: list[str] = []
@@ -88,6 +94,57 @@ class DeliveryRecord:
             raise SMTPDeliveryUnknown(
                 f"the server sent more replies than it got commands, at last: {surplus[-1]}"
             )
+
+    def give_up(self, reply: Reply, what: str) -> Dialogue[None]:
+        """Raise the error for a reply after which nothing more can be sent.
+
+        Some servers go on nevertheless, and may take the content that was sent before.
+        """
+        if self.was_sent and not (yield from wait_for_close()):
+            self.session.out_of_step()
+            raise SMTPDeliveryUnknown(f"the server answered {reply.code} and did not close")
+        raise self.not_sent(reply, what)
+
+    def give_up_chunk(self, reply: Reply) -> Dialogue[None]:
+        """Raise the error for a reply to BDAT that refuses the command itself.
+
+        The chunk was read as commands then, unless the reply was one too many and the one to the
+        chunk follows. So QUIT is sent after it, to see what is answered before it.
+        """
+        what = f"the server refused BDAT: {reply}"
+        if self.was_sent and self.follows_another:
+            yield from self.give_up(reply, what)
+        if self.was_sent:
+            yield from self.check_nothing_taken(reply)
+        self.session.close()
+        raise self.not_sent(reply, what)
+
+    def check_nothing_taken(self, refusal: Reply, *, has_quit: bool = False) -> Dialogue[None]:
+        """Read what follows, up to the reply to QUIT.
+
+        Raises:
+            SMTPDeliveryUnknown: something was accepted.
+            SMTPTimeoutError: nothing follows, and the server does not close.
+        """
+        is_taken = False
+        replies = [] if has_quit else self.session.surplus_replies()
+        try:
+            if not replies and not has_quit:
+                self.session.quit_early()
+            while self.session.awaits_reply and (not replies or replies[-1].code != 221):
+                replies.append((yield Want.REPLY))
+        except SMTPProtocolError:
+            is_taken = True  # It came before QUIT was sent.
+        except SMTPTimeoutError:
+            if not has_quit:
+                raise
+        except SMTPServerDisconnected:
+            pass  # What it had not taken before, it never will.
+        replies += self.session.surplus_replies()
+        if is_taken or any(reply.is_positive and reply.code != 221 for reply in replies):
+            self.session.out_of_step()
+            self.result = Delivery()
+            raise SMTPDeliveryUnknown(f"the server refused BDAT, and took the chunk: {refusal}")
 
     def with_outcome(self, error: SMTPException) -> SMTPException:
         """The error with the outcome of the message, given the error that ended it."""

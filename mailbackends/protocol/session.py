@@ -7,7 +7,7 @@ yields a `Want`; a driver moves the bytes and returns with the reply.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from math import inf
 
 from mailbackends.errors import SMTPProtocolError, SMTPServerDisconnected
@@ -17,6 +17,7 @@ from mailbackends.protocol.command import Command, bdat
 from mailbackends.protocol.extensions import Extensions
 from mailbackends.protocol.gates import Buffer, ContentSent, Gate, marking_the_last
 from mailbackends.protocol.masking import Masking
+from mailbackends.protocol.output import Output
 from mailbackends.protocol.reply_parser import ReplyParser, not_a_reply
 from mailbackends.protocol.state import CONTENT, GO_AHEAD, GREETING, STRAY, State, Want, next_state
 from mailbackends.reply import Reply
@@ -24,7 +25,7 @@ from mailbackends.reply import Reply
 __all__ = ["Session", "State", "Want"]
 
 
-class Session:
+class Session(Output):
     """The client's side of one connection.
 
     ``trace`` is called with each line when it is queued or read, marked ``>`` or ``<``, with
@@ -54,14 +55,8 @@ class Session:
         # What awaits a reply, and how many bytes must have been sent before it can come.
         # The greeting answers no command: it is awaited from the start.
         self._in_flight = deque([(GREETING, 0)])
-        self._queued = 0
         self._group_ended = True
-        # Bytes, and contents that are made while they are sent.
-        self._outgoing: deque[Buffer | tuple[Iterator[Buffer], ContentSent]] = deque()
-        self._taken = 0
-        self._sent = 0
-        self.gated: list[ContentSent] = []
-        """The contents whose gates were not passed yet; see `pass_gates`."""
+        super().__init__()
 
     # For dialogues
 
@@ -180,60 +175,11 @@ class Session:
 
     # For drivers
 
-    def data_to_send(self, limit: int) -> list[Buffer]:
-        """The next buffers, ``limit`` bytes or a little more; empty when all has been taken.
-
-        Content is pulled from its iterator only here, so that it is never in memory as a
-        whole. A driver calls until the list is empty: only then is the content's end known.
-        """
-        taken: list[Buffer] = []
-        size = 0
-        while self._outgoing and size < limit:
-            first = self._outgoing[0]
-            if isinstance(first, tuple):
-                buffer = next(first[0], None)
-                if buffer is None:
-                    # The size of dot-stuffed content is known only now. Nothing follows it, as
-                    # commands may follow a chunk.
-                    self._queued = max(self._queued, self._taken + size)
-                    first[1].end = self._taken + size
-                    self._outgoing.popleft()
-                    continue
-            else:
-                buffer = first
-                self._outgoing.popleft()
-            if buffer:  # An empty one could never be sent.
-                taken.append(buffer)
-                size += len(buffer)
-        self._taken += size
-        return taken
-
-    @property
-    def has_output(self) -> bool:
-        """True if `data_to_send` has something left to take."""
-        return bool(self._outgoing)
-
-    def pass_gates(self) -> list[Gate]:
-        """The gates that must be passed before the buffers taken last may be sent.
-
-        If the end of any content is among them, these are the gates of all contents whose
-        size is known: messages in one flight pass in one call, before the first of them leaves.
-        """
-        if not any(c.is_ending or (c.end or inf) <= self._taken for c in self.gated):
-            return []
-        passed = [c for c in self.gated if c.is_ending or c.end is not None]
-        self.gated = [c for c in self.gated if c not in passed]
-        return [c.gate for c in passed if c.gate is not None]
-
     def discard_output(self) -> None:
         """Close, and send nothing of what is queued: a gate was not passed."""
         self._outgoing.clear()
         self.gated.clear()
         self.close()
-
-    def bytes_sent(self, count: int) -> None:
-        """Note that the operating system has taken ``count`` more bytes."""
-        self._sent += count
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes that came from the server."""
@@ -328,22 +274,6 @@ class Session:
             self.state = next_state(self.state, answered, is_refusal=code >= 400)
 
     # For both
-
-    def was_sent(self, content: ContentSent | None) -> bool:
-        """True once the operating system has taken the last byte of the content.
-
-        From then on the server may have the message, whatever happens (RFC 1047).
-        """
-        return content is not None and content.end is not None and self._sent >= content.end
-
-    @property
-    def queued(self) -> int:
-        """The bytes queued in the whole session, those of contents of unknown size excepted."""
-        return self._queued
-
-    def has_sent(self, count: int) -> bool:
-        """True once so many bytes were sent in the whole session."""
-        return self._sent >= count
 
     def take_chunking(self) -> Chunking | None:
         """What messages have shown about BDAT since the last call, or None."""

@@ -32,7 +32,6 @@ from mailbackends.protocol.chunking import (
 )
 from mailbackends.protocol.command import Command, mail, rcpt
 from mailbackends.protocol.delivery import Delivery, DeliveryRecord
-from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.envelope import Envelope
 from mailbackends.protocol.gates import Gate
 from mailbackends.protocol.session import Session, Want
@@ -175,7 +174,7 @@ class _Transaction(DeliveryRecord):
         for command in self.rset:
             reply = yield from self._reply_to(command, is_last=False)
             if self.session.state is State.CLOSED:
-                yield from self._give_up(reply, f"the server refused RSET: {reply}")
+                yield from self.give_up(reply, f"the server refused RSET: {reply}")
         # As `_reply_to`, without a generator for each command.
         if not self.pipelining:
             self.session.send(self.mail)
@@ -215,60 +214,9 @@ class _Transaction(DeliveryRecord):
         """
         what = f"the server closed the connection: {reply}"
         if self.was_sent and (self.pending or not is_last):
-            yield from self._give_up(reply, what)
+            yield from self.give_up(reply, what)
         # It came before the server asked for content: nothing of the message was taken.
         raise self.not_sent(reply, what)
-
-    def _give_up(self, reply: Reply, what: str) -> Dialogue[None]:
-        """Raise the error for a reply after which nothing more can be sent.
-
-        Some servers go on nevertheless, and may take the content that was sent before.
-        """
-        if self.was_sent and not (yield from wait_for_close()):
-            self.session.out_of_step()
-            raise SMTPDeliveryUnknown(f"the server answered {reply.code} and did not close")
-        raise self.not_sent(reply, what)
-
-    def _give_up_chunk(self, reply: Reply) -> Dialogue[None]:
-        """Raise the error for a reply to BDAT that refuses the command itself.
-
-        The chunk was read as commands then, unless the reply was one too many and the one to the
-        chunk follows. So QUIT is sent after it, to see what is answered before it.
-        """
-        what = f"the server refused BDAT: {reply}"
-        if self.was_sent and self.follows_another:
-            yield from self._give_up(reply, what)
-        if self.was_sent:
-            yield from self._check_nothing_taken(reply)
-        self.session.close()
-        raise self.not_sent(reply, what)
-
-    def _check_nothing_taken(self, refusal: Reply, *, has_quit: bool = False) -> Dialogue[None]:
-        """Read what follows, up to the reply to QUIT.
-
-        Raises:
-            SMTPDeliveryUnknown: something was accepted.
-            SMTPTimeoutError: nothing follows, and the server does not close.
-        """
-        is_taken = False
-        replies = [] if has_quit else self.session.surplus_replies()
-        try:
-            if not replies and not has_quit:
-                self.session.quit_early()
-            while self.session.awaits_reply and (not replies or replies[-1].code != 221):
-                replies.append((yield Want.REPLY))
-        except SMTPProtocolError:
-            is_taken = True  # It came before QUIT was sent.
-        except SMTPTimeoutError:
-            if not has_quit:
-                raise
-        except SMTPServerDisconnected:
-            pass  # What it had not taken before, it never will.
-        replies += self.session.surplus_replies()
-        if is_taken or any(reply.is_positive and reply.code != 221 for reply in replies):
-            self.session.out_of_step()
-            self.result = Delivery()
-            raise SMTPDeliveryUnknown(f"the server refused BDAT, and took the chunk: {refusal}")
 
     def _end_refused(self) -> Dialogue[None]:
         """End a refused transaction in a way that leaves the session usable if possible."""
@@ -348,7 +296,7 @@ class _Transaction(DeliveryRecord):
             if self.chunking and reply.code in NOT_READ and not no_chunk:
                 self.session.chunking = Chunking.OFF
                 if not self.session.is_lmtp:
-                    yield from self._give_up_chunk(reply)
+                    yield from self.give_up_chunk(reply)
             if not self.was_sent:
                 # The server answers before the end. What it reads next is the rest of the
                 # content: no command can follow on this connection.
@@ -379,6 +327,6 @@ class _Transaction(DeliveryRecord):
             if reply.code == 421 and self.pending:
                 raise SMTPServerDisconnected(f"the server closed the connection: {reply}")
         if no_chunk and not has_quit:
-            yield from self._check_nothing_taken(no_chunk, has_quit=True)
+            yield from self.check_nothing_taken(no_chunk, has_quit=True)
         if not result.accepted:
             raise self.refusal()
