@@ -56,6 +56,7 @@ from mailbackends import (
     TokenError,
     delivery_options,
     diagnose,
+    feedback_id,
     unsubscribe_fields,
 )
 from mailbackends.bounces import BouncedRecipient, BounceReport, BounceTokens, parse_bounce
@@ -82,13 +83,17 @@ def message() -> Email:
         to=["ada@example.com"],
         text="It is on its way.",
         attachments=[FileAttachment("invoice.pdf"), ("note.txt", "Thank you.")],
-        headers=unsubscribe_fields("https://example.com/leave/1"),
+        headers={
+            **unsubscribe_fields("https://example.com/leave/1"),
+            "Feedback-ID": feedback_id("shop-news", "spring"),
+        },
     )
 
 
 def send() -> None:
     asked: DeliveryOptions = delivery_options(notify="failure", deliver_within=timedelta(hours=1))
-    with Mailer(options()) as mailer:
+    with Mailer(options(), min_idle=1) as mailer:
+        assert_type(mailer.warm_up(), int)
         receipt = mailer.send_message(message(), **asked)
         assert_type(receipt, Receipt)
         assert_type(receipt.accepted, tuple[str, ...])

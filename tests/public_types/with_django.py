@@ -26,6 +26,7 @@ from django_integration import (
     pre_send,
     receipt_of,
     send_failed,
+    warm_up,
 )
 from django_integration.outbox import aenqueue, enqueue, message_settled
 from django_integration.outbox.models import Message as Queued
@@ -38,6 +39,7 @@ def send(backend: EmailBackend) -> Receipt | None:
     attach_path(message, "/srv/invoice.pdf")
     assert_type(backend.send_messages([message]), int)
     assert_type(backend.options, Options)
+    assert_type(warm_up(timeout=5), int)
     return receipt_of(message)
 
 

@@ -27,9 +27,11 @@ from flask_integration import (
     Message,
     NamedMail,
     Posting,
+    SendCancelled,
     SmtpBackend,
     email_dispatched,
     email_failed,
+    email_sending,
     email_sent,
     force_text,
     local_receipt,
@@ -47,6 +49,7 @@ def create_app() -> Flask:
     app = Flask(__name__)
     warnings.simplefilter("error", ConfigurationWarning)
     assert_type(mail.init_app(app), MailState)
+    assert_type(mail.warm_up(), int)
     return app
 
 
@@ -57,7 +60,7 @@ def send() -> Receipt:
     assert_type(message.as_bytes(), bytes)
     try:
         receipt = mail.send(message)
-    except (IncompleteMessageError, BadHeaderError, SMTPException) as error:
+    except (IncompleteMessageError, BadHeaderError, SendCancelled, SMTPException) as error:
         print(error)
         raise
     assert_type(receipt.accepted, tuple[str, ...])
@@ -106,7 +109,7 @@ def stats(backend: SmtpBackend) -> list[MailerStats]:
 
 
 def listen() -> Namespace:
-    for signal in (email_dispatched, email_sent, email_failed):
+    for signal in (email_sending, email_dispatched, email_sent, email_failed):
         signal.connect(print)
     return signals
 
