@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mailbackends import InvalidMessageError
-from mailbackends.integration import written_message
+from mailbackends.integration import FilePart, Part, TextPart, composed, written_message
 from mailbackends.mime import content
 from mailbackends.mime.folding import header_line
 from mailbackends.mime.pieces import BLOCK, Encoded
@@ -196,6 +196,21 @@ def built(text: str | None, alternatives: Any, attachments: Any) -> EmailMessage
     return message
 
 
+def parts_of(text: str | None, alternatives: Any, attachments: Any) -> Part | None:
+    """The same as values: what `built` has as objects."""
+
+    def part(content: str | bytes, kind: str, name: str | None = None) -> Part:
+        if isinstance(content, str):
+            return TextPart(content, kind.partition("/")[2], name)
+        return FilePart(content, kind, name, "attachment" if name else None)
+
+    return composed(
+        None if text is None else TextPart(text),
+        [part(content, kind) for content, kind in alternatives],
+        [part(content, kind, name) for name, content, kind in attachments],
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "alternatives", "attachments"),
     [
@@ -218,9 +233,7 @@ def test_each_kind_of_message_is_written_as_it_is_built(
     message = built(text, alternatives, attachments)
     expected = joined(content.from_message(message).pieces)
     random.seed(1)
-    written = written_message(
-        FIELDS, text, lambda: message, alternatives=alternatives, attachments=attachments
-    )
+    written = written_message(FIELDS, parts_of(text, alternatives, attachments), lambda: message)
     assert written is not None
     made = content.from_written(written)
     assert joined(made.pieces) == expected
@@ -239,6 +252,6 @@ def test_a_text_that_cannot_be_encoded_in_utf8_is_refused(text: str) -> None:
         message.set_payload(text)
         return message
 
-    assert written_message(FIELDS, text, build) is None
+    assert written_message(FIELDS, TextPart(text), build) is None
     with pytest.raises(InvalidMessageError):
         content.from_message(build())
