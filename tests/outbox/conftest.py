@@ -18,6 +18,7 @@ from mailbackends import Submission
 from mailbackends.outbox import OutboxMessage, outbox_message
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
+from support.mariadb import MariaDBServer, mariadb_server
 from support.postgres import PostgresServer, postgres_server
 
 Enqueue = Callable[..., OutboxMessage]
@@ -32,11 +33,32 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """The server, started for the first test that asks for it."""
+    with mariadb_server() as server:
+        yield server
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
+    return database_url(request, tmp_path)
+
+
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'outbox.sqlite3'}"
+    if request.param == "mariadb":
+        pytest.importorskip("pymysql")
+        maria: MariaDBServer = request.getfixturevalue("mariadb")
+        engine = create_engine(maria.url)
+        with engine.begin() as connection:
+            connection.execute(text("DROP DATABASE outbox"))
+            connection.execute(text("CREATE DATABASE outbox"))
+        engine.dispose()
+        return maria.url
     server: PostgresServer = request.getfixturevalue("postgres")
     url = server.url.replace("postgresql:", "postgresql+psycopg:")
     engine = create_engine(url)
