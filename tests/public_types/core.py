@@ -54,6 +54,7 @@ from mailbackends import (
     Step,
     Submission,
     TokenError,
+    TransientError,
     delivery_options,
     diagnose,
     feedback_id,
@@ -202,3 +203,8 @@ def observe() -> OpenTelemetry:
     instrument()
     uninstrument()
     return OpenTelemetry()
+
+
+def task() -> None:
+    with TransientError.translate():
+        send()
