@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from email.contentmanager import raw_data_manager
 from email.message import EmailMessage, Message, MIMEPart
 from email.policy import Policy
 from functools import lru_cache
@@ -19,7 +18,8 @@ from typing import Any, NamedTuple
 from mailbackends.mime.fields import SMTP, address_field, date_or_identifier, text_field
 from mailbackends.mime.folding import boundary_line, header_lines
 from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart
-from mailbackends.mime.pieces import Piece, base64_body, multipart_body, with_crlf
+from mailbackends.mime.pieces import Piece, base64_body, multipart_body
+from mailbackends.mime.quoted_printable import quoted_lines
 from mailbackends.mime.serializer import serialized
 from mailbackends.mime.words import LINE_LENGTH
 
@@ -163,14 +163,12 @@ class _ModernLayout(Layout):
             before, after = _modern_text_head(part.subtype, part.filename)
         except (UnicodeError, ValueError, TypeError) as error:
             raise NotPlain from error
+        body: Piece
         if len(max(lines, key=len, default=b"")) <= LINE_LENGTH:
             body = b"\r\n".join(lines) + b"\r\n"
             encoding = b"7bit" if body.isascii() else b"8bit"
         else:
-            recorder = _Recorder()
-            raw_data_manager.set_content(recorder, text, subtype=part.subtype, charset="utf-8")  # type: ignore[arg-type]
-            body = with_crlf(recorder.payload.encode("ascii"))
-            encoding = recorder.encoding.encode("ascii")
+            encoding, body = _encoded(lines)
         head = before + encoding + after
         return Written(head + VERSION if version else head, [body])
 
@@ -187,28 +185,18 @@ class _ModernLayout(Layout):
         return Written(head + VERSION if version else head, [base64_body(part.data)])
 
 
-class _Recorder:
-    """Takes the place of the message that a content manager fills, with only what that sets."""
+def _encoded(lines: Sequence[bytes]) -> tuple[bytes, Piece]:
+    """The encoding that the email package chooses for a text with long lines, and the body."""
+    sample = b"\r\n".join(lines[:_SAMPLE]) + b"\r\n"
+    quoted = quoted_lines(lines[:_SAMPLE], LINE_LENGTH)
+    # It compares the first lines, with an LF after each in quoted-printable, and after base64.
+    if sum(map(len, quoted)) + len(quoted) > 4 * -(-len(sample) // 3) + 1:
+        return b"base64", base64_body(b"\r\n".join(lines) + b"\r\n")
+    quoted += quoted_lines(lines[_SAMPLE:], LINE_LENGTH)
+    return b"quoted-printable", b"\r\n".join(quoted) + b"\r\n"
 
-    policy = SMTP
-    payload = ""
-    encoding = ""
 
-    def __setitem__(self, name: str, value: str) -> None:
-        if name == "Content-Transfer-Encoding":
-            self.encoding = value
-
-    def get_content_maintype(self) -> str:
-        return "text"
-
-    def clear_content(self) -> None:
-        pass
-
-    def set_payload(self, payload: str) -> None:
-        self.payload = payload
-
-    def set_param(self, *args: object, **options: object) -> None:
-        pass
+_SAMPLE = 10
 
 
 @lru_cache(maxsize=256)
