@@ -40,7 +40,7 @@ from django_integration.settings import (
     unknown_options,
 )
 from django_integration.staging import Staging
-from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Email, Options, Secret
+from mailbackends import SMTP, SMTP_SSL, ConfigurationError, Email, Options
 
 __all__ = ["EmailBackend"]
 
@@ -73,6 +73,10 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
     timeout: float | None
     ssl_keyfile: str | None
     ssl_certfile: str | None
+    staging: Staging
+    rendering: Rendering
+    on_partial_refusal: str
+    on_suppressed: str
     connection: Any
     """None while closed; else a `PooledConnection`, or the connection of a subclass."""
     _partial_connection = None  # Django's backend has a connection here after open() failed
@@ -114,15 +118,16 @@ class EmailBackend(Copyable, AsyncSending, BaseEmailBackend):
         try:
             self._init_base(kwargs)
             self._configuration = configuration(given, alias=self.alias, per_call=self._per_call)
-            for name, value in self._configuration.attributes.items():
-                setattr(self, name, value.reveal() if isinstance(value, Secret) else value)
+            is_usual = type(self) is EmailBackend
+            if is_usual:
+                vars(self).update(self._configuration.of_backend)
+            else:  # a subclass may have properties with these names
+                for name, value in self._configuration.of_backend.items():
+                    setattr(self, name, value)
+            for name, secret in self._configuration.secrets:
+                setattr(self, name, secret.reveal())
             self._configured = tuple(map(vars(self).get, ATTRIBUTES))
-            self.staging: Staging = self._configuration.staging
-            self.rendering: Rendering = self._configuration.rendering
-            self.on_partial_refusal: str = self._configuration.on_partial_refusal
-            self.on_suppressed: str = self._configuration.on_suppressed
             if self.alias is not None:  # raise InvalidMailer now and not with the first message
-                is_usual = type(self) is EmailBackend
                 _ = self._configuration.mailer_key if is_usual else self.mailer_key
         except ImproperlyConfigured as error:
             self._configuration = InvalidConfiguration.instead_of(error, kwargs.get("alias"))

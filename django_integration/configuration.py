@@ -122,6 +122,23 @@ class Configuration:
         )
 
     @cached_property
+    def of_backend(self) -> Mapping[str, Any]:
+        """What each backend has as its attributes, except for `secrets`."""
+        own = ("staging", "rendering", "on_partial_refusal", "on_suppressed")
+        secrets = dict(self.secrets)
+        return {
+            **{name: value for name, value in self.attributes.items() if name not in secrets},
+            **{name: getattr(self, name) for name in own},
+        }
+
+    @cached_property
+    def secrets(self) -> tuple[tuple[str, Secret], ...]:
+        """The attributes of a backend that contain a secret as text."""
+        return tuple(
+            (name, value) for name, value in self.attributes.items() if isinstance(value, Secret)
+        )
+
+    @cached_property
     def mailer_key(self) -> MailerKey:
         """The key of the Mailer for a backend whose attributes were not changed.
 

@@ -103,9 +103,10 @@ def as_submission(message: EmailMessage, staging: Staging, *, fast: bool = False
 
         sender = envelope_sender(reference)
     recipients = [envelope_address(address) for address in given]
-    needs_utf8 = not sender.isascii() or not "".join(recipients).isascii()
-    if needs_utf8:  # not because of a domain, which is sent as A-labels
-        needs_utf8 = not all(path.rpartition("@")[0].isascii() for path in (sender, *recipients))
+    # Not because of a domain, which is sent as A-labels.
+    needs_utf8 = not "".join((sender, *recipients)).isascii() and not all(
+        path.rpartition("@")[0].isascii() for path in (sender, *recipients)
+    )
     withheld: list[str] = []
     if staging.is_active:
         recipients, withheld = staging.apply(recipients)

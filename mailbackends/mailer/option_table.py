@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -277,8 +277,11 @@ class OptionTable:
         }
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 def hide_secrets(
-    options: Mapping[str, Any], *, plain: Collection[str] = (), urls: Collection[str] = ()
+    options: Mapping[str, Any], *, plain: frozenset[str] = _NONE, urls: frozenset[str] = _NONE
 ) -> dict[str, Any]:
     """The same options, with each secret as a `Secret`.
 
@@ -287,25 +290,24 @@ def hide_secrets(
     A caller rebinds its variable to the result in its first line:
     ``options = hide_secrets(options)``.
     """
-    hidden, harmless, table = dict(options), _harmless(), OptionTable.table()
-    for name, value in options.items():
-        if value is None or name in harmless or name in plain:
+    hidden = dict(options)
+    for name in set(hidden).difference(_harmless(plain)):
+        if (value := hidden[name]) is None:
             continue
         if name in urls:
             hidden[name] = hide_urls(value)
         else:
-            known = table.get(name)
+            known = OptionTable.table().get(name)
             hidden[name] = kinds.hidden(known.kind if known else None, value)
     return hidden
 
 
 @functools.cache
-def _harmless() -> frozenset[str]:
-    return frozenset(
-        name
-        for name, option in OptionTable.table().items()
-        if option.kind is not kinds.HOST and not option.kind.is_secret
-    ) | {"wording"}
+def _harmless(plain: frozenset[str]) -> frozenset[str]:
+    table = OptionTable.table().items()
+    harmless = {name for name, each in table if each.kind is not kinds.HOST}
+    secret = {name for name, each in table if each.kind.is_secret}
+    return (plain | harmless | {"wording"}) - secret
 
 
 # What these are called elsewhere: in Django, Flask-Mail, smtplib and other URLs.

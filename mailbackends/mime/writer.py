@@ -6,7 +6,7 @@ values in `parts`; a `Layout` writes both. What only the email package can write
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
@@ -38,7 +38,7 @@ class WrittenMessage:
 
 
 def written_message(
-    fields: Iterable[tuple[str, str | Sequence[str]]],
+    fields: Collection[tuple[str, str | Sequence[str]]],
     body: Part | None,
     build: Callable[[], Message[Any, Any]],
     layout: Layout = MODERN,
@@ -52,21 +52,25 @@ def written_message(
     """
     if body is None:
         return None
-    lines: list[bytes] = []
-    seen: set[str] = set()
-    message_id: str | None = None
     try:
-        for name, value in fields:
-            lowered = name.lower()
-            if lowered in _ONCE:
-                if lowered in seen:
-                    return None
-                seen.add(lowered)
-                if lowered == "message-id" and isinstance(value, str):
-                    message_id = value
-            lines.append(layout.field(name, value))
+        values = {name.lower(): value for name, value in fields}
+        if len(values) < len(fields) and _repeats(fields):
+            return None
+        lines = [layout.field(name, value) for name, value in fields]
         written = layout.write(body)
     except (NotPlain, ValueError, TypeError, LookupError, AttributeError):
         return None  # what is wrong is reported when the message is built
     head = b"".join((written.head, *lines, b"\r\n"))
-    return WrittenMessage((head, *written.body), message_id, build, has_crlf=True)
+    message_id = values.get("message-id")
+    return WrittenMessage(
+        (head, *written.body),
+        message_id if isinstance(message_id, str) else None,
+        build,
+        has_crlf=True,
+    )
+
+
+def _repeats(fields: Collection[tuple[str, object]]) -> bool:
+    """True if a field occurs twice that may occur only once (RFC 5322 section 3.6)."""
+    names = [name.lower() for name, _ in fields]
+    return any(names.count(name) > 1 for name in _ONCE)

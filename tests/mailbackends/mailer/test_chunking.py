@@ -157,10 +157,10 @@ def test_a_pooled_connection_that_died_silently_is_noticed_before_the_content(
     delivered = network.begin(
         lambda index, _: Cut("sent", size, Break.STALL) if index == 0 else None
     )
+    # Idle for longer than a firewall remembers a connection; each connection reads it when opened.
+    monkeypatch.setattr(connection_module, "_FRESH", 0.0)
     with mailer_for(network) as mailer:
         assert send(mailer, 0).accepted == ("a@x", "b@x")
-        # Idle for longer than a firewall remembers a connection.
-        monkeypatch.setattr(connection_module, "_FRESH", 0.0)
         assert send(mailer, 1).accepted == ("a@x", "b@x")
     assert delivered.count == delivered_once(0, 1)
     assert len(network.lines) == 2
