@@ -46,10 +46,12 @@ class LegacyLayout(Layout):
 
     def field(self, name: str, value: str | Sequence[str]) -> bytes:
         """A header field. The value is text in ASCII, encoded by the caller where necessary."""
-        if not isinstance(value, str) or not value.isascii() or not _is_settable(name):
+        if not isinstance(value, str) or not _is_settable(name):
             raise NotPlain
         if len(name) + len(value) + 2 <= LINE_LENGTH and PLAIN_WORDS.fullmatch(value):
             return f"{name}: {value}\r\n".encode("ascii")
+        if not value.isascii():
+            raise NotPlain
         return header_line(self.policy, name, value)
 
     def build(self, part: Part) -> Message[Any, Any]:

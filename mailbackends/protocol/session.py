@@ -203,9 +203,8 @@ class Session(Output):
             if self.refusals is not None and reply.code >= 400:
                 self.refusals.append(self.replies)
             self.replies += 1
-            if reply.code == 334:
-                challenge = reply
             if self.masking.has_secrets:
+                challenge = reply if reply.code == 334 else None
                 reply = self.masking.masked(reply)
             if self._trace:
                 self._trace(f"< {reply}")
