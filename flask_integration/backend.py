@@ -39,6 +39,12 @@ class Backend(ABC):
     delivers: ClassVar[bool] = True
     """Whether messages leave for their recipients, so that TESTING must stop them."""
 
+    @property
+    def asks_suppression_list(self) -> bool:
+        """Whether it asks the suppression list by itself. If not, it gets only the recipients
+        that are not on the list."""
+        return False
+
     def __init__(self, state: BackendSettings) -> None:  # noqa: B027 - for subclasses to use
         """Read the settings in ``state``, a `MailState`. Do not store it: it owns the backend."""
 
@@ -89,4 +95,5 @@ def local_receipt(posting: Posting, text: str) -> Receipt:
         reply=Reply(250, (text.encode(),)),
         message_id=posting.message_id,
         duration=0.0,
+        suppressed=posting.suppressed or {},
     )

@@ -56,6 +56,11 @@ class SmtpBackend(Backend):
         self._strategy = state.strategy
 
     @property
+    def asks_suppression_list(self) -> bool:
+        """Whether the Mailer has a list; that of a subclass may have none."""
+        return self.mailer.options.suppression is not None
+
+    @property
     def is_async(self) -> bool:
         """True, unless a subclass has changed how messages are sent in threads only."""
         kind = type(self)
@@ -103,7 +108,7 @@ class SmtpBackend(Backend):
         """Lease one connection of the pool for the block."""
         with self.mailer.hold() as connection:
             connection.open()  # so that the `with` statement fails, not the first message
-            yield _PinnedBackend(connection.send_message)
+            yield _PinnedBackend(connection.send_message, self.asks_suppression_list)
 
     def open(self) -> None:
         """Make sure that a connection is ready."""
@@ -137,8 +142,14 @@ class SmtpBackend(Backend):
 class _PinnedBackend(Backend):
     """Sends over the connection that one `Mail.connect` block has leased."""
 
-    def __init__(self, send_message: Callable[..., Receipt]) -> None:
+    def __init__(self, send_message: Callable[..., Receipt], asks: bool) -> None:
         self._send_message = send_message
+        self._asks = asks
+
+    @property
+    def asks_suppression_list(self) -> bool:
+        """As the backend whose connection it is."""
+        return self._asks
 
     def send(self, posting: Posting) -> Receipt:
         return _send(self._send_message, posting)

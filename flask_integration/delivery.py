@@ -22,7 +22,7 @@ from flask_integration.addresses import Address
 from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Defaults, Posting, prepare
 from flask_integration.staging import Withheld, redirected
-from flask_integration.suppression import note_refusals, with_answers
+from flask_integration.suppression import note_refusals, with_answers, without_suppressed
 from mailbackends import Receipt
 from mailbackends.integration import SendCancelled, Staging, settle_when_known
 from mailbackends.suppression import SuppressionList, SuppressionLookup
@@ -38,6 +38,7 @@ __all__ = [
     "email_failed",
     "email_sending",
     "email_sent",
+    "for_backend",
     "prepared",
     "signals",
     "suppressed",
@@ -208,14 +209,17 @@ def deliver_many(
     """
     batch = _Batch(app)
 
-    def postings() -> Iterator[Posting]:
+    def postings(backend: Backend | None) -> Iterator[Posting]:
         for message in messages:
             posting = try_to_prepare(app, message, state)
+            if backend and isinstance(posting, Posting):
+                posting = _asked(with_answers(posting, lookup), backend, state)
             if batch.add(message, posting) and isinstance(posting, Posting):
-                yield with_answers(posting, lookup)
+                yield posting
 
     with state.lease_backend() as backend:
-        outcomes = backend.send_many(postings()) if backend else map(suppressed, postings())
+        given = postings(backend)
+        outcomes = backend.send_many(given) if backend else map(suppressed, given)
         try:
             for outcome in outcomes:
                 yield from batch.unprepared()
@@ -234,7 +238,10 @@ async def adeliver_many(
     prepare_one: Callable[[Any], Awaitable[Posting | Exception]],
     lookup: SuppressionLookup | None = None,
 ) -> list[Receipt | Exception]:
-    """As `deliver_many`, awaited, with a list of all outcomes."""
+    """As `deliver_many`, awaited, with a list of all outcomes.
+
+    ``prepare_one`` has asked the suppression list where the backend does not.
+    """
     batch = _Batch(app)
     found: list[Receipt | Exception] = []
 
@@ -242,7 +249,8 @@ async def adeliver_many(
         for message in messages:
             posting = await prepare_one(message)
             if batch.add(message, posting) and isinstance(posting, Posting):
-                yield with_answers(posting, lookup)
+                is_asked = backend is None or not backend.asks_suppression_list
+                yield posting if is_asked else with_answers(posting, lookup)
 
     async def withheld() -> AsyncGenerator[Receipt | Exception, None]:
         async for posting in prepared():
@@ -266,6 +274,24 @@ def try_to_prepare(app: Flask, message: Any, state: SenderState) -> Posting | Ex
     """Return what `prepared` returns or raises."""
     try:
         return prepared(app, message, state)
+    except Exception as error:
+        return error
+
+
+def for_backend(posting: Posting, backend: Backend, state: SenderState) -> Posting:
+    """The posting for those whom the suppression list lets through, unless the backend asks it.
+
+    Raises:
+        RecipientsSuppressed, SuppressionError: as `without_suppressed`.
+    """
+    if state.suppression is None or backend.asks_suppression_list:
+        return posting
+    return without_suppressed(posting, state.suppression)
+
+
+def _asked(posting: Posting, backend: Backend, state: SenderState) -> Posting | Exception:
+    try:
+        return for_backend(posting, backend, state)
     except Exception as error:
         return error
 

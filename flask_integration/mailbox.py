@@ -92,7 +92,8 @@ class MailboxBackend(SmtpBackend):
     def __init__(self, state: BackendSettings) -> None:
         server = get_mailbox(current_application()).listen()
         # The application's own timeouts, so that a delay set in the mailbox shows their effect.
-        limits = {name: getattr(state.options, name) for name in _LIMITS}
+        options = state.options
+        limits = {name: getattr(options, name) for name in (*_LIMITS, "suppression")}
         self.mailer: Mailer = Mailer(Options(host=server.host, port=server.port, **limits))
 
 

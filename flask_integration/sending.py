@@ -9,8 +9,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
 
 from flask import Flask, current_app, has_app_context
 
@@ -23,6 +24,7 @@ from flask_integration.delivery import (
     deliver,
     deliver_many,
     email_dispatched,
+    for_backend,
     prepared,
     suppressed,
     try_to_prepare,
@@ -30,7 +32,7 @@ from flask_integration.delivery import (
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_of, session_of
 from flask_integration.posting import Posting
-from flask_integration.suppression import prefetched
+from flask_integration.suppression import prefetched, without_suppressed
 from mailbackends import Receipt, Reply
 from mailbackends.suppression import SuppressionLookup
 
@@ -72,7 +74,7 @@ class Sender(ABC):
         """
         app, state = self._target()
         with state.lease_backend() as backend:
-            send = backend.send if backend else suppressed
+            send = partial(_send, backend, state) if backend else suppressed
             return deliver(app, state, message, envelope_from, send)
 
     def send_message(self, *args: Any, **kwargs: Any) -> Receipt:
@@ -157,8 +159,12 @@ class Sender(ABC):
 
             async def posting() -> Posting:
                 if _is_short(message):
-                    return prepared(app, message, state, envelope_from)
-                return await _in_thread(state, prepared, app, message, state, envelope_from)
+                    found = prepared(app, message, state, envelope_from)
+                else:
+                    found = await _in_thread(state, prepared, app, message, state, envelope_from)
+                if _has_to_ask(backend, state):
+                    return await _in_thread(state, for_backend, found, backend, state)
+                return found
 
             return await adeliver(app, message, posting(), backend)
 
@@ -172,11 +178,18 @@ class Sender(ABC):
 
             async def prepare_one(message: Any) -> Posting | Exception:
                 if _is_short(message):
-                    return try_to_prepare(app, message, state)
-                return await _in_thread(state, try_to_prepare, app, message, state)
+                    found = try_to_prepare(app, message, state)
+                else:
+                    found = await _in_thread(state, try_to_prepare, app, message, state)
+                if isinstance(found, Posting) and _has_to_ask(backend, state):
+                    try:
+                        return await _in_thread(state, for_backend, found, backend, state)
+                    except Exception as error:
+                        return error
+                return found
 
             lookup = None
-            if state.suppression is not None:
+            if state.suppression is not None and backend and backend.asks_suppression_list:
                 lookup = await _in_thread(state, _lookup, state, given)
             return await adeliver_many(app, backend, given, prepare_one, lookup)
 
@@ -260,10 +273,20 @@ class MailConnection:
         if self.host is None:
             # Outside of its block nothing is leased: use any connection of the pool.
             with self.mail.lease_backend() as backend:
-                return backend.send(posting) if backend else suppressed(posting)
+                return _send(backend, self.mail, posting) if backend else suppressed(posting)
         if self.host is self._own_host:
-            return self._own_host.send(posting)  # type: ignore[no-any-return]
-        return _send_by_smtplib(self.host, posting)
+            return _send(self._own_host, self.mail, posting)
+        return _send_by_smtplib(self.host, without_suppressed(posting, self.mail.suppression))
+
+
+def _send(backend: Backend, state: SenderState, posting: Posting) -> Receipt:
+    return backend.send(for_backend(posting, backend, state))
+
+
+def _has_to_ask(backend: Backend | None, state: SenderState) -> TypeGuard[Backend]:
+    return (
+        backend is not None and state.suppression is not None and not backend.asks_suppression_list
+    )
 
 
 def _lookup(state: SenderState, messages: list[Any]) -> SuppressionLookup | None:
@@ -334,4 +357,5 @@ def _send_by_smtplib(host: Any, posting: Posting) -> Receipt:
         reply=Reply(250, (b"",)),
         message_id=posting.message_id,
         duration=time.monotonic() - started,
+        suppressed=posting.suppressed or {},
     )

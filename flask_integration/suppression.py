@@ -21,7 +21,7 @@ from flask.cli import with_appcontext
 from flask_integration.addresses import bare_addresses
 from flask_integration.posting import Posting
 from flask_integration.unsubscribe import unsubscribed
-from mailbackends import ConfigurationError
+from mailbackends import ConfigurationError, RecipientsSuppressed
 from mailbackends.integration import did_you_mean
 from mailbackends.suppression import (
     Exempt,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "is_suppressing", "note_refusals", "prefetched", "set_up_suppression", "suppression_group",
-    "suppression_of", "with_answers",
+    "suppression_of", "with_answers", "without_suppressed",
 ]  # fmt: skip
 
 logger: logging.Logger = logging.getLogger("mailbackends.suppression")
@@ -178,6 +178,24 @@ def with_answers(posting: Posting, lookup: SuppressionLookup | None) -> Posting:
     if lookup is None or not lookup.knows(posting.to_addrs, posting.stream):
         return posting
     return replace(posting, suppressed=lookup.suppressed(posting.to_addrs, posting.stream))
+
+
+def without_suppressed(posting: Posting, listed: SuppressionList | None) -> Posting:
+    """The posting for a backend that does not ask the list by itself.
+
+    Raises:
+        RecipientsSuppressed: nobody is left.
+        SuppressionError: the list could not be asked.
+    """
+    found = posting.suppressed
+    if found is None:
+        if listed is None:
+            return posting
+        found = SuppressionLookup(listed).suppressed(posting.to_addrs, posting.stream)
+    left = tuple(address for address in posting.to_addrs if address not in found)
+    if not left:
+        raise RecipientsSuppressed(found)
+    return replace(posting, to_addrs=left, suppressed=found)
 
 
 def note_refusals(app: Flask, result: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from typing import NoReturn
 
 from mailbackends.errors import InvalidMessageError
 from mailbackends.mime.address import to_ascii
@@ -30,6 +31,7 @@ from mailbackends.mime.values import (
     text_or_none,
 )
 from mailbackends.mime.writer import WrittenMessage, written_message
+from mailbackends.texts import did_you_mean
 
 __all__ = ["Email"]
 
@@ -205,6 +207,21 @@ class Email:
         fields.append(("Message-ID", self.message_id))
         fields += self.headers.items()
         return fields
+
+
+def _unchangeable(email: Email, name: str, *value: object) -> NoReturn:
+    if name == "stream":
+        fix = "pass Submission(email, stream=...)"
+    elif name.strip("_") in Email.__slots__:
+        fix = f"make another by dataclasses.replace(email, {name}=...)"
+    else:
+        fix = did_you_mean(name, [each for each in Email.__slots__ if each[0] != "_"])
+    raise FrozenInstanceError(f"an Email cannot be changed, so {name!r} cannot be set: {fix}")
+
+
+# Those of a frozen dataclass with slots raise an unclear TypeError for other names than fields.
+Email.__setattr__ = _unchangeable  # type: ignore[method-assign, assignment]
+Email.__delattr__ = _unchangeable  # type: ignore[method-assign, assignment]
 
 
 def _attached(file: tuple[str, bytes | str, str] | FileAttachment) -> Part:

@@ -7,6 +7,7 @@ from typing import Any
 from django_integration import backend
 from django_integration.mailbox.settings import get_mailbox, is_allowed
 from django_integration.registry import MailerKey
+from django_integration.suppression.lists import list_of
 from mailbackends import Options
 
 __all__ = ["EmailBackend"]
@@ -42,7 +43,8 @@ class EmailBackend(backend.EmailBackend):
         if self.timeout:
             options["timeout"] = self.timeout
         limits = {name: options[name] for name in _LIMITS if name in options}
-        return Options(host=server.host, port=server.port, **limits)
+        suppression = list_of(options.get("suppression"))
+        return Options(host=server.host, port=server.port, suppression=suppression, **limits)
 
     @property
     def mailer_key(self) -> MailerKey:

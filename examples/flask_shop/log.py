@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Flask
 
 from flask_integration import email_failed, email_sent
-from mailbackends import Receipt
+from mailbackends import Receipt, RecipientsSuppressed
 
 __all__ = ["listen"]
 
@@ -26,4 +27,6 @@ def _sent(app: Flask, message: Any, receipt: Receipt) -> None:
 
 
 def _failed(app: Flask, message: Any, error: Exception) -> None:
-    app.logger.error("not sent: %s: %s", type(error).__name__, error)
+    # That a recipient has left the newsletter is no mistake.
+    level = logging.INFO if isinstance(error, RecipientsSuppressed) else logging.ERROR
+    app.logger.log(level, "not sent: %s: %s", type(error).__name__, error)

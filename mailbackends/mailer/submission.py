@@ -279,8 +279,12 @@ class Receipt:
 
     @property
     def outcome(self) -> Outcome:
-        """Always `Outcome.ACCEPTED`. See `outcomes` for each recipient."""
-        return Outcome.ACCEPTED
+        """`Outcome.ACCEPTED`. See `outcomes` for each recipient.
+
+        `Outcome.NOT_SENT` if nobody has got the message, as on a staging system that allows
+        none of its recipients.
+        """
+        return Outcome.ACCEPTED if self.accepted else Outcome.NOT_SENT
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -316,4 +320,6 @@ class Receipt:
         refused += "".join(f"; <{to}> suppressed: {entry}" for to, entry in self.suppressed.items())
         people = f"{len(self.accepted)} recipient{'s' if len(self.accepted) != 1 else ''}"
         identity = f"{self.message_id} " if self.message_id else ""
+        if not self.accepted:
+            return f"{identity}not sent: {self.reply}{refused}"
         return f"{identity}accepted for {people} in {self.duration:.3f} s: {self.reply}{refused}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import email.policy
 import pickle
@@ -245,3 +246,19 @@ def test_what_cannot_be_sent_is_refused_when_it_is_made(
 def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="body"):
         make(body="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("stream", "Submission(email, stream=...)"),
+        ("subject", "dataclasses.replace(email, subject=...)"),
+        ("sbject", "did you mean 'subject'?"),
+    ],
+)
+def test_an_email_that_is_changed_says_what_to_do_instead(name: str, fix: str) -> None:
+    email = Email(subject="s", sender="a@example.com", to="b@example.com", text="x")
+    with pytest.raises(dataclasses.FrozenInstanceError) as caught:
+        setattr(email, name, "x")
+    assert fix in str(caught.value)
+    assert pickle.loads(pickle.dumps(email)) == email == copy.deepcopy(email)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from flask import Flask
 from sqlalchemy import event
 
 from flask_integration import Mail, Message, email_failed
+from flask_integration.backends import Backend, local_receipt
+from flask_integration.posting import Posting
 from flask_integration.suppression import suppression_of
 from flask_integration.unsubscribe import blueprint, unsubscribe_url
-from mailbackends import ConfigurationError, Outcome, RecipientsSuppressed
+from mailbackends import ConfigurationError, Outcome, Receipt, RecipientsSuppressed
 from mailbackends.suppression import Reason, new_entry
 from support.sink import Sink
 
@@ -351,3 +354,107 @@ def test_the_pages_settings_for_flask_work(tmp_path: Path, monkeypatch: pytest.M
         mail.send(Message("s", [ADA], body="x"))
     mail.close()
     suppression_of(app).close()
+
+
+class Elsewhere(Backend):
+    """A backend of an application, which knows nothing of suppression lists."""
+
+    def __init__(self, state: Any) -> None:
+        self.sent: list[Posting] = []
+
+    def send(self, posting: Posting) -> Receipt:
+        self.sent.append(posting)
+        return local_receipt(posting, "sent elsewhere")
+
+
+class ElsewhereAsync(Elsewhere):
+    """The same, for coroutines."""
+
+    is_async = True
+
+    async def asend(self, posting: Posting) -> Receipt:
+        return self.send(posting)
+
+    async def asend_many(self, postings: Any) -> Any:
+        async for posting in postings:
+            yield self.send(posting)
+
+
+@pytest.fixture(params=["memory", "console", "file", "dummy", "mailbox", Elsewhere, ElsewhereAsync])
+def other(request: pytest.FixtureRequest, app: Flask, tmp_path: Path) -> Iterator[Mail]:
+    """The mail of an application with a backend that has no list of its own."""
+    if request.param == "mailbox":
+        pytest.importorskip("jinja2")
+    other = Flask("other")
+    database = app.config["MAIL_SUPPRESSION_DATABASE"]
+    other.config.update(
+        MAIL_BACKEND=request.param,
+        MAIL_FILE_PATH=str(tmp_path / "mail"),
+        MAIL_DEFAULT_SENDER="shop@example.com",
+        MAIL_SUPPRESSION=True,
+        MAIL_SUPPRESSION_DATABASE=database,
+        MAILBOX_OUTSIDE_DEBUG=True,
+    )
+    suppress(app, BEN)
+    mail = Mail(other)
+    mail.app = other
+    with other.app_context():
+        yield mail
+    mail.close()
+    suppression_of(other).close()
+
+
+def test_every_backend_gets_only_those_who_are_not_suppressed(other: Mail) -> None:
+    receipt = other.send(Message("s", [ADA, BEN], body="x"))
+    assert receipt.outcomes == {ADA: Outcome.ACCEPTED, BEN: Outcome.SUPPRESSED}
+    with pytest.raises(RecipientsSuppressed):
+        other.send(Message("s", ["BEN@Example.NET"], body="x"))
+    outcomes = other.send_many([Message("s", [to], body="x") for to in (BEN, ADA)])
+    assert [each.outcome for each in outcomes] == [Outcome.SUPPRESSED, Outcome.ACCEPTED]
+    outcomes = list(other.stream([Message("s", [ADA], cc=[BEN], body="x")]))
+    assert [list(each.suppressed) for each in outcomes] == [[BEN]]
+    with other.connect() as connection, pytest.raises(RecipientsSuppressed):
+        connection.send(Message("s", bcc=[BEN], body="x"))
+    backend = other.app.extensions["mail"].backend
+    if isinstance(backend, Elsewhere):
+        assert [each.to_addrs for each in backend.sent] == [(ADA,)] * 3
+
+
+def test_every_backend_asks_for_coroutines_too(other: Mail) -> None:
+    async def send() -> Any:
+        with pytest.raises(RecipientsSuppressed):
+            await other.asend(Message("s", [BEN], body="x"))
+        return await other.asend_many([Message("s", [to], body="x") for to in (ADA, BEN)])
+
+    outcomes = asyncio.run(send())
+    assert [each.outcome for each in outcomes] == [Outcome.ACCEPTED, Outcome.SUPPRESSED]
+
+
+def test_a_host_in_place_of_ours_gets_only_those_who_are_not_suppressed(
+    app: Flask, mail: Mail, sink: Sink
+) -> None:
+    suppress(app, BEN)
+    with mail.connect() as connection, smtplib.SMTP("127.0.0.1", sink.port) as host:
+        connection.host = host
+        receipt = connection.send(Message("s", [ADA, BEN], body="x"))
+        with pytest.raises(RecipientsSuppressed):
+            connection.send(Message("s", [BEN], body="x"))
+    assert receipt.outcomes == {ADA: Outcome.ACCEPTED, BEN: Outcome.SUPPRESSED}
+    assert [each.rcpt_tos for each in sink.messages] == [(ADA,)]
+
+
+def test_a_receipt_of_a_message_that_reached_nobody_says_so(app: Flask, sink: Sink) -> None:
+    other = Flask("other")
+    other.config.update(
+        MAIL_URL=sink.url,
+        MAIL_DEFAULT_SENDER="shop@example.com",
+        MAIL_ALLOWED_RECIPIENTS=["@example.com"],
+    )
+    mail = Mail(other)
+    with other.app_context():
+        receipt = mail.send(Message("s", [ADA], body="x"))
+    mail.close()
+    assert receipt.outcome is Outcome.NOT_SENT
+    assert receipt.as_dict()["outcome"] == "not_sent"
+    assert "accepted" not in str(receipt)
+    assert not sink.messages
