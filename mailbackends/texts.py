@@ -9,7 +9,10 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["did_you_mean", "fields_as_dict", "jsonable", "nearest", "one_line", "plain_text"]
+__all__ = [
+    "FORMULA_STARTS", "did_you_mean", "fields_as_dict", "jsonable", "nearest", "one_line",
+    "plain_text",
+]  # fmt: skip
 
 # A server's text may be shown in a log or a terminal: one line, and nothing that hides or
 # reorders the text next to it (controls, U+2028, the marks for bidirectional text, tags).
@@ -19,6 +22,10 @@ _UNPRINTABLE = re.compile(
 )
 # A reply may have 256 KiB, too much for a log.
 _SHOWN = 2000
+
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+"""A spreadsheet would run a cell that begins with one of these as a formula. The full-width forms
+work in some locales."""
 
 
 def one_line(text: str) -> str:

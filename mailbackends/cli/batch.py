@@ -116,7 +116,8 @@ class Batch:
     """Sends rows with as many threads as the batch may use connections.
 
     ``write`` makes the message for a row. ``report`` is called with each final entry, in
-    the thread that sent it, one call at a time.
+    the thread that sent it, one call at a time. ``stream`` is what a suppression list is asked
+    for.
     """
 
     def __init__(
@@ -125,11 +126,13 @@ class Batch:
         journal: Journal,
         write: Callable[[Row], EmailMessage],
         report: Callable[[Entry], None],
+        stream: str | None = None,
     ) -> None:
         self.mailer = mailer
         self.journal = journal
         self.write = write
         self.report = report
+        self.stream = stream
 
         self.stopped: str = ""
         """Why no further row is begun; empty while sending."""
@@ -179,7 +182,7 @@ class Batch:
         message_id = str(message["Message-ID"])
         self.journal.begin(row.key, row.recipient, message_id)
         try:
-            receipt = self.mailer.send_message(message)
+            receipt = self.mailer.send_message(message, stream=self.stream)
         except RateLimited as error:
             self.journal.end(row.key, row.recipient, Outcome.NOT_SENT, message_id, str(error))
             return max(error.retry_after, 0.1)

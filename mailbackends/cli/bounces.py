@@ -11,6 +11,8 @@ import click
 
 from mailbackends.bounces import BounceTokens, parse_bounce
 from mailbackends.bounces.intake import LARGEST, from_maildir
+from mailbackends.cli.server import opened_list
+from mailbackends.suppression import from_report
 
 __all__ = ["bounces"]
 
@@ -27,20 +29,36 @@ KEY_VARIABLE = "MAILBACKENDS_BOUNCE_KEY"
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Read all new messages of a Maildir, and mark them as seen.",
 )
-def bounces(maildir: Path | None) -> None:
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Add the addresses that a report is about to the suppression list in this database.",
+)
+def bounces(maildir: Path | None, database: str | None) -> None:
     """Read a report of failed delivery, or a complaint, from standard input.
 
     Prints a line of JSON for each message; kind is "none" for one that is no report. With the key
     of BounceTokens in MAILBACKENDS_BOUNCE_KEY, reference is what the message was marked with.
+
+    With --database, a report adds an address only if the message was marked with its
+    mailbackends.suppression.recipient_reference: anybody can send the others.
     """
     key = os.environ.get(KEY_VARIABLE)
     tokens = BounceTokens(key) if key else None
     del key
+    if database and tokens is None:
+        raise click.UsageError(
+            f"--database needs {KEY_VARIABLE}: without it no report is known to be genuine."
+        )
+    with opened_list(database) as store:
 
-    def show(data: bytes) -> None:
-        click.echo(json.dumps(parse_bounce(data, tokens).as_dict()))
+        def take(data: bytes) -> None:
+            report = parse_bounce(data, tokens)
+            if store is not None:
+                store.note(from_report(report, store.policy))
+            click.echo(json.dumps(report.as_dict()))
 
-    if maildir is None:
-        show(sys.stdin.buffer.read(LARGEST))
-    elif failed := from_maildir(maildir, show):
-        raise click.ClickException(f"{failed} messages cannot be handled, and stay new")
+        if maildir is None:
+            take(sys.stdin.buffer.read(LARGEST))
+        elif failed := from_maildir(maildir, take):
+            raise click.ClickException(f"{failed} messages cannot be handled, and stay new")

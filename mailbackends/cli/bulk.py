@@ -23,7 +23,12 @@ from mailbackends.cli.batch import LATER, Batch, Row, is_left, read_rows
 from mailbackends.cli.journal import BEGUN, Entry, Journal
 from mailbackends.cli.message import Template, compose, read_letter, read_text
 from mailbackends.cli.output import consoles, say
-from mailbackends.cli.server import options_from, server_options
+from mailbackends.cli.server import (
+    opened_list,
+    options_from,
+    server_options,
+    suppression_options,
+)
 from mailbackends.errors import Outcome
 from mailbackends.mailer import Mailer, Submission
 from mailbackends.mailer.submission import Job
@@ -73,6 +78,7 @@ _STATES = (Outcome.ACCEPTED, Outcome.REFUSED, LATER, Outcome.NOT_SENT, Outcome.U
     help="Also send these again; unknown ones may then arrive twice.",
 )
 @click.option("--connections", type=click.IntRange(1, 100), default=1, show_default=True)
+@suppression_options
 @click.option("--rate", help="A limit, such as 10/second or '100/minute; 5000/day'.")
 @click.option(
     "--dry-run", is_flag=True, help="Check every row, show the first message, send nothing."
@@ -91,6 +97,8 @@ def bulk(
     again: tuple[str, ...],
     connections: int,
     rate: str | None,
+    database: str | None,
+    stream: str | None,
     dry_run: bool,
     **server: Any,
 ) -> None:
@@ -101,7 +109,7 @@ def bulk(
     the messages being sent. A row that was begun and has no outcome may have been sent:
     it counts as unknown, and is sent again only with --again unknown.
 
-    The exit status is 0 if all rows were accepted, 1 if not, 2 if the command line is
+    The exit status is 0 if all rows were accepted or suppressed, 1 if not, 2 if the command line is
     wrong, and 130 after Ctrl+C.
     """
     parse_path(sender, of="sender")
@@ -121,8 +129,12 @@ def bulk(
         left = [row for row in rows if is_left(journal.entries.get(row.key), frozenset(again))]
         if len(left) < len(rows):
             say(out, f"{len(rows) - len(left)} of {len(rows)} rows are already in {results}.")
-        with Mailer(options) as mailer, _progress(err, len(left)) as report:
-            batch = Batch(mailer, journal, write, report)
+        with (
+            opened_list(database) as store,
+            Mailer(options.replace(suppression=store)) as mailer,
+            _progress(err, len(left)) as report,
+        ):
+            batch = Batch(mailer, journal, write, report, stream)
             interrupted = _run(batch, left, err)
         counts = {str(state): 0 for state in _STATES}
         for row in rows:
@@ -133,7 +145,8 @@ def bulk(
     _summarise(out, counts, results, batch.stopped)
     if interrupted:
         sys.exit(130)
-    sys.exit(0 if counts[Outcome.ACCEPTED] == len(rows) else 1)
+    done = counts[Outcome.ACCEPTED] + counts.get(Outcome.SUPPRESSED, 0)
+    sys.exit(0 if done == len(rows) else 1)
 
 
 def _writer(

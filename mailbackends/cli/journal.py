@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailbackends.texts import one_line
+from mailbackends.texts import FORMULA_STARTS, one_line
 
 try:
     import fcntl
@@ -29,9 +29,6 @@ except ImportError:  # pragma: no cover - Windows has no flock
 __all__ = ["Entry", "Journal"]
 
 FIELDS = ("time", "key", "recipient", "state", "message_id", "detail")
-# A spreadsheet would run a value that begins with one of these as a formula, and both the
-# rows and the server's replies come from others. The full-width forms work in some locales.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 BEGUN = "begun"
 
 
@@ -42,7 +39,8 @@ class Entry:
     key: str
     recipient: str
     state: str
-    """``begun``, or an outcome: accepted, refused, ``refused_for_now``, not_sent, unknown."""
+    """``begun``, or an outcome: accepted, refused, ``refused_for_now``, not_sent, unknown,
+    suppressed."""
     message_id: str = ""
     detail: str = ""
 
@@ -129,7 +127,7 @@ def _read(text: str, path: Path) -> dict[str, Entry]:
 
 def _escaped(value: str) -> str:
     """The value for a spreadsheet: after an apostrophe it is text. `_unescaped` is the inverse."""
-    return f"'{value}" if value.startswith((*_FORMULA, "'")) else value
+    return f"'{value}" if value.startswith((*FORMULA_STARTS, "'")) else value
 
 
 def _unescaped(value: str) -> str:

@@ -15,7 +15,12 @@ import click
 
 from mailbackends.cli.message import compose, new_message_id, read_text
 from mailbackends.cli.output import consoles, say, say_json
-from mailbackends.cli.server import options_from, server_options
+from mailbackends.cli.server import (
+    opened_list,
+    options_from,
+    server_options,
+    suppression_options,
+)
 from mailbackends.errors import SMTPException
 from mailbackends.mailer import Mailer
 
@@ -50,6 +55,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="A finished message (RFC 5322), - for standard input; --from and --to set the envelope.",
 )
+@suppression_options
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON.")
 def send(
     url: str | None,
@@ -57,6 +63,8 @@ def send(
     to: tuple[str, ...],
     bcc: tuple[str, ...],
     message_file: str | None,
+    database: str | None,
+    stream: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -81,8 +89,11 @@ def send(
         message = _compose(sender, to, bcc, given)
         envelope = (None, None)
     try:
-        with Mailer(options) as mailer:
-            receipt = mailer.send_message(message, *envelope)
+        with (
+            opened_list(database) as store,
+            Mailer(options.replace(suppression=store)) as mailer,
+        ):
+            receipt = mailer.send_message(message, *envelope, stream=stream)
     except SMTPException as error:
         if not as_json:
             raise
@@ -96,6 +107,8 @@ def send(
             say(out, ("accepted ", "green"), address)
         for address, reply in receipt.refused.items():
             say(out, ("refused  ", "red"), f"{address}: {reply}")
+        for address, entry in receipt.suppressed.items():
+            say(out, ("suppressed ", "yellow"), f"{address}: {entry}")
         say(out, "reply    ", str(receipt.reply))
         if receipt.message_id:
             say(out, "id       ", receipt.message_id)

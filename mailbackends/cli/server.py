@@ -1,4 +1,4 @@
-"""The options for the server and its password, which several commands share."""
+"""The options that several commands share: the server, its password, the suppression list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,14 @@ from mailbackends.cli.output import consoles, say
 from mailbackends.mailer import Options
 from mailbackends.wording import URL
 
-__all__ = ["PASSWORD_VARIABLE", "URL_VARIABLE", "options_from", "server_options"]
+__all__ = [
+    "PASSWORD_VARIABLE",
+    "URL_VARIABLE",
+    "opened_list",
+    "options_from",
+    "server_options",
+    "suppression_options",
+]
 
 URL_VARIABLE = "MAILBACKENDS_URL"
 PASSWORD_VARIABLE = "MAILBACKENDS_PASSWORD"  # noqa: S105 - the name of a variable
@@ -41,6 +49,9 @@ _WORDING = dataclasses.replace(
 )
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
+
+if TYPE_CHECKING:
+    from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -85,6 +96,20 @@ def server_options(command: Function) -> Function:
         ),
         click.option(
             "--username", metavar="NAME", help="The user name, unless the URL contains it."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def suppression_options(command: Function) -> Function:
+    """Add ``--database`` and ``--stream``, for a command that sends."""
+    for option in (
+        click.option("--stream", help="What kind of mail it is for that list; see docs."),
+        click.option(
+            "--database",
+            metavar="URL",
+            help="Leave out those on the suppression list in this database.",
         ),
     ):
         command = option(command)
@@ -139,6 +164,33 @@ def options_from(
         if password is not None:
             options["password"] = password
     return Options.from_mapping({**options, "wording": _WORDING})
+
+
+@contextmanager
+def opened_list(database: str | None) -> Iterator[SQLAlchemySuppressionStore | None]:
+    """The list in a database; None without one.
+
+    Raises:
+        click.UsageError: SQLAlchemy is not installed.
+    """
+    if database is None:
+        yield None
+        return
+    store = _made(database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _made(database: str) -> SQLAlchemySuppressionStore:
+    try:
+        from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
+    except ImportError as error:
+        raise click.UsageError(
+            f"The suppression list needs SQLAlchemy ({error}): install 'mailbackends[outbox]'."
+        ) from error
+    return SQLAlchemySuppressionStore(database)
 
 
 def _password(file: str | None, ask: bool, options: dict[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mailbackends.cli.server import opened_list
 from mailbackends.suppression import SuppressionStore
 
 if TYPE_CHECKING:
@@ -27,15 +28,7 @@ _DATABASE_VARIABLE = "MAILBACKENDS_DATABASE"
 @click.pass_context
 def suppression(ctx: click.Context, database: str) -> None:
     """Show and change the list of addresses that get no mail. See docs/suppression.md."""
-    try:
-        from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
-    except ImportError as error:
-        raise click.UsageError(
-            f"The suppression list needs SQLAlchemy ({error}): install 'mailbackends[outbox]'."
-        ) from error
-    store = SQLAlchemySuppressionStore(database)
-    ctx.call_on_close(store.close)
-    ctx.obj = store
+    ctx.obj = ctx.with_resource(opened_list(database))
 
 
 def _store() -> SQLAlchemySuppressionStore:

@@ -13,7 +13,7 @@ from mailbackends.errors import ConfigurationError, SMTPException
 from mailbackends.suppressed import EVERYTHING, Reason, Suppression
 from mailbackends.suppression.entries import new_entry
 from mailbackends.suppression.store import SuppressionStore
-from mailbackends.texts import did_you_mean, one_line
+from mailbackends.texts import FORMULA_STARTS, did_you_mean, one_line
 
 __all__ = ["COLUMNS", "BadRow", "import_csv", "open_csv", "read_csv", "write_csv"]
 
@@ -25,8 +25,6 @@ _OTHER_NAMES = {
     "stream": "scope", "created": "created_at", "expires": "expires_at", "expiry": "expires_at",
 }  # fmt: skip
 
-# A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST_LINE = 10_000
 _BATCH = 1000
 
@@ -197,9 +195,9 @@ def _moment(name: str, values: dict[str, str]) -> datetime | None:
 
 
 def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith((*_FORMULA, "'")) else text
+    return f"'{text}" if text.startswith((*FORMULA_STARTS, "'")) else text
 
 
 def _unquoted(cell: str) -> str:
-    is_marked = cell.startswith("'") and cell[1:2] in (*_FORMULA, "'")
+    is_marked = cell.startswith("'") and cell[1:2] in (*FORMULA_STARTS, "'")
     return cell[1:] if is_marked else cell
