@@ -5,8 +5,10 @@ Pure functions, without clock, database or network.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +23,9 @@ _LONGEST_SCOPE = 50
 _LONGEST_ADDRESS = 320
 _LONGEST_TEXT = 500
 
+_QUOTED_PAIR = re.compile(r"\\(.)", re.S)
+_DOT_STRING = re.compile(r'[^\s"(),:;<>@\[\\\]]+')
+
 
 def comparable(address: str) -> str:
     """The address in the form in which a list stores and compares it.
@@ -28,14 +33,19 @@ def comparable(address: str) -> str:
     The domain is in lower case, as A-labels. The local part is folded, too: RFC 5321 section 2.4
     lets a server distinguish upper and lower case, and discourages it; no large provider does.
     To miss somebody who complained harms; that two people differ in case alone does not happen.
-    Tags (``ada+news``) and dots stay, since they can be other mailboxes.
+    Tags (``ada+news``) and dots stay, since they can be other mailboxes. Quotes that the local
+    part does not need go: ``"ada"`` is ``ada`` (RFC 5321 section 4.1.2).
     """
     local, at, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
     if not at:
         return domain.casefold()
-    domain = domain.lower()
+    if local[0:1] == '"' == local[-1:]:
+        plain = _QUOTED_PAIR.sub(r"\1", local[1:-1])
+        local = plain if _DOT_STRING.fullmatch(plain) else local
+    domain = domain.lower().removesuffix(".")  # some servers take the root's dot
     if not domain.isascii():
-        domain = to_ascii(f"a@{domain}").rpartition("@")[2].lower()
+        with suppress(InvalidAddressError):  # It is sent to nobody, with its own error.
+            domain = to_ascii(f"a@{domain}").rpartition("@")[2].lower()
     return f"{local.casefold()}@{domain}"
 
 
@@ -56,6 +66,7 @@ def new_entry(
         ConfigurationError: another value is not usable.
     """
     path = parse_path(address)
+    to_ascii(path)  # raises for a domain that does not exist
     if "@" not in path or len(path) > _LONGEST_ADDRESS:
         raise InvalidAddressError(
             f"{str(address)[:80]!r} is not an address that can be suppressed: write "

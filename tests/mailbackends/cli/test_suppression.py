@@ -77,5 +77,5 @@ def test_send_and_bulk_leave_out_those_on_the_list(
     for _ in range(2):
         done = run(*many, "--stream", "news")
         assert done.returncode == 0, done.stderr
-        assert "suppressed             1" in done.stdout
-    assert [each.rcpt_tos for each in mail_server.messages] == [["ben@example.com"]] * 2
+        assert "suppressed            1" in done.stdout
+    assert [each.rcpt_tos for each in mail_server.messages] == [("ben@example.com",)] * 2

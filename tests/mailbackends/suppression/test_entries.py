@@ -38,11 +38,20 @@ ALL = SuppressionPolicy(refusals=True)
         ("JOSE\u0301@example.com", "jos\xe9@example.com"),
         ("STRASSE@example.com", "strasse@example.com"),
         ('"Ada L"@example.com', '"ada l"@example.com'),
+        ('"Ada"@example.com', "ada@example.com"),
+        (r'"\a\d\a"@example.com', "ada@example.com"),
+        ("ada@example.com.", "ada@example.com"),
+        (f"ada@{'a' * 70}\xe9.example", f"ada@{'a' * 70}\xe9.example"),
     ],
 )
 def test_addresses_are_compared_in_one_form(written: str, stored: str) -> None:
     assert comparable(written) == stored
     assert comparable(stored) == stored
+
+
+def test_a_domain_without_a_labels_is_not_stored() -> None:
+    with pytest.raises(InvalidAddressError, match="domain"):
+        new_entry(f"ada@{'a' * 70}\xe9.example")
 
 
 def entry(reason: Reason, scope: str = "all", **fields: datetime) -> Suppression:
