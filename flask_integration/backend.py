@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from flask_integration.posting import Posting
 from mailbackends import Options, Receipt, Reply
 
-__all__ = ["Backend", "BackendSettings", "local_receipt"]
+__all__ = ["Backend", "BackendSettings", "local_receipt", "send_by_smtplib"]
 
 
 class BackendSettings(Protocol):
@@ -95,5 +96,29 @@ def local_receipt(posting: Posting, text: str) -> Receipt:
         reply=Reply(250, (text.encode(),)),
         message_id=posting.message_id,
         duration=0.0,
+        suppressed=posting.suppressed or {},
+    )
+
+
+def send_by_smtplib(host: Any, posting: Posting) -> Receipt:
+    """Send with the ``sendmail`` of an object that the application put in place of ours."""
+    started = time.monotonic()
+    refused = host.sendmail(
+        posting.from_addr,
+        list(posting.to_addrs),
+        posting.as_bytes(),
+        list(posting.mail_options),
+        list(posting.rcpt_options),
+    )
+    replies = {
+        address: Reply(code, (text,))
+        for address, (code, text) in (refused.items() if isinstance(refused, dict) else ())
+    }
+    return Receipt(
+        accepted=tuple(x for x in posting.to_addrs if x not in replies),
+        refused=replies,
+        reply=Reply(250, (b"",)),
+        message_id=posting.message_id,
+        duration=time.monotonic() - started,
         suppressed=posting.suppressed or {},
     )

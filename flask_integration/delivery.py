@@ -22,7 +22,7 @@ from flask_integration.addresses import Address
 from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Defaults, Posting, prepare
 from flask_integration.staging import Withheld, redirected
-from flask_integration.suppression import note_refusals, with_answers, without_suppressed
+from flask_integration.suppression import for_backend, note_refusals, with_answers
 from mailbackends import Receipt
 from mailbackends.integration import SendCancelled, Staging, settle_when_known
 from mailbackends.suppression import SuppressionList, SuppressionLookup
@@ -38,11 +38,9 @@ __all__ = [
     "email_failed",
     "email_sending",
     "email_sent",
-    "for_backend",
     "prepared",
     "signals",
     "suppressed",
-    "try_to_prepare",
 ]
 
 signals: Namespace = Namespace()
@@ -211,9 +209,14 @@ def deliver_many(
 
     def postings(backend: Backend | None) -> Iterator[Posting]:
         for message in messages:
-            posting = try_to_prepare(app, message, state)
-            if backend and isinstance(posting, Posting):
-                posting = _asked(with_answers(posting, lookup), backend, state)
+            posting: Posting | Exception
+            try:
+                posting = prepared(app, message, state)
+                if backend:
+                    posting = with_answers(posting, lookup)
+                    posting = for_backend(posting, backend, state.suppression)
+            except Exception as error:
+                posting = error
             if batch.add(message, posting) and isinstance(posting, Posting):
                 yield posting
 
@@ -268,32 +271,6 @@ async def adeliver_many(
         raise
     found += batch.unprepared()
     return found
-
-
-def try_to_prepare(app: Flask, message: Any, state: SenderState) -> Posting | Exception:
-    """Return what `prepared` returns or raises."""
-    try:
-        return prepared(app, message, state)
-    except Exception as error:
-        return error
-
-
-def for_backend(posting: Posting, backend: Backend, state: SenderState) -> Posting:
-    """The posting for those whom the suppression list lets through, unless the backend asks it.
-
-    Raises:
-        RecipientsSuppressed, SuppressionError: as `without_suppressed`.
-    """
-    if state.suppression is None or backend.asks_suppression_list:
-        return posting
-    return without_suppressed(posting, state.suppression)
-
-
-def _asked(posting: Posting, backend: Backend, state: SenderState) -> Posting | Exception:
-    try:
-        return for_backend(posting, backend, state)
-    except Exception as error:
-        return error
 
 
 def _publish_later(app: Flask, messages: Iterable[Any], error: CancelledError) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flask import Flask, current_app, has_app_context
 
 from flask_integration.addresses import Address
-from flask_integration.backends import Backend
+from flask_integration.backend import Backend, send_by_smtplib
 from flask_integration.delivery import (
     SenderState,
     adeliver,
@@ -24,16 +23,14 @@ from flask_integration.delivery import (
     deliver,
     deliver_many,
     email_dispatched,
-    for_backend,
     prepared,
     suppressed,
-    try_to_prepare,
 )
 from flask_integration.message import Message
 from flask_integration.outbox import outbox_of, session_of
 from flask_integration.posting import Posting
-from flask_integration.suppression import prefetched, without_suppressed
-from mailbackends import Receipt, Reply
+from flask_integration.suppression import for_backend, prefetched, without_suppressed
+from mailbackends import Receipt
 from mailbackends.suppression import SuppressionLookup
 
 if TYPE_CHECKING:
@@ -157,16 +154,8 @@ class Sender(ABC):
             if _needs_thread(backend):
                 return await _in_thread(state, self.send, message, envelope_from)
 
-            async def posting() -> Posting:
-                if _is_short(message):
-                    found = prepared(app, message, state, envelope_from)
-                else:
-                    found = await _in_thread(state, prepared, app, message, state, envelope_from)
-                if _has_to_ask(backend, state):
-                    return await _in_thread(state, for_backend, found, backend, state)
-                return found
-
-            return await adeliver(app, message, posting(), backend)
+            posting = _aprepared(app, state, backend, message, envelope_from)
+            return await adeliver(app, message, posting, backend)
 
     async def asend_many(self, messages: Iterable[Any]) -> list[Receipt | Exception]:
         """As `send_many`, awaited; see `asend`."""
@@ -177,16 +166,10 @@ class Sender(ABC):
                 return await _in_thread(state, self.send_many, given)
 
             async def prepare_one(message: Any) -> Posting | Exception:
-                if _is_short(message):
-                    found = try_to_prepare(app, message, state)
-                else:
-                    found = await _in_thread(state, try_to_prepare, app, message, state)
-                if isinstance(found, Posting) and _has_to_ask(backend, state):
-                    try:
-                        return await _in_thread(state, for_backend, found, backend, state)
-                    except Exception as error:
-                        return error
-                return found
+                try:
+                    return await _aprepared(app, state, backend, message)
+                except Exception as error:
+                    return error
 
             lookup = None
             if state.suppression is not None and backend and backend.asks_suppression_list:
@@ -276,17 +259,11 @@ class MailConnection:
                 return _send(backend, self.mail, posting) if backend else suppressed(posting)
         if self.host is self._own_host:
             return _send(self._own_host, self.mail, posting)
-        return _send_by_smtplib(self.host, without_suppressed(posting, self.mail.suppression))
+        return send_by_smtplib(self.host, without_suppressed(posting, self.mail.suppression))
 
 
 def _send(backend: Backend, state: SenderState, posting: Posting) -> Receipt:
-    return backend.send(for_backend(posting, backend, state))
-
-
-def _has_to_ask(backend: Backend | None, state: SenderState) -> TypeGuard[Backend]:
-    return (
-        backend is not None and state.suppression is not None and not backend.asks_suppression_list
-    )
+    return backend.send(for_backend(posting, backend, state.suppression))
 
 
 def _lookup(state: SenderState, messages: list[Any]) -> SuppressionLookup | None:
@@ -316,6 +293,22 @@ async def _in_thread(state: SenderState, function: Callable[..., T], *arguments:
     )
 
 
+async def _aprepared(
+    app: Flask,
+    state: SenderState,
+    backend: Backend | None,
+    message: Any,
+    envelope_from: Address | None = None,
+) -> Posting:
+    if _is_short(message):
+        posting = prepared(app, message, state, envelope_from)
+    else:
+        posting = await _in_thread(state, prepared, app, message, state, envelope_from)
+    if backend is None or state.suppression is None or backend.asks_suppression_list:
+        return posting
+    return await _in_thread(state, for_backend, posting, backend, state.suppression)
+
+
 def _is_short(message: Any) -> bool:
     """True for a message that is written within about a millisecond."""
     if type(message) is not Message or message.attachments:
@@ -335,27 +328,3 @@ def current_application() -> Flask:
             "'with app.app_context():'"
         )
     return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]
-
-
-def _send_by_smtplib(host: Any, posting: Posting) -> Receipt:
-    """Send with the ``sendmail`` of an object that the application put in place of ours."""
-    started = time.monotonic()
-    refused = host.sendmail(
-        posting.from_addr,
-        list(posting.to_addrs),
-        posting.as_bytes(),
-        list(posting.mail_options),
-        list(posting.rcpt_options),
-    )
-    replies = {
-        address: Reply(code, (text,))
-        for address, (code, text) in (refused.items() if isinstance(refused, dict) else ())
-    }
-    return Receipt(
-        accepted=tuple(x for x in posting.to_addrs if x not in replies),
-        refused=replies,
-        reply=Reply(250, (b"",)),
-        message_id=posting.message_id,
-        duration=time.monotonic() - started,
-        suppressed=posting.suppressed or {},
-    )

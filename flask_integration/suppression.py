@@ -19,6 +19,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from flask_integration.addresses import bare_addresses
+from flask_integration.backend import Backend
 from flask_integration.posting import Posting
 from flask_integration.unsubscribe import unsubscribed
 from mailbackends import ConfigurationError, RecipientsSuppressed
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
 
 __all__ = [
-    "is_suppressing", "note_refusals", "prefetched", "set_up_suppression", "suppression_group",
-    "suppression_of", "with_answers", "without_suppressed",
+    "for_backend", "is_suppressing", "note_refusals", "prefetched", "set_up_suppression",
+    "suppression_group", "suppression_of", "with_answers", "without_suppressed",
 ]  # fmt: skip
 
 logger: logging.Logger = logging.getLogger("mailbackends.suppression")
@@ -196,6 +197,17 @@ def without_suppressed(posting: Posting, listed: SuppressionList | None) -> Post
     if not left:
         raise RecipientsSuppressed(found)
     return replace(posting, to_addrs=left, suppressed=found)
+
+
+def for_backend(posting: Posting, backend: Backend, listed: SuppressionList | None) -> Posting:
+    """The posting for this backend.
+
+    Raises:
+        RecipientsSuppressed, SuppressionError: as `without_suppressed`.
+    """
+    if listed is None or backend.asks_suppression_list:
+        return posting
+    return without_suppressed(posting, listed)
 
 
 def note_refusals(app: Flask, result: Any) -> None:

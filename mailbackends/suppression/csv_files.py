@@ -60,12 +60,15 @@ def read_csv(
     reader = csv.reader(_lines(file), strict=True)
     columns: list[str] | None = None
     while True:
+        first = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(reader.line_num, f"it is not CSV ({error}): check the quotes")
+            last = reader.line_num
+            more = f"; nothing was read up to line {last}" if last > first else ""
+            yield BadRow(first, f"it is not CSV ({error}): check the quotes{more}")
             continue
         if not any(cell.strip() for cell in row):
             continue

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from django_integration import BatchError, PartialRefusal, SendCancelled, asend, receipt_of
 from django_integration.health import check_mail
-from mailbackends import RecipientsSuppressed, SMTPException
+from mailbackends import SMTPException
 
 from . import journal
 from .forms import ContactForm, NewsletterForm, OrderForm
@@ -139,7 +139,7 @@ def api_newsletter(request: HttpRequest) -> JsonResponse:
 def _result(message: EmailMessage) -> dict[str, Any]:
     error = getattr(message, "send_error", None)
     receipt = journal.as_json(receipt_of(message))
-    is_wanted = not isinstance(error, SendCancelled | RecipientsSuppressed)
+    is_wanted = not isinstance(error, SendCancelled)
     return {
         "to": message.to[0],
         "receipt": receipt,
