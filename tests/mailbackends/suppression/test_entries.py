@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mailbackends import ConfigurationError, InvalidAddressError, Reply
 from mailbackends.bounces import BouncedRecipient, BounceReport
 from mailbackends.suppression import (
+    BadRow,
     Exempt,
     Reason,
     Suppression,
@@ -18,6 +20,7 @@ from mailbackends.suppression import (
     from_replies,
     from_report,
     new_entry,
+    read_csv,
     recipient_reference,
 )
 from mailbackends.suppression.entries import chosen
@@ -221,3 +224,14 @@ def test_what_a_providers_event_means(event: str, why: str | None, reason: Reaso
 def test_a_policy_is_checked(options: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         SuppressionPolicy(**options)  # type: ignore[arg-type]
+
+
+def test_an_open_quote_names_all_lines_that_were_not_read() -> None:
+    rows = list(
+        read_csv(io.StringIO('address\nada@example.com\n"ben@example.com\ncat@example.com\n'))
+    )
+    assert isinstance(rows[0], Suppression)
+    assert isinstance(rows[1], BadRow)
+    assert rows[1].line == 3
+    assert "nothing was read up to line 4" in rows[1].error
+    assert len(rows) == 2
