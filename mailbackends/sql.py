@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, String, create_engine, event
+from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from mailbackends.errors import ConfigurationError
 
-__all__ = ["Milliseconds", "Word", "engine_from", "now_ms", "writing"]
+__all__ = ["Milliseconds", "Word", "engine_from", "exact_text", "now_ms", "writing"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -53,6 +54,16 @@ class Word(TypeDecorator[Any]):
         return None if value is None else str(value)
 
 
+def exact_text(length: int) -> String:
+    """A text that equals itself alone.
+
+    Most collations of MySQL take ``ada`` for ``Ada`` and ``zoe`` for ``zoë``, which may be two
+    recipients of one message.
+    """
+    exact = VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(exact, "mysql", "mariadb")
+
+
 class now_ms(FunctionElement[int]):
     """Now, by the database's clock, in milliseconds since 1970."""
 
@@ -75,7 +86,8 @@ def _postgresql(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(now_ms, "mysql")
 @compiles(now_ms, "mariadb")
 def _mysql(element: Any, compiler: Any, **kw: Any) -> str:
-    return "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
+    # Not UNIX_TIMESTAMP(NOW()): where summer time ends, an hour of local time comes twice.
+    return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import models
 
+from django_integration.outbox.fields import ExactCharField
 from django_integration.outbox.indexes import PartialIndex
 from mailbackends.outbox import OnUnknown, Priority, RecipientState, State
 
@@ -29,7 +30,7 @@ class Message(models.Model):
     """One message: its content, its envelope sender, and what became of it."""
 
     id: models.UUIDField[UUID, UUID] = models.UUIDField(primary_key=True, editable=False)
-    key: models.CharField[str | None, str | None] = models.CharField(
+    key: models.CharField[str | None, str | None] = ExactCharField(
         max_length=200,
         null=True,
         blank=True,
@@ -40,7 +41,7 @@ class Message(models.Model):
     alias: models.CharField[str, str] = models.CharField("mailer", max_length=100)
     sender: models.CharField[str, str] = models.CharField(max_length=320, blank=True)
     subject: models.CharField[str, str] = models.CharField(max_length=500, blank=True)
-    message_id: models.CharField[str, str] = models.CharField(
+    message_id: models.CharField[str, str] = ExactCharField(
         "Message-ID", max_length=500, blank=True
     )
     state: models.CharField[str, str] = models.CharField(max_length=10, choices=_choices(State))
@@ -141,7 +142,7 @@ class Recipient(models.Model):
     message: models.ForeignKey[Message, Message] = models.ForeignKey(
         Message, models.CASCADE, related_name="recipients"
     )
-    address: models.CharField[str, str] = models.CharField(max_length=320)
+    address: models.CharField[str, str] = ExactCharField(max_length=320)
     state: models.CharField[str, str] = models.CharField(
         max_length=10, choices=_choices(RecipientState)
     )

@@ -43,7 +43,7 @@ def insert_message(connection: Connection, message: OutboxMessage, tables: Table
             is_inserted = bool(connection.execute(statement).rowcount)
         if message.key is not None and not is_inserted:
             # Somebody else was faster.
-            found = _with_key(connection, message, tables)
+            found = _with_key(connection, message, tables, is_new=True)
             if found is not None:
                 return found
             raise RuntimeError(f"the row with the key {message.key!r} is not visible")
@@ -56,13 +56,17 @@ def insert_message(connection: Connection, message: OutboxMessage, tables: Table
     return Queued(message.id, message.key, message_id=message.message_id)
 
 
-def _with_key(connection: Connection, message: OutboxMessage, tables: Tables) -> Queued | None:
+def _with_key(
+    connection: Connection, message: OutboxMessage, tables: Tables, *, is_new: bool = False
+) -> Queued | None:
     table = tables.message
-    first = connection.execute(
-        select(table.c.id, table.c.fingerprint, table.c.message_id).where(
-            table.c.key == message.key
-        )
-    ).one_or_none()
+    query = select(table.c.id, table.c.fingerprint, table.c.message_id).where(
+        table.c.key == message.key
+    )
+    if is_new and connection.dialect.name in ("mysql", "mariadb"):
+        # A locking read sees what others have committed since the transaction began.
+        query = query.with_for_update(read=True)
+    first = connection.execute(query).one_or_none()
     if first is None or message.key is None:
         return None
     check_same_content(message.key, first.fingerprint, message.fingerprint)

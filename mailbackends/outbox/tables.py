@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from mailbackends.outbox.state import State
-from mailbackends.sql import Milliseconds, Word
+from mailbackends.sql import Milliseconds, Word, exact_text
 
 __all__ = ["CHANNEL", "IS_LEASED", "IS_QUEUED", "Tables", "outbox_tables"]
 
@@ -76,16 +76,16 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("priority", SmallInteger, nullable=False),
         Column("due_at", Milliseconds, nullable=False),
         Column("lease_until", Milliseconds),
-        Column("lease_by", String(100)),
+        Column("lease_by", exact_text(100)),
         Column("version", Integer, nullable=False),
         Column("attempts", Integer, nullable=False),
         Column("lost_leases", Integer, nullable=False),
-        Column("key", String(200), unique=True),
+        Column("key", exact_text(200), unique=True),
         Column("fingerprint", String(64), nullable=False),
         Column("on_unknown", Word(10), nullable=False),
         Column("stream", String(50), nullable=False),
         Column("sender", String(1000), nullable=False),
-        Column("message_id", String(500), nullable=False),
+        Column("message_id", exact_text(500), nullable=False),
         Column("subject", String(255), nullable=False),
         Column("size", BigInteger, nullable=False),
         Column("not_before", Milliseconds),
@@ -109,7 +109,7 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         metadata,
         Column("message", ForeignKey(message.c.id, ondelete="CASCADE"), primary_key=True),
         Column("position", Integer, primary_key=True, autoincrement=False),
-        Column("address", String(500), nullable=False),
+        Column("address", exact_text(500), nullable=False),
         Column("state", Word(10), nullable=False),
         Column("code", Integer),
         Column("enhanced", String(20), nullable=False),

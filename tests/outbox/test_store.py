@@ -38,7 +38,7 @@ from mailbackends.outbox import (
 from mailbackends.outbox.sqlalchemy_insert import insert_message
 from mailbackends.outbox.sqlalchemy_recording import Recorder
 from mailbackends.outbox.sqlalchemy_store import SQLAlchemyStore
-from mailbackends.sql import writing
+from mailbackends.sql import now_ms, writing
 
 from .conftest import Enqueue, database_url
 
@@ -529,6 +529,47 @@ def test_the_clock_is_the_databases(store: SQLAlchemyStore, enqueue: Enqueue, mo
     [message] = claim(store, lease=60)
     assert store.lost(10) == []
     assert message.created_at.year > 2020
+
+
+def test_the_clock_goes_on_evenly_where_summer_time_ends(store: SQLAlchemyStore) -> None:
+    if store.engine.dialect.name != "mariadb":
+        pytest.skip("the others have no clock that can be set for one session")
+    with store.engine.connect() as connection:
+        for moment in (1761438600, 1761442200):  # 02:30 twice, on 26 October 2025
+            connection.execute(text(f"SET timestamp = {moment}"))
+            assert connection.scalar(select(now_ms())) == moment * 1000
+
+
+def test_addresses_and_keys_that_differ_in_case_or_accents_are_different(
+    store: SQLAlchemyStore, enqueue: Enqueue
+) -> None:
+    addresses = ("zoe@example.org", "Zoe@example.org", "zoé@example.org")
+    row = enqueue(to=addresses, key="order-a")
+    enqueue("Another", key="Order-A")
+    claimed = next(each for each in claim(store) if each.id == row.id)
+    receipt = Receipt(addresses[1:2], OK, dict.fromkeys((addresses[0], addresses[2]), BUSY))
+    assert store.record(recorded(claimed, receipt, worker="w"))
+    found = store.get(row.id)
+    assert found is not None
+    assert [each.state for each in found.recipients] == ["pending", "accepted", "pending"]
+
+
+def test_a_key_that_was_stored_since_the_transaction_began_is_found(
+    engine: Engine, store: SQLAlchemyStore
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    made = [
+        outbox_message(Submission(b"x: y\r\n\r\n", "a@example.com", ["b@example.com"]), key="k")
+        for _ in range(2)
+    ]
+    with engine.connect() as one, engine.connect() as other:
+        assert other.scalar(select(func.count()).select_from(store.tables.message)) == 0
+        insert_message(one, made[0], store.tables)
+        one.commit()
+        queued = insert_message(other, made[1], store.tables)
+        other.commit()
+    assert (queued.id, queued.is_new) == (made[0].id, False)
 
 
 def test_claiming_reads_an_index_however_many_rows_there_are(

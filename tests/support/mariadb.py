@@ -79,7 +79,12 @@ def mariadb_server() -> Iterator[MariaDBServer]:
         )
         with Path(folder, "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
-                [program, f"--defaults-file={settings}"], stdout=log, stderr=log, **account
+                [program, f"--defaults-file={settings}"],
+                stdout=log,
+                stderr=log,
+                # With summer time, in which an hour of local time comes twice.
+                env={**os.environ, "TZ": "CET-1CEST,M3.5.0,M10.5.0/3"},
+                **account,
             )
         _create_database(folder)
         yield MariaDBServer(port)

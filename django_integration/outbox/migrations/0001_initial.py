@@ -5,6 +5,7 @@ from typing import ClassVar
 import django.db.models.deletion
 from django.db import migrations, models
 
+import django_integration.outbox.fields
 import django_integration.outbox.indexes
 
 
@@ -43,7 +44,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 (
                     "key",
-                    models.CharField(
+                    django_integration.outbox.fields.ExactCharField(
                         blank=True,
                         help_text="A second message with this key is not queued.",
                         max_length=200,
@@ -57,7 +58,9 @@ class Migration(migrations.Migration):
                 ("subject", models.CharField(blank=True, max_length=500)),
                 (
                     "message_id",
-                    models.CharField(blank=True, max_length=500, verbose_name="Message-ID"),
+                    django_integration.outbox.fields.ExactCharField(
+                        blank=True, max_length=500, verbose_name="Message-ID"
+                    ),
                 ),
                 (
                     "state",
@@ -177,7 +180,7 @@ class Migration(migrations.Migration):
             name="Recipient",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("address", models.CharField(max_length=320)),
+                ("address", django_integration.outbox.fields.ExactCharField(max_length=320)),
                 (
                     "state",
                     models.CharField(
