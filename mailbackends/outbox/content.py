@@ -78,7 +78,9 @@ def outbox_message(
     content = _content(job.message, utf8=utf8)
     stored, parts = _stored(content, blobs, inline_limit)
     head = stored[: _end_of_header(stored)]
-    added, message_id = _missing_fields(head, f"<{id}@{_domain(job.envelope.reverse_path)}>")
+    # Not the row's id, by which a report settles it: recipients see this one.
+    new_id = f"<{uuid7()}@{_domain(job.envelope.reverse_path)}>"
+    added, message_id = _missing_fields(head, new_id)
     now = datetime.now(UTC)
     not_before = _moment("at", at, now)
     lifetime = timedelta(seconds=(policy or RetryPolicy()).lifetime)

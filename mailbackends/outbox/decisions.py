@@ -39,6 +39,7 @@ __all__ = [
     "partly_recorded",
     "recorded",
     "with_change",
+    "with_earlier",
 ]
 
 _R = RecipientState
@@ -106,6 +107,17 @@ def with_change(message: OutboxMessage, change: Change) -> OutboxMessage:
     states = states_after(message, change.recipients)
     recipients = tuple(replace(each, state=states[each.address]) for each in message.recipients)
     return replace(message, recipients=recipients)
+
+
+def with_earlier(change: Change, earlier: Change | None) -> Change:
+    """The change with what an earlier one, which was not recorded, says about recipients."""
+    if earlier is None:
+        return change
+    return replace(
+        change,
+        recipients={**earlier.recipients, **change.recipients},
+        attempted=tuple(dict.fromkeys((*earlier.attempted, *change.attempted))),
+    )
 
 
 def lease_expired(

@@ -6,15 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from mailbackends.errors import BeforeEndError
 from mailbackends.mailer.submission import Receipt
-from mailbackends.outbox.decisions import partly_recorded, recorded, with_change
+from mailbackends.outbox.decisions import (
+    partly_recorded,
+    recorded,
+    with_change,
+    with_earlier,
+)
 from mailbackends.outbox.delivery import Result
 from mailbackends.outbox.policy import RetryPolicy
+from mailbackends.outbox.state import RecipientState, State
 from mailbackends.outbox.store import LeaseLost, Store
-from mailbackends.outbox.values import Change, OutboxMessage
+from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage
 
 __all__ = ["OutcomeRecorder"]
 
@@ -44,6 +51,8 @@ class OutcomeRecorder:
         self._held: dict[UUID, OutboxMessage] = {}
         # Messages that were sent to some recipients, as they are in the database by then.
         self._parts: dict[tuple[UUID, str], OutboxMessage] = {}
+        # What became of recipients and could not be recorded at once.
+        self._unrecorded: dict[tuple[UUID, str], Change] = {}
 
     def hold(self, messages: Iterable[OutboxMessage]) -> None:
         """Note messages that were claimed."""
@@ -73,24 +82,36 @@ class OutcomeRecorder:
             self._store.release(left)
 
     def note_part(self, message: OutboxMessage, receipt: Receipt) -> None:
-        """Record those whom a server has taken the message for; whatever follows leaves them."""
-        before = self._parts.get(_lease(message), message)
+        """Record those whom a server has taken the message for; whatever follows leaves them.
+
+        Where that fails, the message's outcome contains them.
+        """
+        lease = _lease(message)
+        before = self._parts.get(lease, message)
         change = partly_recorded(before, receipt, worker=self._worker)
-        self._parts[_lease(message)] = with_change(before, change)
-        self._store.record(change)
+        self._parts[lease] = with_change(before, change)
+        change = with_earlier(change, self._unrecorded.get(lease))
+        self._unrecorded[lease] = change
+        if self._store.record(change):
+            del self._unrecorded[lease]
 
     def note(self, results: Sequence[Result]) -> None:
         """Record outcomes that are known in one moment, before anything else is waited for."""
         changes: list[tuple[OutboxMessage, Change]] = []
         for message, result in results:
             now = self._parts.pop(_lease(message), message)
+            earlier = self._unrecorded.pop(_lease(message), None)
             cause = result.__cause__ if isinstance(result, BeforeEndError) else None
-            if isinstance(cause, LeaseLost) and message.id in cause.ids:
+            if earlier is None and isinstance(cause, LeaseLost) and message.id in cause.ids:
                 logger.warning("%s: somebody else has it, or cancelled it: not sent", message.id)
                 self.forget(message)
             # Without a connection, it waits with all others of its alias, and no attempt counts.
-            elif not (getattr(result, "no_connection", False) and self._released(message)):
-                change = recorded(now, result, worker=self._worker, policy=self._policy)
+            elif not (
+                earlier is None
+                and getattr(result, "no_connection", False)
+                and self._released(message)
+            ):
+                change = with_earlier(self._decided(now, result), earlier)
                 changes.append((now, change))
                 level = logging.INFO if isinstance(result, Receipt) else logging.WARNING
                 logger.log(level, "%s %s: %s", message.id, change.state, result)
@@ -99,6 +120,29 @@ class OutcomeRecorder:
             self.forget(message)
         with self._lock:
             self.handled += len(changes)
+
+    def _decided(self, message: OutboxMessage, result: Receipt | Exception) -> Change:
+        change = recorded(message, result, worker=self._worker, policy=self._policy)
+        if change.state is not State.UNKNOWN or message.on_unknown is not OnUnknown.ASK:
+            return change
+        # A report may have settled some of them while the reply was awaited.
+        try:
+            found = self._store.get(message.id)
+        except Exception:
+            logger.warning("%s: reports are not taken into account", message.id, exc_info=True)
+            return change
+        if found is None or found.lease_by != message.lease_by:
+            return change
+        known = (RecipientState.ACCEPTED, RecipientState.REFUSED)
+        settled = {each.address: each for each in found.recipients if each.state in known}
+        recipients = tuple(
+            settled.get(each.address, each) if each.address in message.pending else each
+            for each in message.recipients
+        )
+        message = replace(message, recipients=recipients)
+        change = recorded(message, result, worker=self._worker, policy=self._policy)
+        # If another report comes now, the sweep decides once the lease has expired.
+        return replace(change, version=found.version)
 
     def _released(self, message: OutboxMessage) -> bool:
         try:

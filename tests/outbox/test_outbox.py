@@ -21,6 +21,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, event, insert, 
 from sqlalchemy.orm import Session
 
 from mailbackends import (
+    BeforeEndError,
     ConfigurationError,
     Email,
     FileAttachment,
@@ -28,8 +29,17 @@ from mailbackends import (
     Mailer,
     Receipt,
     Reply,
+    SMTPDeliveryUnknown,
 )
-from mailbackends.outbox import DirectoryBlobs, MailerDelivery, OnUnknown, State, Worker, uuid7
+from mailbackends.outbox import (
+    DirectoryBlobs,
+    LeaseLost,
+    MailerDelivery,
+    OnUnknown,
+    State,
+    Worker,
+    uuid7,
+)
 from mailbackends.outbox.outbox import Outbox
 from support.ports import free_port
 from support.sink import EXTENSIONS, Sink
@@ -462,6 +472,57 @@ def test_each_part_is_committed_before_the_next_is_sent(outbox: Outbox) -> None:
     assert [each.attempts for each in found.recipients] == [1, 1]
 
 
+@pytest.mark.parametrize("is_lost", [False, True], ids=["database down", "lease lost"])
+@pytest.mark.parametrize("last", ["accepted", "nothing sent"])
+def test_a_part_that_could_not_be_recorded_at_once_is_recorded_with_the_outcome(
+    outbox: Outbox, last: str, is_lost: bool
+) -> None:
+    """Ada has it for certain, and must not get it again."""
+
+    class Deliverer:
+        aliases = ("default",)
+
+        def deliver(self, alias, messages, hooks):
+            for message in messages:
+                hooks.before_end([message])
+                if is_lost:
+                    with outbox.store.engine.begin() as connection:
+                        connection.execute(text("UPDATE outbox_message SET lease_until = 1"))
+                    assert worker.sweep() == 1
+                with suppress(ConnectionError):
+                    hooks.after_part(message, Receipt(("ada@example.org",), Reply(250)))
+                try:
+                    hooks.before_end([message])
+                except LeaseLost as error:
+                    failure = BeforeEndError("before_end raised LeaseLost")
+                    failure.__cause__ = error
+                    yield ((message, failure),)
+                    continue
+                error = RuntimeError("the token has expired")
+                error.outcome = "not_sent"
+                done = Receipt(("ada@example.org", "bob@example.org"), Reply(250))
+                yield ((message, done if last == "accepted" else error),)
+
+    queued = outbox.enqueue(mail("Order", "ada@example.org", "bob@example.org"))
+    worker = Worker(outbox.store, Deliverer())
+    record, failing = outbox.store.record, [] if is_lost else [ConnectionError("down")]
+
+    def fail_once(change):
+        if failing:
+            raise failing.pop()
+        return record(change)
+
+    outbox.store.record = fail_once
+    worker.run_once()
+    found = outbox.store.get(queued.id)
+    states = [found.state, *(each.state for each in found.recipients)]
+    if last == "accepted" and not is_lost:
+        assert states == ["accepted", "accepted", "accepted"]
+    else:
+        assert states == ["queued", "accepted", "pending"]
+    assert found.recipients[0].attempts == (2 if is_lost else 1)
+
+
 def test_who_one_server_took_is_recorded_before_the_next_server_is_tried(outbox: Outbox) -> None:
     recorded: list[list[str]] = []
     with Sink() as first, Sink() as second:
@@ -517,6 +578,29 @@ def test_cancel_resend_and_resolve(outbox: Outbox) -> None:
     ]
     with pytest.raises(ValueError, match="no message"):
         outbox.resend("01a220ea-3632-7891-9d5a-290f71a54dc1")
+
+
+@pytest.mark.parametrize("reports", [1, 2])
+def test_a_report_that_comes_while_the_reply_is_awaited_stays(outbox: Outbox, reports: int) -> None:
+    class Deliverer:
+        aliases = ("default",)
+
+        def deliver(self, alias, messages, hooks):
+            for message in messages:
+                hooks.before_end([message])
+                for address in message.pending[:reports]:
+                    assert outbox.settle_unknown(message.id, address, "accepted", "report 17")
+                yield ((message, SMTPDeliveryUnknown("no reply in time")),)
+
+    message = mail("Order", "ada@example.org", "bob@example.org")
+    queued = outbox.enqueue(message, on_unknown="ask")
+    Worker(outbox.store, Deliverer()).run_once()
+    found = outbox.store.get(queued.id)
+    states = [found.state, *(each.state for each in found.recipients)]
+    if reports == 1:
+        assert states == ["unknown", "accepted", "unknown"]
+    else:
+        assert states == ["accepted", "accepted", "accepted"]
 
 
 def test_a_report_settles_each_recipient_whose_outcome_is_unknown(outbox: Outbox) -> None:
@@ -620,7 +704,7 @@ def test_the_commands_print_json_and_their_exit_status_says_whether_to_look(
     assert "queued 'Order'" in listed
     assert command("cancel", listed.split()[0]).returncode == 0
     assert command("cancel", listed.split()[0]).returncode == 1
-    assert command("prune", "--older-than", "0").stdout == "1 messages deleted\n"
+    assert command("prune", "--older-than", "0").stdout == "1 message deleted\n"
 
 
 def make_due(outbox: Outbox) -> None:
