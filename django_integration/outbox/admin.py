@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django_integration.outbox import operations
 from django_integration.outbox.configuration import outbox_database
 from django_integration.outbox.models import Message, Recipient
-from mailbackends import InvalidMessageError
+from mailbackends import SMTPException
 from mailbackends.outbox import CANCELLABLE, FINAL, State
 
 __all__ = ["MessageAdmin"]
@@ -234,7 +234,7 @@ class MessageAdmin(_ModelAdmin):
             raise PermissionDenied
         try:
             return operations.read_content(id, by=_user(request))
-        except (ValueError, InvalidMessageError) as error:
+        except (ValueError, SMTPException) as error:
             raise Http404(str(error)) from error
 
     def do(self, request: HttpRequest, id: UUID) -> HttpResponse:

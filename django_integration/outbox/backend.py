@@ -195,7 +195,8 @@ def enqueue(
         via: the alias of the mailer that delivers.
         render: the path of a function that makes the content just before it is sent. It is called
             with the message, which has addresses, subject and headers, and sets its body; or it
-            returns another one. If it fails, the message is parked with the reason.
+            returns another one. If it fails, the message is parked with the reason; if a database
+            or another service cannot be reached, it is called again later.
         context: its keyword arguments, as JSON: the id of an order, and not the order.
 
     Raises:

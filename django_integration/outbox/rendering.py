@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
+from django.db import connections
 
 from django_integration.messages import as_submission
 from django_integration.outbox.delivering import delivering_backend
@@ -21,6 +22,7 @@ def render_django_message(template: Template, alias: str | None = None) -> Submi
 
     It sets the body, and may set the subject and attach; or it returns another message.
     """
+    _close_broken_connections()
     stored = StoredEmailMessage(template.header + b"\r\n", "", ())
     message = stored.without_content()
     result = template.function(message, **template.context)
@@ -28,6 +30,14 @@ def render_django_message(template: Template, alias: str | None = None) -> Submi
     if not isinstance(made, EmailMessage):
         raise TypeError(f"it must return an EmailMessage or None, got {type(made).__name__}")
     return as_submission(rendered(made, _rendering_of(alias)), Staging(), fast=True)
+
+
+def _close_broken_connections() -> None:
+    """Have the function connect again to a database that was restarted, as a request would."""
+    for connection in connections.all(initialized_only=True):
+        # Not those that are only old: without CONN_MAX_AGE each message would need a new one.
+        if connection.errors_occurred and not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
 
 def _rendering_of(alias: str | None) -> Rendering:

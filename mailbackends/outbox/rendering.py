@@ -7,6 +7,7 @@ and Date are those from when it was stored.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,12 @@ from email.utils import format_datetime
 from pkgutil import resolve_name
 from typing import Any
 
-from mailbackends.errors import ConfigurationError, InvalidMessageError, SMTPException
+from mailbackends.errors import (
+    ConfigurationError,
+    InvalidMessageError,
+    Outcome,
+    SMTPException,
+)
 from mailbackends.mailer.submission import Submission
 from mailbackends.outbox.content import outbox_message
 from mailbackends.outbox.delivery import Deliver, Hooks, Result
@@ -42,6 +48,11 @@ _NOBODY = ["nobody@example.com"]  # for people who look at a message that was se
 _OPTION = "X-MAILBACKENDS-RENDER="
 # What describes the body, which is not there yet.
 _OF_BODY = re.compile(rb"(?im)^(?:content-[\w-]+|mime-version):[^\n]*\n(?:[ \t][^\n]*\n)*")
+# The names of PEP 249 for a database that cannot be reached, which Django and SQLAlchemy have too;
+# and those of connections, which clients of other services use for exceptions of their own.
+_PASSING = frozenset({"OperationalError", "InterfaceError", "ConnectionError", "TimeoutError"})
+# What the function has made, or files that it does not find, are the same next time.
+_LASTING = (SMTPException, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _FIXED = re.compile(rb"(?im)^(?:date|message-id):[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -113,9 +124,16 @@ def template_message(
     content = header + b"MIME-Version: 1.0\r\nContent-Type: application/json\r\n\r\n"
     content += stored.replace("\n", "\r\n").encode("ascii") + b"\r\n"
     to = [each.address for each in head.recipients]
-    again = Submission(content, head.sender, to, head.mail_options, head.rcpt_options)
+    again = Submission(
+        content, head.sender, to, head.mail_options, head.rcpt_options, stream=head.stream or None
+    )
     made = outbox_message(again, **options)
-    return replace(made, mail_options=(*made.mail_options, _OPTION + render))
+    fingerprint = made.fingerprint
+    if fingerprint:
+        # The same arguments for another function are another message.
+        fingerprint = hashlib.sha256(f"{fingerprint} {render}".encode()).hexdigest()
+    options_of_mail = (*made.mail_options, _OPTION + render)
+    return replace(made, mail_options=options_of_mail, fingerprint=fingerprint)
 
 
 def _header(content: bytes) -> bytes:
@@ -145,6 +163,8 @@ def rendered(message: OutboxMessage, render: Render) -> OutboxMessage:
 
     Raises:
         InvalidMessageError: that failed.
+        SMTPException: it failed because a database or another service cannot be reached; the
+            outcome is "not_sent".
     """
     template = template_of(message)
     if template is None:
@@ -157,7 +177,11 @@ def rendered(message: OutboxMessage, render: Render) -> OutboxMessage:
         made = outbox_message(submission, inline_limit=2**62)
     except Exception as error:
         text = f"{template.render} failed: {type(error).__name__}: {error}"
-        raise InvalidMessageError(text) from error
+        if not _may_pass(error):
+            raise InvalidMessageError(text) from error
+        failure = SMTPException(text)
+        failure.outcome = Outcome.NOT_SENT
+        raise failure from error
     head, end, body = made.content.partition(b"\r\n\r\n")
     date = _FIXED.findall(template.header) or [
         f"Date: {format_datetime(message.created_at or datetime.now(UTC))}\r\n".encode()
@@ -167,6 +191,17 @@ def rendered(message: OutboxMessage, render: Render) -> OutboxMessage:
     if "SMTPUTF8" in made.mail_options and "SMTPUTF8" not in options:
         options = ("SMTPUTF8", *options)
     return replace(message, content=content, mail_options=options, size=len(content))
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """True where the function may work later: a database is down, say, or the network."""
+    while error is not None and not isinstance(error, _LASTING):
+        if isinstance(error, OSError):
+            return True
+        if any(each.__name__ in _PASSING for each in type(error).__mro__):
+            return True
+        error = error.__cause__
+    return False
 
 
 def render_message(template: Template) -> Submission:
@@ -188,7 +223,7 @@ def deliver_rendered(
     """What ``deliver`` yields for the messages, each rendered just before it is sent.
 
     A message that cannot be rendered is not given to it: its result is the error, with which it is
-    parked.
+    parked, or tried again if a database or another service could not be reached.
     """
     taken: dict[Any, OutboxMessage] = {}
     failed: list[Result] = []

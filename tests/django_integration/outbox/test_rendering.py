@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.db import OperationalError, connections
 
 from django_integration.outbox import deliver, enqueue
 from django_integration.outbox.models import Message
@@ -123,6 +125,40 @@ def test_what_cannot_be_rendered_is_parked_with_the_reason_and_stops_nothing(
     assert "LookupError: the order 1 was deleted" in row.reason
     assert Message.objects.get(id=second.id).state == "accepted"
     assert len(server.messages) == 1
+
+
+def test_a_database_that_was_restarted_is_asked_again(
+    server: MailServer, shop: ModuleType, database: str
+) -> None:
+    if database != "postgresql":
+        pytest.skip("SQLite has no server")
+    connections.settings["shop"] = connections.settings["default"]
+    calls = []
+
+    def asking(message: EmailMultiAlternatives) -> None:
+        calls.append(message)
+        with connections["shop"].cursor() as cursor:
+            if len(calls) == 1:
+                with suppress(OperationalError):
+                    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            cursor.execute("SELECT 'Thank you'")
+            message.body = cursor.fetchone()[0]
+
+    shop.asking = asking  # type: ignore[attr-defined]
+    queued = enqueue(message(), render="shop_mails.asking")
+    try:
+        deliver()
+        row = Message.objects.get(id=queued.id)
+        assert (row.state, row.attempts) == ("queued", 1)
+        assert "shop_mails.asking failed" in row.reason
+        Message.objects.update(due_at="2020-01-01T00:00:00Z")
+        deliver()
+    finally:
+        connections["shop"].close()
+        del connections["shop"]
+        del connections.settings["shop"]
+    assert Message.objects.get(id=queued.id).state == "accepted"
+    assert server.message.message.get_content().strip() == "Thank you"
 
 
 def test_people_read_what_would_be_sent_now() -> None:
