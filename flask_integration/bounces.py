@@ -104,7 +104,9 @@ def bounces_command(maildir: Path | None, lmtp: str | None) -> None:
             raise click.UsageError("--maildir and --lmtp exclude each other.")
         if maildir is not None:
             if failed := from_maildir(maildir, take):
-                raise click.ClickException(f"{failed} messages cannot be handled, and stay new")
+                raise click.ClickException(
+                    f"messages that cannot be handled, and stay new: {failed}"
+                )
         elif lmtp:
             host, _, port = lmtp.rpartition(":")
             if not host or not port.isdecimal():

@@ -35,6 +35,11 @@ def one_line(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
+def count_of(count: int, noun: str = "message") -> str:
+    """A number of things in words, such as ``"1 message"``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def plain_text(value: Any) -> str | None:
     """The string that ``value`` is or represents, or None if it is something else.
 

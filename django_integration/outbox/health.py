@@ -66,7 +66,7 @@ def _examined(max_age: float) -> tuple[Status, OutboxHealth]:
     error = None
     if status.oldest is not None and status.oldest > max_age:
         why = "a worker is behind" if workers else "no worker runs: manage.py outbox work"
-        error = f"{status.due} messages are due, the oldest for {status.oldest:.0f} s: {why}"
+        error = f"{status.due} due, the oldest for {status.oldest:.0f} s: {why}"
     return status, OutboxHealth(
         is_ok=error is None,
         error=error,

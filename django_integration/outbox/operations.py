@@ -36,6 +36,7 @@ __all__ = [
     "resend",
     "resolve",
     "settle_unknown",
+    "was",
 ]
 
 _DAY = 86400.0
@@ -110,7 +111,7 @@ def read_content(id: UUID, *, by: str) -> bytes:
 
     Raises:
         ValueError: no message has this id, or its content was erased.
-        InvalidMessageError: a part in a blob cannot be read, or rendering it failed.
+        SMTPException: a part in a blob cannot be read, or rendering it failed.
     """
     store = outbox_store()
     message = _found(store, id)

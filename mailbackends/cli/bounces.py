@@ -61,4 +61,4 @@ def bounces(maildir: Path | None, database: str | None) -> None:
         if maildir is None:
             take(sys.stdin.buffer.read(LARGEST))
         elif failed := from_maildir(maildir, take):
-            raise click.ClickException(f"{failed} messages cannot be handled, and stay new")
+            raise click.ClickException(f"messages that cannot be handled, and stay new: {failed}")

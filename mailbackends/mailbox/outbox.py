@@ -28,6 +28,7 @@ from mailbackends.mailbox.http import (
 )
 from mailbackends.mailbox.message import StoredMessage
 from mailbackends.outbox import CANCELLABLE, FINAL, OutboxMessage, State, source_of
+from mailbackends.texts import count_of
 
 __all__ = ["Allows", "outbox_page"]
 
@@ -201,7 +202,7 @@ class _Visit:
                 errors.add(str(error))
         if errors:
             reasons = "; ".join(sorted(errors))
-            raise Refusal(409, f"{count} messages {_ACTS[act]}. Not all of them: {reasons}.")
+            raise Refusal(409, f"{count_of(count)} {_ACTS[act]}. Not all of them: {reasons}.")
         return redirect(f"{self.request.base}?done={act}")
 
     def _act(self) -> str:

@@ -14,6 +14,7 @@ from mailbackends.outbox.delivery import Deliver
 from mailbackends.outbox.outbox import Outbox
 from mailbackends.outbox.state import FINAL, State
 from mailbackends.outbox.values import OutboxMessage
+from mailbackends.texts import count_of
 
 __all__ = ["add_outbox_commands"]
 
@@ -50,7 +51,7 @@ def add_outbox_commands(
         worker.stop_on_signals()
         try:
             if once:
-                click.echo(f"{worker.run_once()} messages handled")
+                click.echo(f"{count_of(worker.run_once())} handled")
             else:
                 aliases = made if isinstance(made, dict) else made.aliases
                 click.echo(f"worker {worker.name} sends for {', '.join(aliases)}")
@@ -64,7 +65,7 @@ def add_outbox_commands(
     def sweep() -> None:
         """Decide about messages whose worker died, or whose time is over. Workers do it too."""
         swept = outbox().worker({}, batch=1).sweep()
-        click.echo(f"{swept} messages changed")
+        click.echo(f"{count_of(swept)} changed")
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -129,7 +130,7 @@ def add_outbox_commands(
         """Delete old messages that are done, and blobs that nothing refers to."""
         chosen = [State(state) for state in states] or None
         pruned = outbox().prune(older_than=older_than * _DAY, states=chosen)
-        click.echo(f"{pruned} messages deleted")
+        click.echo(f"{count_of(pruned)} deleted")
 
     @group.command()
     @click.argument("ids", nargs=-1, required=True)

@@ -47,7 +47,7 @@ def test_flask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert runner.invoke(args=["mail", "outbox", "create-tables"]).exit_code == 0
         assert app.test_client().post("/orders").json["outcome"] == "pending"
         done = runner.invoke(args=["mail", "outbox", "work", "--once"])
-        assert done.output == "1 messages handled\n"
+        assert done.output == "1 message handled\n"
         assert sink.message.message["Subject"] == "Your order"
         with app.app_context():
             names["db"].engine.dispose()

@@ -73,7 +73,7 @@ def test_with_flask_sqlalchemy_a_message_belongs_to_the_sessions_transaction(
         assert [each.id for each in db.session.query(Order)] == [2]
         db.session.remove()
     assert sink.messages == []
-    assert run(app, "work", "--once") == "1 messages handled\n"
+    assert run(app, "work", "--once") == "1 message handled\n"
     assert sink.message.message["Subject"] == "Order 2"
     assert "accepted   1" in run(app, "status")
     today = f"{datetime.now(UTC):%Y-%m-%d}"
@@ -95,7 +95,7 @@ def test_without_flask_sqlalchemy_it_is_committed_or_belongs_to_the_session_give
         with Session(engine) as session:
             mail.enqueue(order(2), session=session)
             session.rollback()
-    assert run(app, "work", "--once") == "1 messages handled\n"
+    assert run(app, "work", "--once") == "1 message handled\n"
     assert sink.message.message["Subject"] == "Order 1"
     engine.dispose()
 
@@ -158,7 +158,7 @@ def test_another_backend_gets_the_messages_too(sink: Sink, tmp_path: Path) -> No
     run(app, "create-tables")
     with app.app_context():
         mail.enqueue(order())
-        assert run(app, "work", "--once") == "1 messages handled\n"
+        assert run(app, "work", "--once") == "1 message handled\n"
         assert len(mail.outbox) == 1
     app.extensions["mail_outbox"].close()
 

@@ -45,7 +45,7 @@ class Command(BaseCommand):
             if options["maildir"] is not None:
                 failed = from_maildir(options["maildir"], self._take)
                 if failed:
-                    raise CommandError(f"{failed} messages cannot be handled, and stay new")
+                    raise CommandError(f"messages that cannot be handled, and stay new: {failed}")
             elif options["lmtp"]:
                 host, _, port = options["lmtp"].rpartition(":")
                 if not host or not port.isdecimal():

@@ -550,7 +550,7 @@ def test_old_messages_are_pruned(server: MailServer) -> None:
     assert Message.objects.count() == 2
     out = io.StringIO()
     call_command("outbox", "prune", "--state", "accepted", "--older-than", "0", stdout=out)
-    assert "1 messages deleted" in out.getvalue()
+    assert "1 message deleted" in out.getvalue()
     assert states() == ["queued"]
     with pytest.raises(CommandError, match="given together"):
         call_command("outbox", "prune", "--state", "accepted")

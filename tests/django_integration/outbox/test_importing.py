@@ -97,7 +97,7 @@ def test_what_waits_in_post_office_is_moved_once_with_its_time_and_priority(tmp_
     assert "X Bad" in lines[0]
     assert lines[1:3] == [
         "2 messages were moved.",
-        "CommandError: 1 messages were left where they are.",
+        "CommandError: 1 message was left in the other queue.",
     ]
     assert lines[3:5] == rows
     assert lines[6:8] == ["0 messages were moved.", lines[2]]

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_integration.outbox import operations
 from django_integration.outbox.importing import SOURCES, import_from
+from django_integration.outbox.operations import count_of, was
 from django_integration.outbox.statistics import per_day
 from django_integration.outbox.working import OutboxWorker
 from mailbackends.outbox import Change, OutboxMessage, State
@@ -99,7 +100,8 @@ class Command(BaseCommand):
         worker.stop_on_signals()
         try:
             if once:
-                self.stdout.write(f"{worker.run_once()} messages were tried.")
+                count = worker.run_once()
+                self.stdout.write(f"{count_of(count)} {was(count)} tried.")
                 return
             self.stdout.write(f"Worker {worker.name} delivers. Stop it with Ctrl-C.")
             self.stdout.flush()
@@ -120,7 +122,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _sweep(self, **_: Any) -> None:
-        self.stdout.write(f"{self._worker().sweep()} messages changed.")
+        self.stdout.write(f"{count_of(self._worker().sweep())} changed.")
 
     # Looking
 
@@ -138,7 +140,9 @@ class Command(BaseCommand):
         if status.due:
             self.stdout.write(f"{status.due} due, the oldest for {status.oldest:.0f} s.")
         if status.leases_expired:
-            self.stdout.write(f"{status.leases_expired} leases have expired: run a worker.")
+            expired = status.leases_expired
+            have = "lease has" if expired == 1 else "leases have"
+            self.stdout.write(f"{expired} {have} expired: run a worker.")
         for pause in status.pauses:
             self.stdout.write(f"{pause.alias} waits until {pause.until:%H:%M:%S}: {pause.reason}")
         for day in statistics:
@@ -156,9 +160,9 @@ class Command(BaseCommand):
                 left += 1
                 self.stdout.write(self.style.WARNING(f"{each.source} was left: {each.reason}"))
             self._count(moved + left)
-        self.stdout.write(f"{moved} messages were moved.")
+        self.stdout.write(f"{count_of(moved)} {was(moved)} moved.")
         if left:
-            raise CommandError(f"{left} messages were left where they are.")
+            raise CommandError(f"{count_of(left)} {was(left)} left in the other queue.")
 
     def _prune(self, *, state: list[str] | None, older_than: float | None, **_: Any) -> None:
         keep: dict[State, float] | None = None
@@ -173,12 +177,12 @@ class Command(BaseCommand):
                 self._count(total)
         except ValueError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{total} messages deleted.")
+        self.stdout.write(f"{count_of(total)} deleted.")
 
     def _count(self, done: int) -> None:
         """On a terminal, how many are done; what takes long shows that it goes on."""
         if sys.stderr.isatty():
-            self.stderr.write(f"\r{done} messages", ending="\r")
+            self.stderr.write(f"\r{count_of(done)}", ending="\r")
 
     def _resend(self, *, which: list[str], everyone: bool, **_: Any) -> None:
         self._for_each(
