@@ -16,7 +16,7 @@ from mailbackends.errors import (
 from mailbackends.pool import Lease
 from mailbackends.protocol.dialogue import wait_for_close
 from mailbackends.protocol.session import Session, Want
-from mailbackends.protocol.state import Dialogue
+from mailbackends.protocol.state import Dialogue, State
 from mailbackends.protocol.transaction import Delivery
 from mailbackends.transport.driver import Driver
 from mailbackends.transport.waiting import Timeouts
@@ -41,6 +41,8 @@ class InFlightTransaction:
     error: SMTPException | None = None
     end: int = 0
     """The number of replies on the connection, once it is over."""
+    waits_for_close: bool = False
+    """True if the server announced that it closes, and it remains to be seen whether it does."""
 
     @property
     def was_sent(self) -> bool:
@@ -136,6 +138,7 @@ class InFlightTransactions:
             if reply is None:
                 return False
             oldest.want = oldest.transaction.send(reply)
+            oldest.waits_for_close = self._driver.session.state is State.CLOSED
         except StopIteration as stop:
             oldest.delivery = stop.value
         except SMTPException as error:
@@ -227,7 +230,10 @@ class InFlightTransactions:
         oldest = self.pending[0]
         try:
             oldest.delivery = await self._driver.run(
-                oldest.transaction, self._timeouts, oldest.want
+                oldest.transaction,
+                self._timeouts,
+                oldest.want,
+                reads_on=oldest.waits_for_close,
             )
         except SMTPException as error:
             oldest.error = error

@@ -87,10 +87,18 @@ class Driver:
             self.session.close()
             raise SMTPTimeoutError(deadline.exceeded()) from None
 
-    async def run(self, dialogue: Dialogue[T], timeouts: Timeouts, want: Want | None = None) -> T:
+    async def run(
+        self,
+        dialogue: Dialogue[T],
+        timeouts: Timeouts,
+        want: Want | None = None,
+        *,
+        reads_on: bool = False,
+    ) -> T:
         """What the dialogue returns or raises.
 
-        ``want`` is what a dialogue waits for that was started before.
+        ``want`` is what a dialogue waits for that was started before. If the session was closed
+        meanwhile, the dialogue ends, unless it ``reads_on`` to see whether the server closes.
 
         Raises:
             SMTPServerDisconnected: the connection broke; the session is closed.
@@ -99,7 +107,7 @@ class Driver:
         try:
             if want is None:
                 want = next(dialogue)
-            elif self.session.state is State.CLOSED:
+            elif self.session.state is State.CLOSED and not reads_on:
                 want = dialogue.throw(_disconnected())
             while True:
                 try:

@@ -124,6 +124,45 @@ def test_what_follows_a_content_refused_with_421_is_unknown_and_not_sent_again()
     assert taken == [b"N: 0\r\n", b"N: 2\r\n", b"N: 3\r\n"]
 
 
+@pytest.mark.threads_only
+@pytest.mark.parametrize("closes", [True, False])
+def test_groups_of_outcomes_do_not_take_a_421_for_the_end_of_the_connection(closes: bool) -> None:
+    """The 421 to the last message comes with the replies to those before it."""
+    taken: list[bytes] = []
+
+    def announce_that_it_closes(peer: Peer) -> None:
+        peer.send(b"220 x\r\n")
+        peer.read_line()
+        peer.send(b"250-x\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+        replies = b""
+        for number in range(4):
+            last = number == 3 and peer.index == 0
+            commands = []
+            while not (line := peer.read_line()).startswith((b"BDAT", b"QUIT")):
+                commands.append(line)
+            if line.startswith(b"QUIT"):
+                return
+            content = peer.read_exactly(int(line.split()[1]))
+            if last:
+                peer.send(replies + DOWN)
+                replies = b""
+                if closes:
+                    return
+            taken.append(content)
+            replies += b"250 ok\r\n" * (len(commands) - last) + b"250 taken\r\n"
+            if last or number == 0 or peer.index:
+                peer.send(replies)
+                replies = b""
+
+    with ScriptedServer(announce_that_it_closes) as server:
+        url = f"smtp://127.0.0.1:{server.port}"
+        with Mailer(url, local_hostname="c.x", batch_pipeline=4) as mailer:
+            found = [each for group in mailer.stream_groups(letters(4)) for each in group]
+    assert sorted(taken) == [b"N: %d\r\n" % n for n in range(4)]
+    assert outcomes(found)[-1] is (Outcome.ACCEPTED if closes else Outcome.UNKNOWN)
+    assert server.connections == (2 if closes else 1)
+
+
 # The end of a connection
 
 
