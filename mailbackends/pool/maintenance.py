@@ -49,8 +49,10 @@ async def maintain(
         try:
             with books.lock:
                 step = planner.next_step(lease, pool._clock())
-                if step is None:
-                    return planner.next_time(pool._clock())
+                next_time = planner.next_time(pool._clock()) if step is None else 0.0
+            if step is None:
+                pool._sweep(books)  # The pool may have been closed during a check.
+                return next_time
             if step is Step.OPEN:
                 await _open(pool, books, planner, lease, open_ahead, goes_on)
             elif step is Step.RETIRE:

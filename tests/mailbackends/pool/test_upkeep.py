@@ -459,6 +459,16 @@ def test_a_caller_who_waits_during_a_check_gets_the_connection_that_was_checked(
     assert pool.stats().in_use == 1
 
 
+def test_a_connection_that_is_checked_while_the_pool_closes_is_closed(server):
+    pool = server.pool()
+    server.keep(pool, 1)
+    server.opened[0].during_check = pool.close
+    server.keep(pool, 21)
+    assert server.opened[0].checks == 1
+    assert server.standing == []
+    assert pool.stats().retired == {"closed": 1}
+
+
 # When a shortage is reported
 
 
