@@ -67,7 +67,7 @@ class AsyncMailer(AsyncSender):
     def _set_up(self) -> tuple[Waiter, type[BasePool[Connection]], type[TaskKeeper]]:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
-        self._tasks = set()
+        self._tasks, self._guard = set(), None
         return LoopWaiter(), AsyncPool, TaskKeeper
 
     async def send_message(
@@ -191,6 +191,7 @@ class AsyncMailer(AsyncSender):
                     "this AsyncMailer serves another running event loop: make one for each loop"
                 )
             self._tasks.clear()
+            self._guard = None
             for server in self._servers:
                 server.pool.leave_loop()
         self._loop, self._pid = loop, os.getpid()
@@ -269,7 +270,7 @@ class AsyncMailer(AsyncSender):
                 step.cancel()
             if step is not None and len(batch) < before:
                 waiting.append(result_of(step))  # else its message is still the first of the batch
-            closing = self._start(locked(lock, batch.close))
+            closing = self._start_in_background(locked(lock, batch.close))
             left = range(len(batch))
             waiting += [result_of(closing, functools.partial(at, place)) for place in left]
             note(error, Outcome.UNKNOWN, tuple(waiting))

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 from mailbackends.errors import Outcome
 from mailbackends.mailer.aio_upkeep import TaskKeeper
 from mailbackends.mailer.base import BaseMailer
-from mailbackends.mailer.leaving import Inline, end_of, known, locked, note, outcome_of, result_of
+from mailbackends.mailer.leaving import (
+    Inline,
+    end_of,
+    known,
+    locked,
+    note,
+    outcome_of,
+    result_of,
+    until_shutdown,
+)
 from mailbackends.mailer.router import LeasesAt, as_outcome
 from mailbackends.mailer.server import Server
 from mailbackends.mailer.submission import Job, Receipt, Submission
@@ -25,6 +34,7 @@ class AsyncSender(BaseMailer[TaskKeeper]):
     """The part of `AsyncMailer` that sends one message, and keeps the tasks."""
 
     _tasks: set[asyncio.Task[Any]]  # the loop has only weak references
+    _guard: AsyncGenerator[None, None] | None  # ends those that are left when it shuts down
 
     async def _send(
         self,
@@ -45,7 +55,7 @@ class AsyncSender(BaseMailer[TaskKeeper]):
         except asyncio.CancelledError as error:
             is_over = inline.is_over if task is None else task.done()
             if not is_over and jobs and jobs[0].may_be_delivered:
-                task = task or self._start(inline.rest(after_cancel=True))
+                task = task or self._start_in_background(inline.rest(after_cancel=True))
                 note(error, Outcome.UNKNOWN, (result_of(task, unless_known=Outcome.UNKNOWN),))
                 raise
             result = await self._cancelled(inline, task, error)
@@ -91,6 +101,12 @@ class AsyncSender(BaseMailer[TaskKeeper]):
         task.add_done_callback(self._ended)
         return task
 
+    def _start_in_background(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """As `_start`, for what goes on after its caller has left."""
+        if self._guard is None:
+            self._guard = until_shutdown(self._tasks)
+        return self._start(coroutine)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
@@ -102,4 +118,5 @@ class AsyncSender(BaseMailer[TaskKeeper]):
 
 
 def _has_hook(item: Submission | Job) -> bool:
-    return (item.gate if isinstance(item, Job) else item.before_end) is not None
+    submission = item.submission if isinstance(item, Job) else item
+    return submission.before_end is not None or submission.after_part is not None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from mailbackends.errors import Outcome
 from mailbackends.mailer.submission import Receipt
+from mailbackends.pool.process import EXIT_SECONDS
 from mailbackends.transport.aio import SocketWait
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "settle_in_background",
     "settle_when_known",
     "settled",
+    "until_shutdown",
 ]
 
 T = TypeVar("T")
@@ -229,3 +231,28 @@ async def settled() -> None:
     loop = asyncio.get_running_loop()
     while here := [task for task in _settling if task.get_loop() is loop]:
         await asyncio.wait(here)
+
+
+def until_shutdown(tasks: Collection[asyncio.Task[Any]]) -> AsyncGenerator[None, None]:
+    """Keep the result: when the running loop shuts down, what is left of ``tasks`` is cancelled.
+
+    `asyncio.run` cancels the tasks that it finds at the end, and not those that they start in order
+    to wait for a reply. Afterwards it closes all asynchronous generators, as other runners do.
+    """
+    guard = _cancel_at_the_end(tasks)
+    with contextlib.suppress(StopIteration):
+        guard.asend(None).send(None)  # The loop knows only those that have begun.
+    return guard
+
+
+async def _cancel_at_the_end(tasks: Collection[asyncio.Task[Any]]) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        while left := [task for task in tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                await settled()

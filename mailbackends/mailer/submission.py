@@ -88,6 +88,7 @@ class Job:
     """
 
     def __init__(self, submission: Submission) -> None:
+        self.submission = submission
         message = submission.message
         from_addr, to_addrs = submission.from_addr, submission.to_addrs
         fields: Message[Any, Any] | None = None
@@ -136,7 +137,6 @@ class Job:
         hook = submission.before_end
         self.gate: Gate | None = Gate(hook, submission) if hook is not None else None
         """What has to happen before the end of its content may leave."""
-        self._submission = submission if submission.after_part is not None else None
         self.in_flight: InFlightTransaction | None = None
         """Its transaction, if it was started before the earlier ones were answered."""
         self.session: Session | None = None
@@ -148,14 +148,14 @@ class Job:
 
     async def note_part(self, delivery: Delivery, left: Container[str]) -> None:
         """Call ``after_part`` for the recipients of a delivery who are not left."""
-        if self._submission is None or self._submission.after_part is None:
+        if self.submission.after_part is None:
             return
         if delivery.reply is None or not delivery.accepted:
             return
         refused = {to: reply for to, reply in delivery.refused.items() if to not in left}
         receipt = Receipt(tuple(delivery.accepted), delivery.reply, refused, self.message_id)
         try:
-            result = self._submission.after_part(self._submission, receipt)
+            result = self.submission.after_part(self.submission, receipt)
             if inspect.isawaitable(result):
                 await result
         except Exception:

@@ -379,3 +379,32 @@ def test_the_outcome_agrees_with_the_server_wherever_the_caller_leaves(message, 
     accepted = sum(isinstance(event, MessageSent) for event in events)
     assert accepted == len(sink.messages)
     assert ends[Outcome.UNKNOWN] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_pipeline": 4}], ids=str)
+def test_a_message_whose_reply_is_awaited_as_the_loop_ends_has_an_outcome(message, options) -> None:
+    events: list[Event] = []
+    left: list[asyncio.CancelledError] = []
+
+    async def send() -> None:
+        try:
+            await mailer.send_messages([message()])
+        except asyncio.CancelledError as error:
+            left.append(error)
+            raise
+
+    async def main() -> None:
+        # A pooled connection: to wait for the reply is all that is left to do.
+        await mailer.send_message(message())
+        sink.stall("content")
+        tasks.append(asyncio.create_task(send()))
+        await asyncio.sleep(0.1)
+
+    tasks: list[asyncio.Task[None]] = []
+    with Sink() as sink:
+        mailer = AsyncMailer(sink.url, on_event=events.append, **options)
+        loops.run(main())
+        outcome = left[0].results[0].result().outcome  # type: ignore[attr-defined]
+        assert outcome is Outcome.UNKNOWN
+        assert [e.outcome for e in events if isinstance(e, MessageFailed)] == [Outcome.UNKNOWN]
+        assert mailer.stats().pool.in_use == 0

@@ -570,3 +570,28 @@ def test_an_idle_connection_that_the_server_closes_costs_the_loop_nothing(messag
             assert mailer.stats().pool.retired == {"dead": 1}
 
     run(main())
+
+
+def test_a_hook_for_a_part_may_have_a_time_limit(message) -> None:
+    """`asyncio.timeout` cancels the task that began it, which must be the one that ends it."""
+    ended: list[str] = []
+
+    async def after_part(_: Submission, receipt: Receipt) -> None:
+        try:
+            async with asyncio.timeout(0.05):
+                await asyncio.sleep(5)
+        except TimeoutError:
+            ended.extend(receipt.accepted)
+
+    async def main() -> None:
+        async with AsyncMailer(sink.url) as mailer:
+            await mailer.send_message(message())  # so that the next one finds a connection
+            to = [f"{n}@example.com" for n in range(3)]
+            part = Submission(b"N: 1\r\n", "s@example.com", to, after_part=after_part)
+            [receipt] = await mailer.send_messages([part])
+            assert isinstance(receipt, Receipt)
+            assert receipt.accepted == tuple(to)
+
+    with Sink(extensions=("PIPELINING", "LIMITS RCPTMAX=2")) as sink:
+        loops.run(main())
+    assert ended == ["0@example.com", "1@example.com"]
