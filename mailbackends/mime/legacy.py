@@ -21,12 +21,14 @@ from mailbackends.mime.headers import BLIND, Field, is_field_name
 from mailbackends.mime.layout import VERSION, Layout, NotPlain, Written
 from mailbackends.mime.parts import FilePart, Multipart, Part, TextPart
 from mailbackends.mime.pieces import BLOCK, base64_body
+from mailbackends.mime.quoted_printable import quoted_lines
 from mailbackends.mime.words import LINE_LENGTH, LONGEST_LINE, PLAIN_WORDS
 
 __all__ = ["LegacyLayout"]
 
 # The line ends of str.splitlines() and not of bytes.splitlines().
 _OTHER_LINE_END = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_QP_WIDTH = 76  # that of `email.charset`
 _CONTENT_FIELDS = frozenset(
     {"content-type", "content-disposition", "content-transfer-encoding", "mime-version"}
 )
@@ -86,7 +88,11 @@ class LegacyLayout(Layout):
             return Written(head, [data.replace(b"\n", b"\r\n")])
         if _OTHER_LINE_END.search(text):
             raise NotPlain  # which lines are long depends on who asks
-        return self._object(_legacy_text(part))
+        if encoding != QP:
+            return self._object(_legacy_text(part))
+        head = _legacy_text_head(subtype, filename, data.isascii(), self.policy, is_long=True)
+        body = b"\r\n".join(quoted_lines(data.splitlines(), _QP_WIDTH))
+        return Written(head, [body + b"\r\n" if data.endswith((b"\r", b"\n")) else body])
 
     def _file(self, part: FilePart, *, version: bool) -> Written:
         data, content_type, filename, disposition, fields, charset = part
@@ -141,10 +147,11 @@ def _legacy_text(part: TextPart) -> Message[Any, Any]:
 
 
 @lru_cache(maxsize=256)
-def _legacy_text_head(subtype: str, filename: str | None, is_ascii: bool, policy: Policy) -> bytes:
-    return _leaf_head(
-        _legacy_text(TextPart("" if is_ascii else "\u00e9", subtype, filename)), policy
-    )
+def _legacy_text_head(
+    subtype: str, filename: str | None, is_ascii: bool, policy: Policy, *, is_long: bool = False
+) -> bytes:
+    sample = ("a" if is_ascii else "\u00e9") * (LONGEST_LINE + 1 if is_long else 1)
+    return _leaf_head(_legacy_text(TextPart(sample, subtype, filename)), policy)
 
 
 def _legacy_file(part: FilePart) -> Message[Any, Any]:

@@ -10,9 +10,11 @@ from email.message import EmailMessage
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailbackends.mime.layout import MODERN
+from mailbackends.mime.layout import MODERN, NotPlain
+from mailbackends.mime.legacy import LegacyLayout
 from mailbackends.mime.parts import TextPart
 from mailbackends.mime.quoted_printable import quoted_lines
+from mailbackends.mime.serializer import serialized
 
 # Lines of about the length of an encoded one, or of two, with and without octets to quote.
 lines = st.one_of(
@@ -67,3 +69,21 @@ def test_a_large_text_in_base64_is_that_of_the_email_package() -> None:
     assert isinstance(head, bytes)
     assert not isinstance(body, bytes)
     assert head + b"".join(body.pieces()) == bytes(message)
+
+
+@settings(max_examples=600, deadline=None)
+@given(texts, st.sampled_from(["", "word " * 210, "x" * 1200, "é " * 600]))
+@example("", "word " * 210 + "\r")
+@example("", "x" * 1200 + "\n")
+def test_a_text_part_of_the_older_classes_is_that_of_the_email_package(
+    text: str, long: str
+) -> None:
+    layout = LegacyLayout(email.policy.compat32)
+    part = TextPart(f"{text}{long}{text}", "html")
+    try:
+        written = layout.write(part)
+    except NotPlain:
+        return
+    built = serialized(layout.build(part), layout.policy)
+    assert built is not None
+    assert written.pieces == built
