@@ -15,7 +15,7 @@ from uuid import UUID
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mailbackends.errors import InvalidMessageError
+from mailbackends.errors import SMTPException
 from mailbackends.mailbox.contents import View
 from mailbackends.mailbox.files import frame, raw, static
 from mailbackends.mailbox.http import (
@@ -28,6 +28,7 @@ from mailbackends.mailbox.http import (
 )
 from mailbackends.mailbox.message import StoredMessage
 from mailbackends.outbox import CANCELLABLE, FINAL, OutboxMessage, State, source_of
+from mailbackends.outbox.rendering import render_message, rendered
 from mailbackends.texts import count_of
 
 __all__ = ["Allows", "outbox_page"]
@@ -173,8 +174,9 @@ class _Visit:
         if not message.content and not message.blobs:
             raise Refusal(404, "The content was erased.")
         try:
-            content = b"".join(source_of(message, self.outbox.blobs))
-        except InvalidMessageError as error:
+            made = rendered(message, render_message)
+            content = b"".join(source_of(made, self.outbox.blobs))
+        except SMTPException as error:
             raise Refusal(404, f"The content cannot be read: {error}.") from error
         self.outbox.store.add_log(message.id, "content read", by=self.user)
         return View(StoredMessage(content), "")

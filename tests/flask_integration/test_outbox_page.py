@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from email.message import EmailMessage
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ pytest.importorskip("nh3", reason="the extra mailbox is not installed here")
 pytest.importorskip("jinja2", reason="the extra mailbox is not installed here")
 pytest.importorskip("sqlalchemy", reason="the extra outbox is not installed here")
 
-from flask import Flask, abort
+from flask import Flask, abort, render_template_string
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
@@ -310,3 +313,30 @@ def picture(chromium: Browser, name: str, folder: Path) -> None:
     chromium.picture(path)
     assert 5_000 < path.stat().st_size < 150_000
     assert name in (DOCS / "outbox.md").read_text("utf-8")
+
+
+def test_what_is_rendered_when_it_is_sent_is_shown_as_it_would_be_sent_now(
+    make: Callable[..., tuple[Flask, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing: list[Exception] = []
+
+    def order(message: EmailMessage, number: int) -> None:
+        if failing:
+            raise failing.pop()
+        message.set_content(render_template_string("Order {{ n }}", n=number))
+
+    module: Any = ModuleType("page_mails")
+    module.order = order
+    monkeypatch.setitem(sys.modules, "page_mails", module)
+    app, box = make()
+    with app.app_context():
+        message = Message("Your order", ["ada@example.com"])
+        mail = app.extensions["mail"]
+        id = mail.enqueue(message, render="page_mails.order", context={"number": 4711}).id
+    response = app.test_client().get(f"/mailbox/outbox/{id}/source")
+    assert "Order 4711" in response.text
+    assert box.store.log(id)[-1].kind == "content read"
+    failing += [LookupError("deleted")]
+    response = app.test_client().get(f"/mailbox/outbox/{id}/source")
+    assert response.status_code == 404
+    assert "LookupError: deleted" in response.text
