@@ -65,9 +65,15 @@ def suppression_of(app: Flask) -> SQLAlchemySuppressionStore:
 
 
 def set_up_suppression(app: Flask) -> None:
-    """Put the application's list in place of ``MAIL_SUPPRESSION = True``."""
+    """Put the application's list in place of ``MAIL_SUPPRESSION = True``.
+
+    Raises:
+        ConfigurationError: MAIL_SUPPRESSION_EXEMPT or MAIL_SUPPRESSION_POLICY is not usable.
+    """
     if app.config.get("MAIL_SUPPRESSION") is not True:
         return
+    _exempt(app.config)  # raises now, and not with the first message
+    _policy(app.config)
     app.config["MAIL_SUPPRESSION"] = _AppList(app)
     unsubscribed.connect(_unsubscribed, sender=app)
 
@@ -108,11 +114,7 @@ def _made(app: Flask) -> SQLAlchemySuppressionStore:
             f"the suppression list needs SQLAlchemy ({error}): install 'mailbackends[outbox]'"
         ) from error
     config = app.config
-    try:
-        exempt = Exempt(config.get("MAIL_SUPPRESSION_EXEMPT"))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"MAIL_SUPPRESSION_EXEMPT: {error}") from None
-    more: dict[str, Any] = {"exempt": exempt, "policy": _policy(config)}
+    more: dict[str, Any] = {"exempt": _exempt(config), "policy": _policy(config)}
     database = config.get("MAIL_SUPPRESSION_DATABASE") or config.get("MAIL_OUTBOX_DATABASE")
     if database:
         return SQLAlchemySuppressionStore(database, **more)
@@ -128,6 +130,13 @@ def _made(app: Flask) -> SQLAlchemySuppressionStore:
             return db.engine
 
     return SQLAlchemySuppressionStore(engine, metadata=db.metadata, **more)
+
+
+def _exempt(config: Mapping[str, Any]) -> Exempt:
+    try:
+        return Exempt(config.get("MAIL_SUPPRESSION_EXEMPT"))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"MAIL_SUPPRESSION_EXEMPT: {error}") from None
 
 
 def _policy(config: Mapping[str, Any]) -> SuppressionPolicy:

@@ -115,15 +115,19 @@ def engine_from(url: str) -> Engine:
     Raises:
         ConfigurationError: the URL cannot be used.
     """
+    failed = ""
     try:
         # Errors of the database show no subjects and addresses.
         engine = create_engine(url, hide_parameters=True)
     except Exception as error:
-        # The URL may contain a password.
+        failed = type(error).__name__
+    # The URL may contain a password, and a traceback shows the variables of this frame.
+    del url
+    if failed:
         raise ConfigurationError(
-            f"the database URL cannot be used ({type(error).__name__}): write, for example, "
+            f"the database URL cannot be used ({failed}): write, for example, "
             "sqlite:///outbox.sqlite3 or postgresql+psycopg://user@host/name"
-        ) from None
+        )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _use_write_ahead_log)
     return engine

@@ -101,10 +101,12 @@ class SQLAlchemySuppressionStore(SuppressionStore):
     def engine(self) -> Engine:
         """The engine, made when it is first asked for."""
         if self._engine is None:
-            given = self._database
-            if isinstance(given, str):
-                given = self._own_engine = engine_from(given)
-            self._engine = given if isinstance(given, Engine) else given()
+            # Not as a variable: a traceback would show the password in a URL.
+            if isinstance(self._database, str):
+                self._engine = self._own_engine = engine_from(self._database)
+            else:
+                given = self._database
+                self._engine = given if isinstance(given, Engine) else given()
         return self._engine
 
     def create_tables(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from mailbackends.errors import SuppressionError
+from mailbackends.errors import ConfigurationError, SuppressionError
 from mailbackends.suppressed import EVERYTHING, Reason, Suppression
 from mailbackends.suppression.entries import Exempt, chosen, comparable, new_entry
 from mailbackends.suppression.sources import SuppressionPolicy, soft_bounce_entry
@@ -192,7 +192,13 @@ class SuppressionLookup:
 
 def unreadable(error: Exception) -> SuppressionError:
     """The error for a list that could not be asked, without the text of a database's error, in
-    which addresses may be."""
+    which addresses may be; of a wrong setting with it."""
+    if isinstance(error, ConfigurationError):
+        return SuppressionError(
+            f"the suppression list could not be asked, so nothing was sent: {error}"
+        )
     return SuppressionError(
         f"the suppression list could not be asked ({type(error).__name__}), so nothing was sent"
-    ).suggesting("look at the cause of this error, and send the message again")
+    ).suggesting(
+        "look at the cause of this error (has the table been created?), and send the message again"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import smtplib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ from flask_integration.backends import Backend, local_receipt
 from flask_integration.posting import Posting
 from flask_integration.suppression import suppression_of
 from flask_integration.unsubscribe import blueprint, unsubscribe_url
-from mailbackends import ConfigurationError, Outcome, Receipt, RecipientsSuppressed
+from mailbackends import (
+    ConfigurationError,
+    Outcome,
+    Receipt,
+    RecipientsSuppressed,
+    SuppressionError,
+)
 from mailbackends.suppression import Reason, new_entry
 from support.sink import Sink
 
@@ -318,9 +325,8 @@ def test_add_check_and_remove(app: Flask) -> None:
 def test_settings_that_are_not_usable_are_refused(config: dict[str, Any], text: str) -> None:
     app = Flask(__name__)
     app.config.update(MAIL_SUPPRESSION=True, MAIL_DEFAULT_SENDER="shop@example.com", **config)
-    Mail(app)
     with pytest.raises(ConfigurationError, match=text):
-        suppression_of(app)
+        suppression_of(Mail(app).app)
 
 
 # docs/suppression.md
@@ -458,3 +464,30 @@ def test_a_receipt_of_a_message_that_reached_nobody_says_so(app: Flask, sink: Si
     assert receipt.as_dict()["outcome"] == "not_sent"
     assert "accepted" not in str(receipt)
     assert not sink.messages
+
+
+@pytest.mark.parametrize(
+    ("database", "fix"),
+    [
+        ({}, "set MAIL_SUPPRESSION_DATABASE"),
+        ({"MAIL_SUPPRESSION_DATABASE": "postgresq://u:hunter2@h/x"}, "write, for example"),
+        ({"MAIL_SUPPRESSION_DATABASE": "sqlite:///:memory:"}, "has the table been created?"),
+    ],
+)
+def test_a_list_that_cannot_be_asked_names_the_fix(database: Any, fix: str) -> None:
+    app = Flask(__name__)
+    app.config.update(MAIL_DEFAULT_SENDER="shop@example.com", MAIL_SUPPRESSION=True, **database)
+    with app.app_context(), pytest.raises(SuppressionError) as caught:
+        Mail(app).send(Message("s", [ADA], body="x"))
+    assert fix in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.outcome is Outcome.NOT_SENT
+    if found := app.extensions.get("mail_suppression"):
+        found.close()
+    shown: list[Any] = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        error = error.__cause__
+    ours = [each for each in shown if "app" not in each and "config" not in each]
+    assert "hunter2" not in repr(ours)
