@@ -228,11 +228,11 @@ def test_an_interrupt_while_messages_in_flight_are_finished_is_raised(
         sink.answer("MAIL", "503 5.5.1 out of order")
         run, calls = Driver.run, itertools.count(1)
 
-        async def interrupted(self: Driver, *args: Any) -> Any:
+        async def interrupted(self: Driver, *args: Any, **options: Any) -> Any:
             if next(calls) == 2:
                 self.session.close()
                 raise KeyboardInterrupt
-            return await run(self, *args)
+            return await run(self, *args, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(Driver, "run", interrupted)
