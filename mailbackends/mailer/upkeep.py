@@ -172,14 +172,18 @@ class ThreadKeeper:
 
 
 def _work(alarm: _Alarm, ref: weakref.ref[ThreadKeeper]) -> None:
-    while not alarm.has_ended:
-        keeper = ref()
-        if keeper is None:
-            return
-        upkeep = keeper.upkeep
-        del keeper
-        seconds = run(upkeep.round(lambda: not alarm.has_ended))
-        del upkeep
-        if seconds == inf:
-            alarm.end()
-        alarm.sleep(seconds)
+    try:
+        while not alarm.has_ended:
+            keeper = ref()
+            if keeper is None:
+                return
+            upkeep = keeper.upkeep
+            del keeper
+            seconds = run(upkeep.round(lambda: not alarm.has_ended))
+            del upkeep
+            if seconds == inf:
+                alarm.end()
+            alarm.sleep(seconds)
+    finally:
+        # Also after a SystemExit, from an event hook for example: the next `nudge` starts another.
+        alarm.end()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from mailbackends import AsyncMailer, ConfigurationError, Mailer, Options, SMTPException
 from mailbackends import Mailer as BlockingMailer
+from mailbackends.events import Event
 from mailbackends.mailer import CircuitState, connection
 from mailbackends.pool import upkeep
 from support import certs
@@ -412,3 +414,20 @@ def test_a_loop_that_lives_for_one_message_opens_no_second_connection(sink: Sink
     for _ in range(3):
         asyncio.run(mailer.send_message(message()))
     assert sink.connections == 3
+
+
+@pytest.mark.threads_only
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_after_a_hook_that_ends_the_thread_another_one_is_started() -> None:
+    events: list[Event] = []
+
+    def exit_once(event: Event) -> None:
+        events.append(event)
+        if len(events) == 1:
+            sys.exit()
+
+    with Sink() as sink, BlockingMailer(sink.url, min_idle=1, on_event=exit_once) as mailer:
+        mailer.warm_up()
+        until(lambda: len(events) == 1 and not threads())
+        mailer.warm_up()
+        until(lambda: len(threads()) == 1)
