@@ -90,7 +90,7 @@ def test_a_slow_token_provider_keeps_to_the_deadline(message, late: threading.Ev
 
     with (
         Sink(sasl={"XOAUTH2": lambda *_: None}) as sink,
-        Mailer(sink.url, username="shop", token_provider=token, deadline=0.2) as mailer,
+        Mailer(sink.url, username="shop", token_provider=token, deadline=1) as mailer,
     ):
         with pytest.raises(SMTPTimeoutError, match="preparing the login") as caught:
             mailer.send_message(message())
@@ -110,7 +110,7 @@ def test_the_rounds_of_scram_keep_to_the_deadline(
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", lambda *_: late.wait(20) and b"")
     with (
         Sink(sasl={"SCRAM-SHA-256": scram}) as sink,
-        Mailer(sink.url, username="shop", password="secret", deadline=0.2) as mailer,
+        Mailer(sink.url, username="shop", password="secret", deadline=1) as mailer,
     ):
         with pytest.raises(SMTPTimeoutError, match="preparing the login") as caught:
             mailer.send_message(message())

@@ -350,3 +350,33 @@ def test_rset_refused_by_a_server_that_goes_on_is_unknown():
 def test_rset_refused_before_the_content_was_sent_means_not_sent():
     sent = Sent(FLIGHT, [b"554 Too many nonmail commands\r\n"], failed=True)
     assert (sent.outcome, sent.error.reply.code) == (Outcome.NOT_SENT, 554)
+
+
+# --- what follows a refused BDAT ----------------------------------------------------------
+
+
+REFUSED = b"500 5.5.1 Unknown command\r\n"
+
+
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
+def test_a_chunk_that_is_accepted_after_bdat_was_refused_is_unknown(lmtp):
+    sent = Sent(FLIGHT, [OK, OK, REFUSED + OK], lmtp=lmtp)
+    assert isinstance(sent.error, SMTPDeliveryUnknown)
+    assert sent.session.state is State.CLOSED
+
+
+def test_a_refused_bdat_is_not_sent_if_the_server_closes_and_unknown_if_it_stays_silent():
+    assert Sent(FLIGHT, [OK, OK, REFUSED]).outcome is Outcome.NOT_SENT
+    silent = Sent(FLIGHT, [OK, OK, REFUSED], ending=lambda: SMTPTimeoutError("timed out"))
+    assert (silent.outcome, silent.lines[-1]) == (Outcome.UNKNOWN, b"QUIT")
+
+
+def test_a_refused_bdat_before_which_another_message_is_in_flight_sends_no_quit():
+    sent = Sent(FLIGHT, [OK, OK, OK, REFUSED], follows_another=True)
+    assert sent.outcome is Outcome.NOT_SENT
+    assert b"QUIT" not in sent.lines
+
+
+def test_in_lmtp_a_refused_bdat_is_refused_though_the_reply_to_quit_never_comes():
+    sent = Sent(FLIGHT, [OK, OK, REFUSED], lmtp=True, ending=lambda: SMTPTimeoutError("timed out"))
+    assert isinstance(sent.error, SMTPRecipientsRefused)

@@ -65,3 +65,21 @@ def test_only_a_small_message_in_memory_fits_one_flight():
     assert fits_one_flight(CONTENT)
     assert not fits_one_flight(LARGE)
     assert fits_one_flight(from_bytes(b"x" * 1000))
+
+
+def test_what_was_queued_up_to_a_message_is_known_to_be_sent():
+    runner, first, _ = in_flight(OK, OK, OK, OK, OK + OK + OK + OK + OK)
+    session, queued = runner.session, runner.session.queued
+    assert not session.has_sent(queued)
+    runner.run(first)
+    assert session.has_sent(queued)
+    assert not session.has_sent(queued + 1)
+
+
+def test_a_surplus_refusal_is_counted_after_another_message_was_allowed_to_follow():
+    session = ready_session(*FLIGHT)
+    session.allow_next_transaction()
+    before = session.replies
+    session.receive_data(OK + NO)
+    assert len(session.surplus_replies()) == 2
+    assert (session.refusals, session.replies) == ([before + 1], before + 2)
