@@ -201,4 +201,4 @@ def test_exiting_workers_send_quit_on_their_own_connections_only() -> None:
 
 
 def test_outcomes_are_json_strings() -> None:
-    assert [*map(str, Outcome)] == ["accepted", "refused", "not_sent", "unknown"]
+    assert [*map(str, Outcome)] == ["accepted", "refused", "not_sent", "unknown", "suppressed"]

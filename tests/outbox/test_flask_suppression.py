@@ -390,6 +390,7 @@ class ElsewhereAsync(Elsewhere):
 def other(request: pytest.FixtureRequest, app: Flask, tmp_path: Path) -> Iterator[Mail]:
     """The mail of an application with a backend that has no list of its own."""
     if request.param == "mailbox":
+        pytest.importorskip("nh3")
         pytest.importorskip("jinja2")
     other = Flask("other")
     database = app.config["MAIL_SUPPRESSION_DATABASE"]
