@@ -139,13 +139,19 @@ class Server:
         self.options = options
         self.waiter = waiter
         # Made once: loading the system's certificates takes longer than sending a message.
-        self._context = context_of(options)
+        self._context = context = context_of(options)
         port = None if options.socket_path else options.server_port
         emit = EventSink(on_event, options.socket_path or options.host, port)
         self.dispatcher: Dispatcher = Dispatcher(options)
         self.counters: Counters = Counters(emit)
+
+        # Without a reference to this server: the pool is freed, and its connections are closed, as
+        # soon as the Mailer is, and not when the collector finds them, in an order of its choice.
+        async def connect(deadline: float | None) -> Connection:
+            return await Connection.open(options, context, deadline, waiter)
+
         self.pool: BasePool[Connection] = pool(
-            self._connect_blocking if waiter is BLOCKING else self._connect,
+            (lambda deadline: run(connect(deadline))) if waiter is BLOCKING else connect,
             size=options.pool_size,
             timeout=inf if options.pool_timeout is None else options.pool_timeout,
             max_messages_per_connection=options.max_messages_per_connection,
@@ -215,12 +221,6 @@ class Server:
             pool=self.pool.stats(),
             messages=self.counters.outcomes,
         )
-
-    async def _connect(self, deadline: float | None) -> Connection:
-        return await Connection.open(self.options, self._context, deadline, self.waiter)
-
-    def _connect_blocking(self, deadline: float | None) -> Connection:
-        return run(self._connect(deadline))
 
 
 class PinnedLeases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import hashlib
@@ -22,6 +23,7 @@ import pytest
 import mailbackends.mailer
 import mailbackends.pool
 from mailbackends import (
+    AsyncMailer,
     Mailer,
     Outcome,
     PoolTimeout,
@@ -29,6 +31,7 @@ from mailbackends import (
     SMTPNotSupportedError,
     SMTPTimeoutError,
 )
+from mailbackends import Mailer as BlockingMailer
 from mailbackends.errors import SMTPException
 from mailbackends.events import ConnectionRetired, Event
 from mailbackends.mailer import opening
@@ -310,6 +313,24 @@ def test_a_mailer_that_is_garbage_sends_quit_without_a_warning(message, sink) ->
         del mailer
         gc.collect()
     sink.wait(lambda: sink.open_connections == 0)
+    assert sink.received().endswith(b"QUIT\r\n")
+
+
+@pytest.mark.threads_only
+@pytest.mark.parametrize("is_async", [False, True], ids=["Mailer", "AsyncMailer"])
+def test_connections_are_closed_with_their_mailer_and_not_by_the_collector(
+    message, sink, is_async: bool
+) -> None:
+    async def use() -> None:
+        await AsyncMailer(sink.url).send_message(message())
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(use()) if is_async else BlockingMailer(sink.url).send_message(message())
+        sink.wait(lambda: sink.open_connections == 0)
+    finally:
+        gc.enable()
     assert sink.received().endswith(b"QUIT\r\n")
 
 

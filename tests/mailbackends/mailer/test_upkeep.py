@@ -21,11 +21,6 @@ from mailbackends.pool import upkeep
 from support import certs
 from support.sink import EXTENSIONS, Sink
 
-# An open fault: on Python 3.11 and 3.12 a busy loop sometimes leaves a socket to the collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-)
-
 
 @pytest.fixture(autouse=True)
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,6 @@ from mailbackends import Mailer as BlockingMailer
 from support.processes import in_child, run_program
 from support.sink import Sink
 
-# An open fault: on Python 3.11 and 3.12 a busy loop sometimes leaves a socket to the collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-)
-
-
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
