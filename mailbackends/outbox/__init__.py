@@ -13,11 +13,11 @@ from mailbackends.outbox.content import (
     outbox_message,
     source_of,
     submission_of,
-    uuid7,
     whole_content,
 )
 from mailbackends.outbox.decisions import expired, lease_expired, parked, recorded
 from mailbackends.outbox.delivery import Deliver, Hooks, MailerDelivery
+from mailbackends.outbox.ids import uuid7
 from mailbackends.outbox.policy import (
     KeyReusedError,
     RetryPolicy,

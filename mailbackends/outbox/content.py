@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,6 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import format_datetime
 from typing import Any
-from uuid import UUID
 
 from mailbackends.errors import ConfigurationError, InvalidMessageError
 from mailbackends.mailer.submission import Job, Submission
@@ -25,6 +22,7 @@ from mailbackends.mime.content import Content
 from mailbackends.mime.headers import field_that_needs_utf8
 from mailbackends.mime.writer import WrittenMessage
 from mailbackends.outbox.blobs import BlobStore, pieces_of
+from mailbackends.outbox.ids import uuid7
 from mailbackends.outbox.policy import RetryPolicy
 from mailbackends.outbox.values import (
     BlobPart,
@@ -36,7 +34,7 @@ from mailbackends.outbox.values import (
 from mailbackends.protocol.delivery_options import delivery_options
 from mailbackends.texts import one_line
 
-__all__ = ["INLINE_LIMIT", "outbox_message", "source_of", "submission_of", "uuid7"]
+__all__ = ["INLINE_LIMIT", "outbox_message", "source_of", "submission_of"]
 
 INLINE_LIMIT = 256 * 1024
 """Larger parts are stored in blobs, in bytes."""
@@ -174,14 +172,6 @@ def source_of(message: OutboxMessage, blobs: BlobStore | None = None) -> Iterato
             yield piece
         else:
             yield from piece.pieces()
-
-
-def uuid7() -> UUID:
-    """A UUID that sorts by the time it was made (RFC 9562 section 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10))
-    number = number & ~(0xF << 76) | (7 << 76)
-    return UUID(int=number & ~(0x3 << 62) | (0x2 << 62))
 
 
 # --- Storing ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from mailbackends.outbox.store import Store
 from mailbackends.outcome import Outcome
 from mailbackends.texts import one_line
 
-__all__ = ["row_of", "settle_by_report", "settle_unknown"]
+__all__ = ["settle_by_report", "settle_unknown"]
 
 _TRIES = 10
 
@@ -32,7 +32,7 @@ def settle_by_report(store: Store, report: BounceReport) -> int:
 
     A report of a delay, or about another message or recipient, settles nothing.
     """
-    id = row_of(report)
+    id = _row_of(report)
     if id is None:
         return 0
     settled = 0
@@ -45,11 +45,11 @@ def settle_by_report(store: Store, report: BounceReport) -> int:
     return settled
 
 
-def row_of(report: BounceReport) -> UUID | None:
+def _row_of(report: BounceReport) -> UUID | None:
     """The id of the message that a report is about, by its ENVID or its reference; or None.
 
     A worker gives the id as ENVID where the message asks for reports (`OnUnknown.ASK`). It has
-    74 random bits: who knows it has handled the message.
+    62 random bits, and each guess needs a report: who knows it has handled the message.
     """
     for text in (report.envelope_id, report.reference):
         with contextlib.suppress(ValueError):

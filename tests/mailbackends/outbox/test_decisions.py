@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -266,6 +268,29 @@ def test_identifiers_sort_by_time_and_are_version_7() -> None:
     assert first.version == 7
     assert first.variant == "specified in RFC 4122"
     assert len({uuid7() for _ in range(1000)}) == 1000
+
+
+def test_identifiers_made_in_one_moment_sort_in_the_order_they_were_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = uuid7()
+    now = time.time_ns() + 10**9
+    moments = [now] * 5000 + [now - 10**12] * 10 + [now + 10**7]
+    monkeypatch.setattr(time, "time_ns", iter(moments).__next__)
+    made = [first, *(uuid7() for _ in moments)]
+    assert made == sorted(set(made))
+    assert {each.version for each in made} == {7}
+    assert {each.variant for each in made} == {"specified in RFC 4122"}
+    # 5,010 of 4,096 in a millisecond: less than two milliseconds ahead, until the clock is there.
+    milliseconds = [(each.int >> 80) - now // 10**6 for each in made[1:]]
+    assert (milliseconds[0], milliseconds[-2], milliseconds[-1]) in ((0, 1, 10), (0, 2, 10))
+
+
+def test_identifiers_made_by_several_threads_sort_in_each() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda _: [uuid7() for _ in range(2000)], range(4)))
+    assert all(part == sorted(part) for part in parts)
+    assert len({each for part in parts for each in part}) == 8000
 
 
 @pytest.mark.parametrize("policy", [{"first": 0}, {"longest": "1h"}, {"max_attempts": 0}])
