@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from mailbackends.errors import ConfigurationError
 
-__all__ = ["Milliseconds", "Word", "engine_from", "exact_text", "now_ms", "writing"]
+__all__ = ["Milliseconds", "Word", "engine_from", "exact_text", "moment", "now_ms", "writing"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +40,12 @@ class Milliseconds(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Any) -> Any:
         """From the database."""
-        return None if value is None else _EPOCH + timedelta(milliseconds=int(value))
+        return moment(value)
+
+
+def moment(value: Any) -> datetime | None:
+    """The moment that `Milliseconds` has stored as this value; None for NULL."""
+    return None if value is None else _EPOCH + timedelta(milliseconds=int(value))
 
 
 class Word(TypeDecorator[Any]):

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, insert, select, type_coerce, update
 from sqlalchemy.types import NullType
 
-from mailbackends.outbox.state import RecipientState, State
+from mailbackends.outbox.state import State
 from mailbackends.outbox.tables import Tables
 from mailbackends.outbox.values import BlobPart, OutboxMessage, OutboxRecipient
-from mailbackends.sql import now_ms
+from mailbackends.sql import moment, now_ms
 
 __all__ = ["park_row", "raw_rows", "values_of"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OnError = Callable[[Any, Exception], object]
 """Called with a row that cannot be read."""
@@ -85,32 +82,15 @@ def _value(row: Row[Any], recipients: Sequence[Row[Any]], given: dict[str, Any])
         row,
         id=row.id if isinstance(row.id, UUID) else UUID(row.id),
         content=bytes(getattr(row, "content", b"")),
-        recipients=tuple(_recipient(each) for each in recipients),
+        recipients=tuple(OutboxRecipient.from_row(each, at=moment(each.at)) for each in recipients),
         blobs=BlobPart.all_from(json.loads(row.blobs)),
-        not_before=_moment(row.not_before),
-        expires_at=_moment(row.expires_at),
-        created_at=_moment(row.created_at),
+        not_before=moment(row.not_before),
+        expires_at=moment(row.expires_at),
+        created_at=moment(row.created_at),
         mail_options=tuple(options.get("mail", ())),
         rcpt_options=tuple(options.get("rcpt", ())),
         **fields,
     )
-
-
-def _recipient(row: Row[Any]) -> OutboxRecipient:
-    return OutboxRecipient(
-        address=row.address,
-        state=RecipientState(row.state),
-        code=row.code,
-        enhanced=row.enhanced,
-        text=row.text,
-        server=row.server,
-        attempts=row.attempts,
-        at=_moment(row.at),
-    )
-
-
-def _moment(value: Any) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(milliseconds=int(value))
 
 
 def park_row(connection: Connection, tables: Tables, row: Row[Any], reason: str) -> None:
