@@ -52,6 +52,23 @@ class Suppression:
     expires_at: datetime | None = None
     """When it ends; None for never."""
 
+    @classmethod
+    def from_row(cls, row: Any) -> Suppression:
+        """The entry of a row whose attributes are named as the fields.
+
+        Raises:
+            ValueError: it has a reason that this version does not know.
+        """
+        return cls(
+            row.address,
+            Reason(row.reason),
+            row.scope,
+            row.source,
+            row.detail,
+            row.created_at,
+            row.expires_at,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The entry in JSON's types."""
         return fields_as_dict(self)

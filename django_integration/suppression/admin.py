@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 
 from django_integration.suppression.lists import suppression_list
 from django_integration.suppression.models import Suppression
-from django_integration.suppression.store import _value
+from mailbackends.suppression import Suppression as Entry
 from mailbackends.suppression import comparable, write_csv
 
 __all__ = ["SuppressionAdmin"]
@@ -83,7 +83,7 @@ class SuppressionAdmin(_ModelAdmin):
     def export_as_csv(self, request: HttpRequest, rows: QuerySet[Suppression]) -> HttpResponse:
         """The selected entries as a file that ``manage.py suppression import`` reads."""
         text = StringIO()
-        write_csv(map(_value, rows), text)
+        write_csv(map(Entry.from_row, rows), text)
         response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="suppressed.csv"'
         response["X-Content-Type-Options"] = "nosniff"

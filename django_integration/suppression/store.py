@@ -13,7 +13,6 @@ from django_integration.suppression import models
 from django_integration.suppression.configuration import suppression_settings
 from mailbackends.suppression import (
     Exempt,
-    Reason,
     Suppression,
     SuppressionPolicy,
     SuppressionStore,
@@ -95,7 +94,7 @@ class DjangoSuppressionStore(SuppressionStore):
             beyond = Q(address__gt=address) | Q(address=address, scope__gt=scope)
             beyond |= Q(address=address, scope=scope, reason__gt=reason)
             found = list(rows.filter(beyond)[:_ROWS])
-            yield from map(_value, found)
+            yield from map(Suppression.from_row, found)
             if len(found) < _ROWS:
                 return
             after = (found[-1].address, found[-1].scope, found[-1].reason)
@@ -116,7 +115,7 @@ class DjangoSuppressionStore(SuppressionStore):
         rows = self.rows.filter(address__in=addresses)
         if scopes is not None:
             rows = rows.filter(scope__in=scopes)
-        return map(_value, rows.order_by())
+        return map(Suppression.from_row, rows.order_by())
 
     def _count_soft_bounce(self, address: str, days: float) -> int:
         rows = models.SoftBounce.objects.using(self.using).filter(address=address)
@@ -126,18 +125,6 @@ class DjangoSuppressionStore(SuppressionStore):
             if not rows.update(bounces=F("bounces") + 1):
                 rows.create(address=address, bounces=1, since=now)
             return int(rows.values_list("bounces", flat=True).get())
-
-
-def _value(row: models.Suppression) -> Suppression:
-    return Suppression(
-        row.address,
-        Reason(row.reason),
-        row.scope,
-        row.source,
-        row.detail,
-        row.created_at,
-        row.expires_at,
-    )
 
 
 STORE = DjangoSuppressionStore()

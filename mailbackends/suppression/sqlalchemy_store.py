@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from mailbackends.sql import Milliseconds, Word, engine_from, now_ms, writing
-from mailbackends.suppressed import Reason, Suppression
+from mailbackends.suppressed import Suppression
 from mailbackends.suppression.entries import Exempt, comparable
 from mailbackends.suppression.sources import SuppressionPolicy
 from mailbackends.suppression.store import SuppressionStore
@@ -158,7 +158,7 @@ class SQLAlchemySuppressionStore(SuppressionStore):
             query = select(table).where(beyond).order_by(*(table.c[name] for name in _KEY))
             with self.engine.connect() as connection:
                 rows = connection.execute(query.limit(_ROWS)).all()
-            yield from map(_value, rows)
+            yield from map(Suppression.from_row, rows)
             if len(rows) < _ROWS:
                 return
             after = (rows[-1].address, rows[-1].scope, rows[-1].reason)
@@ -185,7 +185,7 @@ class SQLAlchemySuppressionStore(SuppressionStore):
         if scopes is not None:
             query = query.where(table.c.scope.in_(scopes))
         with self.engine.connect() as connection:
-            return [_value(row) for row in connection.execute(query)]
+            return [Suppression.from_row(row) for row in connection.execute(query)]
 
     def _count_soft_bounce(self, address: str, days: float) -> int:
         counts = self.counts
@@ -234,15 +234,3 @@ class SQLAlchemySuppressionStore(SuppressionStore):
         return statement.on_conflict_do_update(
             index_elements=_KEY, set_={name: statement.excluded[name] for name in changed}
         )
-
-
-def _value(row: Any) -> Suppression:
-    return Suppression(
-        row.address,
-        Reason(row.reason),
-        row.scope,
-        row.source,
-        row.detail,
-        row.created_at,
-        row.expires_at,
-    )
