@@ -63,7 +63,7 @@ def exact_text(length: int) -> String:
     """A text that equals itself alone.
 
     Most collations of MySQL take ``ada`` for ``Ada`` and ``zoe`` for ``zoë``, which may be two
-    recipients of one message.
+    recipients of one message, or two entries of a suppression list.
     """
     exact = VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
     return String(length).with_variant(exact, "mysql", "mariadb")

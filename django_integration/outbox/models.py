@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import models
 
-from django_integration.outbox.fields import ExactCharField
+from django_integration.fields import ExactCharField
 from django_integration.outbox.indexes import PartialIndex
 from mailbackends.outbox import OnUnknown, Priority, RecipientState, State
 

@@ -66,7 +66,7 @@ class SuppressionAdmin(_ModelAdmin):
         exact = queryset.filter(address=comparable(search_term))
         if search_term and exact.exists():
             return exact, False
-        return super().get_search_results(request, queryset, search_term)
+        return super().get_search_results(request, queryset, search_term.lower())
 
     def save_model(self, request: HttpRequest, obj: Suppression, form: Any, change: bool) -> None:
         """Save the entry, with who has made it."""

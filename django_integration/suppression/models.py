@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from django_integration.fields import ExactCharField
 from mailbackends import ConfigurationError, InvalidAddressError
 from mailbackends.suppression import EVERYTHING, Reason, new_entry
 
@@ -23,10 +24,10 @@ class Suppression(models.Model):
     """One entry: an address that gets no mail of one stream, or none at all."""
 
     id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
-    address: models.CharField[str, str] = models.CharField(
+    address: models.CharField[str, str] = ExactCharField(
         max_length=320, help_text="Stored in lower case."
     )
-    scope: models.CharField[str, str] = models.CharField(
+    scope: models.CharField[str, str] = ExactCharField(
         max_length=50,
         default=EVERYTHING,
         help_text="The stream of mail, such as newsletter, or all.",
@@ -81,7 +82,7 @@ class Suppression(models.Model):
 class SoftBounce(models.Model):
     """How often mail to an address has failed for now."""
 
-    address: models.CharField[str, str] = models.CharField(primary_key=True, max_length=320)
+    address: models.CharField[str, str] = ExactCharField(primary_key=True, max_length=320)
     bounces: models.PositiveIntegerField[int, int] = models.PositiveIntegerField(default=0)
     since: models.DateTimeField[datetime, datetime] = models.DateTimeField()
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from mailbackends.sql import Milliseconds, Word, engine_from, now_ms, writing
+from mailbackends.sql import Milliseconds, Word, engine_from, exact_text, now_ms, writing
 from mailbackends.suppressed import Suppression
 from mailbackends.suppression.entries import Exempt, comparable
 from mailbackends.suppression.sources import SuppressionPolicy
@@ -48,14 +48,11 @@ def suppression_tables(
     name, counts = f"{prefix}suppression", f"{prefix}soft_bounce"
     if name in metadata.tables:
         return metadata.tables[name], metadata.tables[counts]
-    # MySQL compares without accents, and would take two addresses for one.
-    exact = mysql.VARCHAR(320, collation="utf8mb4_bin")
-    address = String(320).with_variant(exact, "mysql", "mariadb")
     entry = Table(
         name,
         metadata,
-        Column("address", address, primary_key=True),
-        Column("scope", String(50), primary_key=True),
+        Column("address", exact_text(320), primary_key=True),
+        Column("scope", exact_text(50), primary_key=True),
         Column("reason", Word(20), primary_key=True),
         Column("source", String(500), nullable=False),
         Column("detail", String(500), nullable=False),
@@ -66,7 +63,7 @@ def suppression_tables(
     count = Table(
         counts,
         metadata,
-        Column("address", address, primary_key=True),
+        Column("address", exact_text(320), primary_key=True),
         Column("bounces", Integer, nullable=False),
         Column("since", BigInteger, nullable=False),
     )

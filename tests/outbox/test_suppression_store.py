@@ -1,4 +1,4 @@
-"""The suppression list over SQLAlchemy, on SQLite and PostgreSQL, and the command for it."""
+"""The suppression list over SQLAlchemy, on three databases, and the command for it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy import Engine, event
 from mailbackends.suppression import Reason, SuppressionPolicy, new_entry
 from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
 
+from .conftest import database_url
+
 ADA, BEN = "ada@example.net", "ben@example.net"
 
 
@@ -21,6 +23,26 @@ def listed(engine: Engine) -> Iterator[SQLAlchemySuppressionStore]:
     made.create_tables()
     yield made
     made.table.metadata.drop_all(engine)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return database_url(request, tmp_path)
+
+
+def test_addresses_that_differ_in_accents_and_streams_that_differ_in_case_are_different(
+    listed: SQLAlchemySuppressionStore,
+) -> None:
+    people = ["zoe@example.net", "zo\u00eb@example.net"]
+    for each in people:
+        for stream in ("news", "News"):
+            listed.unsubscribe(each, stream)
+    assert listed.count() == 4
+    assert list(listed.suppressed(people, "news")) == people
+    assert list(listed.suppressed(people, "News")) == people
+    assert listed.suppressed(people, "NEWS") == {}
+    # Two of one address would add it.
+    assert listed.note([new_entry(each, Reason.SOFT_BOUNCE) for each in people]) == []
 
 
 def test_a_thousand_addresses_are_two_queries(listed: SQLAlchemySuppressionStore) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import django.db.models.deletion
 from django.db import migrations, models
 
-import django_integration.outbox.fields
+import django_integration.fields
 import django_integration.outbox.indexes
 
 
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
                 (
                     "key",
-                    django_integration.outbox.fields.ExactCharField(
+                    django_integration.fields.ExactCharField(
                         blank=True,
                         help_text="A second message with this key is not queued.",
                         max_length=200,
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ("subject", models.CharField(blank=True, max_length=500)),
                 (
                     "message_id",
-                    django_integration.outbox.fields.ExactCharField(
+                    django_integration.fields.ExactCharField(
                         blank=True, max_length=500, verbose_name="Message-ID"
                     ),
                 ),
@@ -180,7 +180,7 @@ class Migration(migrations.Migration):
             name="Recipient",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("address", django_integration.outbox.fields.ExactCharField(max_length=320)),
+                ("address", django_integration.fields.ExactCharField(max_length=320)),
                 (
                     "state",
                     models.CharField(

@@ -5,6 +5,8 @@ from typing import ClassVar
 import django.utils.timezone
 from django.db import migrations, models
 
+import django_integration.fields
+
 
 class Migration(migrations.Migration):
     initial: ClassVar[bool] = True
@@ -15,7 +17,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SoftBounce",
             fields=[
-                ("address", models.CharField(max_length=320, primary_key=True, serialize=False)),
+                (
+                    "address",
+                    django_integration.fields.ExactCharField(
+                        max_length=320, primary_key=True, serialize=False
+                    ),
+                ),
                 ("bounces", models.PositiveIntegerField(default=0)),
                 ("since", models.DateTimeField()),
             ],
@@ -27,10 +34,15 @@ class Migration(migrations.Migration):
             name="Suppression",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("address", models.CharField(help_text="Stored in lower case.", max_length=320)),
+                (
+                    "address",
+                    django_integration.fields.ExactCharField(
+                        help_text="Stored in lower case.", max_length=320
+                    ),
+                ),
                 (
                     "scope",
-                    models.CharField(
+                    django_integration.fields.ExactCharField(
                         default="all",
                         help_text="The stream of mail, such as newsletter, or all.",
                         max_length=50,

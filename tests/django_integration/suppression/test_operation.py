@@ -22,11 +22,12 @@ from django.urls import path
 from django.utils import timezone
 
 from django_integration.bounces import handle_report
+from django_integration.fields import ExactCharField
 from django_integration.outbox import enqueue
 from django_integration.outbox.models import Message, Recipient
 from django_integration.outbox.operations import outbox_store
 from django_integration.suppression import suppression_list
-from django_integration.suppression.models import Suppression
+from django_integration.suppression.models import SoftBounce, Suppression
 from mailbackends import SMTPDeliveryUnknown
 from mailbackends.outbox import recorded
 from mailbackends.suppression import Reason, new_entry
@@ -171,6 +172,12 @@ def test_the_admin_finds_adds_and_deletes_by_permission(
     assert viewer.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 403
     assert editor.post(f"{LIST}{row.pk}/delete/", {"post": "yes"}).status_code == 302
     assert suppression_list().check(ADA) == []
+
+
+def test_the_columns_that_are_compared_compare_exactly_on_mysql_too() -> None:
+    fields = [(Suppression, "address"), (Suppression, "scope"), (SoftBounce, "address")]
+    for model, name in fields:
+        assert isinstance(model._meta.get_field(name), ExactCharField)
 
 
 def test_the_admin_exports_what_is_selected(

@@ -18,7 +18,8 @@ class ExactCharField(_CharField):
     """A `CharField` that compares exactly on MySQL and MariaDB too.
 
     Most of their collations take ``ada`` for ``Ada`` and ``zoe`` for ``zoë``, which may be two
-    recipients of one message. ``db_collation`` would name theirs to all databases.
+    recipients of one message, or two entries of a suppression list. ``db_collation`` would name
+    theirs to all databases.
     """
 
     def db_parameters(self, connection: Any) -> Any:
