@@ -5,7 +5,7 @@ Needs the extra ``outbox``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from mailbackends.errors import ConfigurationError
 
-__all__ = ["Milliseconds", "Word", "engine_from", "exact_text", "moment", "now_ms", "writing"]
+__all__ = ["Database", "Milliseconds", "Word", "exact_text", "moment", "now_ms", "writing"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,7 +112,36 @@ def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def engine_from(url: str) -> Engine:
+class Database:
+    """The engine that is given, made from a URL, or returned by a function, when first needed."""
+
+    def __init__(self, given: Engine | str | Callable[[], Engine]) -> None:
+        self._given = given
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine.
+
+        Raises:
+            ConfigurationError: the URL cannot be used.
+        """
+        if self._engine is None:
+            # A URL is in no variable here: a traceback would show the password in it.
+            if isinstance(self._given, str):
+                self._engine = _engine_from(self._given)
+            else:
+                given = self._given
+                self._engine = given if isinstance(given, Engine) else given()
+        return self._engine
+
+    def close(self) -> None:
+        """Close the connections of an engine that was made from a URL; the others are lent."""
+        if isinstance(self._given, str) and self._engine is not None:
+            self._engine.dispose()
+
+
+def _engine_from(url: str) -> Engine:
     """An engine for this URL; SQLite with a write-ahead log, so that readers do not wait.
 
     The other settings are SQLite's own: each commit is on the disk when it returns.

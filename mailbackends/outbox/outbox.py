@@ -32,7 +32,7 @@ from mailbackends.outbox.tables import Tables, outbox_tables
 from mailbackends.outbox.values import Change, OnUnknown, OutboxMessage, Priority, Queued
 from mailbackends.outbox.worker import Worker
 from mailbackends.outcome import Outcome
-from mailbackends.sql import engine_from
+from mailbackends.sql import Database
 
 __all__ = ["Outbox"]
 
@@ -56,9 +56,8 @@ class Outbox:
         metadata: MetaData | None = None,
         policy: RetryPolicy | None = None,
     ) -> None:
-        self._database = database
+        self._database = Database(database)
         self._store: SQLAlchemyStore | None = None
-        self._own_engine: Engine | None = None
         self.tables: Tables = outbox_tables(metadata)
         self.policy: RetryPolicy = policy or RetryPolicy()
         self.blobs: BlobStore | None = (
@@ -69,12 +68,7 @@ class Outbox:
     def store(self) -> SQLAlchemyStore:
         """The `Store` over the engine."""
         if self._store is None:
-            engine = self._database
-            if isinstance(engine, str):
-                engine = self._own_engine = engine_from(engine)
-            elif not isinstance(engine, Engine):
-                engine = engine()
-            self._store = SQLAlchemyStore(engine, self.tables)
+            self._store = SQLAlchemyStore(self._database.engine, self.tables)
         return self._store
 
     def create_tables(self) -> None:
@@ -225,8 +219,7 @@ class Outbox:
         """Close the connections of this outbox; those of an engine that was given stay."""
         if self._store is not None:
             self._store.close()
-        if self._own_engine is not None:
-            self._own_engine.dispose()
+        self._database.close()
 
     def _get(self, id: UUID | str) -> OutboxMessage:
         message = self.store.get(UUID(str(id)))

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from mailbackends.sql import Milliseconds, Word, engine_from, exact_text, now_ms, writing
+from mailbackends.sql import Database, Milliseconds, Word, exact_text, now_ms, writing
 from mailbackends.suppressed import Suppression
 from mailbackends.suppression.entries import Exempt, comparable
 from mailbackends.suppression.sources import SuppressionPolicy
@@ -87,9 +87,7 @@ class SQLAlchemySuppressionStore(SuppressionStore):
         policy: SuppressionPolicy | None = None,
     ) -> None:
         super().__init__(exempt=exempt, policy=policy)
-        self._database = database
-        self._engine: Engine | None = None
-        self._own_engine: Engine | None = None
+        self._database = Database(database)
         self.table: Table
         self.counts: Table
         self.table, self.counts = suppression_tables(metadata)
@@ -97,14 +95,7 @@ class SQLAlchemySuppressionStore(SuppressionStore):
     @property
     def engine(self) -> Engine:
         """The engine, made when it is first asked for."""
-        if self._engine is None:
-            # Not as a variable: a traceback would show the password in a URL.
-            if isinstance(self._database, str):
-                self._engine = self._own_engine = engine_from(self._database)
-            else:
-                given = self._database
-                self._engine = given if isinstance(given, Engine) else given()
-        return self._engine
+        return self._database.engine
 
     def create_tables(self) -> None:
         """Create the tables that do not exist; for applications without migrations."""
@@ -112,8 +103,7 @@ class SQLAlchemySuppressionStore(SuppressionStore):
 
     def close(self) -> None:
         """Close the connections of an engine that was made from a URL."""
-        if self._own_engine is not None:
-            self._own_engine.dispose()
+        self._database.close()
 
     def add(self, entries: Iterable[Suppression]) -> int:
         """See `SuppressionStore.add`."""

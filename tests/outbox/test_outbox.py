@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from traceback import TracebackException
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from mailbackends.outbox import (
     uuid7,
 )
 from mailbackends.outbox.outbox import Outbox
+from mailbackends.suppression.sqlalchemy_store import SQLAlchemySuppressionStore
 from support.ports import free_port
 from support.sink import EXTENSIONS, Sink
 
@@ -705,6 +707,17 @@ def test_the_commands_print_json_and_their_exit_status_says_whether_to_look(
     assert command("cancel", listed.split()[0]).returncode == 0
     assert command("cancel", listed.split()[0]).returncode == 1
     assert command("prune", "--older-than", "0").stdout == "1 message deleted\n"
+
+
+@pytest.mark.parametrize("made", [Outbox, SQLAlchemySuppressionStore])
+def test_a_url_that_cannot_be_used_shows_its_password_in_no_frame(made: Any) -> None:
+    word = "-".join(("correct", "horse"))
+    owner = made(f"nonsense://shop:{word}@db.example/mail")
+    del word
+    with pytest.raises(ConfigurationError, match="the database URL cannot be used") as caught:
+        owner.create_tables()
+    shown = TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "correct-horse" not in "".join(shown.format())
 
 
 def make_due(outbox: Outbox) -> None:
