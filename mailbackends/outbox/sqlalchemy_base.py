@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -43,27 +43,13 @@ class SQLAlchemyBase:
         self.engine: Engine = engine
         self.tables: Tables = tables or outbox_tables()
         self._has_row_locks = engine.dialect.name in _ROW_LOCKS
-        # What is done for each message is built once: to build a statement takes longer than
-        # to run it.
-        self._statements: dict[Any, Any] = {}
 
     def create_tables(self) -> None:
         """Create the tables that do not exist; for applications without migrations."""
         self.tables.message.metadata.create_all(self.engine, tables=self.tables.all)
 
-    def _statement(self, key: Any, build: Callable[[], Any]) -> Any:
-        statement = self._statements.get(key)
-        if statement is None:
-            statement = self._statements[key] = build()
-        return statement
-
     def _transaction(self) -> AbstractContextManager[Connection]:
         return writing(self.engine)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            yield connection
 
     def _select(
         self, *where: Any, order: Any, limit: int, parks: bool = False
@@ -71,7 +57,7 @@ class SQLAlchemyBase:
         """The messages without content. Rows that cannot be read are left out, or parked."""
         unreadable: list[tuple[Row[Any], Exception]] = []
         query = raw_rows(self.tables, with_content=False).where(*where).order_by(order).limit(limit)
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(query).all()
             found = values_of(connection, self.tables, rows, lambda *each: unreadable.append(each))
         if parks and unreadable:

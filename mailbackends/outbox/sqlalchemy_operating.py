@@ -31,7 +31,7 @@ class OperatorCalls(SQLAlchemyBase):
             raise ValueError(f"the message {id} cannot be read: {error}") from error
 
         query = raw_rows(self.tables, with_content=True).where(self.tables.message.c.id == id)
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(query).all()
             found = values_of(connection, self.tables, rows, unreadable)
             return found[0] if found else None
@@ -62,7 +62,7 @@ class OperatorCalls(SQLAlchemyBase):
     def log(self, id: UUID) -> list[LogEntry]:
         """See `Store.log`."""
         log = self.tables.log
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(select(log).where(log.c.message == id).order_by(log.c.id))
             return [LogEntry(row.kind, row.text, row.by, row.at) for row in rows]
 
@@ -88,7 +88,7 @@ class OperatorCalls(SQLAlchemyBase):
             .order_by(day.desc(), recipient.c.state)
         )
         found: dict[str, dict[str, int]] = {}
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             for number, state, count in connection.execute(query):
                 name = str(date(1970, 1, 1) + timedelta(days=int(number)))
                 found.setdefault(name, {})[str(state)] = count
@@ -97,7 +97,7 @@ class OperatorCalls(SQLAlchemyBase):
     def status(self) -> Status:
         """See `Store.status`."""
         message = self.tables.message
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             counts = connection.execute(
                 select(message.c.state, func.count()).group_by(message.c.state)
             ).all()
@@ -160,13 +160,13 @@ class OperatorCalls(SQLAlchemyBase):
     def blobs_in_use(self, digests: Sequence[str]) -> set[str]:
         """See `Store.blobs_in_use`."""
         blob = self.tables.blob
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             return set(connection.scalars(select(blob.c.digest).where(blob.c.digest.in_(digests))))
 
     def pauses(self) -> list[Pause]:
         """See `Store.pauses`."""
         pause = self.tables.pause
-        with self._reading() as connection:
+        with self.engine.connect() as connection:
             return [
                 Pause(row.alias, row.until, row.failures, row.reason)
                 for row in connection.execute(select(pause).order_by(pause.c.alias))

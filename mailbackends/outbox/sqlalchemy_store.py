@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -124,7 +125,7 @@ class SQLAlchemyStore(OperatorCalls):
                     "p_lease_by": messages[0].lease_by,
                     "p_lease": int(lease * 1000),
                 }
-                if connection.execute(self._statement("begin", self._begin_one), values).rowcount:
+                if connection.execute(self._begin_one, values).rowcount:
                     return
                 connection.rollback()
                 raise LeaseLost([messages[0].id])
@@ -217,7 +218,8 @@ class SQLAlchemyStore(OperatorCalls):
                 .values(values)
             ).rowcount
             if not changed:
-                connection.execute(self._ignoring_duplicates(pause).values(alias=alias, **values))
+                insert = ignoring_duplicates(self.engine.dialect.name, pause)
+                connection.execute(insert.values(alias=alias, **values))
 
     def resume(self, alias: str) -> None:
         """See `Store.resume`."""
@@ -251,7 +253,9 @@ class SQLAlchemyStore(OperatorCalls):
 
     # --- Statements ---------------------------------------------------------------------------
 
+    @cached_property
     def _begin_one(self) -> Any:
+        # For each message: to build it takes longer than to run it.
         message = self.tables.message
         return (
             update(message)
@@ -277,9 +281,6 @@ class SQLAlchemyStore(OperatorCalls):
             and_(message.c.lease_by == token, message.c.id.in_(some)) for token, some in ids.items()
         ]
         return and_(or_(false(), *leases), message.c.state.in_(sorted(LEASED)))
-
-    def _ignoring_duplicates(self, table: Any) -> Any:
-        return ignoring_duplicates(self.engine.dialect.name, table)
 
     def _stop_listening(self) -> None:
         listener, self._listener = self._listener, None

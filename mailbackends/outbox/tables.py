@@ -93,7 +93,7 @@ def outbox_tables(metadata: MetaData | None = None, prefix: str = "outbox_") -> 
         Column("created_at", Milliseconds, nullable=False),
         Column("updated_at", Milliseconds, nullable=False),
         Column("reason", Text, nullable=False),
-        # JSON as text, read by `row_value`: a column that cannot be read fails one row only.
+        # JSON as text, read by `values_of`: a column that cannot be read fails one row only.
         Column("blobs", Text, nullable=False),
         Column("options", Text, nullable=False),
         Column("content", large, nullable=False),
