@@ -34,12 +34,14 @@ from mailbackends.outbox.values import (
 from mailbackends.protocol.delivery_options import delivery_options
 from mailbackends.texts import one_line
 
-__all__ = ["INLINE_LIMIT", "outbox_message", "source_of", "submission_of"]
+__all__ = ["DATE_OR_ID", "INLINE_LIMIT", "outbox_message", "source_of", "submission_of"]
 
 INLINE_LIMIT = 256 * 1024
 """Larger parts are stored in blobs, in bytes."""
 
-_DATE_OR_ID = re.compile(rb"(?im)^(?:date|message-id):[^\n]*\n(?:[ \t][^\n]*\n)*")
+DATE_OR_ID = re.compile(rb"(?im)^(?:date|message-id):[^\n]*\n(?:[ \t][^\n]*\n)*")
+"""The fields that are made when a message is stored, and stay the same for all attempts."""
+
 _HAS_DATE = re.compile(rb"(?im)^date:")
 _MESSAGE_ID = re.compile(rb"(?im)^message-id:\s*([^\r\n]{1,900})")
 _SUBJECT = re.compile(rb"(?im)^subject:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)")
@@ -263,7 +265,7 @@ def _subject(head: bytes) -> str:
 def _fingerprint(job: Job, stored: bytes, parts: tuple[BlobPart, ...]) -> str:
     """Equal for equal messages, whatever their Date, Message-ID and boundaries."""
     end = _end_of_header(stored)
-    text = _DATE_OR_ID.sub(b"", stored[:end]) + stored[end:]
+    text = DATE_OR_ID.sub(b"", stored[:end]) + stored[end:]
     for number, boundary in enumerate(dict.fromkeys(_BOUNDARY.findall(text))):
         text = text.replace(boundary, b"boundary-%d" % number)
     digest = hashlib.sha256(job.envelope.reverse_path.encode())

@@ -28,7 +28,7 @@ from mailbackends.errors import (
     SMTPException,
 )
 from mailbackends.mailer.submission import Submission
-from mailbackends.outbox.content import outbox_message
+from mailbackends.outbox.content import DATE_OR_ID, outbox_message
 from mailbackends.outbox.delivery import Deliver, Hooks, Result
 from mailbackends.outbox.values import OutboxMessage
 from mailbackends.suppression.store import SuppressionList
@@ -53,7 +53,6 @@ _OF_BODY = re.compile(rb"(?im)^(?:content-[\w-]+|mime-version):[^\n]*\n(?:[ \t][
 _PASSING = frozenset({"OperationalError", "InterfaceError", "ConnectionError", "TimeoutError"})
 # What the function has made, or files that it does not find, are the same next time.
 _LASTING = (SMTPException, FileNotFoundError, IsADirectoryError, NotADirectoryError)
-_FIXED = re.compile(rb"(?im)^(?:date|message-id):[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +182,12 @@ def rendered(message: OutboxMessage, render: Render) -> OutboxMessage:
         failure.outcome = Outcome.NOT_SENT
         raise failure from error
     head, end, body = made.content.partition(b"\r\n\r\n")
-    date = _FIXED.findall(template.header) or [
+    date = DATE_OR_ID.findall(template.header) or [
         f"Date: {format_datetime(message.created_at or datetime.now(UTC))}\r\n".encode()
     ]
-    content = b"".join(date) + _FIXED.sub(b"", head + b"\r\n").removesuffix(b"\r\n") + end + body
+    content = (
+        b"".join(date) + DATE_OR_ID.sub(b"", head + b"\r\n").removesuffix(b"\r\n") + end + body
+    )
     options = tuple(each for each in message.mail_options if not each.startswith(_OPTION))
     if "SMTPUTF8" in made.mail_options and "SMTPUTF8" not in options:
         options = ("SMTPUTF8", *options)
