@@ -51,17 +51,9 @@ def record_outcomes(changes: Sequence[Change], connection: Any) -> bool:
         messages[change.state, change.before].append(_without_none(values, 2))
         tried = set(change.attempted)
         for address, each in change.recipients.items():
-            reply = each.reply
-            words: dict[str, Any] = {}
-            if reply is not None:
-                enhanced = str(reply.enhanced or "")
-                words = {"code": reply.code, "enhanced": enhanced, "text": reply.text}
-            elif each.text is not None:
-                words = {"text": each.text}
-            if each.server:
-                words["server"] = each.server
-            values = [each.state.value, moment, *words.values(), id, address]
-            recipients[tuple(words), address in tried].append(_without_none(values, 1))
+            columns = each.columns
+            values = [each.state.value, moment, *columns.values(), id, address]
+            recipients[tuple(columns), address in tried].append(_without_none(values, 1))
         if (entry := change.log) is not None:
             log.append(_without_none([id, entry.kind, entry.text, entry.by, moment], 4))
     with connection.cursor() as cursor:

@@ -200,20 +200,11 @@ class DjangoStore(Queries):
         same: dict[Any, list[str]] = defaultdict(list)
         attempted = set(change.attempted)
         for address, each in change.recipients.items():
-            reply = each.reply
-            same[each.state, reply, each.server, each.text, address in attempted].append(address)
-        for address in attempted.difference(change.recipients):
-            same[None, None, "", None, True].append(address)
+            columns = tuple(each.columns.items())
+            same[each.state, columns, address in attempted].append(address)
         recipients = models.Recipient.objects.using(self.using).filter(message_id=change.id)
-        for (state, reply, server, text, is_attempt), addresses in same.items():
-            values: dict[str, Any] = {} if state is None else {"state": state.value, "at": now}
-            if reply is not None:
-                enhanced = str(reply.enhanced or "")
-                values |= {"code": reply.code, "enhanced": enhanced, "text": reply.text}
-            elif text is not None:
-                values["text"] = text
-            if server:
-                values["server"] = server
+        for (state, columns, is_attempt), addresses in same.items():
+            values = {"state": state.value, "at": now, **dict(columns)}
             if is_attempt:
                 values["attempts"] = F("attempts") + 1
             recipients.filter(address__in=addresses).update(**values)

@@ -158,13 +158,6 @@ def _add_recipients(batches: _Batches, change: Change) -> None:
             "p_message": change.id,
             "p_address": address,
             "p_state": each.state,
+            **{f"p_{name}": value for name, value in each.columns.items()},
         }
-        if each.reply is not None:
-            values["p_code"] = each.reply.code
-            values["p_enhanced"] = str(each.reply.enhanced or "")
-            values["p_text"] = each.reply.text
-        elif each.text is not None:
-            values["p_text"] = each.text
-        if each.server:
-            values["p_server"] = each.server
         batches["recipient", frozenset(values), address in tried].append(values)

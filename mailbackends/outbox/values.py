@@ -226,6 +226,20 @@ class RecipientChange:
     text: str | None = None
     """Where no server has replied: why it is in this state. None leaves the text as it is."""
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What to write besides ``state`` and ``at``, by the names of the columns."""
+        found: dict[str, Any] = {}
+        if self.reply is not None:
+            found["code"] = self.reply.code
+            found["enhanced"] = str(self.reply.enhanced or "")
+            found["text"] = self.reply.text
+        elif self.text is not None:
+            found["text"] = self.text
+        if self.server:
+            found["server"] = self.server
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
@@ -267,7 +281,7 @@ class Change:
     lost_leases: int = 0
     """The new value of that column."""
     attempted: tuple[str, ...] = ()
-    """The recipients whose ``attempts`` is incremented."""
+    """Those of ``recipients`` whose ``attempts`` is incremented."""
     restarts: bool = False
     """Set ``expires_at`` to NULL and ``attempts`` to 0."""
 
