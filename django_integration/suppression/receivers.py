@@ -68,14 +68,15 @@ def _recipients_of(reference: str | None) -> Collection[str]:
 
 
 def _sent(sender: Any, receipt: Any, **kwargs: Any) -> None:
-    refused = getattr(receipt, "refused", None)
-    if refused:
-        _note(from_replies(refused, suppression_list().policy))
+    _note_refused(receipt)
 
 
 def _failed(sender: Any, error: Any, **kwargs: Any) -> None:
-    refused = getattr(error, "refused", None)
-    if refused:
+    _note_refused(error)
+
+
+def _note_refused(result: Any) -> None:
+    if refused := getattr(result, "refused", None):
         _note(from_replies(refused, suppression_list().policy))
 
 

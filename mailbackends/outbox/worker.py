@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from types import FrameType
 
@@ -142,18 +143,19 @@ class Worker:
     def sweep(self) -> int:
         """Decide about messages whose lease or time has expired; returns how many changed."""
         self._swept_at = time.monotonic()
+        lost = self._decide_all(self._store.lost, partial(lease_expired, policy=self._policy))
+        return lost + self._decide_all(self._store.overdue, expired)
+
+    def _decide_all(
+        self,
+        find: Callable[[int], Sequence[OutboxMessage]],
+        decide: Callable[[OutboxMessage], Change],
+    ) -> int:
         changed = 0
-        while lost := self._store.lost(_ROWS):
-            swept = sum(
-                self._outcomes.apply(m, lease_expired(m, policy=self._policy)) for m in lost
-            )
+        while found := find(_ROWS):
+            swept = sum(self._outcomes.apply(message, decide(message)) for message in found)
             changed += swept
-            if not swept or len(lost) < _ROWS:
-                break
-        while overdue := self._store.overdue(_ROWS):
-            swept = sum(self._outcomes.apply(message, expired(message)) for message in overdue)
-            changed += swept
-            if not swept or len(overdue) < _ROWS:
+            if not swept or len(found) < _ROWS:
                 break
         return changed
 
