@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 from mailbackends.mailbox.mailbox import Mailbox
 from mailbackends.mailbox.wsgi import WebServer, is_loopback
@@ -127,6 +128,12 @@ def run(
     ``say`` is called with each line of output.
     """
     stopped = threading.Event()
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stopped.set()
+
     with serve(
         smtp_port=smtp_port,
         http_port=http_port,
@@ -141,14 +148,17 @@ def run(
         say(f"Mail    smtp://{server.host}:{server.port}  (any login, nothing is delivered)")
         say(f"Page    {page.url}")
         say(f"Kept    {path if path else 'in memory'}, the newest {keep}")
-        say("Press Ctrl+C to end.")
-        previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+        # No KeyboardInterrupt: raised in the code of a lock, it could leave it locked, and raised
+        # in a finalizer, it would be lost.
+        previous = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
+            say("Press Ctrl+C to end.")
             _follow(box, stopped, say)
-        except KeyboardInterrupt:
-            say("")
+            if signal.SIGINT in received:
+                say("")
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _follow(box: Mailbox, stopped: threading.Event, say: Callable[[str], object]) -> None:
