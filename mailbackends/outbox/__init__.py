@@ -17,7 +17,7 @@ from mailbackends.outbox.content import (
 )
 from mailbackends.outbox.decisions import expired, lease_expired, parked, recorded
 from mailbackends.outbox.delivery import Deliver, Hooks, MailerDelivery
-from mailbackends.outbox.ids import uuid7
+from mailbackends.outbox.ids import lease_token, uuid7
 from mailbackends.outbox.policy import (
     KeyReusedError,
     RetryPolicy,
@@ -41,7 +41,6 @@ from mailbackends.outbox.values import (
     Queued,
     RecipientChange,
     Status,
-    lease_token,
 )
 from mailbackends.outbox.worker import Worker
 

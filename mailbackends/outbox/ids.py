@@ -1,13 +1,14 @@
-"""The ids of rows, which sort by the time they were made."""
+"""The ids of rows, and the tokens of leases."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from uuid import UUID
 
-__all__ = ["uuid7"]
+__all__ = ["lease_token", "uuid7"]
 
 _MILLION = 1_000_000  # nanoseconds in a millisecond
 
@@ -29,6 +30,14 @@ def uuid7() -> UUID:
     milliseconds, fraction = moment >> 12, moment & 0xFFF
     unguessable = int.from_bytes(os.urandom(8)) >> 2
     return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | unguessable)
+
+
+def lease_token(worker: str) -> str:
+    """A new token for one call of `Store.claim`: no two leases on a message have the same.
+
+    It is stored in ``lease_by``, and begins with the worker's name. At most 100 characters.
+    """
+    return f"{worker[-80:]} {secrets.token_hex(8)}"
 
 
 def _after_fork_in_child() -> None:

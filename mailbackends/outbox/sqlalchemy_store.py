@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
+from mailbackends.outbox.ids import lease_token
 from mailbackends.outbox.sqlalchemy_base import after
 from mailbackends.outbox.sqlalchemy_due import due_bands, is_due
 from mailbackends.outbox.sqlalchemy_insert import ignoring_duplicates
@@ -37,11 +38,7 @@ from mailbackends.outbox.sqlalchemy_rows import raw_rows
 from mailbackends.outbox.state import LEASED, State
 from mailbackends.outbox.store import LeaseLost
 from mailbackends.outbox.tables import CHANNEL, IS_LEASED, IS_QUEUED, Tables
-from mailbackends.outbox.values import (
-    Change,
-    OutboxMessage,
-    lease_token,
-)
+from mailbackends.outbox.values import Change, OutboxMessage
 from mailbackends.sql import now_ms
 
 __all__ = ["SQLAlchemyStore"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +27,6 @@ __all__ = [
     "Queued",
     "RecipientChange",
     "Status",
-    "lease_token",
 ]
 
 
@@ -229,13 +227,11 @@ class RecipientChange:
     @property
     def columns(self) -> dict[str, Any]:
         """What to write besides ``state`` and ``at``, by the names of the columns."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {} if self.text is None else {"text": self.text}
         if self.reply is not None:
             found["code"] = self.reply.code
             found["enhanced"] = str(self.reply.enhanced or "")
             found["text"] = self.reply.text
-        elif self.text is not None:
-            found["text"] = self.text
         if self.server:
             found["server"] = self.server
         return found
@@ -342,11 +338,3 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """The fields in JSON's types."""
         return fields_as_dict(self)
-
-
-def lease_token(worker: str) -> str:
-    """A new token for one call of `Store.claim`: no two leases on a message have the same.
-
-    It is stored in ``lease_by``, and begins with the worker's name. At most 100 characters.
-    """
-    return f"{worker[-80:]} {secrets.token_hex(8)}"
