@@ -42,7 +42,7 @@ def envelope_sender(reference: str) -> str:
     """The address to which reports on a message with this reference go.
 
     Raises:
-        ConfigurationError: MAILBACKENDS_BOUNCE_ADDRESS is not set, or the reference is not usable.
+        ConfigurationError: MAILBACKENDS_BOUNCE_ADDRESS is not set, or the reference cannot be used.
     """
     address = getattr(settings, "MAILBACKENDS_BOUNCE_ADDRESS", None)
     if not address:

@@ -38,7 +38,7 @@ def recipient_sender(config: Mapping[str, Any], recipient: str) -> str | None:
     """The envelope sender that names a recipient; None without MAIL_BOUNCE_ADDRESS.
 
     Raises:
-        ConfigurationError: the address or SECRET_KEY is not usable.
+        ConfigurationError: the address or SECRET_KEY cannot be used.
     """
     address = config.get(ADDRESS_KEY)
     if not address:

@@ -54,8 +54,8 @@ def suppression_of(app: Flask) -> SQLAlchemySuppressionStore:
     in the database of Flask-SQLAlchemy.
 
     Raises:
-        ConfigurationError: there is no database, a setting is not usable, or SQLAlchemy is not
-            installed.
+        ConfigurationError: no database is configured, a setting cannot be used, or SQLAlchemy is
+            not installed.
     """
     found = app.extensions.get(_EXTENSION)
     if found is None:
@@ -68,7 +68,7 @@ def set_up_suppression(app: Flask) -> None:
     """Put the application's list in place of ``MAIL_SUPPRESSION = True``.
 
     Raises:
-        ConfigurationError: MAIL_SUPPRESSION_EXEMPT or MAIL_SUPPRESSION_POLICY is not usable.
+        ConfigurationError: MAIL_SUPPRESSION_EXEMPT or MAIL_SUPPRESSION_POLICY cannot be used.
     """
     if app.config.get("MAIL_SUPPRESSION") is not True:
         return

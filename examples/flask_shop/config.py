@@ -7,10 +7,11 @@ MAIL_DEMO_USER        the login, which is sent over STARTTLS only
 MAIL_DEMO_PASSWORD    and its password
 MAIL_DEMO_CAFILE      the authority to trust, in place of the system's
 MAIL_DEMO_BACKEND     ``mailbox``: all mail is shown at ``/mailbox/``, in debug mode
-SHOP_DATABASE         where orders and their confirmations are stored: see `orders`
 SHOP_SITE             such as ``https://shop.example.com``: newsletters can be left by one
                       click, and the shop remembers who has left
-SHOP_DATABASE         where it does so, as SQLAlchemy takes it
+SHOP_DATABASE         a URL of SQLAlchemy: where that is remembered (by default in
+                      ``shop.sqlite3``), and orders and their confirmations are
+                      stored (by default they are not): see `orders`
 SHOP_DKIM_KEY         the file with the key that signs all mail
 ====================  ======================================================
 """

@@ -27,6 +27,6 @@ def _sent(app: Flask, message: Any, receipt: Receipt) -> None:
 
 
 def _failed(app: Flask, message: Any, error: Exception) -> None:
-    # That a recipient has left the newsletter is no mistake.
+    # It is not an error that a recipient has unsubscribed.
     level = logging.INFO if isinstance(error, RecipientsSuppressed) else logging.ERROR
     app.logger.log(level, "not sent: %s: %s", type(error).__name__, error)

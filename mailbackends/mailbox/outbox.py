@@ -210,7 +210,7 @@ class _Visit:
     def _act(self) -> str:
         act = self.request.form.get("act", "")
         if self.request.method != "POST" or act not in _ACTS:
-            raise Refusal(400, "There is no such action.")
+            raise Refusal(400, "The action is unknown: use the buttons on the page.")
         return act
 
     def _apply(self, act: str, id: UUID) -> bool:

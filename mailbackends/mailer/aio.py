@@ -111,7 +111,8 @@ class AsyncMailer(AsyncSender):
                 async for outcome in stream:
                     outcomes.append(outcome)
         except asyncio.CancelledError as error:
-            # The error is the result of its own message, and is about all of them from here on.
+            # The error is also the result of one message. From here on it describes the whole
+            # batch, so that message gets another one.
             alone = not_sent()
             results = (
                 *map(known, outcomes),

@@ -169,7 +169,7 @@ class BasePool(ABC, Generic[C]):
 
     @property
     def min_idle(self) -> int:
-        """How many idle connections upkeep keeps ready; 0: there is no upkeep."""
+        """The number of idle connections that upkeep keeps ready; 0 without upkeep."""
         return self._limits.min_idle
 
     @property

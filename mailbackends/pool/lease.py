@@ -26,7 +26,7 @@ class Limits:
     max_idle: float
     """Seconds since a connection was last used, or checked."""
     min_idle: int = 0
-    """How many idle connections upkeep keeps ready: see `upkeep`."""
+    """The number of idle connections that upkeep keeps ready; see `upkeep`."""
 
 
 @dataclass(frozen=True, slots=True)

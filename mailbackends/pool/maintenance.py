@@ -37,7 +37,7 @@ async def maintain(
 ) -> float:
     """Do what is due, and return the time of the pool's clock at which to come again.
 
-    `math.inf` means never: the pool is closed, there is no upkeep, or ``goes_on`` returned False,
+    `math.inf` means never: the pool is closed or has no upkeep, or ``goes_on`` returned False,
     which ends what is under way as well. Connections that have expired are closed, too. A server
     that cannot be reached is logged once, and raises nothing.
     """

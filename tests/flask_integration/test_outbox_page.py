@@ -230,7 +230,7 @@ def test_the_guard_refuses_or_sends_to_a_login(make: Any) -> None:
     assert app.test_client().get("/mailbox/outbox/").status_code == 401
 
 
-def test_what_does_not_exist_or_cannot_be_done_is_said(make: Any) -> None:
+def test_a_missing_message_and_an_impossible_action_are_errors(make: Any) -> None:
     app, _ = make()
     client = app.test_client()
     missing = "01970000-0000-7000-8000-000000000000"

@@ -249,7 +249,9 @@ def test_messages_of_other_classes_are_redirected_too(use: Use, server: MailServ
         ({"MAIL_REDIRECT_ALL_TO": "a\n@example.com"}, "line break"),
     ],
 )
-def test_settings_that_are_no_addresses(use: Use, config: dict[str, Any], words: str) -> None:
+def test_settings_that_are_not_addresses_are_refused(
+    use: Use, config: dict[str, Any], words: str
+) -> None:
     from mailbackends import ConfigurationError
 
     with pytest.raises((ConfigurationError, ValueError)) as caught:

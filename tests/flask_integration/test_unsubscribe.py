@@ -89,7 +89,9 @@ def test_several_recipients_cannot_share_a_link(app: Flask, to: list[str]) -> No
         ({"SECRET_KEY": None}, "SECRET_KEY is not set"),
     ],
 )
-def test_the_missing_package_is_named(app: Flask, change: dict[str, Any], words: str) -> None:
+def test_a_missing_or_wrong_setting_is_named(
+    app: Flask, change: dict[str, Any], words: str
+) -> None:
     app.config.update(change)
     with pytest.raises(ConfigurationError, match=words):
         Mail(app).send(news("ada@example.net"))

@@ -39,7 +39,7 @@ class Command(BaseCommand):
         """Read the reports.
 
         Raises:
-            CommandError: there is no Maildir, or the port is not usable.
+            CommandError: the Maildir does not exist, or the port cannot be used.
         """
         try:
             if options["maildir"] is not None:

@@ -179,7 +179,7 @@ def test_the_error_of_a_second_connection_has_what_the_server_said_on_the_first(
         assert caught.value.as_dict()["earlier"] == [before.as_dict()]
 
 
-def test_an_idle_connection_that_was_closed_is_not_worth_a_word(message) -> None:
+def test_the_error_does_not_mention_an_idle_connection_that_was_closed(message) -> None:
     with Sink(extensions=PLAIN) as sink, Mailer(sink.url) as mailer:
         mailer.send_message(message())
         sink.hang_up("MAIL")

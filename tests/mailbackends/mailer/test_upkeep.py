@@ -134,7 +134,9 @@ def test_a_transaction_that_failed_is_reset_by_the_check(sink: Sink, message) ->
         assert flight.startswith(b"MAIL")
 
 
-def test_a_server_that_closes_idle_connections_meets_no_message(sink: Sink, message) -> None:
+def test_no_message_uses_a_connection_that_the_server_closed_while_idle(
+    sink: Sink, message
+) -> None:
     with Mailer(sink.url, min_idle=1) as mailer:
         mailer.send_message(message())
         sink.close_connections()

@@ -274,7 +274,7 @@ def test_a_connection_is_renewed_before_its_last_message(server):
     assert set(pool.stats().retired) == {"renewed"}
 
 
-def test_renewal_needs_no_place_of_its_own(server):
+def test_renewal_needs_no_further_place(server):
     pool = server.pool(size=1, max_lifetime=100.0)
     server.keep(pool, 300)
     assert pool.stats().retired["renewed"] == 3
