@@ -137,13 +137,6 @@ def about(results: Results) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     load = ", ".join(str(value) for value in machine["load"])
-    if "Nodemailer" not in machine["versions"] and any(
-        CLIENTS[cell.client].family == "nodemailer" for cell in results.cells
-    ):
-        # Before its version was recorded.
-        versions += (
-            ", Nodemailer 7 (which writes the end of a message separately, and so waits 40 ms)"
-        )
     return (
         f"{machine['cores']} core{'s' * (machine['cores'] != 1)}, {machine['system']}, "
         f"{machine['python']}"
