@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from django.core.mail import send_mail
 
 from django_integration import warm_up
 from django_integration.health import mail_stats
+from support.background import until
 from support.server import MailServer
 
 from .test_servers import GUNICORN, get, running
@@ -34,13 +35,6 @@ def sample(file: str) -> str:
     found = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
     [code] = [code for code in found if code.startswith(f"# {file}\n")]
     return str(code)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_warm_up_opens_the_connections_that_mail_then_uses(
@@ -86,9 +80,7 @@ def test_warm_up_is_for_all_mailers(server: MailServer, use_settings: Use) -> No
     assert warm_up(10) == 3
 
 
-def test_the_sample_with_ready(
-    server: MailServer, use_mail: Use, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sample_with_ready(server: MailServer, use_mail: Use) -> None:
     use_mail(host=server.host, port=server.port, min_idle=1)
     names: dict[str, Any] = {"__name__": "shop.apps"}
     exec(compile(sample("shop_apps.py"), str(PAGE), "exec"), names)  # noqa: S102
@@ -127,11 +119,7 @@ def test_the_sample_for_gunicorn(tmp_path: Path, server: MailServer, hook: str) 
     assert len(by_connection) == len(workers)
 
 
-def test_the_sample_of_the_mailer_and_for_asyncio(
-    server: MailServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import asyncio
-
+def test_the_sample_of_the_mailer_and_for_asyncio(server: MailServer) -> None:
     url = f"smtp://{server.host}:{server.port}"
     given = "smtp+starttls://shop:secret@smtp.example.com"
     names: dict[str, Any] = {}

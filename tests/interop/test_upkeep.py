@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 pytest.importorskip("django", reason="these servers are those of the frameworks' tests, too")
@@ -13,6 +10,7 @@ pytest.importorskip("flask", reason="these servers are those of the frameworks' 
 from interop.servers.all import AllServers
 from mailbackends import Mailer
 from mailbackends.pool import upkeep
+from support.background import until
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +19,6 @@ def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_SHORTEST_INTERVAL", 0.1)
     monkeypatch.setattr(upkeep, "_SHORTEST_LOOK", 0.05)
     monkeypatch.setattr("mailbackends.pool.upkeep.random.uniform", lambda least, most: 0.1)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def mailer_for(server: str, all_servers: AllServers, need: str = "plain") -> Mailer:
@@ -45,7 +36,7 @@ def test_servers_accept_the_checks_of_a_connection_until_it_is_renewed(
     """Exim ends a connection after ten commands without a message."""
     with mailer_for(server, all_servers) as mailer:
         assert mailer.warm_up(10) == 1
-        until(lambda: mailer.stats().pool.retired.get("renewed", 0) >= 2)
+        until(lambda: mailer.stats().pool.retired.get("renewed", 0) >= 2, 30)
         stats = mailer.stats().pool
         assert set(stats.retired) == {"renewed"}
         assert stats.checked >= 16
@@ -59,8 +50,8 @@ def test_the_idle_limit_of_postfix_is_learned(
     monkeypatch.setattr(upkeep, "_INTERVAL", 4.0)
     with mailer_for("Postfix", all_servers, "idle") as mailer:
         assert mailer.warm_up(10) == 1
-        until(lambda: mailer.stats().pool.checked >= 8)
+        until(lambda: mailer.stats().pool.checked >= 8, 30)
         dead = mailer.stats().pool.retired["dead"]
         checked = mailer.stats().pool.checked
-        until(lambda: mailer.stats().pool.checked >= checked + 10)
+        until(lambda: mailer.stats().pool.checked >= checked + 10, 30)
         assert mailer.stats().pool.retired["dead"] == dead <= 4

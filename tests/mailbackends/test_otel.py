@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
 
 from mailbackends import Mailer, Outcome, RateLimited, SMTPDeliveryUnknown, SMTPRecipientsRefused
+from support.background import until
 from support.sink import Sink
 
 WITHOUT = "OpenTelemetry is not installed here: mailbackends[otel] and opentelemetry-sdk"
@@ -260,8 +260,7 @@ def test_upkeep_is_counted(recorded: Recorded, sink: Sink) -> None:
     prefix = "mailbackends.client."
     with Mailer(sink.url, min_idle=1, max_idle=3.0, on_event=recorded.hook()) as mailer:
         assert mailer.warm_up(10) == 1
-        while f"{prefix}connection.checked" not in recorded.points:
-            time.sleep(0.05)
+        until(lambda: f"{prefix}connection.checked" in recorded.points)
         checked = recorded.values(f"{prefix}connection.checked", "mailbackends.is_alive")
         assert checked == {True: 1}
         created = recorded.points[f"{prefix}connection.create_time"]
@@ -269,8 +268,7 @@ def test_upkeep_is_counted(recorded: Recorded, sink: Sink) -> None:
     sink.stop()
     with Mailer(sink.url, min_idle=1, on_event=recorded.hook()) as mailer:
         assert mailer.warm_up(10) == 0
-        while f"{prefix}upkeep.failures" not in recorded.points:
-            time.sleep(0.01)
+        until(lambda: f"{prefix}upkeep.failures" in recorded.points)
         error = "mailbackends.errors.SMTPConnectionError"
         assert recorded.values(f"{prefix}upkeep.failures", "error.type") == {error: 1}
 

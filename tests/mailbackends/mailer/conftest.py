@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
@@ -12,6 +13,7 @@ from mailbackends.protocol.gates import Buffer
 from mailbackends.transport.stream import Stream
 from support import loops
 from support.awaited import awaited_mailers
+from support.background import until, upkeep_threads
 from support.sink import Sink
 
 MakeMessage = Callable[..., EmailMessage]
@@ -76,6 +78,14 @@ def _kind_of_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def bdat_unproved() -> None:
     """BDAT has not been used yet, as in a new process."""
+
+
+@pytest.fixture
+def no_upkeep_thread_is_left() -> Iterator[None]:
+    """A Mailer that was closed, or is garbage, has ended its thread after the test."""
+    yield
+    gc.collect()
+    until(lambda: not upkeep_threads())
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,7 +18,10 @@ from mailbackends.events import Event
 from mailbackends.mailer import CircuitState, connection
 from mailbackends.pool import upkeep
 from support import certs
+from support.background import until, upkeep_threads
 from support.sink import EXTENSIONS, Sink
+
+pytestmark = pytest.mark.usefixtures("no_upkeep_thread_is_left")
 
 
 @pytest.fixture(autouse=True)
@@ -34,25 +36,6 @@ def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # of the backoff
     monkeypatch.setattr(connection, "_FRESH", 0.2)
     monkeypatch.setattr(connection, "_CHECK_MARGIN", 0.3)
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    """A Mailer that was closed, or is garbage, has ended its thread."""
-    yield
-    gc.collect()
-    until(lambda: not threads())
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
-def threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if each.name == "mailbackends-upkeep"]
 
 
 # What it is for
@@ -96,7 +79,7 @@ def test_nothing_is_opened_before_the_first_message_or_warm_up(sink: Sink, messa
     with Mailer(sink.url, min_idle=2) as mailer:
         time.sleep(0.1)
         assert sink.connections == 0
-        assert not threads()
+        assert not upkeep_threads()
         mailer.send_message(message())
         until(lambda: mailer.stats().pool.idle == 2)
         assert sink.connections == 2
@@ -300,19 +283,19 @@ def test_a_mailer_has_one_thread_and_close_ends_it(one: Sink, two: Sink, message
     mailer.warm_up(10)
     for _ in range(4):
         mailer.send_message(message())
-    assert len(threads()) == 1
+    assert len(upkeep_threads()) == 1
     mailer.close()
-    until(lambda: not threads())
+    until(lambda: not upkeep_threads())
 
 
 @pytest.mark.threads_only
 def test_a_mailer_that_is_garbage_ends_its_thread_and_closes_its_connections(sink: Sink) -> None:
     mailer = BlockingMailer(sink.url, min_idle=2)
     mailer.warm_up(10)
-    assert len(threads()) == 1
+    assert len(upkeep_threads()) == 1
     del mailer
     gc.collect()
-    until(lambda: not threads())
+    until(lambda: not upkeep_threads())
     sink.wait(lambda: sink.open_connections == 0)
 
 
@@ -321,7 +304,7 @@ def test_a_mailer_that_is_garbage_ends_an_attempt_that_is_under_way() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         begun_attempt(listener)
         gc.collect()
-        until(lambda: not threads(), 1.0)
+        until(lambda: not upkeep_threads(), 1.0)
 
 
 def begun_attempt(listener: socket.socket) -> None:
@@ -339,7 +322,7 @@ def test_many_threads_at_once_start_one(sink: Sink, message) -> None:
         def send(some: list[object]) -> None:
             for each in some:
                 mailer.send_message(each)
-                seen.append(len(threads()))
+                seen.append(len(upkeep_threads()))
 
         senders = [threading.Thread(target=send, args=(given[n::8],)) for n in range(8)]
         for sender in senders:
@@ -361,7 +344,7 @@ def test_an_event_loop_ends_without_close(sink: Sink, message) -> None:
         await mailer.send_message(message())
         await asyncio.sleep(0.7)
         assert mailer.stats().pool.checked >= 2
-        assert threads() == []
+        assert upkeep_threads() == []
 
     asyncio.run(main(), debug=True)
     gc.collect()
@@ -430,6 +413,6 @@ def test_after_a_hook_that_ends_the_thread_another_one_is_started() -> None:
 
     with Sink() as sink, BlockingMailer(sink.url, min_idle=1, on_event=exit_once) as mailer:
         mailer.warm_up()
-        until(lambda: len(events) == 1 and not threads())
+        until(lambda: len(events) == 1 and not upkeep_threads())
         mailer.warm_up()
-        until(lambda: len(threads()) == 1)
+        until(lambda: len(upkeep_threads()) == 1)

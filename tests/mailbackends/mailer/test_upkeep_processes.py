@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from mailbackends import Mailer as BlockingMailer
+from support.background import until, upkeep_threads
 from support.processes import in_child, run_program
 from support.sink import Sink
 
+pytestmark = pytest.mark.usefixtures("no_upkeep_thread_is_left")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
-    until(lambda: not threads())
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
-def threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if each.name == "mailbackends-upkeep"]
 
 
 @needs_fork
@@ -42,7 +23,7 @@ def test_a_child_starts_its_thread_when_it_first_needs_one(sink: Sink, message: 
         assert mailer.warm_up(10) == 2
 
         def use() -> list[Any]:
-            before = len(threads())
+            before = len(upkeep_threads())
             mailer.send_message(message())
             until(lambda: mailer.stats().pool.idle == 2)
             stats = mailer.stats().pool
@@ -53,7 +34,7 @@ def test_a_child_starts_its_thread_when_it_first_needs_one(sink: Sink, message: 
         # The parent's connections are untouched, and its thread goes on.
         stats = mailer.stats().pool
         assert (stats.idle, stats.made, stats.retired) == (2, 2, {})
-        assert len(threads()) == 1
+        assert len(upkeep_threads()) == 1
         mailer.send_message(message())
         assert mailer.stats().pool.made == 2
     assert sink.connections == 4
@@ -70,7 +51,7 @@ def test_warm_up_in_a_child_as_in_post_fork(sink: Sink) -> None:
 
         assert [in_child(use) for _ in range(3)] == [1, 1, 1]
         assert mailer.stats().pool.made == 0
-        assert not threads()
+        assert not upkeep_threads()
     assert sink.connections == 3
 
 

@@ -8,27 +8,19 @@ import pickle
 import threading
 import time
 import weakref
-from collections.abc import Callable
 
 import pytest
 
 from mailbackends.errors import Outcome, PoolClosed, PoolTimeout
 from mailbackends.events import ConnectionOpened, ConnectionRetired, ConnectionReused, Event
 from mailbackends.pool import Lease, Pool
+from support.background import until
 from support.pooled import Dialler, FakeConnection, pool_of
 
 
 @pytest.fixture
 def dial() -> Dialler:
     return Dialler()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.001)
 
 
 class Waiter(threading.Thread):
