@@ -11,11 +11,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from flask_integration.backend import Backend, BackendSettings, local_receipt
 from flask_integration.posting import Posting
@@ -39,6 +39,8 @@ __all__ = [
     "find_backend",
     "local_receipt",
 ]
+
+T = TypeVar("T")
 
 
 class SmtpBackend(Backend):
@@ -72,15 +74,7 @@ class SmtpBackend(Backend):
     async def asend(self, posting: Posting) -> Receipt:
         """Send over a connection of the running event loop."""
         async with self._async_mailers().mailer(None) as mailer:
-            send: Callable[..., Awaitable[Receipt]] = mailer.send_message
-            return await send(
-                posting.message,
-                posting.from_addr,
-                posting.to_addrs,
-                mail_options=posting.mail_options,
-                rcpt_options=posting.rcpt_options,
-                stream=posting.stream,
-            )
+            return await _send(mailer.send_message, posting)
 
     async def asend_many(
         self, postings: AsyncIterable[Posting]
@@ -155,7 +149,7 @@ class _PinnedBackend(Backend):
         return _send(self._send_message, posting)
 
 
-def _send(send_message: Callable[..., Receipt], posting: Posting) -> Receipt:
+def _send(send_message: Callable[..., T], posting: Posting) -> T:
     return send_message(
         posting.message,
         posting.from_addr,

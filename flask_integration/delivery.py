@@ -243,7 +243,8 @@ async def adeliver_many(
 ) -> list[Receipt | Exception]:
     """As `deliver_many`, awaited, with a list of all outcomes.
 
-    ``prepare_one`` has asked the suppression list where the backend does not.
+    ``prepare_one`` has asked the suppression list where the backend does not; ``lookup`` is for a
+    backend that does.
     """
     batch = _Batch(app)
     found: list[Receipt | Exception] = []
@@ -252,8 +253,7 @@ async def adeliver_many(
         for message in messages:
             posting = await prepare_one(message)
             if batch.add(message, posting) and isinstance(posting, Posting):
-                is_asked = backend is None or not backend.asks_suppression_list
-                yield posting if is_asked else with_answers(posting, lookup)
+                yield with_answers(posting, lookup)
 
     async def withheld() -> AsyncGenerator[Receipt | Exception, None]:
         async for posting in prepared():

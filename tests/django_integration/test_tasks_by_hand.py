@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import django
 import pytest
 
 pytest.importorskip("celery")
@@ -87,8 +86,6 @@ def wait(holds: Callable[[], bool], log: Path) -> None:
 
 @pytest.mark.slow
 def test_a_task_whose_worker_is_killed_runs_again_with_the_same_message_id(tmp_path: Path) -> None:
-    if django.VERSION < (5, 2):
-        pytest.skip("of another Django")
     samples(tmp_path)
     log = tmp_path / "worker.log"
     with redis_server() as url, Sink() as sink, log.open("wb") as output:
