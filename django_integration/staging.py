@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from django_integration.addresses import prep_address
@@ -21,18 +20,7 @@ def staging_from(options: Mapping[str, Any], alias: str | None) -> Staging:
         SettingsError: a value is not an address. InvalidMailer: the same, with an alias.
     """
     redirect, allowed = options.get("redirect_all_to"), options.get("allowed_recipients")
-    if not redirect and allowed is None:
-        return Staging()
     try:
-        return _parsed(_hashable(redirect), _hashable(allowed))
+        return Staging.of(redirect or None, allowed, bare=prep_address)
     except ConfigurationError as error:
         raise configuration_error(str(error), alias) from error
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | set) else value
-
-
-@lru_cache(maxsize=64)  # Django makes a backend for each message, from the same settings
-def _parsed(redirect: Any, allowed: Any) -> Staging:
-    return Staging.of(redirect, allowed, bare=prep_address)

@@ -211,10 +211,9 @@ def _strategy(key: str, value: object) -> Literal["ordered", "round_robin"]:
 
 
 def _staging(values: Mapping[str, Any], label: str) -> Staging:
-    allowed = values.get("ALLOWED_RECIPIENTS")
     return Staging.of(
-        _addresses(values.get("REDIRECT_ALL_TO")),
-        None if allowed in (None, "") else _addresses(allowed),
+        _addresses(values.get("REDIRECT_ALL_TO") or None),
+        _addresses(values.get("ALLOWED_RECIPIENTS")),
         bare=lambda address: bare_addresses([address], f"{label}REDIRECT_ALL_TO")[0],
         name=lambda option: f"{label}{option.upper()}",
     )
@@ -222,9 +221,9 @@ def _staging(values: Mapping[str, Any], label: str) -> Staging:
 
 def _addresses(value: Any) -> Any:
     """Several in one environment variable are separated by commas or white space."""
-    if isinstance(value, str) and ("," in value or value.count("@") > 1):
-        return words(value)
-    return value or None if not isinstance(value, list | tuple) else value
+    if not isinstance(value, str):
+        return value
+    return words(value) if "," in value or value.count("@") > 1 else value or None
 
 
 def _debug(key: str, value: object) -> int:

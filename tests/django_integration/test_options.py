@@ -87,6 +87,8 @@ def test_lmtp_over_a_unix_socket(use_mail: Use) -> None:
         ({"allowed_recipients": ["example.com"]}, "'@example.com'"),
         ({"redirect_all_to": ["a\n@example.com"]}, "line break"),
         ({"redirect_all_to": 7}, "must be a list of addresses"),
+        ({"redirect_all_to": {"a@example.com": 1}}, "must be a list of addresses, got {"),
+        ({"allowed_recipients": [["a@example.com"]]}, "must be a list of addresses, got [["),
     ],
 )
 def test_contradictory_or_invalid_options_are_refused_before_connecting(

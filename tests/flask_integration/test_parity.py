@@ -225,6 +225,14 @@ def test_in_a_loop(use: Use, server: MailServer) -> None:
 # Further kinds of messages on a staging system: nothing of them is changed but their recipients.
 
 
+@pytest.mark.parametrize("nobody", [[], (), set()], ids=repr)
+def test_without_any_allowed_recipient_nobody_gets_mail(
+    use: Use, server: MailServer, nobody: Any
+) -> None:
+    assert use(MAIL_ALLOWED_RECIPIENTS=nobody).send(message()).accepted == ()
+    assert server.messages == []
+
+
 def test_messages_of_other_classes_are_redirected_too(use: Use, server: MailServer) -> None:
     mail = use(MAIL_REDIRECT_ALL_TO="tester@example.com")
     made = Email(subject="s", sender="shop@example.com", to=["a@example.com"], text="b")
@@ -245,6 +253,7 @@ def test_messages_of_other_classes_are_redirected_too(use: Use, server: MailServ
     ("config", "words"),
     [
         ({"MAIL_REDIRECT_ALL_TO": 7}, "MAIL_REDIRECT_ALL_TO must be a list of addresses, got 7"),
+        ({"MAIL_ALLOWED_RECIPIENTS": False}, "must be a list of addresses, got False"),
         ({"MAIL_ALLOWED_RECIPIENTS": ["shop"]}, "MAIL_ALLOWED_RECIPIENTS contains 'shop'"),
         ({"MAIL_REDIRECT_ALL_TO": "a\n@example.com"}, "line break"),
     ],
