@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import click
 
-from mailbackends.cli.server import URL_VARIABLE, options_from
+from mailbackends.cli.server import URL_VARIABLE, database_option, options_from
 from mailbackends.mailer import Mailer
 
 __all__ = ["outbox"]
 
-_DATABASE_VARIABLE = "MAILBACKENDS_DATABASE"
-
 
 @click.group()
-@click.option(
-    "--database",
-    metavar="URL",
-    envvar=_DATABASE_VARIABLE,
-    required=True,
-    help=f"As SQLAlchemy takes it; default: {_DATABASE_VARIABLE}.",
-)
+@database_option
 @click.option(
     "--blobs",
     metavar="DIRECTORY",

@@ -1,4 +1,4 @@
-"""The options that several commands share: the server, its password, the suppression list."""
+"""The options that several commands share: the server, its password, the database."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mailbackends.wording import URL
 __all__ = [
     "PASSWORD_VARIABLE",
     "URL_VARIABLE",
+    "database_option",
     "opened_list",
     "options_from",
     "server_options",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 URL_VARIABLE = "MAILBACKENDS_URL"
+_DATABASE_VARIABLE = "MAILBACKENDS_DATABASE"
 PASSWORD_VARIABLE = "MAILBACKENDS_PASSWORD"  # noqa: S105 - the name of a variable
 
 _PASSWORD = f"a password in {PASSWORD_VARIABLE} or --password-file"
@@ -100,6 +102,17 @@ def server_options(command: Function) -> Function:
     ):
         command = option(command)
     return command
+
+
+def database_option(command: Function) -> Function:
+    """Add ``--database``, for a group of commands that needs one."""
+    return click.option(
+        "--database",
+        metavar="URL",
+        envvar=_DATABASE_VARIABLE,
+        required=True,
+        help=f"As SQLAlchemy takes it; default: {_DATABASE_VARIABLE}.",
+    )(command)
 
 
 def suppression_options(command: Function) -> Function:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailbackends.cli.server import opened_list
+from mailbackends.cli.server import database_option, opened_list
 from mailbackends.suppression import SuppressionStore
 
 if TYPE_CHECKING:
@@ -14,17 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["suppression"]
 
-_DATABASE_VARIABLE = "MAILBACKENDS_DATABASE"
-
 
 @click.group()
-@click.option(
-    "--database",
-    metavar="URL",
-    envvar=_DATABASE_VARIABLE,
-    required=True,
-    help=f"As SQLAlchemy takes it; default: {_DATABASE_VARIABLE}.",
-)
+@database_option
 @click.pass_context
 def suppression(ctx: click.Context, database: str) -> None:
     """Show and change the list of addresses that get no mail. See docs/suppression.md."""
