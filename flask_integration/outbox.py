@@ -12,6 +12,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from flask_integration.backends import SmtpBackend
+from flask_integration.database import LateGroup, database_of, for_command
 from flask_integration.posting import Posting
 from mailbackends import ConfigurationError, Options
 
@@ -59,21 +60,8 @@ def _made(app: Flask) -> Outbox:
         ) from error
     blobs = app.config.get("MAIL_OUTBOX_BLOBS")
     path = None if blobs is None else Path(app.instance_path, blobs)
-    database = app.config.get("MAIL_OUTBOX_DATABASE")
-    if database:
-        return Outbox(database, blobs=path)
-    db = app.extensions.get("sqlalchemy")
-    if db is None:
-        raise ConfigurationError(
-            "the outbox needs a database: set MAIL_OUTBOX_DATABASE to a SQLAlchemy engine or its "
-            "URL, or use Flask-SQLAlchemy"
-        )
-
-    def engine() -> Any:
-        with app.app_context():
-            return db.engine
-
-    return Outbox(engine, blobs=path, metadata=db.metadata)
+    database, metadata = database_of(app, "the outbox", "MAIL_OUTBOX_DATABASE")
+    return Outbox(database, blobs=path, metadata=metadata)
 
 
 class StateDelivery:
@@ -129,41 +117,23 @@ def _posting(message: OutboxMessage, content: bytes) -> Posting:
     )
 
 
-class _Group(click.Group):
-    """The commands, which need SQLAlchemy, and are made when one is asked for."""
+def _add_commands(group: click.Group) -> None:
+    from mailbackends.outbox.commands import add_outbox_commands
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        self._add()
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        self._add()
-        return super().get_command(ctx, cmd_name)
-
-    def _add(self) -> None:
-        if self.commands:
-            return
-        try:
-            from mailbackends.outbox.commands import add_outbox_commands
-        except ImportError as error:
-            raise click.ClickException(
-                f"The outbox needs SQLAlchemy ({error}): install 'mailbackends[outbox]'."
-            ) from error
-        add_outbox_commands(self, _outbox, _delivery, with_appcontext)
-        self.command("create-tables")(with_appcontext(_create_tables))
+    add_outbox_commands(group, _outbox, _delivery, with_appcontext)
+    group.command("create-tables")(with_appcontext(_create_tables))
 
 
-outbox_group: click.Group = _Group(
-    "outbox", help="Send and look after the messages in the database."
+outbox_group: click.Group = LateGroup(
+    "outbox",
+    "The outbox",
+    _add_commands,
+    help="Send and look after the messages in the database.",
 )
 
 
 def _outbox() -> Outbox:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    try:
-        return outbox_of(app)
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from error
+    return for_command(outbox_of)
 
 
 def _delivery() -> StateDelivery:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import Flask, current_app
+from flask import Flask
 from flask.cli import with_appcontext
 
 from flask_integration.addresses import bare_addresses
 from flask_integration.backend import Backend
+from flask_integration.database import LateGroup, database_of, for_command
 from flask_integration.posting import Posting
 from flask_integration.unsubscribe import unsubscribed
 from mailbackends import ConfigurationError, RecipientsSuppressed
@@ -115,21 +116,9 @@ def _made(app: Flask) -> SQLAlchemySuppressionStore:
         ) from error
     config = app.config
     more: dict[str, Any] = {"exempt": _exempt(config), "policy": _policy(config)}
-    database = config.get("MAIL_SUPPRESSION_DATABASE") or config.get("MAIL_OUTBOX_DATABASE")
-    if database:
-        return SQLAlchemySuppressionStore(database, **more)
-    db = app.extensions.get("sqlalchemy")
-    if db is None:
-        raise ConfigurationError(
-            "the suppression list needs a database: set MAIL_SUPPRESSION_DATABASE to a SQLAlchemy "
-            "engine or its URL, or use Flask-SQLAlchemy"
-        )
-
-    def engine() -> Any:
-        with app.app_context():
-            return db.engine
-
-    return SQLAlchemySuppressionStore(engine, metadata=db.metadata, **more)
+    names = ("MAIL_SUPPRESSION_DATABASE", "MAIL_OUTBOX_DATABASE")
+    database, metadata = database_of(app, "the suppression list", *names)
+    return SQLAlchemySuppressionStore(database, metadata=metadata, **more)
 
 
 def _exempt(config: Mapping[str, Any]) -> Exempt:
@@ -235,31 +224,19 @@ def note_refusals(app: Flask, result: Any) -> None:
 # --- Commands -------------------------------------------------------------------------------
 
 
-class _Group(click.Group):
-    """The commands, which need SQLAlchemy, and are made when one is asked for."""
+def _add_commands(group: click.Group) -> None:
+    from mailbackends.suppression.commands import add_suppression_commands
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        self._add()
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        self._add()
-        return super().get_command(ctx, cmd_name)
-
-    def _add(self) -> None:
-        if not self.commands:
-            from mailbackends.suppression.commands import add_suppression_commands
-
-            add_suppression_commands(self, _store, with_appcontext)
+    add_suppression_commands(group, _store, with_appcontext)
 
 
 def _store() -> SQLAlchemySuppressionStore:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    make: Callable[[Flask], SQLAlchemySuppressionStore] = suppression_of
-    try:
-        return make(app)
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from error
+    return for_command(suppression_of)
 
 
-suppression_group: click.Group = _Group("suppression", help="Show and change who gets no mail.")
+suppression_group: click.Group = LateGroup(
+    "suppression",
+    "The suppression list",
+    _add_commands,
+    help="Show and change who gets no mail.",
+)

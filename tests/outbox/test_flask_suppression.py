@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import smtplib
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from sqlalchemy import event
 
 from flask_integration import Mail, Message, email_failed
 from flask_integration.backends import Backend, local_receipt
+from flask_integration.outbox import outbox_group
 from flask_integration.posting import Posting
-from flask_integration.suppression import suppression_of
+from flask_integration.suppression import suppression_group, suppression_of
 from flask_integration.unsubscribe import blueprint, unsubscribe_url
 from mailbackends import (
     ConfigurationError,
@@ -298,6 +300,21 @@ def test_a_large_file_is_read_in_batches(app: Flask, tmp_path: Path) -> None:
     assert len(commits) == 3
     assert suppression_of(app).count() == 2500
     assert len(list(suppression_of(app).entries())) == 2500
+
+
+@pytest.mark.parametrize(
+    ("group", "what"), [("outbox", "The outbox"), ("suppression", "The suppression list")]
+)
+def test_commands_without_sqlalchemy_say_what_to_install(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, group: str, what: str
+) -> None:
+    monkeypatch.setitem(sys.modules, f"mailbackends.{group}.commands", None)
+    found = {"outbox": outbox_group, "suppression": suppression_group}[group]
+    monkeypatch.setattr(found, "commands", {})
+    result = app.test_cli_runner().invoke(args=["mail", group, "prune"])
+    assert result.exit_code == 1
+    assert f"Error: {what} needs SQLAlchemy" in result.output
+    assert "install 'mailbackends[outbox]'" in result.output
 
 
 def test_add_check_and_remove(app: Flask) -> None:
